@@ -1,0 +1,5 @@
+"""``python -m numaprobe`` is the command."""
+
+from numaprobe.cli.main import main
+
+main()

@@ -1,0 +1,124 @@
+"""One tree of errors, split by who must act.
+
+::
+
+    NumaprobeError                    exit code
+    ├── UsageError                    2   the caller: a wrong call or an unknown name
+    │   ├── UnknownNameError              names the nearest known one
+    │   └── StateError                    a step the state table does not have; carries the device's story
+    ├── InputError                    2   the scenario, machine or trace file; says where
+    ├── BodyError                     1   a probe body: it did what a body must not
+    ├── DeadlockError                 1   the policy or the scenario: who waits for whom
+    ├── KernelInterfaceError          3   this system
+    │   ├── MissingInterfaceError         the file or program is not there
+    │   ├── NotPermittedError             we may not
+    │   └── RefusedError                  we may, and the kernel said no
+    └── InternalError                 -   us: a broken promise of our own, please report it
+
+Every message is one line: what, where, what to do. A deferral (-EPROBE_DEFER) is an outcome, not an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class NumaprobeError(Exception):
+    """Root of the tree.
+
+    Attributes:
+        exit_code: what the command exits with when this error ends it.
+
+    """
+
+    exit_code: ClassVar[int] = 2
+
+
+class UsageError(NumaprobeError):
+    """The caller made a call that can never work."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not in a catalogue; the message offers the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = tuple(known)
+        near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(self.known)}"
+        super().__init__(f"unknown {kind} '{name}': {hint}")
+
+
+class StateError(UsageError):
+    """A step outside the state table. Nothing was changed.
+
+    Attributes:
+        story: what happened to the object so far, oldest first, one line each.
+
+    """
+
+    def __init__(self, message: str, story: Sequence[str] = ()) -> None:
+        self.story = tuple(story)
+        super().__init__(message)
+
+
+class InputError(NumaprobeError):
+    """A file or text given to us does not hold what it must.
+
+    Attributes:
+        where: the file, and the line or path inside it.
+
+    """
+
+    def __init__(self, what: str, where: str = "") -> None:
+        self.what = what
+        self.where = where
+        super().__init__(f"{where}: {what}" if where else what)
+
+
+class BodyError(NumaprobeError):
+    """A probe body did what a body must not do (a negative time, a result that is no errno)."""
+
+    exit_code = 1
+
+
+class DeadlockError(NumaprobeError):
+    """Nothing can run any more and tasks still wait.
+
+    Attributes:
+        waits: one line for each waiting task: who waits for what, and who holds it.
+
+    """
+
+    exit_code = 1
+
+    def __init__(self, waits: Sequence[str]) -> None:
+        self.waits = tuple(waits)
+        super().__init__("deadlock: " + "; ".join(waits))
+
+
+class KernelInterfaceError(NumaprobeError):
+    """The running kernel's interface does not give what was asked."""
+
+    exit_code = 3
+
+
+class MissingInterfaceError(KernelInterfaceError):
+    """A file, program or feature is not on this system."""
+
+
+class NotPermittedError(KernelInterfaceError):
+    """It is there, and we may not use it."""
+
+
+class RefusedError(KernelInterfaceError):
+    """It is there, we may use it, and the kernel refused this request."""
+
+
+class InternalError(NumaprobeError):
+    """A promise of our own is broken: a bug in numaprobe."""
