@@ -75,12 +75,11 @@ def parse_size(text: str) -> int:
 
 def format_time(ns: int) -> str:
     """Return a time for people, three or more significant digits: ``34.766 ms``, ``5.000 s``, ``850 ns``."""
-    if abs(ns) < 1_000:
-        return f"{ns} ns"
-    for unit, scale in (("µs", 1_000), ("ms", 1_000_000)):
-        if abs(ns) < scale * 1_000:
+    for unit in ("s", "ms", "µs"):
+        scale = _TIME_UNITS[unit]
+        if abs(ns) >= scale:
             return f"{ns / scale:.3f} {unit}"
-    return f"{ns / 10**9:.3f} s"
+    return f"{ns} ns"
 
 
 def format_size(size: int) -> str:

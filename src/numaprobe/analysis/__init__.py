@@ -1,0 +1,1 @@
+"""Findings and comparisons: what records of any source say, with evidence."""

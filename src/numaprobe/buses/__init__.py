@@ -1,0 +1,1 @@
+"""What a bus adds to the driver core: matching, and for PCI virtual functions and node code of its own."""

@@ -1,0 +1,1 @@
+"""The command ``numaprobe``: one file per command."""

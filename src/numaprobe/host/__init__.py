@@ -1,0 +1,1 @@
+"""The host machine: real threads on real CPUs."""

@@ -1,0 +1,1 @@
+"""Adapters to the real kernel: sysfs, tracefs, logs, the lab."""

@@ -1,0 +1,1 @@
+"""Records for people: tables, printk lines, JSON, HTML, Perfetto."""

@@ -1,0 +1,24 @@
+"""The machine protocol: clock, tasks, locks, events, workqueues. No machine is implemented here."""
+
+from numaprobe.runtime.profile import DEFAULT_PROFILE, PROFILES, AffinityScope, KernelProfile, kernel_profile
+from numaprobe.runtime.protocol import Event, HkType, Lock, Machine, Task, Timer, Usage, Work, Workqueue
+from numaprobe.runtime.workqueue import run_as_work, work_on_cpu
+
+__all__ = [
+    "DEFAULT_PROFILE",
+    "PROFILES",
+    "AffinityScope",
+    "Event",
+    "HkType",
+    "KernelProfile",
+    "Lock",
+    "Machine",
+    "Task",
+    "Timer",
+    "Usage",
+    "Work",
+    "Workqueue",
+    "kernel_profile",
+    "run_as_work",
+    "work_on_cpu",
+]

@@ -1,0 +1,1 @@
+"""Scenario files, and the one place that joins driver core and machine."""

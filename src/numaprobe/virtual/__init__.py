@@ -1,0 +1,1 @@
+"""The virtual machine: virtual time, run queues, workqueues, hotplug."""

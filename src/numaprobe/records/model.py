@@ -1,0 +1,151 @@
+"""What happened, frozen: the one form that a simulated, a hosted and a kernel run share.
+
+A *record* is what happened to one probe. A *trace* is the records of one run and the machine they ran on. Everything
+above this floor (analysis, reports, comparisons) reads these types alone, so that it cannot matter where they came
+from. What a source cannot tell is ``None``, never zero and never a guess.
+
+All times are integer nanoseconds on the clock of the run (virtual time, CLOCK_MONOTONIC, or the trace clock); all
+sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Version of the JSON forms; a reader refuses what it does not know.
+TRACE_SCHEMA: Final = "numaprobe.trace/1"
+COMPARE_SCHEMA: Final = "numaprobe.compare/1"
+
+Source = Literal["virtual", "host", "kernel"]
+
+#: The kernel's NUMA_NO_NODE: the firmware did not say to which node the device belongs.
+NO_NODE: Final = -1
+
+
+class RunState(StrEnum):
+    """What the task that runs a probe body is doing."""
+
+    #: on a CPU
+    RUNNING = "running"
+    #: ready, and waiting for a CPU
+    RUNNABLE = "runnable"
+    #: waiting for something else: a timer, a lock, a device
+    SLEEPING = "sleeping"
+
+
+class Segment(NamedTuple):
+    """A stretch of a probe in one state. Segments of a record follow each other without a gap."""
+
+    start_ns: int
+    end_ns: int
+    state: RunState
+    #: the CPU it ran on, or waited for; while sleeping, the one it last ran on
+    cpu: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRecord:
+    """One call of a driver's probe for one device."""
+
+    #: bus address or name, as ``dev_name()`` gives it: ``0000:01:00.0``
+    device: str
+    #: the driver's name
+    driver: str
+    #: the bus's name; None if the source does not tell
+    bus: str | None = None
+    #: the device's NUMA node; -1 = the firmware gave none; None = the source does not tell
+    device_node: int | None = None
+    #: the CPU on which the body *started*; None if the source does not tell
+    cpu: int | None = None
+    #: the node of ``cpu``
+    cpu_node: int | None = None
+    #: name of the task that ran the body: ``kworker/0:1``, ``insmod``
+    comm: str | None = None
+    #: probed from an async worker (``async_schedule_dev``), not from the caller of register, bind or rescan
+    asynchronous: bool | None = None
+    #: ran inside the probe body of another device, in the same task
+    nested: bool | None = None
+    #: "0", or the errno's name without its sign: "EPROBE_DEFER", "ENODEV"; None if the source does not tell
+    result: str | None = None
+    #: when the body started and returned; None if the source gives only a duration
+    start_ns: int | None = None
+    end_ns: int | None = None
+    #: end - start, or the duration that the source printed
+    cost_ns: int
+    #: of cost: time on a CPU. running + runnable + sleeping = cost where all three are known
+    running_ns: int | None = None
+    #: of cost: ready, but waiting for a CPU
+    runnable_ns: int | None = None
+    #: of cost: waiting for anything else
+    sleeping_ns: int | None = None
+    #: every CPU the body ran on, in the order of first use; starts with ``cpu``
+    cpus: tuple[int, ...] | None = None
+    #: of running: time on CPUs of another node than the device's; None if the device's node is unknown
+    remote_ns: int | None = None
+    #: the task that waited for this probe: where it was, and its name; the body's own if it ran inline
+    caller_cpu: int | None = None
+    caller_comm: str | None = None
+    #: what was timed: the driver's own function where it could be seen (``nvme_probe``), else the nearest outer one
+    function: str | None = None
+    #: pages the body allocated, in bytes per node
+    memory: Mapping[int, int] | None = None
+    #: 1 for the first time this driver probed this device, 2 for the retry after a deferral, …
+    attempt: int = 1
+    #: the cost cut into stretches of one state, oldest first; None if not recorded
+    segments: tuple[Segment, ...] | None = None
+
+    @property
+    def local(self) -> bool | None:
+        """Whether the body started on its device's node; None if either node is unknown."""
+        if self.device_node is None or self.device_node == NO_NODE or self.cpu_node is None:
+            return None
+        return self.device_node == self.cpu_node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A diagnosis with its evidence."""
+
+    #: which rule fired: ``same-cpu``, ``remote``, …
+    kind: str
+    #: the devices it is about, in order of start
+    devices: tuple[str, ...]
+    #: what shows it: figures in ns (keys end in ``_ns``), CPUs, names
+    evidence: Mapping[str, Any]
+    #: what the reader can do about it, one sentence or two
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunWarning:
+    """Something the run, or the reader of a trace, wants known: a recursion report, lost events, a fall-back."""
+
+    #: a short stable word: ``recursion``, ``lost-events``, …
+    kind: str
+    #: one line for people
+    message: str
+    #: when; None if it is about the whole run
+    time_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The records of one run, and the machine they ran on."""
+
+    source: Source
+    #: the records, in order of start where known
+    probes: tuple[ProbeRecord, ...]
+    #: kernel release or profile name
+    kernel: str | None = None
+    policy: str | None = None
+    scenario: str | None = None
+    #: the machine's JSON block, as ``numaprobe topology --json`` writes it; empty if unknown
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    warnings: tuple[RunWarning, ...] = ()
+    schema: str = TRACE_SCHEMA

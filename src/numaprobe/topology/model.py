@@ -1,0 +1,260 @@
+"""What a machine is made of, as the driver core, the scheduler and the workqueues see it.
+
+A *CPU* is a logical CPU (a hardware thread), never a core. A *node* is a NUMA node: CPUs, memory, both, or (possible,
+but off line) neither. An *LLC* is the set of CPUs that share a last-level cache: the kernel's ``cpu_llc`` domain and
+the default pod of unbound workqueues until 7.0. Nothing here changes: what a run takes off line or isolates lives in
+the machine that runs it.
+
+Every CPU of ``possible`` is in exactly one core, LLC, package, and in at most one node. ``validate`` holds that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.cpuset import CpuSet
+from numaprobe.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_EMPTY: Final = CpuSet()
+
+#: ACPI SLIT: distance of a node to itself, and the kernel's default distance to another (``REMOTE_DISTANCE``).
+LOCAL_DISTANCE: Final = 10
+REMOTE_DISTANCE: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A NUMA node."""
+
+    #: the kernel's number of the node
+    id: int
+    #: its possible CPUs; empty for a memory-only node
+    cpus: CpuSet
+    #: bytes of memory; 0 for a CPU-only node
+    memory: int = 0
+    #: whether the kernel has it on line
+    online: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """A device as sysfs, hwloc or a recorded machine shows it."""
+
+    #: ``dev_name()``: ``0000:01:00.0``
+    name: str
+    #: the bus's name: ``pci``, ``virtio``; empty if on none
+    bus: str
+    #: -1 if the firmware gave none
+    node: int = -1
+    #: name of the parent device
+    parent: str | None = None
+    #: name of the driver it is bound to
+    driver: str | None = None
+    #: the match key: ``pci:v…``, as ``modalias``
+    modalias: str | None = None
+    #: PCI class code, 24 bits
+    pci_class: int | None = None
+    #: name of the physical function, if this is a virtual one
+    physfn: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Housekeeping:
+    """The kernel parameters that keep CPUs free of unbound kernel work (``kernel/sched/isolation.c``)."""
+
+    #: ``isolcpus=[domain,]LIST``: out of the scheduler's domains
+    isolated: CpuSet = _EMPTY
+    #: ``isolcpus=managed_irq,LIST``
+    managed_irq: CpuSet = _EMPTY
+    #: ``nohz_full=LIST``: in the kernel's HK_TYPE_WQ complement
+    nohz_full: CpuSet = _EMPTY
+    #: ``workqueue.unbound_cpus=LIST``; None if not given
+    unbound_cpus: CpuSet | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """A machine: CPUs, caches, nodes, distances, and what was said on its kernel's command line about isolation."""
+
+    #: preset name, compact string, file or host name: for people
+    name: str
+    possible: CpuSet
+    present: CpuSet
+    online: CpuSet
+    #: by id, ascending
+    nodes: tuple[Node, ...]
+    #: SMT siblings, by first CPU
+    cores: tuple[CpuSet, ...]
+    #: CPUs that share a last-level cache, by first CPU
+    llcs: tuple[CpuSet, ...]
+    #: sockets, by first CPU
+    packages: tuple[CpuSet, ...]
+    #: ``distances[i][j]`` from ``nodes[i]`` to ``nodes[j]``, as ``/sys/devices/system/node/node*/distance``
+    distances: tuple[tuple[int, ...], ...]
+    housekeeping: Housekeeping = Housekeeping()
+    devices: tuple[DeviceInfo, ...] = ()
+    #: free text facts to show: CPU model, source
+    info: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _node_of(self) -> dict[int, int]:
+        return {cpu: node.id for node in self.nodes for cpu in node.cpus}
+
+    @cached_property
+    def _llc_of(self) -> dict[int, int]:
+        return {cpu: index for index, llc in enumerate(self.llcs) for cpu in llc}
+
+    @cached_property
+    def _core_of(self) -> dict[int, int]:
+        return {cpu: index for index, core in enumerate(self.cores) for cpu in core}
+
+    @cached_property
+    def _package_of(self) -> dict[int, int]:
+        return {cpu: index for index, package in enumerate(self.packages) for cpu in package}
+
+    @cached_property
+    def _nodes_by_id(self) -> dict[int, tuple[int, Node]]:
+        return {node.id: (index, node) for index, node in enumerate(self.nodes)}
+
+    def node_of(self, cpu: int) -> int:
+        """Return the id of the node that holds ``cpu``; -1 if none does (``cpu_to_node``)."""
+        return self._node_of.get(cpu, -1)
+
+    def llc_of(self, cpu: int) -> int:
+        """Return the index in ``llcs`` of the LLC that holds ``cpu``."""
+        return self._llc_of[cpu]
+
+    def core_of(self, cpu: int) -> int:
+        """Return the index in ``cores`` of the core that holds ``cpu``."""
+        return self._core_of[cpu]
+
+    def package_of(self, cpu: int) -> int:
+        """Return the index in ``packages`` of the package that holds ``cpu``."""
+        return self._package_of[cpu]
+
+    def node(self, node_id: int) -> Node | None:
+        """Return the node of this id, or None."""
+        found = self._nodes_by_id.get(node_id)
+        return found[1] if found else None
+
+    def node_online(self, node_id: int) -> bool:
+        """Tell whether ``node_id`` is a node of this machine that is on line (``node_online``); False for -1."""
+        node = self.node(node_id)
+        return node is not None and node.online
+
+    def distance(self, a: int, b: int) -> int:
+        """Return the SLIT distance between two node ids; the kernel's default if one is unknown."""
+        if a in self._nodes_by_id and b in self._nodes_by_id:
+            return self.distances[self._nodes_by_id[a][0]][self._nodes_by_id[b][0]]
+        return LOCAL_DISTANCE if a == b else REMOTE_DISTANCE
+
+    def validate(self) -> None:
+        """Hold the promises of this module.
+
+        Raises:
+            InputError: a promise does not hold; the text names the CPU or node.
+
+        """
+        if not self.online:
+            raise InputError("no CPU is online; a machine needs one to probe on", self.name)
+        if not self.online.issubset(self.present) or not self.present.issubset(self.possible):
+            raise InputError("online CPUs must be present, and present CPUs possible", self.name)
+        for kind, groups in (("core", self.cores), ("LLC", self.llcs), ("package", self.packages)):
+            self._validate_partition(kind, groups)
+        self._validate_nodes()
+
+    def _validate_partition(self, kind: str, groups: tuple[CpuSet, ...]) -> None:
+        seen = CpuSet()
+        for group in groups:
+            if group & seen:
+                raise InputError(f"CPU {(group & seen).first} is in two {kind}s", self.name)
+            seen |= group
+        if seen != self.possible:
+            odd = CpuSet(seen.bits ^ self.possible.bits)
+            raise InputError(f"CPU {odd.first} is possible or in a {kind}, but not both", self.name)
+
+    def _validate_nodes(self) -> None:
+        seen = CpuSet()
+        ids = [node.id for node in self.nodes]
+        if ids != sorted(set(ids)) or (ids and ids[0] < 0):
+            raise InputError("node ids must be distinct, ascending and not negative", self.name)
+        for node in self.nodes:
+            if node.cpus & seen:
+                raise InputError(f"CPU {(node.cpus & seen).first} is in two nodes", self.name)
+            if not node.cpus.issubset(self.possible):
+                raise InputError(
+                    f"CPU {(node.cpus - self.possible).first} of node {node.id} is not possible", self.name
+                )
+            seen |= node.cpus
+        if len(self.distances) != len(self.nodes) or any(len(row) != len(self.nodes) for row in self.distances):
+            raise InputError(
+                f"{len(self.nodes)} nodes need a {len(self.nodes)}x{len(self.nodes)} distance table", self.name
+            )
+
+
+def default_distances(count: int) -> tuple[tuple[int, ...], ...]:
+    """Return the kernel's default distance table for ``count`` nodes."""
+    return tuple(tuple(LOCAL_DISTANCE if i == j else REMOTE_DISTANCE for j in range(count)) for i in range(count))
+
+
+def symmetric(
+    name: str,
+    *,
+    nodes: int = 1,
+    llcs: int = 1,
+    cores: int = 1,
+    smt: int = 1,
+    memory: int = 2**30,
+    interleaved: bool = True,
+    housekeeping: Housekeeping | None = None,
+) -> Topology:
+    """Return a machine whose parts are all alike, one node per package.
+
+    Args:
+        name: for people.
+        nodes: NUMA nodes.
+        llcs: LLCs of a node.
+        cores: cores of an LLC.
+        smt: hardware threads of a core.
+        memory: bytes of a node.
+        interleaved: number first the first threads of all cores, then the second threads (as firmware does on x86:
+            sibling = CPU ± number of cores); False: siblings next to each other.
+        housekeeping: kernel parameters of isolation.
+
+    """
+    per_node = llcs * cores
+    total = nodes * per_node
+
+    def core_cpus(core: int) -> CpuSet:
+        return CpuSet.of(core + t * total if interleaved else core * smt + t for t in range(smt))
+
+    def group(first: int, count: int) -> CpuSet:
+        return union(core_cpus(c) for c in range(first, first + count))
+
+    every = CpuSet((1 << total * smt) - 1)
+    node_sets = tuple(group(n * per_node, per_node) for n in range(nodes))
+    return Topology(
+        name=name,
+        possible=every,
+        present=every,
+        online=every,
+        nodes=tuple(Node(n, cpus, memory) for n, cpus in enumerate(node_sets)),
+        cores=tuple(core_cpus(c) for c in range(total)),
+        llcs=tuple(group(k * cores, cores) for k in range(nodes * llcs)),
+        packages=node_sets,
+        distances=default_distances(nodes),
+        housekeeping=housekeeping or Housekeeping(),
+    )
+
+
+def union(sets: Iterable[CpuSet]) -> CpuSet:
+    """Return the union of these sets."""
+    bits = 0
+    for one in sets:
+        bits |= one.bits
+    return CpuSet(bits)
