@@ -92,6 +92,9 @@ class ProbeRecord:
     caller_comm: str | None = None
     #: what was timed: the driver's own function where it could be seen (``nvme_probe``), else the nearest outer one
     function: str | None = None
+    #: how the probe was reached: ``driver_attach_sync``, ``driver_attach_async``, ``device_attach``,
+    #: ``device_attach_async``, ``device_driver_attach`` (sysfs bind); None if the source does not tell
+    path: str | None = None
     #: pages the body allocated, in bytes per node
     memory: Mapping[int, int] | None = None
     #: 1 for the first time this driver probed this device, 2 for the retry after a deferral, …
