@@ -14,168 +14,26 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import types
-from collections import Counter, deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.records import RunWarning
+from numaprobe.runtime.fake_objects import Entry, FakeEvent, FakeLock, FakeTask, FakeWorkqueue, WorkState, park
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType, Usage, Work
 from numaprobe.topology import Topology, symmetric
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable
 
     from numaprobe.runtime.protocol import Task, Timer, Workqueue
 
 T = TypeVar("T")
 
 
-@types.coroutine
-def _park(why: str) -> Generator[str, Any, Any]:
-    """Leave the CPU until somebody wakes the task; ``why`` is what a deadlock report says."""
-    return (yield why)
-
-
 async def _call(function: Callable[[], Awaitable[T]]) -> T:
     return await function()
-
-
-@dataclass(eq=False)
-class _Entry:
-    """A call on the heap; also what ``timer`` returns."""
-
-    function: Callable[[], object]
-    pending: bool = True
-
-    def cancel(self) -> None:
-        self.pending = False
-
-
-@dataclass(eq=False)
-class FakeTask:
-    """A task: a coroutine, a CPU, and counters that only grow (``measure`` takes differences)."""
-
-    comm: str
-    cpu: int
-    coroutine: Coroutine[str, Any, Any]
-    #: where it was created; ``set_affinity(None)`` brings it back
-    home: int
-    is_worker: bool = False
-    work: Work | None = None
-    waits: str = ""
-    memory_node: int | None = None
-    done: bool = False
-    result: Any = None
-    failure: Exception | None = None
-    #: somebody took the failure
-    joined: bool = False
-    joiners: list[FakeTask] = field(default_factory=list)
-    trail: list[int] = field(default_factory=list)
-    running: Counter[int] = field(default_factory=Counter)
-    memory: Counter[int] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, eq=False)
-class FakeWorkqueue:
-    """A workqueue: its pods are ``scope``'s."""
-
-    name: str
-    unbound: bool
-    scope: AffinityScope
-
-
-@dataclass(eq=False)
-class _WorkState:
-    """What ``Work.state`` holds. Those who flush wait for the queueing they saw, not for later ones."""
-
-    target: tuple[FakeWorkqueue, int]
-    pending: bool = False
-    running: bool = False
-    #: who waits for the pending queueing, and for the running one
-    next_waiters: list[FakeTask] = field(default_factory=list)
-    waiters: list[FakeTask] = field(default_factory=list)
-
-
-class FakeLock:
-    """A FIFO mutex; ``release`` hands it to the longest waiter at once."""
-
-    def __init__(self, machine: FakeMachine, name: str) -> None:
-        self._machine = machine
-        self.name = name
-        self.owner: FakeTask | None = None
-        self._waiters: deque[FakeTask] = deque()
-
-    async def acquire(self) -> None:
-        """Take it, after all who asked before."""
-        task = self._machine.current
-        if self.owner is None:
-            self.owner = task
-            return
-        self._waiters.append(task)
-        await _park(f"lock '{self.name}' held by {self.owner.comm}")
-
-    def release(self) -> None:
-        """Give it to the longest waiter.
-
-        Raises:
-            UsageError: the current task does not own it.
-
-        """
-        if self.owner is not self._machine.current:
-            raise UsageError(f"lock '{self.name}': {self._machine.current.comm} releases it but does not own it")
-        self.owner = self._waiters.popleft() if self._waiters else None
-        if self.owner is not None:
-            self._machine.wake(self.owner)
-
-    async def __aenter__(self) -> Self:
-        await self.acquire()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self.release()
-
-
-class FakeEvent:
-    """A flag."""
-
-    def __init__(self, machine: FakeMachine, name: str) -> None:
-        self._machine = machine
-        self._name = name
-        self.is_set = False
-        self._waiters: list[FakeTask] = []
-
-    def set(self) -> None:
-        """Set it, and wake all who wait."""
-        self.is_set = True
-        waiters, self._waiters = self._waiters, []
-        for task in waiters:
-            self._machine.wake(task, value=True)
-
-    def clear(self) -> None:
-        """Take it back."""
-        self.is_set = False
-
-    async def wait(self, timeout_ns: int | None = None) -> bool:
-        """Wait until the flag is set; return False if ``timeout_ns`` passed first."""
-        if self.is_set or (timeout_ns is not None and timeout_ns <= 0):
-            return self.is_set
-        task = self._machine.current
-        self._waiters.append(task)
-
-        def expire() -> None:
-            if task in self._waiters:
-                self._waiters.remove(task)
-                self._machine.wake(task, value=False)
-
-        timer = None if timeout_ns is None else self._machine.timer(timeout_ns, expire)
-        answer: bool = await _park(f"event '{self._name}'")
-        if timer is not None:
-            timer.cancel()
-        return answer
 
 
 class FakeMachine:
@@ -192,7 +50,7 @@ class FakeMachine:
         self.profile = profile or kernel_profile(DEFAULT_PROFILE)
         self._now = 0
         self._serial = 0
-        self._heap: list[tuple[int, int, _Entry]] = []
+        self._heap: list[tuple[int, int, Entry]] = []
         self._current: FakeTask | None = None
         self._tasks: dict[FakeTask, None] = {}
         self._failed: list[FakeTask] = []
@@ -325,7 +183,7 @@ class FakeMachine:
             raise UsageError(f"{task.comm} is not a task of this machine")
         if not task.done:
             task.joiners.append(self.current)
-            await _park(f"the end of {task.comm}")
+            await park(f"the end of {task.comm}")
         task.joined = True
         if task.failure is not None:
             raise task.failure
@@ -333,7 +191,7 @@ class FakeMachine:
 
     def timer(self, delay_ns: int, function: Callable[[], object]) -> Timer:
         """Call ``function`` after ``delay_ns``, outside any task."""
-        entry = _Entry(function)
+        entry = Entry(function)
         self._serial += 1
         heapq.heappush(self._heap, (self._now + max(0, delay_ns), self._serial, entry))
         return entry
@@ -364,7 +222,7 @@ class FakeMachine:
             raise BodyError(f"{self.current.comm} asked to pass {ns} ns; a time is not negative")
         task = self.current
         self.timer(ns, lambda: self._step(task, None))
-        await _park("time")
+        await park("time")
 
     async def allocate(self, size: int, node: int | None = None) -> None:
         """Count ``size`` bytes on ``node``, else on the policy's, else on the local one; the nearest with memory.
@@ -456,8 +314,8 @@ class FakeMachine:
         if cpu not in self.topology.possible or not isinstance(wq, FakeWorkqueue):
             raise UsageError(f"CPU {cpu} or workqueue '{wq.name}' is not of this machine")
         if work.state is None:
-            work.state = _WorkState((wq, cpu))
-        state: _WorkState = work.state
+            work.state = WorkState((wq, cpu))
+        state: WorkState = work.state
         if state.pending:
             return False
         state.pending, state.target = True, (wq, cpu)
@@ -465,7 +323,7 @@ class FakeMachine:
             self._start_worker(work, state)
         return True
 
-    def _start_worker(self, work: Work, state: _WorkState) -> None:
+    def _start_worker(self, work: Work, state: WorkState) -> None:
         """Give the pending work a worker of its own: the smallest free id of the pool."""
         pool, cpu = self._pool(*state.target)
         used = self._worker_ids.setdefault(pool, set())
@@ -520,14 +378,14 @@ class FakeMachine:
 
     async def flush_work(self, work: Work) -> bool:
         """Wait until the last queueing of ``work`` has run; return False if it was idle."""
-        state: _WorkState | None = work.state
+        state: WorkState | None = work.state
         if state is None or not (state.pending or state.running):
             return False
         task = self.current
         if task.work is not None and task.work.lock_class == work.lock_class:
             self.warn("recursion", f"{task.comm} flushes {work.name} while it executes {task.work.name}")
         (state.next_waiters if state.pending else state.waiters).append(task)
-        await _park(f"work {work.name}")
+        await park(f"work {work.name}")
         return True
 
     # ---- remarks ---------------------------------------------------------------------------------------------------
