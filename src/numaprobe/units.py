@@ -89,3 +89,11 @@ def format_size(size: int) -> str:
         if size >= scale:
             return f"{size / scale:.4g} {unit}"
     return f"{size} B"
+
+
+def format_size_exact(size: int) -> str:
+    """Return a size that ``parse_size`` reads back to the same number of bytes: ``384GiB``, ``1000B``."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % _SIZE_UNITS[unit] == 0:
+            return f"{size // _SIZE_UNITS[unit]}{unit}"
+    return f"{size}B"

@@ -1,5 +1,19 @@
 """Nodes, caches, CPUs, distances: what a machine is made of, read from and written to the formats people have."""
 
+from numaprobe.topology.compact import parse_compact, to_compact
+from numaprobe.topology.load import load_topology
 from numaprobe.topology.model import DeviceInfo, Housekeeping, Node, Topology, symmetric
+from numaprobe.topology.presets import PRESETS, preset
 
-__all__ = ["DeviceInfo", "Housekeeping", "Node", "Topology", "symmetric"]
+__all__ = [
+    "PRESETS",
+    "DeviceInfo",
+    "Housekeeping",
+    "Node",
+    "Topology",
+    "load_topology",
+    "parse_compact",
+    "preset",
+    "symmetric",
+    "to_compact",
+]

@@ -14,17 +14,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.cpuset import CpuSet
+from numaprobe.cpuset import MAX_CPUS, CpuSet
 from numaprobe.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _EMPTY: Final = CpuSet()
 
 #: ACPI SLIT: distance of a node to itself, and the kernel's default distance to another (``REMOTE_DISTANCE``).
 LOCAL_DISTANCE: Final = 10
 REMOTE_DISTANCE: Final = 20
+#: ``CONFIG_NODES_SHIFT`` is at most 10: a file with more nodes is a mistake or an attack.
+MAX_NODES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,24 @@ def default_distances(count: int) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(LOCAL_DISTANCE if i == j else REMOTE_DISTANCE for j in range(count)) for i in range(count))
 
 
+def tiered_distances(nodes: int, tiers: Sequence[tuple[int, int]], far: int) -> tuple[tuple[int, ...], ...]:
+    """Return a distance table in tiers.
+
+    Args:
+        nodes: number of nodes.
+        tiers: (size, distance), smallest first: nodes in the same ``size`` consecutive ones are at ``distance``.
+        far: distance of all others.
+
+    """
+
+    def between(a: int, b: int) -> int:
+        if a == b:
+            return LOCAL_DISTANCE
+        return next((distance for size, distance in tiers if a // size == b // size), far)
+
+    return tuple(tuple(between(a, b) for b in range(nodes)) for a in range(nodes))
+
+
 def symmetric(
     name: str,
     *,
@@ -212,12 +232,13 @@ def symmetric(
     memory: int = 2**30,
     interleaved: bool = True,
     housekeeping: Housekeeping | None = None,
+    packages: int | None = None,
 ) -> Topology:
-    """Return a machine whose parts are all alike, one node per package.
+    """Return a machine whose parts are all alike.
 
     Args:
         name: for people.
-        nodes: NUMA nodes.
+        nodes: NUMA nodes of the machine.
         llcs: LLCs of a node.
         cores: cores of an LLC.
         smt: hardware threads of a core.
@@ -225,31 +246,46 @@ def symmetric(
         interleaved: number first the first threads of all cores, then the second threads (as firmware does on x86:
             sibling = CPU ± number of cores); False: siblings next to each other.
         housekeeping: kernel parameters of isolation.
+        packages: sockets, among which the nodes are shared evenly; None = one for each node.
+
+    Raises:
+        InputError: a count is below 1, more CPUs or nodes than a kernel has, nodes that do not divide by packages.
 
     """
+    sockets = nodes if packages is None else packages
+    _check_counts(name, {"node": nodes, "LLC": llcs, "core": cores, "thread": smt, "package": sockets})
+    if nodes > MAX_NODES or nodes * llcs * cores * smt > MAX_CPUS:
+        raise InputError(f"a machine has at most {MAX_NODES} nodes and {MAX_CPUS} CPUs", name)
+    if nodes % sockets:
+        raise InputError(f"{nodes} nodes cannot be shared evenly among {sockets} packages", name)
     per_node = llcs * cores
     total = nodes * per_node
 
     def core_cpus(core: int) -> CpuSet:
         return CpuSet.of(core + t * total if interleaved else core * smt + t for t in range(smt))
 
-    def group(first: int, count: int) -> CpuSet:
-        return union(core_cpus(c) for c in range(first, first + count))
+    def groups(size: int) -> tuple[CpuSet, ...]:
+        return tuple(union(core_cpus(c) for c in range(first, first + size)) for first in range(0, total, size))
 
     every = CpuSet((1 << total * smt) - 1)
-    node_sets = tuple(group(n * per_node, per_node) for n in range(nodes))
     return Topology(
         name=name,
         possible=every,
         present=every,
         online=every,
-        nodes=tuple(Node(n, cpus, memory) for n, cpus in enumerate(node_sets)),
-        cores=tuple(core_cpus(c) for c in range(total)),
-        llcs=tuple(group(k * cores, cores) for k in range(nodes * llcs)),
-        packages=node_sets,
+        nodes=tuple(Node(n, cpus, memory) for n, cpus in enumerate(groups(per_node))),
+        cores=groups(1),
+        llcs=groups(cores),
+        packages=groups(total // sockets),
         distances=default_distances(nodes),
         housekeeping=housekeeping or Housekeeping(),
     )
+
+
+def _check_counts(name: str, counts: Mapping[str, int]) -> None:
+    for kind, count in counts.items():
+        if count < 1:
+            raise InputError(f"a machine needs at least one {kind}", name)
 
 
 def union(sets: Iterable[CpuSet]) -> CpuSet:
@@ -258,3 +294,31 @@ def union(sets: Iterable[CpuSet]) -> CpuSet:
     for one in sets:
         bits |= one.bits
     return CpuSet(bits)
+
+
+def partition(groups: Iterable[CpuSet], universe: CpuSet, cut: Sequence[CpuSet] = ()) -> tuple[CpuSet, ...]:
+    """Return ``groups`` as a partition of ``universe``, by first CPU.
+
+    What a source does not tell is filled in as the kernel does: a CPU in no group is a group of its own. Repeated
+    groups count once; of overlapping ones the first to name a CPU has it.
+
+    Args:
+        groups: sets as a file or sysfs gives them; what lies outside of ``universe`` is dropped.
+        universe: all possible CPUs.
+        cut: no group reaches across these. The kernel ends an LLC at the border of a node (``match_llc`` in
+            ``arch/x86/kernel/smpboot.c``, for sub-NUMA clusters), though the cache's own file in sysfs shows all of it.
+
+    """
+    border_of = {cpu: part.bits for part in cut for cpu in part}
+    nowhere = ~union(cut).bits if border_of else -1
+    rest = universe.bits
+    found: list[int] = []
+    for bits in dict.fromkeys(group.bits for group in groups):
+        left = bits & rest
+        rest &= ~left
+        while left:
+            part = left & border_of.get((left & -left).bit_length() - 1, nowhere)
+            found.append(part)
+            left ^= part
+    found += [1 << cpu for cpu in CpuSet(rest)]
+    return tuple(CpuSet(bits) for bits in sorted(found, key=lambda bits: bits & -bits))
