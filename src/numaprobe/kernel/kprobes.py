@@ -6,10 +6,10 @@ stands for, the first that knows wins: definitions that the user gave (any text 
 ftrace prints inside the event (``(really_probe+0x0/0x380)``), and the event's own name. Our own events carry the
 function's name, a return ``_ret`` behind it, so that a trace of ours reads without any definition.
 
-What the fetch arguments rely on (the same from 5.10 to 7.3): ``struct device`` opens with its kobject, which opens with the
-name; ``struct device_driver`` opens with the name; ``struct drv_dev_and_id`` of ``pci-driver.c`` holds the driver, then
-the ``pci_dev``. Where ``dev`` stands inside ``struct pci_dev`` differs by configuration: without it, a PCI event has no
-device and is told by the work that carried it.
+What the fetch arguments rely on (the same from 5.10 to 7.3): ``struct device`` opens with its kobject, which opens with
+the name; ``struct device_driver`` opens with the name; ``struct drv_dev_and_id`` of ``pci-driver.c`` holds the driver,
+then the ``pci_dev``. Where ``dev`` stands inside ``struct pci_dev`` differs by configuration: without it, a PCI event
+has no device and is told by the work that carried it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Frozen records of what happened, and their codecs."""
+"""Frozen records of what happened, and their codecs: JSON, Parquet, and the printk line of the seeds.
+
+The types are imported at once, the codecs when first named: everything imports this floor, and few parts read a file.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from numaprobe.records.model import (
     COMPARE_SCHEMA,
@@ -13,6 +19,38 @@ from numaprobe.records.model import (
     Trace,
 )
 
+if TYPE_CHECKING:
+    from numaprobe.records.files import read_records, write_atomically
+    from numaprobe.records.json_codec import (
+        dump_trace,
+        finding_to_json,
+        load_trace,
+        probe_to_json,
+        trace_from_json,
+        trace_to_json,
+        warning_to_json,
+    )
+    from numaprobe.records.parquet import read_parquet, write_parquet
+    from numaprobe.records.printk import parse_printk_line, printk_line, printk_lines, read_printk
+    from numaprobe.records.schemas import json_schema
+
+_LAZY = {
+    "files": ("read_records", "write_atomically"),
+    "json_codec": (
+        "dump_trace",
+        "finding_to_json",
+        "load_trace",
+        "probe_to_json",
+        "trace_from_json",
+        "trace_to_json",
+        "warning_to_json",
+    ),
+    "parquet": ("read_parquet", "write_parquet"),
+    "printk": ("parse_printk_line", "printk_line", "printk_lines", "read_printk"),
+    "schemas": ("json_schema",),
+}
+_MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
+
 __all__ = [
     "COMPARE_SCHEMA",
     "NO_NODE",
@@ -24,4 +62,29 @@ __all__ = [
     "Segment",
     "Source",
     "Trace",
+    "dump_trace",
+    "finding_to_json",
+    "json_schema",
+    "load_trace",
+    "parse_printk_line",
+    "printk_line",
+    "printk_lines",
+    "probe_to_json",
+    "read_parquet",
+    "read_printk",
+    "read_records",
+    "trace_from_json",
+    "trace_to_json",
+    "warning_to_json",
+    "write_atomically",
+    "write_parquet",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  whatever the codec's name stands for
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,247 @@
+"""JSON of a trace: the stable form that ``run``, ``report``, ``record``, ``bind`` and ``lab`` print.
+
+Version ``numaprobe.trace/1``: published as a JSON Schema beside this file (``schemas/trace-1.json``). What a source
+cannot tell is ``null``. Fields that are not known here are passed over, so that an addition does not break an older
+reader; another version of the schema is refused. Object keys are texts in JSON: ``memory`` is ``{"0": 4096}``.
+A segment is ``[start_ns, end_ns, state, cpu]``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from numaprobe.errors import InputError
+from numaprobe.records import checks
+from numaprobe.records.model import TRACE_SCHEMA, Finding, ProbeRecord, RunState, RunWarning, Segment, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLAIN_FIELDS: Final = tuple(name for name in ProbeRecord.__dataclass_fields__ if name != "segments")
+_STATES: Final = {str(state): state for state in RunState}
+
+
+# ---- writing ----------------------------------------------------------------------------------------------------
+def probe_to_json(record: ProbeRecord) -> dict[str, Any]:
+    """Return a record as a JSON object, every field in it."""
+    values = {name: _plain(getattr(record, name)) for name in _PLAIN_FIELDS}
+    segments = record.segments
+    values["segments"] = None if segments is None else [[s.start_ns, s.end_ns, str(s.state), s.cpu] for s in segments]
+    return values
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """Return a finding as a JSON object."""
+    return {
+        "kind": finding.kind,
+        "devices": _plain(finding.devices),
+        "evidence": _plain(finding.evidence),
+        "advice": _plain(finding.advice),
+    }
+
+
+def warning_to_json(warning: RunWarning) -> dict[str, Any]:
+    """Return a remark as a JSON object."""
+    return {"kind": warning.kind, "message": _plain(warning.message), "time_ns": warning.time_ns}
+
+
+def trace_to_json(trace: Trace) -> dict[str, Any]:
+    """Return a trace as a JSON object, ready for ``json.dump``."""
+    return {
+        **header_to_json(trace),
+        "probes": [probe_to_json(record) for record in trace.probes],
+        "findings": [finding_to_json(finding) for finding in trace.findings],
+        "warnings": [warning_to_json(warning) for warning in trace.warnings],
+    }
+
+
+def header_to_json(trace: Trace) -> dict[str, Any]:
+    """Return what a trace says besides its records, findings and remarks."""
+    return {
+        "schema": trace.schema,
+        "source": trace.source,
+        "kernel": _plain(trace.kernel),
+        "policy": _plain(trace.policy),
+        "scenario": _plain(trace.scenario),
+        "machine": _plain(trace.machine),
+    }
+
+
+def dump_trace(trace: Trace, *, indent: int | None = None) -> str:
+    """Return a trace as JSON text, without a newline at its end."""
+    return json.dumps(trace_to_json(trace), indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  any JSON value
+    """Return a value as JSON and UTF-8 have it: tuples and sets become lists, keys texts, odd file names escapes."""
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+    if isinstance(value, set | frozenset):
+        return [_plain(item) for item in sorted(value)]
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return {_plain(str(key)): _plain(item) for key, item in value.items()}
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+def _memory(value: object, path: str) -> dict[int, int]:
+    sizes = {}
+    for key, size in checks.mapping(value, path).items():
+        digits = key.removeprefix("-")
+        if not digits.isdecimal() or not digits.isascii() or len(key) > 9:  # noqa: PLR2004  a node has few digits
+            raise InputError(f"'{key[:40]}' is not the number of a node", path)
+        sizes[checks.node(int(key), path)] = checks.count(size, f"{path}.{key}")
+    return sizes
+
+
+def _segment(value: object, path: str) -> Segment:
+    parts = checks.listing(value, path)
+    if len(parts) != len(Segment._fields):
+        raise InputError("must be [start_ns, end_ns, state, cpu]", path)
+    start, end = checks.count(parts[0], f"{path}[0]"), checks.count(parts[1], f"{path}[1]")
+    state = checks.text(parts[2], f"{path}[2]")
+    if end < start:
+        raise InputError(f"ends at {end} before it starts at {start}", path)
+    if state not in _STATES:
+        raise InputError(f"must be one of {', '.join(_STATES)}, and is '{state[:40]}'", f"{path}[2]")
+    return Segment(start, end, _STATES[state], checks.count(parts[3], f"{path}[3]"))
+
+
+_PROBE_REQUIRED: Final[Mapping[str, checks.Check]] = {
+    "device": checks.text,
+    "driver": checks.text,
+    "cost_ns": checks.count,
+}
+_PROBE_KNOWN: Final[Mapping[str, checks.Check]] = {
+    **dict.fromkeys(("bus", "comm", "result", "caller_comm", "function", "path"), checks.text),
+    **dict.fromkeys(("device_node", "cpu_node"), checks.node),
+    **dict.fromkeys(("cpu", "caller_cpu", "start_ns", "end_ns"), checks.count),
+    **dict.fromkeys(("running_ns", "runnable_ns", "sleeping_ns", "remote_ns"), checks.count),
+    **dict.fromkeys(("asynchronous", "nested"), checks.flag),
+    "cpus": checks.each(checks.count),
+    "memory": _memory,
+    "attempt": checks.positive,
+    "segments": checks.each(_segment),
+}
+_FINDING_REQUIRED: Final[Mapping[str, checks.Check]] = {
+    "kind": checks.text,
+    "devices": checks.each(checks.text),
+    "evidence": lambda value, path: checks.free(checks.mapping(value, path), path),
+    "advice": checks.text,
+}
+_WARNING_REQUIRED: Final[Mapping[str, checks.Check]] = {"kind": checks.text, "message": checks.text}
+_HEADER_REQUIRED: Final[Mapping[str, checks.Check]] = {
+    "source": checks.choice("virtual", "host", "kernel"),
+}
+_HEADER_KNOWN: Final[Mapping[str, checks.Check]] = {
+    **dict.fromkeys(("kernel", "policy", "scenario"), checks.text),
+    "machine": lambda value, path: checks.free(checks.mapping(value, path), path),
+}
+
+
+def probe_from_json(value: object, path: str = "probe") -> ProbeRecord:
+    """Return the record that a JSON object holds.
+
+    Raises:
+        InputError: a field is missing or wrong; ``where`` is its path.
+
+    """
+    record = ProbeRecord(**checks.fields(value, path, _PROBE_REQUIRED, _PROBE_KNOWN))
+    if record.start_ns is not None and record.end_ns is not None and record.end_ns < record.start_ns:
+        raise InputError(f"ends at {record.end_ns} before it starts at {record.start_ns}", path)
+    return record
+
+
+def finding_from_json(value: object, path: str = "finding") -> Finding:
+    """Return the finding that a JSON object holds.
+
+    Raises:
+        InputError: a field is missing or wrong.
+
+    """
+    return Finding(**checks.fields(value, path, _FINDING_REQUIRED, {}))
+
+
+def warning_from_json(value: object, path: str = "warning") -> RunWarning:
+    """Return the remark that a JSON object holds.
+
+    Raises:
+        InputError: a field is missing or wrong.
+
+    """
+    return RunWarning(**checks.fields(value, path, _WARNING_REQUIRED, {"time_ns": checks.count}))
+
+
+_LISTS: Final[Mapping[str, checks.Check]] = {
+    "probes": checks.each(probe_from_json),
+    "findings": checks.each(finding_from_json),
+    "warnings": checks.each(warning_from_json),
+}
+
+
+def check_schema(value: object, expected: str) -> dict[str, Any]:
+    """Return the object if it says that it is of this version of this schema.
+
+    Raises:
+        InputError: it is no object, or of another schema, or says none.
+
+    """
+    document = checks.mapping(value, "top")
+    schema = document.get("schema")
+    if schema is None:
+        raise InputError(f"'schema' is missing; this reader knows {expected}", "top")
+    if schema != expected:
+        raise InputError(f"schema is '{str(schema)[:60]}', and this reader knows {expected}", "schema")
+    return document
+
+
+def trace_from_json(value: object) -> Trace:
+    """Return the trace that a JSON object holds.
+
+    Raises:
+        InputError: not of this schema, or a field is missing or wrong; ``where`` is its path.
+
+    """
+    document = check_schema(value, TRACE_SCHEMA)
+    found = checks.fields(document, "", {**_HEADER_REQUIRED, "probes": _LISTS["probes"]}, _HEADER_KNOWN)
+    found |= checks.fields(document, "", {}, {name: _LISTS[name] for name in ("findings", "warnings")})
+    return Trace(**found)
+
+
+def load_trace(text: str | bytes, where: str = "JSON") -> Trace:
+    """Return the trace that a JSON text holds.
+
+    Raises:
+        InputError: no JSON, or not of this schema; ``where`` is the file and the path inside it.
+
+    """
+    try:
+        return trace_from_json(parse_json(text))
+    except InputError as error:
+        raise InputError(error.what, f"{where}: {error.where}" if error.where else where) from None
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401  any JSON value
+    """Return the value of a JSON text; NaN and Infinity are no JSON.
+
+    Raises:
+        InputError: no JSON, or nested too deep.
+
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise InputError(f"is no JSON: {error.msg}", f"line {error.lineno} column {error.colno}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"is no JSON: byte {error.start} is not UTF-8") from None
+    except RecursionError:
+        raise InputError("is no JSON that can be read: nested too deep") from None
+    except ValueError as error:
+        raise InputError(f"is no JSON that can be read: {str(error)[:80]}") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,148 @@
+"""Parquet of a trace: one row per probe, for SQL over many traces.
+
+One column per field of ``ProbeRecord`` with a plain type (text, 64-bit integer, boolean), so that any engine reads them
+without knowing us; ``cpus`` is a list; ``memory`` and ``segments`` are JSON texts. What belongs to the run and not to
+a probe (source, kernel, machine, findings, warnings) is one JSON text in the file's metadata, key ``numaprobe``.
+
+DuckDB does the work and is imported when first used. It gets every value as data, never as SQL text.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.errors import InputError
+from numaprobe.records.files import write_atomically
+from numaprobe.records.json_codec import parse_json, probe_from_json, probe_to_json, trace_from_json, trace_to_json
+from numaprobe.records.model import ProbeRecord
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from duckdb import DuckDBPyConnection
+
+    from numaprobe.records.model import Trace
+
+#: key of the header in the file's metadata
+METADATA_KEY: Final = "numaprobe"
+
+_JSON_COLUMNS: Final = ("memory", "segments")
+_TEXTS: Final = ("device", "driver", "bus", "comm", "result", "caller_comm", "function", "path", *_JSON_COLUMNS)
+_FLAGS: Final = ("asynchronous", "nested")
+
+
+def _column_type(name: str) -> str:
+    if name in _TEXTS:
+        return "VARCHAR"
+    if name in _FLAGS:
+        return "BOOLEAN"
+    return "BIGINT[]" if name == "cpus" else "BIGINT"
+
+
+#: the columns and their types, in the order of the record's fields
+COLUMNS: Final = {name: _column_type(name) for name in ProbeRecord.__dataclass_fields__}
+
+
+def _row(record: ProbeRecord) -> dict[str, Any]:
+    values = probe_to_json(record)
+    for name in _JSON_COLUMNS:
+        if values[name] is not None:
+            values[name] = json.dumps(values[name])
+    return values
+
+
+def _connect() -> DuckDBPyConnection:
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
+    connection.execute("SET autoload_known_extensions = false")
+    return connection
+
+
+def write_parquet(trace: Trace, path: str | os.PathLike[str]) -> None:
+    """Write a trace as a Parquet file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+
+    """
+    header = trace_to_json(trace)
+    del header["probes"]
+    with tempfile.TemporaryDirectory(prefix="numaprobe-") as folder:
+        rows, part = Path(folder) / "rows.json", Path(folder) / "trace.parquet"
+        with rows.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(_row(record)) + "\n" for record in trace.probes)
+        with _connect() as connection:
+            _rows_to_parquet(connection, rows, part, json.dumps(header))
+        write_atomically(path, part.read_bytes())
+
+
+def _rows_to_parquet(connection: DuckDBPyConnection, rows: Path, part: Path, header: str) -> None:
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in COLUMNS.items())
+    connection.execute("SET VARIABLE header = ?", [header])
+    connection.execute("SET VARIABLE rows = ?", [str(rows)])
+    connection.execute(
+        f"CREATE TABLE probes AS SELECT * FROM read_json(getvariable('rows'), format = 'newline_delimited', "  # noqa: S608  the columns are our own names
+        f"columns = {{{columns}}}, maximum_object_size = 1073741824)"
+    )
+    connection.execute(
+        f"COPY probes TO ? (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{METADATA_KEY}: getvariable('header')}})",
+        [str(part)],
+    )
+
+
+def read_parquet(path: str | os.PathLike[str]) -> Trace:
+    """Return the trace that a Parquet file of ours holds.
+
+    Raises:
+        InputError: no Parquet, not written by numaprobe, or a value is wrong; ``where`` is the file and the row.
+
+    """
+    import duckdb
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="numaprobe-") as folder, _connect() as connection:
+            # DuckDB takes a name with * or :// for a pattern or an address: it is given a plain one
+            plain = Path(folder) / "trace.parquet"
+            plain.symlink_to(Path(path).resolve(strict=True))
+            header = _header(connection, str(plain))
+            return _with_probes(header, _records(connection, str(plain)))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+    except duckdb.Error as error:
+        raise InputError(f"is no Parquet that can be read: {str(error).splitlines()[0][:120]}", str(path)) from None
+    except InputError as error:
+        raise InputError(error.what, f"{path}: {error.where}" if error.where else str(path)) from None
+
+
+def _header(connection: DuckDBPyConnection, path: str) -> Any:  # noqa: ANN401  a JSON value, checked by who takes it
+    found = connection.execute("SELECT value FROM parquet_kv_metadata(?) WHERE key = ?", [path, METADATA_KEY.encode()])
+    row = found.fetchone()
+    if row is None:
+        raise InputError("was not written by numaprobe: its metadata has no 'numaprobe'")
+    return parse_json(row[0])
+
+
+def _records(connection: DuckDBPyConnection, path: str) -> Iterator[ProbeRecord]:
+    result = connection.execute("SELECT * FROM read_parquet(?)", [path])
+    names = [column[0] for column in result.description or ()]
+    number = 0
+    while rows := result.fetchmany(4096):
+        for row in rows:
+            values = dict(zip(names, row, strict=True))
+            for name in _JSON_COLUMNS:
+                if values.get(name) is not None:
+                    values[name] = parse_json(values[name])
+            yield probe_from_json(values, f"row {number}")
+            number += 1
+
+
+def _with_probes(header: object, records: Iterator[ProbeRecord]) -> Trace:
+    if not isinstance(header, dict):
+        raise InputError("was not written by numaprobe: its metadata holds no object")
+    return replace(trace_from_json(header | {"probes": []}), probes=tuple(records))

@@ -1,0 +1,29 @@
+"""The published JSON Schemas (draft 2020-12): what other programs may rely on in our JSON.
+
+The documents are package data beside this file: ``trace-1.json``, ``compare-1.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any, Final
+
+from numaprobe.errors import UnknownNameError
+
+#: the schema's name in a document, and the file that describes it
+SCHEMAS: Final = {"numaprobe.trace/1": "trace-1.json", "numaprobe.compare/1": "compare-1.json"}
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """Return the JSON Schema of this name: ``numaprobe.trace/1`` or ``numaprobe.compare/1``.
+
+    Raises:
+        UnknownNameError: there is none.
+
+    """
+    if name not in SCHEMAS:
+        raise UnknownNameError("schema", name, SCHEMAS)
+    text = resources.files(__name__).joinpath(SCHEMAS[name]).read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
