@@ -1,19 +1,23 @@
 """Nodes, caches, CPUs, distances: what a machine is made of, read from and written to the formats people have."""
 
+from numaprobe.topology.codec import MACHINE_SCHEMA, from_json, to_json
 from numaprobe.topology.compact import parse_compact, to_compact
 from numaprobe.topology.load import load_topology
 from numaprobe.topology.model import DeviceInfo, Housekeeping, Node, Topology, symmetric
 from numaprobe.topology.presets import PRESETS, preset
 
 __all__ = [
+    "MACHINE_SCHEMA",
     "PRESETS",
     "DeviceInfo",
     "Housekeeping",
     "Node",
     "Topology",
+    "from_json",
     "load_topology",
     "parse_compact",
     "preset",
     "symmetric",
     "to_compact",
+    "to_json",
 ]

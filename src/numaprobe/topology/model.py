@@ -25,6 +25,10 @@ _EMPTY: Final = CpuSet()
 #: ACPI SLIT: distance of a node to itself, and the kernel's default distance to another (``REMOTE_DISTANCE``).
 LOCAL_DISTANCE: Final = 10
 REMOTE_DISTANCE: Final = 20
+#: ACPI SLIT: one byte, and this value says that there is no way.
+UNREACHABLE_DISTANCE: Final = 255
+#: The kernel's ``NUMA_NO_NODE``.
+NO_NODE: Final = -1
 #: ``CONFIG_NODES_SHIFT`` is at most 10: a file with more nodes is a mistake or an attack.
 MAX_NODES: Final = 1024
 
@@ -169,6 +173,8 @@ class Topology:
         for kind, groups in (("core", self.cores), ("LLC", self.llcs), ("package", self.packages)):
             self._validate_partition(kind, groups)
         self._validate_nodes()
+        self._validate_distances()
+        self._validate_devices()
 
     def _validate_partition(self, kind: str, groups: tuple[CpuSet, ...]) -> None:
         seen = CpuSet()
@@ -193,10 +199,23 @@ class Topology:
                     f"CPU {(node.cpus - self.possible).first} of node {node.id} is not possible", self.name
                 )
             seen |= node.cpus
-        if len(self.distances) != len(self.nodes) or any(len(row) != len(self.nodes) for row in self.distances):
-            raise InputError(
-                f"{len(self.nodes)} nodes need a {len(self.nodes)}x{len(self.nodes)} distance table", self.name
-            )
+
+    def _validate_distances(self) -> None:
+        count = len(self.nodes)
+        if len(self.distances) != count or any(len(row) != count for row in self.distances):
+            raise InputError(f"{count} nodes need a {count}x{count} distance table", self.name)
+        for row in self.distances:
+            for distance in row:
+                if not LOCAL_DISTANCE <= distance <= UNREACHABLE_DISTANCE:
+                    raise InputError(
+                        f"distance {distance} is not in {LOCAL_DISTANCE}-{UNREACHABLE_DISTANCE} (ACPI SLIT)", self.name
+                    )
+
+    def _validate_devices(self) -> None:
+        for device in self.devices:
+            if device.node != NO_NODE and device.node not in self._nodes_by_id:
+                ids = ", ".join(str(node.id) for node in self.nodes[:20])
+                raise InputError(f"device {device.name} is on node {device.node}; nodes: {ids}", self.name)
 
 
 def default_distances(count: int) -> tuple[tuple[int, ...], ...]:
