@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.records import RunWarning
-from numaprobe.runtime.fake_objects import Entry, FakeEvent, FakeLock, FakeTask, FakeWorkqueue, WorkState, park
+from numaprobe.runtime.fake_objects import Entry, FakeTask, FakeWorkqueue, WorkState, as_coroutine, suspend
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType, Usage, Work
+from numaprobe.runtime.sync import FifoLock, Flag
 from numaprobe.topology import Topology, symmetric
 
 if TYPE_CHECKING:
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from numaprobe.runtime.protocol import Task, Timer, Workqueue
 
 T = TypeVar("T")
-
-
-async def _call(function: Callable[[], Awaitable[T]]) -> T:
-    return await function()
 
 
 class FakeMachine:
@@ -143,14 +140,18 @@ class FakeMachine:
         return next(one for one in (cpu, here, allowed.first) if one is not None and one in allowed)
 
     def _start(self, comm: str, cpu: int, function: Callable[[], Awaitable[Any]], *, worker: bool = False) -> FakeTask:
-        task = FakeTask(comm, cpu, _call(function), cpu, is_worker=worker, trail=[cpu])
+        task = FakeTask(comm, cpu, as_coroutine(function), cpu, is_worker=worker, trail=[cpu])
         self._tasks[task] = None
         self.wake(task)
         return task
 
-    def wake(self, task: FakeTask, *, value: object = None) -> None:
+    async def park(self, why: str) -> Any:  # noqa: ANN401  what ``wake`` gives
+        """Leave the CPU until somebody wakes the task; ``why`` is what a deadlock report says."""
+        return await suspend(why)
+
+    def wake(self, task: Task, *, value: object = None) -> None:
         """Make ``task`` ready; its await returns ``value``."""
-        self.timer(0, lambda: self._step(task, value))
+        self.timer(0, lambda: self._step(self._mine(task), value))
 
     def _step(self, task: FakeTask, value: object) -> None:
         self._current = task
@@ -179,15 +180,19 @@ class FakeMachine:
 
     async def join(self, task: Task) -> Any:  # noqa: ANN401  what the task's function returned
         """Wait until a spawned task is done; return what it returned, or raise what it raised."""
-        if not isinstance(task, FakeTask):
-            raise UsageError(f"{task.comm} is not a task of this machine")
+        task = self._mine(task)
         if not task.done:
             task.joiners.append(self.current)
-            await park(f"the end of {task.comm}")
+            await self.park(f"the end of {task.comm}")
         task.joined = True
         if task.failure is not None:
             raise task.failure
         return task.result
+
+    def _mine(self, task: Task) -> FakeTask:
+        if not isinstance(task, FakeTask):
+            raise UsageError(f"{task.comm} is not a task of this machine")
+        return task
 
     def timer(self, delay_ns: int, function: Callable[[], object]) -> Timer:
         """Call ``function`` after ``delay_ns``, outside any task."""
@@ -196,13 +201,13 @@ class FakeMachine:
         heapq.heappush(self._heap, (self._now + max(0, delay_ns), self._serial, entry))
         return entry
 
-    def lock(self, name: str) -> FakeLock:
+    def lock(self, name: str) -> FifoLock:
         """Return a new mutex."""
-        return FakeLock(self, name)
+        return FifoLock(self, name)
 
-    def event(self, name: str) -> FakeEvent:
+    def event(self, name: str) -> Flag:
         """Return a new flag, not set."""
-        return FakeEvent(self, name)
+        return Flag(self, name)
 
     # ---- what a probe body does ------------------------------------------------------------------------------------
     async def compute(self, ns: int) -> None:
@@ -222,7 +227,7 @@ class FakeMachine:
             raise BodyError(f"{self.current.comm} asked to pass {ns} ns; a time is not negative")
         task = self.current
         self.timer(ns, lambda: self._step(task, None))
-        await park("time")
+        await self.park("time")
 
     async def allocate(self, size: int, node: int | None = None) -> None:
         """Count ``size`` bytes on ``node``, else on the policy's, else on the local one; the nearest with memory.
@@ -385,7 +390,7 @@ class FakeMachine:
         if task.work is not None and task.work.lock_class == work.lock_class:
             self.warn("recursion", f"{task.comm} flushes {work.name} while it executes {task.work.name}")
         (state.next_waiters if state.pending else state.waiters).append(task)
-        await park(f"work {work.name}")
+        await self.park(f"work {work.name}")
         return True
 
     # ---- remarks ---------------------------------------------------------------------------------------------------
