@@ -1,0 +1,126 @@
+"""PCI: the one bus that has node code of its own, and virtual functions.
+
+``pci_call_probe`` asks the placement where the driver's probe should run; what it says is the policy (today's kernels:
+a per-CPU kworker on the first CPU of the node's mask, always the same one). A virtual function enabled inside its
+physical function's probe is probed under it: on today's kernels then inline, because ``is_probed`` says so.
+
+Source: ``drivers/pci/pci-driver.c`` (``pci_device_probe``, ``pci_call_probe``, ``local_pci_probe``,
+``pci_device_can_probe``, ``pci_physfn_is_probed``), ``drivers/pci/bus.c`` (``pci_bus_add_device``),
+``drivers/pci/iov.c``.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from numaprobe.drivercore import Bus, Device
+
+if TYPE_CHECKING:
+    from numaprobe.drivercore import DriverCore
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class PciDevice(Device):
+    """A PCI function.
+
+    Attributes:
+        physfn: the physical function, if this is a virtual one.
+        is_probed: its probe is under way (``pci_dev.is_probed``).
+        sriov_drivers_autoprobe: of a physical function: whether drivers may take its virtual functions.
+        virtfns: the virtual functions enabled now, in order.
+
+    """
+
+    physfn: PciDevice | None = None
+    is_probed: bool = False
+    sriov_drivers_autoprobe: bool = True
+    virtfns: list[PciDevice] = field(default_factory=list)
+
+    @property
+    def is_virtfn(self) -> bool:
+        """Whether this is a virtual function."""
+        return self.physfn is not None
+
+
+class PciBus(Bus):
+    """``pci``."""
+
+    def __init__(self, name: str = "pci") -> None:
+        super().__init__(name)
+
+    async def attach_new(self, core: DriverCore, dev: Device) -> None:
+        """Attach as ``pci_bus_add_device`` does: since 6.17 by ``device_initial_probe``, before that in the caller."""
+        if core.machine.profile.hot_add_may_be_async:
+            await core.binding.device_initial_probe(dev)
+        else:
+            await core.binding.device_attach(dev)
+
+    async def probe(self, core: DriverCore, dev: Device) -> int:
+        """Probe where the policy says (``pci_device_probe``)."""
+        if not _can_probe(dev):
+            return -errno.ENODEV
+        under_parent = isinstance(dev, PciDevice) and dev.physfn is not None and dev.physfn.is_probed
+        function = dev if isinstance(dev, PciDevice) else None
+        if function is not None:
+            function.is_probed = True
+        try:
+            return await core.placement.bus_probe(
+                core, dev, lambda: self._local_pci_probe(core, dev), under_parent=under_parent
+            )
+        finally:
+            if function is not None:
+                function.is_probed = False
+
+    async def _local_pci_probe(self, core: DriverCore, dev: Device) -> int:
+        """Run the driver's probe; a positive result is a driver's mistake and counts as success."""
+        ret = await core.call_probe_body(dev)
+        if ret > 0:
+            core.machine.warn("pci", f"{dev.name}: probe unexpectedly returned {ret}; taken as success")
+            return 0
+        return ret
+
+    async def sriov_enable(self, core: DriverCore, pf: PciDevice, count: int) -> list[PciDevice]:
+        """Enable ``count`` virtual functions of ``pf``: each is added, and so probed, here (``sriov_enable``).
+
+        They are named after the next function numbers of the bus and inherit compatible ids with ``-vf`` appended.
+
+        Raises:
+            StateError: the functions are enabled already, or their names are taken.
+
+        """
+        for index in range(len(pf.virtfns), len(pf.virtfns) + count):
+            vf = PciDevice(
+                name=virtfn_name(pf.name, index), bus=self, parent=pf, physfn=pf, compatible=f"{pf.compatible}-vf"
+            )
+            pf.virtfns.append(vf)
+            await core.device_add(vf)
+        return list(pf.virtfns)
+
+    async def sriov_disable(self, core: DriverCore, pf: PciDevice) -> None:
+        """Remove the virtual functions of ``pf``, last first (``sriov_disable``)."""
+        while pf.virtfns:
+            vf = pf.virtfns.pop()
+            if not vf.p.dead:
+                await core.device_del(vf)
+
+
+def virtfn_name(pf_name: str, index: int) -> str:
+    """Return the address of virtual function ``index``: routing id of the physical one + 1 + index.
+
+    First offset and stride are taken as 1, which is what most devices have when nothing else is in the way.
+    """
+    domain_bus, _, devfn = pf_name.rpartition(":")
+    slot, _, function = devfn.partition(".")
+    domain, _, bus = domain_bus.rpartition(":")
+    try:
+        rid = (int(bus, 16) << 8 | int(slot, 16) << 3 | int(function, 16)) + 1 + index
+    except ValueError:
+        return f"{pf_name}-vf{index}"
+    prefix = f"{domain}:" if domain else ""
+    return f"{prefix}{rid >> 8:02x}:{rid >> 3 & 0x1F:02x}.{rid & 7}"
+
+
+def _can_probe(dev: Device) -> bool:
+    return not (isinstance(dev, PciDevice) and dev.physfn and not dev.physfn.sriov_drivers_autoprobe)

@@ -1,0 +1,262 @@
+"""Binding devices and drivers: the part of ``drivers/base/dd.c`` that decides who probes what, and in which order.
+
+Theory of operation
+===================
+
+Four roads lead to a probe:
+
+===========================  ===========================================================================================
+``device_initial_probe``     a device came (or is retried): scan the drivers; sync ones now, async ones by a helper
+``device_attach``            a user asked for a rescan: scan the drivers, all of them now
+``driver_attach``            a driver came: visit the devices; now, or by one helper per device
+``device_driver_attach``     a user wrote to ``bind``: this driver, this device, now
+===========================  ===========================================================================================
+
+All end in ``__driver_probe_device`` under the device lock (and the parent's, if the bus needs it). The async helpers
+are scheduled only after the device lock was dropped, because where scheduling fails their inline form would take it
+again (commit b232b02bf3c2). Methods keep the kernel's names; one leading underscore stands for its two.
+
+Which task holds the lock and which one runs the probe may differ: the placement (a policy) decides at its three
+places, see ``placement.py``.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.drivercore.results import EPROBE_DEFER, errno_name, is_deferral
+
+if TYPE_CHECKING:
+    from numaprobe.drivercore.core import DriverCore
+    from numaprobe.drivercore.device import Device
+    from numaprobe.drivercore.driver import Driver
+
+#: ``__device_attach``: bound; nothing bound; an async helper could not be queued (7.3).
+BOUND: Final = 1
+NOT_BOUND: Final = 0
+RETRY_SYNC: Final = 2
+
+
+class Binding:
+    """``dd.c`` for one core."""
+
+    def __init__(self, core: DriverCore) -> None:
+        self._core = core
+        self._machine = core.machine
+
+    # ---- a device looks for a driver -------------------------------------------------------------------------------
+    async def device_initial_probe(self, dev: Device) -> None:
+        """Probe a new or retried device, if its bus does so by itself."""
+        if not dev.bus.drivers_autoprobe:
+            return
+        if await self._device_attach(dev, allow_async=True) == RETRY_SYNC:
+            await self._device_attach(dev, allow_async=False)
+
+    async def device_attach(self, dev: Device) -> int:
+        """Probe a device now, with any driver: 1 bound, 0 none, negative errno."""
+        return await self._device_attach(dev, allow_async=False)
+
+    async def _device_attach(self, dev: Device, *, allow_async: bool) -> int:
+        core = self._core
+        have_async = False
+        async with core.locked(dev):
+            if dev.p.dead:
+                return NOT_BOUND
+            if dev.driver is not None:
+                return BOUND if dev.is_bound else self._bind_preset(dev)
+            dev.p.path = "device_attach"
+            ret, have_async = await core.placement.call_site(
+                core, dev, lambda: self._scan(dev, check_async=allow_async, want_async=False)
+            )
+        if ret == NOT_BOUND and allow_async and have_async:
+            queued = core.asyncs.schedule_node_nocall(lambda: self._device_attach_async_helper(dev), dev.node)
+            return NOT_BOUND if queued else RETRY_SYNC
+        return ret
+
+    def _bind_preset(self, dev: Device) -> int:
+        """Bind a device that came with its driver already named (``device_bind_driver``)."""
+        if dev.driver is None or not dev.driver.registered:
+            dev.driver = None
+            return NOT_BOUND
+        now = self._machine.now()
+        dev.step("probe", now, "preset driver")
+        self._driver_bound(dev, dev.driver)
+        return BOUND
+
+    async def _device_attach_async_helper(self, dev: Device) -> None:
+        async with self._core.locked(dev, parent=True):
+            if dev.p.dead or dev.driver is not None:
+                return
+            dev.p.path = "device_attach_async"
+            await self._scan(dev, check_async=True, want_async=True)
+
+    async def _scan(self, dev: Device, *, check_async: bool, want_async: bool) -> tuple[int, bool]:
+        """Try the bus's drivers in order: (result, an async driver matched)."""
+        have_async = False
+        for drv in tuple(dev.bus.drivers.values()):
+            if not drv.registered:
+                continue
+            with self._core.using(drv):
+                ret = self._match(dev, drv)
+                if ret > 0:
+                    allowed = self._core.allows_async(drv)
+                    have_async |= allowed
+                    if check_async and allowed != want_async:
+                        continue
+                    result = await self.driver_probe_device(drv, dev, is_async=want_async)
+                    ret = min(result, 0) or int(result == 0)
+            if ret != 0:
+                return ret, have_async
+        return NOT_BOUND, have_async
+
+    def _match(self, dev: Device, drv: Driver) -> int:
+        """Match; a driver that cannot tell yet puts the device on the deferred list."""
+        ret = dev.bus.match(dev, drv)
+        if ret == -EPROBE_DEFER:
+            dev.p.can_match = True
+            self._core.deferred.add(dev, f"{drv.name} cannot match yet")
+        return ret
+
+    # ---- a driver looks for devices --------------------------------------------------------------------------------
+    async def driver_attach(self, drv: Driver) -> None:
+        """Offer a driver every device of its bus."""
+        devices = drv.bus.devices
+        for dev in tuple(devices.values()):
+            if devices.get(dev.name) is dev and drv.registered and self._match(dev, drv) > 0:
+                await self._driver_attach(drv, dev)
+
+    async def _driver_attach(self, drv: Driver, dev: Device) -> None:
+        core = self._core
+        if core.allows_async(drv):
+            async with core.locked(dev):
+                take = dev.driver is None and dev.p.async_driver is None and not dev.p.dead
+                if take:
+                    dev.p.async_driver = drv
+            if take:
+                await core.asyncs.schedule_node(lambda: self._driver_attach_async_helper(dev), dev.node)
+            return
+        async with core.locked(dev, parent=True):
+            dev.p.path = "driver_attach_sync"
+            await core.placement.call_site(core, dev, lambda: self.driver_probe_device(drv, dev, is_async=False))
+
+    async def _driver_attach_async_helper(self, dev: Device) -> None:
+        async with self._core.locked(dev, parent=True):
+            drv, dev.p.async_driver = dev.p.async_driver, None
+            if drv is not None:
+                dev.p.path = "driver_attach_async"
+                await self.driver_probe_device(drv, dev, is_async=True)
+
+    async def device_driver_attach(self, drv: Driver, dev: Device) -> int:
+        """Bind this device to this driver (``bind`` in sysfs): 0 or a negative errno; a deferral is -EAGAIN."""
+        core = self._core
+        async with core.locked(dev, parent=True):
+            dev.p.path = "device_driver_attach"
+            dev.p.probing_async = False
+            ret = await core.placement.call_site(core, dev, lambda: self._driver_probe_device_node(drv, dev))
+        ret = -abs(ret)
+        return -errno.EAGAIN if ret == -EPROBE_DEFER else ret
+
+    # ---- one device, one driver; the device lock is held -----------------------------------------------------------
+    async def driver_probe_device(self, drv: Driver, dev: Device, *, is_async: bool) -> int:
+        """Probe, and see to it that a deferral is not lost: 0, negative (could not try), positive (body's errno)."""
+        core = self._core
+        triggers = core.deferred.trigger_count
+        core.probe_started()
+        try:
+            dev.p.probing_async = is_async
+            if is_async:
+                ret = await core.placement.probe_device(
+                    core, dev, lambda: self._driver_probe_device(drv, dev), is_async=True
+                )
+            else:
+                ret = await self._driver_probe_device_node(drv, dev)
+            if is_deferral(ret):
+                core.deferred.add(dev, core.deferral_reason(dev))
+                if triggers != core.deferred.trigger_count and not core.deferred.blocked:
+                    core.deferred.trigger()
+        finally:
+            core.probe_ended()
+        return ret
+
+    async def _driver_probe_device_node(self, drv: Driver, dev: Device) -> int:
+        return await self._core.placement.probe_device(
+            self._core, dev, lambda: self._driver_probe_device(drv, dev), is_async=False
+        )
+
+    async def _driver_probe_device(self, drv: Driver, dev: Device) -> int:
+        if dev.p.dead or dev.state == "removed":
+            return -errno.ENODEV
+        if dev.driver is not None:
+            return -errno.EBUSY
+        if dev.state == "registered":
+            return -EPROBE_DEFER  # device_add is not done: it will scan by itself, and must not be listed twice
+        dev.p.can_match = True
+        return await self._really_probe(dev, drv)
+
+    async def _really_probe(self, dev: Device, drv: Driver) -> int:
+        core = self._core
+        if core.deferred.blocked or core.links.missing(dev) is not None:
+            return -EPROBE_DEFER
+        if dev.p.devres:
+            names = ", ".join(name for name, _ in dev.p.devres)
+            self._machine.warn("devres", f"{dev.name}: managed resources before probing: {names}")
+            return -errno.EBUSY
+        dev.step("probe", self._machine.now(), f"by {drv.name}")
+        dev.driver = drv
+        ret = await dev.bus.probe(core, dev)
+        if ret:
+            await self._unbind_cleanup(dev)
+            dev.step("fail", self._machine.now(), errno_name(ret))
+            return -ret
+        self._driver_bound(dev, drv)
+        return 0
+
+    def _driver_bound(self, dev: Device, drv: Driver) -> None:
+        core = self._core
+        dev.step("bind", self._machine.now(), f"to {drv.name}")
+        drv.devices[dev.key] = dev
+        for consumer in core.links.consumers(dev):
+            if consumer.driver is None and not consumer.p.dead:
+                core.deferred.add(consumer, f"supplier {dev.name} came")
+        core.deferred.discard(dev)
+        core.deferred.trigger()
+
+    # ---- letting go ------------------------------------------------------------------------------------------------
+    async def device_release_driver(self, dev: Device, drv: Driver | None = None) -> None:
+        """Release the device's driver, if it is ``drv`` (None: whichever), consumers first."""
+        while True:
+            async with self._core.locked(dev, parent=True):
+                if not dev.is_bound or (drv is not None and dev.driver is not drv):
+                    return
+                busy = self._core.links.busy_consumers(dev)
+                if not busy:
+                    await self._device_release_driver(dev)
+                    return
+            for consumer in busy:
+                await self.device_release_driver(consumer)
+
+    async def _device_release_driver(self, dev: Device) -> None:
+        drv = dev.driver
+        dev.step("release", self._machine.now(), f"from {drv.name if drv else '?'}")
+        await dev.bus.remove(self._core, dev)
+        await self._unbind_cleanup(dev)
+        if drv is not None:
+            del drv.devices[dev.key]
+        dev.step("released", self._machine.now())
+
+    async def _unbind_cleanup(self, dev: Device) -> None:
+        """Release managed resources in reverse, then forget the driver (``device_unbind_cleanup``)."""
+        while dev.p.devres:
+            name, release = dev.p.devres.pop()
+            await self._core.guarded(f"{dev.name}: release of {name}", release)
+        dev.driver = None
+        dev.drvdata = None
+
+    async def driver_detach(self, drv: Driver) -> None:
+        """Release all devices of a driver, last bound first, after its async probes are over."""
+        if self._core.allows_async(drv):
+            await self._core.asyncs.synchronize_full()
+        while drv.devices:
+            dev = next(reversed(drv.devices.values()))
+            await self.device_release_driver(dev, drv)

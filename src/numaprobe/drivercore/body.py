@@ -1,0 +1,160 @@
+"""Running other people's code: the bodies of probes and removes, measured, recorded, and kept from doing harm.
+
+A body may raise, return garbage, or wait for something that waits for itself. None of this stops the core: an
+exception becomes an errno (its own, if it is an ``OSError``, else ``-EIO``), garbage becomes ``-EINVAL``, a wait for
+itself becomes ``-EDEADLK``, each with a warning that says what happened and to whom.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from numaprobe.drivercore.results import MAX_ERRNO, errno_name
+from numaprobe.errors import DeadlockError
+from numaprobe.records import ProbeRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numaprobe.drivercore.core import DriverCore
+    from numaprobe.drivercore.device import Device
+    from numaprobe.drivercore.driver import Driver
+    from numaprobe.runtime import Task, Usage
+
+#: Devices whose bodies a task is inside of, outermost first.
+Chain = tuple["Device", ...]
+
+
+class ProbeBodies:
+    """Runs the bodies of one core's drivers and keeps their records."""
+
+    def __init__(self, core: DriverCore) -> None:
+        self._core = core
+        self._machine = core.machine
+        self.records: list[ProbeRecord] = []
+        self._inside: dict[Task, Chain] = {}
+        #: chain and caller of the task that holds a device's lock
+        self._owners: dict[tuple[str, str], tuple[Chain, Task]] = {}
+
+    def refuse_inside(self, test: Callable[[Device], bool], what: str) -> Chain:
+        """Return the chain of the current task.
+
+        Raises:
+            DeadlockError: ``test`` holds for a device of the chain: its body is about to wait for itself.
+
+        """
+        if not self._inside:
+            return ()
+        chain = self._inside.get(self._machine.current, ())
+        for dev in chain:
+            if test(dev):
+                raise DeadlockError([f"the body for {dev.name} {what}, which waits until that body is over"])
+        return chain
+
+    def owned(self, dev: Device, chain: Chain) -> None:
+        """Note that the current task holds the device's lock from now on."""
+        self._owners[dev.key] = (chain, self._machine.current)
+
+    def disowned(self, dev: Device) -> None:
+        """Note that nobody holds the device's lock any more."""
+        self._owners.pop(dev.key, None)
+
+    async def probe(self, dev: Device) -> int:
+        """Run the driver's probe in the current task; return 0 or what it returned."""
+        drv = dev.driver
+        if drv is None:
+            return -errno.ENODEV
+        chain, caller = self._owners[dev.key]
+        caller_cpu, caller_comm = caller.cpu, caller.comm
+        before = self._enter(chain, dev)
+        try:
+            result, usage = await self._machine.measure(lambda: self._call(drv, dev))
+        finally:
+            self._leave(before)
+        record = self._record(dev, drv, result, usage, nested=bool(before), caller=(caller_cpu, caller_comm))
+        self.records.append(record)
+        return result
+
+    async def remove(self, dev: Device) -> None:
+        """Run the driver's remove in the current task."""
+        drv = dev.driver
+        if drv is None or drv.remove is None:
+            return
+        body = drv.remove
+        chain, _ = self._owners[dev.key]
+        before = self._enter(chain, dev)
+        try:
+            await self._core.guarded(f"{dev.name}: remove of {drv.name}", lambda: body(dev))
+        finally:
+            self._leave(before)
+
+    def _enter(self, chain: Chain, dev: Device) -> Chain:
+        task = self._machine.current
+        before = self._inside.get(task, ())
+        self._inside[task] = (*chain, dev)
+        return before
+
+    def _leave(self, before: Chain) -> None:
+        task = self._machine.current
+        if before:
+            self._inside[task] = before
+        else:
+            del self._inside[task]
+
+    async def _call(self, drv: Driver, dev: Device) -> int:
+        try:
+            result = await drv.probe(dev)
+        except DeadlockError as error:
+            return self._complain(drv, dev, str(error), -errno.EDEADLK)
+        except OSError as error:
+            return self._complain(drv, dev, f"raised {error}", -(error.errno or errno.EIO))
+        except Exception as error:  # noqa: BLE001  other people's code: whatever it raises is an outcome
+            return self._complain(drv, dev, f"raised {type(error).__name__}: {error}", -errno.EIO)
+        if result is None:
+            return 0
+        if type(result) is not int or abs(result) > MAX_ERRNO:
+            return self._complain(drv, dev, f"returned {result!r:.60}, which is no errno", -errno.EINVAL)
+        return result
+
+    def _complain(self, drv: Driver, dev: Device, what: str, result: int) -> int:
+        line = f"{dev.name}: probe of {drv.name} {what}"
+        self._machine.warn("body", line)
+        dev.tell(self._machine.now(), line)
+        return result
+
+    def _record(
+        self, dev: Device, drv: Driver, result: int, usage: Usage, *, nested: bool, caller: tuple[int, str]
+    ) -> ProbeRecord:
+        attempt = dev.p.attempts[drv.name] = dev.p.attempts.get(drv.name, 0) + 1
+        cpu = usage.cpus[0]
+        remote = None
+        if dev.node >= 0 and usage.running_by_node is not None:
+            remote = sum(ns for node, ns in usage.running_by_node.items() if node != dev.node)
+        return ProbeRecord(
+            device=dev.name,
+            driver=drv.name,
+            bus=dev.bus.name,
+            device_node=dev.node,
+            cpu=cpu,
+            cpu_node=self._machine.topology.node_of(cpu),
+            comm=self._machine.current.comm,
+            asynchronous=dev.p.probing_async,
+            nested=nested,
+            result=errno_name(result),
+            start_ns=usage.start_ns,
+            end_ns=usage.end_ns,
+            cost_ns=usage.end_ns - usage.start_ns,
+            running_ns=usage.running_ns,
+            runnable_ns=usage.runnable_ns,
+            sleeping_ns=usage.sleeping_ns,
+            cpus=usage.cpus,
+            remote_ns=remote,
+            caller_cpu=caller[0],
+            caller_comm=caller[1],
+            function=drv.function,
+            path=dev.p.path,
+            memory=usage.memory,
+            attempt=attempt,
+            segments=usage.segments,
+        )

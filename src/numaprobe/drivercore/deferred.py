@@ -1,0 +1,119 @@
+"""Deferred probing: devices whose probe asked to be tried again later.
+
+Two lists, both first in, first out. A device that asked for deferral is *pending*. A *trigger* (some driver was bound,
+late_initcall, probing was unblocked, the timeout) moves all pending devices to *active* and queues one work, which
+takes them one by one through ``bus_probe_device``: autoprobe and the rules of sync and async apply again. The work
+goes to the unbound system queue with no node: in its worker a policy that asks "am I in a worker?" is misled.
+
+A trigger that happens while a device's probe runs would miss it: ``driver_probe_device`` compares the trigger count
+from before and after, and triggers again.
+
+Source: ``drivers/base/dd.c``: ``driver_deferred_probe_add`` to ``deferred_probe_initcall``, ``device_block_probing``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from numaprobe.runtime import Work
+
+if TYPE_CHECKING:
+    from numaprobe.drivercore.core import DriverCore
+    from numaprobe.drivercore.device import Device
+    from numaprobe.runtime import Timer
+
+
+class DeferredProbes:
+    """The deferred devices of one core."""
+
+    def __init__(self, core: DriverCore) -> None:
+        self._core = core
+        self._machine = core.machine
+        self.pending: OrderedDict[tuple[str, str], Device] = OrderedDict()
+        self.active: OrderedDict[tuple[str, str], Device] = OrderedDict()
+        #: ``driver_deferred_probe_enable``: late_initcall has come
+        self.enabled = core.options.booted
+        #: ``defer_all_probes``
+        self.blocked = False
+        #: ``deferred_trigger_count``
+        self.trigger_count = 0
+        explicit = core.options.deferred_probe_timeout_ns is not None
+        self._timeout_ns = core.options.timeout_ns if explicit or not core.options.booted else 0
+        self._timer: Timer | None = None
+        self._work = Work(self._work_function, "deferred_probe_work_func")
+        self._timeout_work = Work(self._timeout_function, "deferred_probe_timeout_work_func")
+
+    def __contains__(self, dev: Device) -> bool:
+        return dev.key in self.pending or dev.key in self.active
+
+    def add(self, dev: Device, reason: str = "") -> None:
+        """Put a device on the pending list, unless it is on a list or no driver ever matched it."""
+        if not dev.p.can_match or dev in self:
+            return
+        dev.p.deferred_reason = reason
+        self.pending[dev.key] = dev
+        dev.tell(self._machine.now(), f"deferred{': ' + reason if reason else ''}")
+
+    def discard(self, dev: Device) -> None:
+        """Take a device off the lists (``driver_deferred_probe_del``)."""
+        self.pending.pop(dev.key, None)
+        self.active.pop(dev.key, None)
+        dev.p.deferred_reason = None
+
+    def trigger(self) -> None:
+        """Retry all pending devices soon; before late_initcall nothing happens."""
+        if not self.enabled:
+            return
+        self.trigger_count += 1
+        self.active.update(self.pending)
+        self.pending.clear()
+        self._machine.queue_work(self._machine.system_dfl_wq, self._work)
+
+    async def _work_function(self) -> None:
+        while self.active:
+            _, dev = self.active.popitem(last=False)
+            dev.p.deferred_reason = None
+            await self._core.bus_probe_device(dev)
+
+    async def flush(self) -> None:
+        """Wait until the work that retries has nothing left to do."""
+        await self._machine.flush_work(self._work)
+
+    async def late_initcall(self) -> None:
+        """From now on deferrals are retried; start the timeout (``deferred_probe_initcall``)."""
+        self.enabled = True
+        for _ in range(2):
+            self.trigger()
+            await self.flush()
+        self.extend_timeout()
+
+    def extend_timeout(self) -> None:
+        """Start the timeout, or start it anew: each driver registration does."""
+        if not self.enabled or self._timeout_ns == 0:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._machine.timer(self._timeout_ns, self._expired)
+
+    def _expired(self) -> None:
+        self._machine.queue_work(self._machine.system_percpu_wq, self._timeout_work)
+
+    async def _timeout_function(self) -> None:
+        self._timeout_ns = 0
+        self.trigger()
+        await self.flush()
+        for dev in tuple(self.pending.values()):
+            reason = dev.p.deferred_reason or "no reason given"
+            text = f"{dev.bus.name} {dev.name}: deferred probe pending: {reason}"
+            self._machine.warn("deferred-probe-timeout", text)
+
+    async def block(self) -> None:
+        """Defer every probe from now on, and wait for those under way (``device_block_probing``)."""
+        self.blocked = True
+        await self._core.wait_for_device_probe()
+
+    def unblock(self) -> None:
+        """Probe again (``device_unblock_probing``)."""
+        self.blocked = False
+        self.trigger()

@@ -1,0 +1,84 @@
+"""The cross-promises of the core, checked: what one object says of another must be what the other says too.
+
+The test fixture runs this after each test, and the property test after each step; a user may at any time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numaprobe.drivercore.device import Device, DeviceState
+from numaprobe.errors import InternalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numaprobe.drivercore.core import DriverCore
+    from numaprobe.drivercore.driver import Driver
+
+
+def validate_core(core: DriverCore, *, quiescent: bool) -> None:
+    """Raise InternalError with the first broken promise and the device's story."""
+    for bus in core.buses.values():
+        for dev in bus.devices.values():
+            for problem in _device_problems(core, dev, quiescent=quiescent):
+                story = " | ".join(dev.story())
+                raise InternalError(f"{dev!r}: {problem}. Its story: {story}")
+        for drv in bus.drivers.values():
+            for problem in _driver_problems(drv, quiescent=quiescent):
+                raise InternalError(f"{drv!r}: {problem}")
+    for problem in _core_problems(core, quiescent=quiescent):
+        raise InternalError(problem)
+
+
+def _device_problems(core: DriverCore, dev: Device, *, quiescent: bool) -> Iterator[str]:
+    if dev.bus.devices.get(dev.name) is not dev:
+        yield "its bus knows another device of this name"
+    if dev.state is DeviceState.BOUND:
+        if dev.driver is None or dev.driver.devices.get(dev.key) is not dev:
+            yield "it is bound, but its driver does not list it"
+        if dev in core.deferred:
+            yield "it is bound and on the deferred list"
+    if dev.state is DeviceState.UNBOUND and (dev.driver or dev.drvdata is not None or dev.p.devres):
+        yield "it is not bound, but keeps something of a driver"
+    if dev.key in core.deferred.pending and dev.key in core.deferred.active:
+        yield "it is on both deferred lists"
+    if dev.state in (DeviceState.PROBING, DeviceState.RELEASING) and dev.lock.owner is None:
+        yield "a driver is at it and nobody holds its lock"
+    if dev.parent is not None and dev.parent.children.get(dev.key) is not dev:
+        yield "its parent does not know it"
+    if quiescent:
+        yield from _quiescent_problems(dev)
+
+
+def _quiescent_problems(dev: Device) -> Iterator[str]:
+    if dev.lock.owner is not None:
+        yield f"its lock is held by {dev.lock.owner.comm}"
+    if dev.state not in (DeviceState.BOUND, DeviceState.UNBOUND):
+        yield "it stands still in a state of passage"
+    if dev.p.async_driver is not None:
+        yield "an async attach is still pending"
+    if dev.p.dead:
+        yield "it is dead and still on its bus"
+
+
+def _driver_problems(drv: Driver, *, quiescent: bool) -> Iterator[str]:
+    if not drv.registered:
+        yield "its bus lists it, but it is not registered"
+    for dev in drv.devices.values():
+        if dev.driver is not drv or dev.state not in (DeviceState.BOUND, DeviceState.RELEASING):
+            yield f"it lists {dev.name}, which is not bound to it"
+    if quiescent and drv.users:
+        yield f"{drv.users} calls use it"
+
+
+def _core_problems(core: DriverCore, *, quiescent: bool) -> Iterator[str]:
+    for dev in (*core.deferred.pending.values(), *core.deferred.active.values()):
+        if dev.bus.devices.get(dev.name) is not dev and not dev.p.dead:
+            yield f"{dev.name} is on the deferred list and on no bus"
+    if not quiescent:
+        return
+    if core.probe_count or core.asyncs.pending:
+        yield f"{core.probe_count} probes and {core.asyncs.pending} async calls are under way"
+    if core.deferred.active:
+        yield f"{next(iter(core.deferred.active.values())).name} waits for a retry that nobody makes"

@@ -1,0 +1,70 @@
+"""``spread``: ``strict-node`` that uses the whole node instead of its first last-level cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from numaprobe.policies.base import NodeWork, node_cpus
+from numaprobe.runtime import AffinityScope, HkType, run_as_work
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.runtime import Machine, Workqueue
+
+
+@dataclass(kw_only=True)
+class Spread(NodeWork):
+    """Takes the node's LLCs in turn: each probe, async ones too, is queued on the next one, on a strict queue.
+
+    ``queue_work_node`` always names the *first* CPU of a node, so all its work meets in the pool of the first LLC (or
+    shard). That pool's CPUs are shared by all devices of the node while its other caches idle. Here the caller names a
+    CPU of the next LLC that has housekeeping CPUs (``queue_work_on``), on an unbound queue of scope cache, strict: a
+    probe never leaves its node, nor its LLC.
+
+    Source: ours.
+    """
+
+    name = "spread"
+    origin = "numaprobe"
+    summary = "driver core: the node's LLCs in turn, on a strict unbound queue of scope cache; async too"
+    work_name: ClassVar[str] = "spread_work_func"
+
+    nested_inline: bool = True
+
+    _wq: Workqueue | None = field(default=None, init=False, repr=False, compare=False)
+    _next: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def setup(self, core: DriverCore) -> None:
+        """Make the queue."""
+        self._wq = core.machine.alloc_workqueue("probe_llc", unbound=True, scope=AffinityScope.CACHE, strict=True)
+
+    def workqueue(self, core: DriverCore) -> Workqueue:
+        """Return the strict queue."""
+        return self._wq or core.machine.system_dfl_wq
+
+    async def probe_device(
+        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
+    ) -> int:
+        """Run the probe in the next LLC of the device's node and wait; inline where the node has no usable CPU."""
+        del is_async
+        machine = core.machine
+        if not machine.topology.node_online(dev.node) or self._stay(machine, dev.node):
+            return await function()
+        cpu = self._pick(machine, dev.node)
+        if cpu is None:
+            return await function()
+        wq = self.workqueue(core)
+        return await run_as_work(machine, lambda work: machine.queue_work_on(cpu, wq, work), function, self.work_name)
+
+    def _pick(self, machine: Machine, node: int) -> int | None:
+        """Return the first usable CPU of the node's next LLC."""
+        usable = node_cpus(machine, node) & machine.housekeeping(HkType.DOMAIN)
+        firsts = [cpus.first for llc in machine.topology.llcs if (cpus := llc & usable)]
+        if not firsts:
+            return None
+        turn = self._next.get(node, 0)
+        self._next[node] = turn + 1
+        return firsts[turn % len(firsts)]
