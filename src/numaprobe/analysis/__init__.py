@@ -1,1 +1,22 @@
-"""Findings and comparisons: what records of any source say, with evidence."""
+"""What records say: figures of a trace, traces beside a base, findings, and whether two sets of runs differ."""
+
+from numaprobe.analysis.compare import Comparison, Difference, Entry, compare, unique_labels
+from numaprobe.analysis.findings import CATALOGUE, find
+from numaprobe.analysis.machine import topology_of
+from numaprobe.analysis.statistics import Verdict, compare_runs
+from numaprobe.analysis.summary import Summary, summarize
+
+__all__ = [
+    "CATALOGUE",
+    "Comparison",
+    "Difference",
+    "Entry",
+    "Summary",
+    "Verdict",
+    "compare",
+    "compare_runs",
+    "find",
+    "summarize",
+    "topology_of",
+    "unique_labels",
+]

@@ -1,0 +1,153 @@
+"""Several traces of one scenario beside a base.
+
+Each trace becomes an entry: a label, its figures, its findings, and how its worst, mean and makespan differ from the
+base's, in percent *of the base's figure*. The base is always named; an entry is compared with nothing else. Where one
+of the two figures is absent, or the base's is zero, there is no difference to state, and it is None.
+
+A label is the policy's name; a trace without one (a recorded kernel's) goes by its kernel, else by its source. Labels
+are made unique with ``#2``, ``#3`` in the order given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from numaprobe.analysis.findings import find
+from numaprobe.analysis.machine import topology_of
+from numaprobe.analysis.plain import plain
+from numaprobe.analysis.summary import Summary, summarize
+from numaprobe.errors import UnknownNameError, UsageError
+from numaprobe.records import COMPARE_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numaprobe.records import Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How an entry differs from the base, in percent of the base's figure; negative is faster."""
+
+    #: label of the base
+    base: str
+    worst_percent: float | None
+    mean_percent: float | None
+    makespan_percent: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "base": self.base,
+            "worst_percent": self.worst_percent,
+            "mean_percent": self.mean_percent,
+            "makespan_percent": self.makespan_percent,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One trace of a comparison."""
+
+    #: unique name in this comparison
+    label: str
+    #: the trace, with its findings
+    trace: Trace
+    summary: Summary
+    #: the base differs from itself by zero
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Traces of one scenario, beside a base."""
+
+    scenario: str | None
+    baseline: str
+    #: in the order given
+    entries: tuple[Entry, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``numaprobe.compare/1`` object of design §8."""
+        return {
+            "schema": COMPARE_SCHEMA,
+            "scenario": self.scenario,
+            "machine": dict(self.entries[0].trace.machine),
+            "baseline": self.baseline,
+            "policies": [_entry_to_dict(entry) for entry in self.entries],
+        }
+
+
+def compare(traces: Sequence[Trace], baseline: str | None = None) -> Comparison:
+    """Put ``traces`` beside the one labelled ``baseline`` (None = the first), and diagnose each.
+
+    Findings that a trace already holds are replaced by those that the catalogue finds now.
+
+    Raises:
+        UsageError: no traces.
+        UnknownNameError: no trace goes by that label.
+        InputError: a trace's machine block is broken.
+
+    """
+    if not traces:
+        raise UsageError("nothing to compare: give at least one trace")
+    labels = unique_labels(traces)
+    base_label = labels[0] if baseline is None else baseline
+    if base_label not in labels:
+        raise UnknownNameError("baseline", base_label, labels)
+    diagnosed = [_diagnosed(trace) for trace in traces]
+    base = diagnosed[labels.index(base_label)][1]
+    return Comparison(
+        scenario=traces[0].scenario,
+        baseline=base_label,
+        entries=tuple(
+            Entry(label=label, trace=trace, summary=summary, difference=_difference(base_label, base, summary))
+            for label, (trace, summary) in zip(labels, diagnosed, strict=True)
+        ),
+    )
+
+
+def unique_labels(traces: Iterable[Trace]) -> list[str]:
+    """Return a label for each trace: its policy, kernel or source, numbered where two are alike."""
+    labels: list[str] = []
+    for trace in traces:
+        name = trace.policy or trace.kernel or trace.source
+        label, number = name, 1
+        while label in labels:
+            number += 1
+            label = f"{name}#{number}"
+        labels.append(label)
+    return labels
+
+
+def percent(value: int | None, base: int | None) -> float | None:
+    """Return by how many percent of ``base`` ``value`` differs from it, to 0.01; None if that cannot be said."""
+    if value is None or base is None or base == 0:
+        return None
+    return round(100 * (value - base) / base, 2)
+
+
+def _diagnosed(trace: Trace) -> tuple[Trace, Summary]:
+    topology = topology_of(trace)
+    return replace(trace, findings=find(trace, topology)), summarize(trace, topology)
+
+
+def _difference(label: str, base: Summary, other: Summary) -> Difference:
+    return Difference(
+        base=label,
+        worst_percent=percent(other.worst_ns, base.worst_ns),
+        mean_percent=percent(other.mean_ns, base.mean_ns),
+        makespan_percent=percent(other.makespan_ns, base.makespan_ns),
+    )
+
+
+def _entry_to_dict(entry: Entry) -> dict[str, Any]:
+    return {
+        "policy": entry.label,
+        **entry.summary.to_dict(),
+        "difference": entry.difference.to_dict(),
+        "probes": [plain(record) for record in entry.trace.probes],
+        "findings": [plain(finding) for finding in entry.trace.findings],
+        "warnings": [plain(warning) for warning in entry.trace.warnings],
+    }

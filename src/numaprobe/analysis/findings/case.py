@@ -1,0 +1,150 @@
+"""What a rule is given: the trace, its machine, and the views of the records that several rules share.
+
+The views are made once, in one sort each, so that a catalogue of rules over 10,000 probes costs a few sorts and not a
+few squares.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+
+from numaprobe.analysis.machine import cpu_node_of
+from numaprobe.records import NO_NODE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Iterator
+
+    from numaprobe.cpuset import CpuSet
+    from numaprobe.records import Finding, ProbeRecord, Trace
+    from numaprobe.topology import Topology
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound="Hashable")
+
+#: A bound worker, ``kworker/3:1``, and an unbound one, ``kworker/u1025:5`` (``format_worker_id``, kernel/workqueue.c).
+_BOUND_WORKER: Final = re.compile(r"kworker/(\d{1,6}):\d{1,9}H?", re.ASCII)
+_UNBOUND_WORKER: Final = re.compile(r"kworker/u(\d{1,9}):\d{1,9}H?", re.ASCII)
+
+#: Findings name at most this many of a kind in their evidence: enough to act on, and readable.
+SHOWN: Final = 8
+
+
+class Rule(Protocol):
+    """What a module of this folder offers (a module is a rule; this is its shape)."""
+
+    #: the finding's kind
+    KIND: str
+    #: one line: what it means
+    SUMMARY: str
+
+    def find(self, case: Case) -> Iterator[Finding]:
+        """Yield the findings of this rule."""
+        ...
+
+
+class Timed(NamedTuple):
+    """A record whose start and end are known."""
+
+    start_ns: int
+    end_ns: int
+    record: ProbeRecord
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trace under examination."""
+
+    trace: Trace
+    topology: Topology | None
+
+    @cached_property
+    def probes(self) -> tuple[ProbeRecord, ...]:
+        """The records, by start; those without one keep the trace's order, first."""
+        return tuple(sorted(self.trace.probes, key=lambda r: -1 if r.start_ns is None else r.start_ns))
+
+    @cached_property
+    def timed(self) -> tuple[Timed, ...]:
+        """The records that have a start and an end, by start."""
+        return tuple(
+            Timed(r.start_ns, r.end_ns, r) for r in self.probes if r.start_ns is not None and r.end_ns is not None
+        )
+
+    def cpu_node(self, record: ProbeRecord) -> int | None:
+        """Return the node on which the body started; None if unknown."""
+        return cpu_node_of(record, self.topology)
+
+    def is_remote(self, record: ProbeRecord) -> bool | None:
+        """Tell whether the body started on another node than its device's; None if that cannot be said."""
+        node = self.cpu_node(record)
+        if node is None or not has_node(record):
+            return None
+        return node != record.device_node
+
+    def node_cpus(self, node: int) -> CpuSet | None:
+        """Return the online CPUs of a node; None if the machine is unknown."""
+        if self.topology is None:
+            return None
+        found = self.topology.node(node)
+        return found.cpus & self.topology.online if found else None
+
+    def usable_cpus(self, node: int) -> CpuSet | None:
+        """Return the online CPUs of a node that no kernel parameter keeps free; None if the machine is unknown."""
+        cpus = self.node_cpus(node)
+        if cpus is None or self.topology is None:
+            return None
+        return cpus - self.isolated
+
+    @cached_property
+    def isolated(self) -> CpuSet:
+        """The CPUs that kernel parameters keep free of unbound kernel work; empty if the machine is unknown."""
+        from numaprobe.cpuset import CpuSet
+
+        if self.topology is None:
+            return CpuSet()
+        kept = self.topology.housekeeping
+        free = kept.isolated | kept.nohz_full
+        return free if kept.unbound_cpus is None else free | (self.topology.possible - kept.unbound_cpus)
+
+
+def has_node(record: ProbeRecord) -> bool:
+    """Tell whether the device's node is known and not -1."""
+    return record.device_node is not None and record.device_node != NO_NODE
+
+
+def bound_worker_cpu(comm: str | None) -> int | None:
+    """Return the CPU of a per-CPU pool's worker, ``kworker/CPU:ID``; None for any other task."""
+    match = _BOUND_WORKER.fullmatch(comm or "")
+    return int(match[1]) if match else None
+
+
+def unbound_pool(comm: str | None) -> int | None:
+    """Return the pool of an unbound worker, ``kworker/uPOOL:ID``; None for any other task."""
+    match = _UNBOUND_WORKER.fullmatch(comm or "")
+    return int(match[1]) if match else None
+
+
+def is_worker(comm: str | None) -> bool:
+    """Tell whether a task of this name is a kworker."""
+    return (comm or "").startswith("kworker/")
+
+
+def group_by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Return the items by key, keys and items in the order of appearance."""
+    groups: dict[Key, list[Item]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return dict(groups)
+
+
+def names(records: Iterable[ProbeRecord]) -> tuple[str, ...]:
+    """Return the devices of these records, each once, in order."""
+    return tuple(dict.fromkeys(record.device for record in records))
+
+
+def plural(count: int, word: str) -> str:
+    """Return ``1 probe``, ``3 probes``."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -1,0 +1,105 @@
+"""All of a node's probes in the first group of CPUs that share a cache, while the node has more of them.
+
+``queue_work_node`` names the node by its first CPU, and the unbound pool of that CPU serves one LLC (scope ``cache``)
+or one shard of it (scope ``cache_shard``, since 7.1). Every device of the node is probed there; the rest of the node
+idles. It costs nothing while the group has a free CPU for each probe, and the evidence says how near that is: the
+most probes in flight at once, beside the CPUs of the group.
+
+A shard is a part of an LLC of about eight cores (``workqueue.cache_shard_size``); it is looked at only where the node
+has a single LLC, for a group of a whole LLC says the same with more certainty.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.analysis.findings.case import group_by, has_node, names, plural, unbound_pool
+from numaprobe.analysis.sweep import coverage
+from numaprobe.cpuset import CpuSet
+from numaprobe.records import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numaprobe.analysis.findings.case import Case
+    from numaprobe.records import ProbeRecord
+    from numaprobe.topology import Topology
+
+KIND: Final = "first-llc"
+SUMMARY: Final = "all of a node's probes ran in its first LLC or shard"
+
+#: Cores of a shard by default (``workqueue.cache_shard_size``).
+SHARD_CORES: Final = 8
+#: One or two CPUs can share an LLC by chance; from this many on it is a rule. Arbitrary.
+MIN_PROBES: Final = 3
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Yield a finding for each node whose unbound work stayed in the first of several groups."""
+    if case.topology is None:
+        return
+    spread = (r for r in case.probes if r.cpu is not None and has_node(r) and unbound_pool(r.comm) is not None)
+    for node, records in group_by(spread, lambda r: r.device_node).items():
+        if node is not None and len(records) >= MIN_PROBES:
+            yield from _node(case, case.topology, node, records)
+
+
+def _node(case: Case, machine: Topology, node: int, records: Sequence[ProbeRecord]) -> Iterator[Finding]:
+    usable = case.usable_cpus(node) or CpuSet()
+    kind, groups = _groups(machine, usable)
+    used = CpuSet.of(record.cpu for record in records if record.cpu is not None)
+    if len(groups) < 2 or not used.issubset(groups[0]):  # noqa: PLR2004  one group leaves no choice
+        return
+    evidence = _evidence(node, kind, groups, used, records)
+    yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(node, kind, groups, evidence))
+
+
+def _groups(machine: Topology, usable: CpuSet) -> tuple[str, list[CpuSet]]:
+    """Return the node's LLCs that have a usable CPU, or, if it is one, the shards of that one."""
+    llcs = [llc & usable for llc in machine.llcs if llc & usable]
+    if len(llcs) != 1:
+        return "LLC", llcs
+    return "shard", _shards([core & usable for core in machine.cores if core & llcs[0]])
+
+
+def _shards(cores: Sequence[CpuSet]) -> list[CpuSet]:
+    """Cut cores, in order, in ``max(1, round(cores / 8))`` parts that differ by at most one core."""
+    count = max(1, (len(cores) + SHARD_CORES // 2) // SHARD_CORES)
+    bounds = [len(cores) * part // count for part in range(count + 1)]
+    return [CpuSet.of(cpu for core in cores[low:high] for cpu in core) for low, high in pairwise(bounds)]
+
+
+def _evidence(
+    node: int, kind: str, groups: Sequence[CpuSet], used: CpuSet, records: Sequence[ProbeRecord]
+) -> dict[str, Any]:
+    spans = [(r.start_ns, r.end_ns) for r in records if r.start_ns is not None and r.end_ns is not None]
+    evidence: dict[str, Any] = {
+        "node": node,
+        "group": kind,
+        "group_cpus": str(groups[0]),
+        "used_cpus": str(used),
+        "idle_groups": len(groups) - 1,
+        "probes": len(records),
+        "cost_ns": sum(record.cost_ns for record in records),
+    }
+    if spans:
+        evidence["most_in_flight"] = coverage(spans).peak
+    known = [record.runnable_ns for record in records if record.runnable_ns is not None]
+    if known:
+        evidence["runnable_ns"] = sum(known)
+    return evidence
+
+
+def _advice(node: int, kind: str, groups: Sequence[CpuSet], evidence: dict[str, Any]) -> str:
+    first = groups[0]
+    peak = evidence.get("most_in_flight")
+    room = plural(len(first), "CPU")
+    if peak is not None and peak <= len(first):
+        now = f"It costs nothing yet: at most {plural(peak, 'probe')} at once on its {room}."
+    else:
+        now = f"More probes at once than its {room} wait for each other."
+    return (
+        f"{now} To let the work use the other {len(groups) - 1} of node {node}, boot with"
+        f" workqueue.default_affinity_scope=numa, or use the policy strict-node (first {kind}: CPUs {first})."
+    )

@@ -1,0 +1,133 @@
+"""Probes in flight together that share one CPU.
+
+This is what the project exists for: the kernel sends every PCI probe of a node to that node's first CPU, also from
+async workers, so that probes meant to run in parallel queue for one CPU (the seeds' "before" table).
+
+Three grades of evidence, the best one that the source gives:
+
+1. the cost split: how long each probe was runnable and did not run, and (with segments) which others ran meanwhile;
+2. times: probes of *different* tasks overlap on the CPU, or async probes with different waiting callers follow each
+   other there, because a per-CPU pool starts the next work only when the running one sleeps;
+3. names alone: async probes in *different* workers of one per-CPU pool. A pool hands a work to the worker that idled
+   last, and takes another only while that one is busy; serial probes show one worker.
+
+A serial run (one caller, one worker, one after the other) gives none of these. Neither does a probe nested in
+another: it is the same task.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.analysis.findings.blockers import waits
+from numaprobe.analysis.findings.case import SHOWN, Timed, bound_worker_cpu, group_by, names, plural
+from numaprobe.analysis.sweep import clusters, coverage
+from numaprobe.records import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numaprobe.analysis.findings.case import Case
+    from numaprobe.records import ProbeRecord
+
+KIND: Final = "same-cpu"
+SUMMARY: Final = "probes that were in flight together shared one CPU"
+
+#: What is lost must be at least this share of the probes' summed cost. Arbitrary: below it nobody would act.
+MIN_SHARE: Final = 0.01
+#: Probes of one CPU that start within this of the last one's end belong to one burst. Arbitrary: longer than any pause
+#: between works of a pool (20 ms seen on an emulated machine), shorter than one between two commands.
+BURST_GAP_NS: Final = 100_000_000
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Yield a finding for each burst of probes of one node on one CPU that lost time to each other."""
+    timed = (t for t in case.timed if not t.record.nested and t.record.cpu is not None)
+    for (node, cpu), group in group_by(timed, lambda t: (t.record.device_node, t.record.cpu)).items():
+        if cpu is not None and _has_choice(case, node):
+            for burst in clusters(group, _span, BURST_GAP_NS):
+                yield from _burst(case, node, cpu, burst)
+    yield from _untimed(case)
+
+
+def _span(timed: Timed) -> tuple[int, int]:
+    return timed.start_ns, timed.end_ns
+
+
+def _has_choice(case: Case, node: int | None) -> bool:
+    usable = None if node is None or node < 0 else case.usable_cpus(node)
+    return usable is None or len(usable) > 1
+
+
+def _burst(case: Case, node: int | None, cpu: int, burst: Sequence[Timed]) -> Iterator[Finding]:
+    records = [timed.record for timed in burst]
+    cost = sum(record.cost_ns for record in records)
+    overlap = _overlap(burst)
+    queued = burst[-1].start_ns - burst[0].start_ns if _queued_together(records) else 0
+    runnable = _runnable(records) if overlap else 0
+    lost = queued if runnable == 0 else overlap if runnable is None else max(runnable, queued)
+    if len(burst) < 2 or lost < max(1, MIN_SHARE * cost):  # noqa: PLR2004  it takes two
+        return
+    evidence: dict[str, Any] = _base(node, cpu, records) | {"cost_ns": cost, "overlap_ns": overlap}
+    if runnable:
+        evidence |= {"runnable_ns": runnable, "waits": waits(records, cpu)}
+    if queued:
+        evidence["queued_ns"] = queued
+    yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, cpu, records))
+
+
+def _overlap(burst: Iterable[Timed]) -> int:
+    """Time during which two or more tasks were in flight; what one task does in itself does not count."""
+    spans: list[tuple[int, int]] = []
+    by_task = group_by(burst, lambda t: t.record.comm or id(t))
+    for group in by_task.values():
+        for cluster in clusters(group, _span):
+            spans.append((cluster[0].start_ns, max(timed.end_ns for timed in cluster)))  # noqa: PERF401  two levels
+    return coverage(spans).overlap_ns
+
+
+def _queued_together(records: Sequence[ProbeRecord]) -> bool:
+    """Whether these were asked for at the same time: async, on a per-CPU pool, each with a caller of its own."""
+    callers = [record.caller_comm for record in records if record.caller_comm is not None]
+    return all(record.asynchronous and bound_worker_cpu(record.comm) == record.cpu for record in records) and len(
+        set(callers)
+    ) == len(callers)
+
+
+def _runnable(records: Iterable[ProbeRecord]) -> int | None:
+    known = [record.runnable_ns for record in records if record.runnable_ns is not None]
+    return sum(known) if known else None
+
+
+def _base(node: int | None, cpu: int, records: Sequence[ProbeRecord]) -> dict[str, Any]:
+    workers = sorted({record.comm for record in records if record.comm is not None})
+    return {"node": node, "cpu": cpu, "probes": len(records), "workers": workers[:SHOWN]}
+
+
+def _untimed(case: Case) -> Iterator[Finding]:
+    """Evidence by names alone, for sources that print a duration and no time."""
+    candidates = (
+        record
+        for record in case.probes
+        if record.start_ns is None and record.asynchronous is not False and bound_worker_cpu(record.comm) is not None
+    )
+    for (node, cpu), records in group_by(candidates, lambda r: (r.device_node, r.cpu)).items():
+        if cpu is None or len({record.comm for record in records}) < 2 or not _has_choice(case, node):  # noqa: PLR2004
+            continue
+        evidence = _base(node, cpu, records) | {"cost_ns": sum(record.cost_ns for record in records)}
+        yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, cpu, records))
+
+
+def _advice(case: Case, node: int | None, cpu: int, records: Sequence[ProbeRecord]) -> str:
+    if bound_worker_cpu(records[0].comm) is None:
+        return (
+            f"These ran on CPU {cpu} because their tasks were kept there: start the callers on different CPUs of the"
+            " node (taskset), or use a policy that queues on the node, such as probe-on-node."
+        )
+    usable = None if node is None or node < 0 else case.usable_cpus(node)
+    room = f" and lets them use {plural(len(usable), 'CPU')} of node {node}" if usable else ""
+    return (
+        f"They were queued on the worker pool of CPU {cpu}. No parameter of a stock kernel spreads them: it takes a"
+        f" policy that queues on the node (probe-on-node, queue-on-node){room}. Run 'numaprobe compare' with those"
+        " policies to see what that brings here."
+    )

@@ -1,0 +1,74 @@
+"""Devices whose node the firmware did not give (-1), on a machine that has several.
+
+The kernel then probes where the caller happens to be, and allocates there. What that costs is shown by the node mix of
+these probes, and, where the same driver also has devices with a node that were probed on it, by the difference of the
+two mean costs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.analysis.findings.case import SHOWN, group_by, names, plural
+from numaprobe.analysis.summary import DEFERRED, memory_by_node
+from numaprobe.records import NO_NODE, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numaprobe.analysis.findings.case import Case
+    from numaprobe.records import ProbeRecord
+
+KIND: Final = "unknown-node"
+SUMMARY: Final = "the firmware gave the device no node"
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Yield a finding for each bus with devices of node -1, unless the machine has a single node."""
+    if case.topology is not None and sum(bool(node.cpus) for node in case.topology.nodes) < 2:  # noqa: PLR2004
+        return
+    lost = (record for record in case.probes if record.device_node == NO_NODE)
+    for bus, records in group_by(lost, lambda r: r.bus).items():
+        evidence = _evidence(case, bus, records)
+        yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(bus, records))
+
+
+def _evidence(case: Case, bus: str | None, records: Sequence[ProbeRecord]) -> dict[str, Any]:
+    ran_on = Counter(str(case.cpu_node(record)) for record in records if case.cpu_node(record) is not None)
+    evidence: dict[str, Any] = {
+        "bus": bus,
+        "probes": len(records),
+        "drivers": sorted({record.driver for record in records})[:SHOWN],
+        "cost_ns": sum(record.cost_ns for record in records),
+    }
+    if ran_on:
+        evidence["ran_on_nodes"] = dict(sorted(ran_on.items()))
+    memory = memory_by_node(records)
+    if memory is not None:
+        evidence["memory_bytes"] = {str(node): size for node, size in memory.items()}
+    extra = _extra(case, records)
+    if extra is not None:
+        evidence["extra_mean_ns"] = extra
+    return evidence
+
+
+def _extra(case: Case, records: Sequence[ProbeRecord]) -> int | None:
+    """Mean cost of these minus the mean cost of the same drivers' local probes; None without such probes."""
+    drivers = {record.driver for record in records}
+    placed = [r.cost_ns for r in case.probes if r.driver in drivers and case.is_remote(r) is False]
+    drivers_placed = {r.driver for r in case.probes if r.driver in drivers and case.is_remote(r) is False}
+    lost = [r.cost_ns for r in records if r.driver in drivers_placed and r.result != DEFERRED]
+    if not placed or not lost:
+        return None
+    return round(sum(lost) / len(lost) - sum(placed) / len(placed))
+
+
+def _advice(bus: str | None, records: Sequence[ProbeRecord]) -> str:
+    device = records[0].device
+    place = f"/sys/bus/{bus}/devices/{device}/numa_node" if bus else f"the numa_node file of {device} in sysfs"
+    return (
+        f"No policy can place {plural(len(records), 'probe')} whose node is unknown. Look at {place}; ask for firmware"
+        " that describes the node (ACPI _PXM), or probe from a task on the right node (numactl --cpunodebind=N)."
+        " Writing numa_node sets it too, and taints the kernel."
+    )

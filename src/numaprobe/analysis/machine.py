@@ -1,0 +1,37 @@
+"""The machine of a trace, as far as the trace tells it.
+
+Rules ask two things of a machine: which node and LLC a CPU is in, and which CPUs were kept free of kernel work. A
+trace without a machine block, or with one that holds no topology, answers with None; rules then rely on what the
+records say by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numaprobe.records import ProbeRecord, Trace
+    from numaprobe.topology import Topology
+
+
+def topology_of(trace: Trace) -> Topology | None:
+    """Return the topology of the trace's machine block; None if there is none.
+
+    Raises:
+        InputError: there is a block and it is not what ``numaprobe topology --json`` writes.
+
+    """
+    if not trace.machine:
+        return None
+    from numaprobe.topology import from_json
+
+    return from_json(trace.machine)
+
+
+def cpu_node_of(record: ProbeRecord, topology: Topology | None) -> int | None:
+    """Return the node on which the body started: the record's word, else the topology's; None if neither knows."""
+    if record.cpu_node is not None:
+        return record.cpu_node
+    if topology is None or record.cpu is None or record.cpu not in topology.possible:
+        return None
+    return topology.node_of(record.cpu)
