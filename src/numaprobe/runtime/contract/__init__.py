@@ -1,0 +1,63 @@
+"""The machine protocol as checks: what every machine keeps, each promise small, named and runnable on its own.
+
+For whoever writes a machine (or wraps one): ``check_machine(make_machine)`` runs them all, each on a fresh machine,
+and raises at the first promise that is not kept. ``CHECKS`` is for a test suite that wants one test for each. After
+``check_one_way_stream`` of trio, which ships its contract the same way.
+
+A machine that cannot keep a promise says which and why (``EXCEPTIONS``); a reason is part of its documentation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.errors import InternalError
+from numaprobe.runtime.contract import bodies, tasks, works
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from contextlib import AbstractContextManager
+
+    from numaprobe.runtime.protocol import Machine
+
+#: Every check by its name; each takes a fresh machine and raises InternalError if the promise is not kept.
+CHECKS: Final[dict[str, Callable[[Machine], None]]] = {
+    check.__name__: check for check in (*tasks.CHECKS, *bodies.CHECKS, *works.CHECKS)
+}
+
+#: By machine, the promises it does not make, with the reason.
+EXCEPTIONS: Final[dict[str, dict[str, str]]] = {
+    "fake": {
+        "max_active_bounds": "every work gets a worker at once; there are no slots",
+        "percpu_pool_is_concurrency_managed": "every task has a CPU to itself; there is nothing to manage",
+    },
+    "virtual": {},
+    "host": {},
+}
+
+
+def check_machine(
+    make_machine: Callable[[], AbstractContextManager[Machine]], *, excepted: Collection[str] = ()
+) -> None:
+    """Run every check but the excepted, each on a machine of its own.
+
+    Args:
+        make_machine: returns a new machine in a context that cleans up after it (``contextlib.nullcontext(m)`` if
+            there is nothing to clean).
+        excepted: names of checks that this machine does not promise.
+
+    Raises:
+        InternalError: a promise is not kept; the text begins with the name of the check.
+
+    """
+    for name, check in CHECKS.items():
+        if name in excepted:
+            continue
+        try:
+            with make_machine() as machine:
+                check(machine)
+        except InternalError as error:
+            raise InternalError(f"{name}: {error}") from error
+
+
+__all__ = ["CHECKS", "EXCEPTIONS", "check_machine"]

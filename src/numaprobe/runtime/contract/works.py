@@ -1,0 +1,234 @@
+"""Checks of works and workqueues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numaprobe.runtime.contract.expect import TICK_NS, expect, expect_fails, in_a_task
+from numaprobe.runtime.profile import AffinityScope
+from numaprobe.runtime.protocol import Work
+from numaprobe.runtime.workqueue import work_on_cpu
+
+if TYPE_CHECKING:
+    from numaprobe.runtime.protocol import Machine, Task
+
+
+@in_a_task
+async def queue_once_while_pending(machine: Machine) -> None:
+    """A pending work is not queued again; flush waits for it, and says False when it is idle."""
+    runs: list[int] = []
+
+    async def function() -> None:
+        runs.append(1)
+
+    work = Work(function, "work_fn")
+    expect(not await machine.flush_work(work), "flush of a work never queued is False")
+    expect(machine.queue_work(machine.system_dfl_wq, work), "queueing an idle work is True")
+    expect(not machine.queue_work(machine.system_dfl_wq, work), "queueing a pending work is False")
+    expect(not runs, "queueing does not run")
+    expect(await machine.flush_work(work), "flush of a pending work is True")
+    expect(runs == [1], "it ran once")
+    expect(not await machine.flush_work(work), "flush of an idle work is False")
+    expect(machine.queue_work(machine.system_percpu_wq, work), "it can be queued again, elsewhere")
+    await machine.flush_work(work)
+    expect(runs == [1, 1], "and runs again")
+
+
+@in_a_task
+async def work_is_not_reentrant(machine: Machine) -> None:
+    """A work queued while it runs runs again, afterwards; flush waits for the last queueing."""
+    inside = 0
+    runs = 0
+
+    async def function() -> None:
+        nonlocal inside, runs
+        inside += 1
+        expect(inside == 1, "a work never runs beside itself")
+        await machine.sleep(2 * TICK_NS)
+        inside -= 1
+        runs += 1
+
+    work = Work(function, "work_fn")
+    machine.queue_work(machine.system_dfl_wq, work)
+    await machine.sleep(TICK_NS)
+    expect(machine.queue_work(machine.system_dfl_wq, work), "a running work can be queued")
+    expect(not machine.queue_work(machine.system_dfl_wq, work), "once")
+    await machine.flush_work(work)
+    expect(runs == 2, f"flush waits for the last queueing: {runs} of 2 runs are done")  # noqa: PLR2004
+
+
+@in_a_task
+async def flush_of_a_running_work(machine: Machine) -> None:
+    """Everybody who flushes a running work waits for its end."""
+    event = machine.event("go")
+
+    async def function() -> None:
+        await event.wait()
+
+    work = Work(function, "work_fn")
+    machine.queue_work(machine.system_dfl_wq, work)
+    await machine.sleep(TICK_NS)
+    tasks = [machine.spawn(lambda: machine.flush_work(work), comm="t") for _ in range(3)]
+    await machine.sleep(TICK_NS)
+    event.set()
+    expect([await machine.join(task) for task in tasks] == [True] * 3, "all who flush are woken")
+
+
+@in_a_task
+async def flush_of_the_own_class_is_reported(machine: Machine) -> None:
+    """A worker that flushes another work of the class it executes is reported, as lockdep would; it still works."""
+
+    async def leaf() -> None:
+        await machine.sleep(1)
+
+    inner = Work(leaf, "inner_fn", lock_class="nested")
+
+    async def function() -> None:
+        machine.queue_work(machine.system_dfl_wq, inner)
+        await machine.flush_work(inner)
+
+    outer = Work(function, "outer_fn", lock_class="nested")
+    machine.queue_work(machine.system_dfl_wq, outer)
+    await machine.flush_work(outer)
+    expect([w.kind for w in machine.warnings].count("recursion") == 1, "one recursion report")
+
+
+@in_a_task
+async def percpu_worker(machine: Machine) -> None:
+    """``queue_work_on`` a per-CPU queue runs on that CPU, in a worker whose name says so, and that knows its work."""
+    for cpu in machine.online:
+        seen: list[Task] = []
+        work = Work(lambda seen=seen: _look(machine, seen), "work_fn")  # type: ignore[misc]
+        machine.queue_work_on(cpu, machine.system_percpu_wq, work)
+        await machine.flush_work(work)
+        expect(seen[0].comm.startswith(f"kworker/{cpu}:"), f"a worker of CPU {cpu} is named so: {seen[0].comm}")
+        expect(seen[0].cpu == cpu, "a per-CPU worker is on its CPU")
+        expect(seen[0].work is None, "an idle worker executes nothing")
+
+
+async def _look(machine: Machine, seen: list[Task]) -> None:
+    task = machine.current
+    expect(task.is_worker and task.work is not None, "a work runs in a worker that knows its work")
+    await machine.compute(1)
+    expect(machine.current is task, "one worker runs the whole work")
+    seen.append(task)
+
+
+@in_a_task
+async def sleeping_works_share_a_cpu(machine: Machine) -> None:
+    """A second work of a CPU runs while the first sleeps, in a worker of its own; the first name is used again."""
+    names: list[str] = []
+
+    async def function() -> None:
+        names.append(machine.current.comm)
+        await machine.sleep(4 * TICK_NS)
+
+    cpu = machine.online.first or 0
+    works = [Work(function, f"work_{i}_fn") for i in range(2)]
+    start = machine.now()
+    for work in works:
+        machine.queue_work_on(cpu, machine.system_percpu_wq, work)
+    for work in works:
+        await machine.flush_work(work)
+    expect(len(set(names)) == 2, f"two works at once have two workers: {names}")  # noqa: PLR2004
+    expect(machine.now() - start < 8 * TICK_NS, "they slept at the same time")
+    machine.queue_work_on(cpu, machine.system_percpu_wq, works[0])
+    await machine.flush_work(works[0])
+    expect(names[2] in names[:2], f"an idle worker is used again: {names}")
+
+
+@in_a_task
+async def strict_numa_queue_stays_on_the_node(machine: Machine) -> None:
+    """``queue_work_node`` on a strict queue of scope numa runs on the node, if the node has a CPU on line."""
+    wq = machine.alloc_workqueue("strict", unbound=True, scope=AffinityScope.NUMA, strict=True)
+    expect(wq.name == "strict" and wq.unbound, "a workqueue is what it was asked to be")
+    for node in machine.topology.nodes:
+        if not node.cpus & machine.online:
+            continue
+        seen: list[Task] = []
+        work = Work(lambda seen=seen: _look(machine, seen), "work_fn")  # type: ignore[misc]
+        machine.queue_work_node(node.id, wq, work)
+        await machine.flush_work(work)
+        expect(seen[0].cpu in node.cpus, f"the worker is on node {node.id}, not on CPU {seen[0].cpu}")
+        expect(seen[0].comm.startswith("kworker/u"), f"an unbound worker is named so: {seen[0].comm}")
+
+
+@in_a_task
+async def bad_nodes_still_run(machine: Machine) -> None:
+    """``queue_work_node`` to no node, or to one that does not exist, runs somewhere."""
+    for node in (-1, 4000):
+        seen: list[Task] = []
+        work = Work(lambda seen=seen: _look(machine, seen), "work_fn")  # type: ignore[misc]
+        expect(machine.queue_work_node(node, machine.system_dfl_wq, work), "it is queued")
+        await machine.flush_work(work)
+        expect(seen and seen[0].cpu in machine.online, "it ran on a CPU on line")
+
+
+@in_a_task
+async def work_on_cpu_hands_back(machine: Machine) -> None:
+    """``work_on_cpu`` returns what its function returns and raises what it raises."""
+    cpu = machine.online.last or 0
+
+    async def good() -> int:
+        await machine.compute(1)
+        return machine.current.cpu
+
+    async def bad() -> None:
+        raise LookupError("as asked")
+
+    expect(await work_on_cpu(machine, cpu, good) == cpu, "work_on_cpu runs on the CPU and returns")
+    await expect_fails(LookupError, work_on_cpu(machine, cpu, bad), "work_on_cpu raises what its function raised")
+
+
+@in_a_task
+async def max_active_bounds(machine: Machine) -> None:
+    """With ``max_active`` 1 the works of a queue run one after the other, in order."""
+    wq = machine.alloc_workqueue("ordered", unbound=True, max_active=1, min_active=1, scope=AffinityScope.SYSTEM)
+    order: list[str] = []
+
+    async def function(number: int) -> None:
+        order.append(f"+{number}")
+        await machine.sleep(TICK_NS)
+        order.append(f"-{number}")
+
+    works = [Work(lambda i=i: function(i), f"work_{i}_fn") for i in range(3)]  # type: ignore[misc]
+    cpu = machine.online.first or 0
+    for work in works:
+        machine.queue_work_on(cpu, wq, work)
+    for work in works:
+        await machine.flush_work(work)
+    expect(order == ["+0", "-0", "+1", "-1", "+2", "-2"], f"max_active 1 runs one at a time: {order}")
+
+
+@in_a_task
+async def percpu_pool_is_concurrency_managed(machine: Machine) -> None:
+    """On one CPU a second work starts when the first sleeps, not while it computes."""
+    order: list[str] = []
+
+    async def function(name: str) -> None:
+        order.append(f"{name} starts")
+        await machine.compute(TICK_NS // 5)
+        order.append(f"{name} sleeps")
+        await machine.sleep(4 * TICK_NS)
+
+    works = [Work(lambda name=name: function(name), f"{name}_fn") for name in "ab"]  # type: ignore[misc]
+    for work in works:
+        machine.queue_work_on(machine.online.first or 0, machine.system_percpu_wq, work)
+    for work in works:
+        await machine.flush_work(work)
+    expect(order == ["a starts", "a sleeps", "b starts", "b sleeps"], f"one runs at a time: {order}")
+
+
+CHECKS = (
+    queue_once_while_pending,
+    work_is_not_reentrant,
+    flush_of_a_running_work,
+    flush_of_the_own_class_is_reported,
+    percpu_worker,
+    sleeping_works_share_a_cpu,
+    strict_numa_queue_stays_on_the_node,
+    bad_nodes_still_run,
+    work_on_cpu_hands_back,
+    max_active_bounds,
+    percpu_pool_is_concurrency_managed,
+)
