@@ -29,9 +29,10 @@ MACHINE_SCHEMA: Final = "numaprobe.machine/1"
 #: More devices than any machine has; a longer list is a mistake or an attack.
 MAX_DEVICES: Final = 1_000_000
 
+_CPU_SETS: Final = ("possible", "present", "online")
+_PARTITIONS: Final = ("cores", "llcs", "packages")
 _TOP_KEYS: Final = frozenset(
-    ("schema", "name", "possible", "present", "online", "nodes", "cores", "llcs", "packages", "distances")
-    + ("housekeeping", "devices", "info")
+    (*_CPU_SETS, *_PARTITIONS, "schema", "name", "nodes", "distances", "housekeeping", "devices", "info")
 )
 _HOUSEKEEPING_KEYS: Final = frozenset(("isolated", "managed_irq", "nohz_full", "unbound_cpus"))
 _DEVICE_TEXTS: Final = ("name", "bus", "parent", "driver", "modalias", "physfn")
@@ -44,16 +45,12 @@ def to_json(topology: Topology) -> dict[str, Any]:
     return {
         "schema": MACHINE_SCHEMA,
         "name": topology.name,
-        "possible": str(topology.possible),
-        "present": str(topology.present),
-        "online": str(topology.online),
+        **{key: str(getattr(topology, key)) for key in _CPU_SETS},
         "nodes": [
             {"id": node.id, "cpus": str(node.cpus), "memory": node.memory, "online": node.online}
             for node in topology.nodes
         ],
-        "cores": [str(core) for core in topology.cores],
-        "llcs": [str(llc) for llc in topology.llcs],
-        "packages": [str(package) for package in topology.packages],
+        **{key: [str(group) for group in getattr(topology, key)] for key in _PARTITIONS},
         "distances": [list(row) for row in topology.distances],
         "housekeeping": _housekeeping_to_json(topology.housekeeping),
         "devices": [_device_to_json(device) for device in topology.devices],
