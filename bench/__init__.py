@@ -1,0 +1,1 @@
+"""Benchmarks: side by side, ratios, medians of several runs."""
