@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from numaprobe.analysis.findings import find
 from numaprobe.analysis.machine import topology_of
-from numaprobe.analysis.plain import plain
 from numaprobe.analysis.summary import Summary, summarize
 from numaprobe.errors import UnknownNameError, UsageError
-from numaprobe.records import COMPARE_SCHEMA
+from numaprobe.records import COMPARE_SCHEMA, finding_to_json, probe_to_json, warning_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -147,7 +146,7 @@ def _entry_to_dict(entry: Entry) -> dict[str, Any]:
         "policy": entry.label,
         **entry.summary.to_dict(),
         "difference": entry.difference.to_dict(),
-        "probes": [plain(record) for record in entry.trace.probes],
-        "findings": [plain(finding) for finding in entry.trace.findings],
-        "warnings": [plain(warning) for warning in entry.trace.warnings],
+        "probes": [probe_to_json(record) for record in entry.trace.probes],
+        "findings": [finding_to_json(finding) for finding in entry.trace.findings],
+        "warnings": [warning_to_json(warning) for warning in entry.trace.warnings],
     }

@@ -1,1 +1,1 @@
-"""Records for people: tables, printk lines, JSON, HTML, Perfetto."""
+"""Reports of records: tables, printk lines, HTML, pictures, Perfetto. Each module imports its heavy parts when used."""

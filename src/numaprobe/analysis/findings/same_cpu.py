@@ -71,7 +71,7 @@ def _burst(case: Case, node: int | None, cpu: int, burst: Sequence[Timed]) -> It
     evidence: dict[str, Any] = _base(node, cpu, records) | {"cost_ns": cost, "overlap_ns": overlap}
     if runnable:
         evidence |= {"runnable_ns": runnable, "waits": waits(records, cpu)}
-    if queued:
+    if queued >= MIN_SHARE * cost:
         evidence["queued_ns"] = queued
     yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, cpu, records))
 

@@ -1,0 +1,111 @@
+"""Findings and warnings as text: what was found, in which devices, the evidence in figures, and what to do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.report.grid import printable, say
+from numaprobe.units import format_size, format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
+    from numaprobe.analysis.compare import Comparison
+    from numaprobe.records import Finding, RunWarning
+
+#: Devices, and findings of one kind, that are spelled out.
+SHOWN_DEVICES: Final = 4
+SHOWN_FINDINGS: Final = 9
+#: Different advices of one kind that are spelled out.
+SHOWN_ADVICE: Final = 2
+
+
+def print_findings(findings: Sequence[Finding], console: Console) -> None:
+    """Print each finding with its devices, evidence and advice."""
+    if not findings:
+        console.print("\nNothing found.", style="dim")
+    for kind, group in _by_kind(("", finding) for finding in findings).items():
+        _print_kind(kind, group, console)
+
+
+def print_comparison_findings(comparison: Comparison, console: Console) -> None:
+    """Print the findings of all policies by kind: one line of evidence per policy, one advice."""
+    pairs = [(entry.label, finding) for entry in comparison.entries for finding in entry.trace.findings]
+    if not pairs:
+        console.print("\nNothing found under any policy.", style="dim")
+    for kind, group in _by_kind(pairs).items():
+        _print_kind(kind, group, console)
+
+
+def print_warnings(warnings: Sequence[RunWarning], console: Console) -> None:
+    """Print what the run, or the reader of the trace, wants known."""
+    for warning in warnings[:SHOWN_FINDINGS]:
+        console.print(f"warning: {warning.kind}: {printable(warning.message)}", style="yellow", soft_wrap=True)
+    if len(warnings) > SHOWN_FINDINGS:
+        console.print(f"… and {len(warnings) - SHOWN_FINDINGS} more warnings (--json has all)", style="dim")
+
+
+def summary_of(kind: str) -> str:
+    """Return the catalogue's line for a kind; empty if the catalogue does not have it."""
+    from numaprobe.analysis.findings import CATALOGUE
+
+    return next((rule.SUMMARY for rule in CATALOGUE if kind == rule.KIND), "")
+
+
+def evidence_text(evidence: Mapping[str, Any]) -> str:
+    """Return the evidence as ``key value`` pairs with units; nested and empty values are left to the JSON."""
+    parts = []
+    for key, value in evidence.items():
+        text = _value_text(key, value)
+        if text:
+            parts.append(f"{_label(key)} {text}")
+    return ", ".join(parts)
+
+
+def _label(key: str) -> str:
+    return key.removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
+
+
+def _value_text(key: str, value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (
+            format_time(value) if key.endswith("_ns") else format_size(value) if key.endswith("_bytes") else str(value)
+        )
+    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
+        return " ".join(printable(str(item)) for item in value)
+    if key.endswith("_nodes") and hasattr(value, "items"):
+        return "/".join(f"{node} ({count})" for node, count in value.items())
+    return printable(value) if isinstance(value, str) else ""
+
+
+def devices_text(devices: Sequence[str]) -> str:
+    """Return the first few devices and how many more there are."""
+    shown = ", ".join(printable(device) for device in devices[:SHOWN_DEVICES])
+    more = len(devices) - SHOWN_DEVICES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _by_kind(pairs: Any) -> dict[str, list[tuple[str, Finding]]]:  # noqa: ANN401  any iterable of pairs
+    groups: dict[str, list[tuple[str, Finding]]] = defaultdict(list)
+    for label, finding in pairs:
+        groups[finding.kind].append((label, finding))
+    return dict(groups)
+
+
+def _print_kind(kind: str, group: Sequence[tuple[str, Finding]], console: Console) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    console.print()
+    console.print(Text.assemble((kind, "bold yellow"), (f": {summary_of(kind)}", "")))
+    for label, finding in group[:SHOWN_FINDINGS]:
+        head = Text(f"{printable(label)}: " if label else "", style="bold")
+        body = Text(f"{devices_text(finding.devices)}; {evidence_text(finding.evidence)}")
+        say(Padding(head + body, (0, 0, 0, 2)), console)
+    if len(group) > SHOWN_FINDINGS:
+        console.print(f"  … and {len(group) - SHOWN_FINDINGS} more of this kind (--json has all)", style="dim")
+    for advice in list(dict.fromkeys(finding.advice for _, finding in group))[:SHOWN_ADVICE]:
+        say(Padding(Text(f"→ {printable(advice)}", style="cyan"), (0, 0, 0, 2)), console)
