@@ -1,0 +1,135 @@
+"""The CPU model's parameters, and one CPU's run queue.
+
+Every parameter has a meaning and a source, or says that it is an assumption; none is tuned to a measurement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from numaprobe.virtual.task import VirtualTask
+
+#: CPU time of a background task: more than any run.
+ENDLESS: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuModel:
+    """How CPUs are shared between tasks.
+
+    What is not modelled: the cost of a switch or a migration, SMT siblings sharing a core's units, frequency, the
+    timer tick's granularity, the cost of remote memory.
+    """
+
+    #: False = as many CPUs as there are tasks: ``compute`` is a delay and nobody waits for a CPU
+    enabled: bool = True
+    #: a task's turn on a machine of one CPU, ns: ``sysctl_sched_base_slice`` (kernel/sched/fair.c, 6.6 and newer)
+    base_slice_ns: int = 750_000
+    #: the turn grows with 1 + log2(CPUs), of which at most so many count (``get_update_sysctl_factor``)
+    slice_scale_cpus: int = 8
+    #: CPU time without a sleep after which a worker no longer counts as running: ``workqueue.cpu_intensive_thresh_us``
+    cpu_intensive_ns: int = 10_000_000
+    #: a task's whole turn is its own: a waking task never cuts it short (``RUN_TO_PARITY``, the default since 6.6)
+    run_to_parity: ClassVar[bool] = True
+    #: the model switched off
+    off: ClassVar[CpuModel]
+
+    def slice_ns(self, cpus: int) -> int:
+        """Return the length of a turn on a machine of ``cpus`` on-line CPUs: 3 ms from 8 CPUs on."""
+        return self.base_slice_ns * min(self.slice_scale_cpus, max(1, cpus)).bit_length()
+
+
+CpuModel.off = CpuModel(enabled=False)
+
+
+class RunQueue:
+    """One CPU: who runs, and who waits for it.
+
+    Waiting tasks are kept by their mask of allowed CPUs, so that an idle CPU finds one that it may take without a
+    scan of those it may not.
+
+    Attributes:
+        cpu: its number; ``bit`` is 1 << cpu.
+        current: who runs; None = idle.
+        waiting: mask -> heap of (vruntime, serial, task).
+        count: tasks on it, the running one included (``nr_running``).
+        min_vruntime: never decreases; where a task that arrives takes its place.
+        slice_start: when the current turn began.
+        due: time of the CPU event that is programmed; -1 = none.
+
+    """
+
+    __slots__ = (
+        "bit",
+        "core",
+        "count",
+        "cpu",
+        "current",
+        "due",
+        "llc",
+        "min_vruntime",
+        "node",
+        "slice_start",
+        "waiting",
+    )
+
+    def __init__(self, cpu: int, core: int, llc: int, node: int) -> None:
+        self.cpu = cpu
+        self.bit = 1 << cpu
+        #: CPUs of its core, its LLC, its node, as bits
+        self.core = core
+        self.llc = llc
+        self.node = node
+        self.current: VirtualTask | None = None
+        self.waiting: dict[int, list[tuple[int, int, VirtualTask]]] = {}
+        self.count = 0
+        self.min_vruntime = 0
+        self.slice_start = 0
+        self.due = -1
+
+    def push(self, task: VirtualTask, serial: int) -> None:
+        """Let ``task`` wait."""
+        heap = self.waiting.get(task.mask)
+        if heap is None:
+            heap = self.waiting[task.mask] = []
+        heappush(heap, (task.vruntime, serial, task))
+
+    def head(self) -> tuple[int, int, VirtualTask] | None:
+        """Return who is next: the least vruntime, the longest waiting of those."""
+        if not self.waiting:
+            return None
+        return min(heap[0] for heap in self.waiting.values())
+
+    def pop(self, mask: int) -> VirtualTask:
+        """Take the first of the waiting tasks that have this mask."""
+        heap = self.waiting[mask]
+        task = heappop(heap)[2]
+        if not heap:
+            del self.waiting[mask]
+        return task
+
+    def remove(self, task: VirtualTask) -> None:
+        """Take ``task`` out of the middle."""
+        heap = self.waiting[task.mask]
+        heap[:] = [entry for entry in heap if entry[2] is not task]
+        heapify(heap)
+        if not heap:
+            del self.waiting[task.mask]
+
+    def update_min(self, now: int) -> int:
+        """Bring ``min_vruntime`` up to date and return it."""
+        head = self.head()
+        current = self.current
+        if current is not None:
+            least = current.vruntime + now - current.since
+            if head is not None and head[0] < least:
+                least = head[0]
+        elif head is not None:
+            least = head[0]
+        else:
+            return self.min_vruntime
+        self.min_vruntime = max(self.min_vruntime, least)
+        return self.min_vruntime

@@ -1,0 +1,440 @@
+"""The virtual machine: the machine protocol over virtual time and modelled CPUs.
+
+The parts: ``loop`` (virtual time), ``sched`` (run queues; ``freecpus`` if the CPU model is off), ``blocking`` (locks,
+events), ``queueing`` (workqueues), ``memory``. This file joins them and holds what a task may await.
+
+Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``add_load``, ``validate``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from numaprobe.cpuset import CpuSet
+from numaprobe.errors import BodyError, DeadlockError, RefusedError, UsageError
+from numaprobe.records import RunWarning
+from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, HkType, KernelProfile, Usage, kernel_profile
+from numaprobe.virtual.blocking import Blocker, SchedulerLike, VirtualEvent, VirtualLock
+from numaprobe.virtual.cpu import ENDLESS, CpuModel
+from numaprobe.virtual.deadlock import waits
+from numaprobe.virtual.freecpus import FreeCpus
+from numaprobe.virtual.loop import PRIORITY_TIMER, EventLoop, VirtualTimer
+from numaprobe.virtual.memory import Memory
+from numaprobe.virtual.queueing import Workqueues
+from numaprobe.virtual.sched import Scheduler
+from numaprobe.virtual.task import Frame, State, VirtualTask, as_coroutine
+from numaprobe.virtual.workqueue import VirtualWorkqueue
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numaprobe.runtime import Task, Work, Workqueue
+    from numaprobe.topology import Topology
+
+T = TypeVar("T")
+
+
+class VirtualMachine:
+    """A machine in virtual time. See ``numaprobe.runtime.protocol`` for what its methods promise.
+
+    Args:
+        topology: the machine as it boots.
+        profile: the kernel it stands for, or its name.
+        scope: ``workqueue.default_affinity_scope=``; None = the profile's.
+        shard_size: ``workqueue.cache_shard_size=``; None = the profile's.
+        timeline: keep the segments of each measured stretch.
+        cpu_model: how CPUs are shared; ``CpuModel.off`` = not at all.
+
+    Raises:
+        InputError: the topology breaks a promise of its own.
+        UnknownNameError: there is no such profile.
+
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        profile: KernelProfile | str = DEFAULT_PROFILE,
+        *,
+        scope: AffinityScope | None = None,
+        shard_size: int | None = None,
+        timeline: bool = False,
+        cpu_model: CpuModel | None = None,
+    ) -> None:
+        topology.validate()
+        self._topology = topology
+        self._profile = kernel_profile(profile) if isinstance(profile, str) else profile
+        self._timeline = timeline
+        model = cpu_model or CpuModel()
+        self.loop = EventLoop()
+        self.scheduler: SchedulerLike = (Scheduler if model.enabled else FreeCpus)(self.loop, topology, model)
+        self.blocker = Blocker(self.loop, self.scheduler)
+        size = self._profile.cache_shard_size if shard_size is None else shard_size
+        if size < 1:
+            raise UsageError(f"the cache shard size is {size}; it must be 1 or more cores")
+        self._warnings: list[RunWarning] = []
+        self._isolated = topology.housekeeping.isolated
+        self.workqueues = Workqueues(
+            topology, self._profile, self.blocker, self.warn, scope or self._profile.default_scope, size
+        )
+        self.memory = Memory(topology)
+        #: tasks that are no workers and not done, in the order of start
+        self.tasks: dict[VirtualTask, None] = {}
+        self.loads: list[VirtualTask] = []
+        self._failures: dict[VirtualTask, None] = {}
+        self._broken = False
+
+    # ---- what it is ------------------------------------------------------------------------------------------------
+    @property
+    def topology(self) -> Topology:
+        """The machine as it booted."""
+        return self._topology
+
+    @property
+    def profile(self) -> KernelProfile:
+        """The kernel it stands for."""
+        return self._profile
+
+    @property
+    def online(self) -> CpuSet:
+        """The CPUs on line now."""
+        return CpuSet(self.scheduler.online)
+
+    def housekeeping(self, kind: HkType) -> CpuSet:
+        """Return the CPUs that ``housekeeping_cpumask(kind)`` holds now; never empty."""
+        possible = self._topology.possible
+        out = self._isolated if kind is HkType.DOMAIN else self._topology.housekeeping.nohz_full
+        return possible - out or possible
+
+    # ---- time and tasks --------------------------------------------------------------------------------------------
+    def now(self) -> int:
+        """Return ns since the start of the machine."""
+        return self.loop.now
+
+    @property
+    def current(self) -> Task:
+        """The task whose code is running."""
+        return self.blocker.running()
+
+    def run(self, main: Callable[[], Awaitable[T]], *, comm: str = "modprobe", cpu: int | None = None) -> T:
+        """Run ``main`` as a new task (pinned to ``cpu`` if given), then go on until nothing is left to run.
+
+        Time goes on where the last run ended. After an error the machine cannot be used again.
+
+        Raises:
+            DeadlockError: tasks wait and nothing can wake them.
+            UsageError: the machine runs already, or an earlier run failed.
+
+        """
+        if self._broken or self.loop.current is not None:
+            raise UsageError("this machine is running, or an earlier run on it failed; make a new one")
+        task = self._start(main, comm, None if cpu is None else CpuSet.of([cpu]), cpu)
+        self._broken = True
+        try:
+            self.loop.run()
+            self._check_end(task)
+        except BaseException:
+            self._close()
+            raise
+        self._broken = False
+        result: T = task.result
+        return result
+
+    def _check_end(self, main: VirtualTask) -> None:
+        """Raise what went wrong: main's own error first, then a deadlock, then an error that nobody joined."""
+        if main.error is not None:
+            raise main.error
+        if self.blocker.blocked:
+            raise DeadlockError(waits(self.blocker.blocked))
+        for task in self._failures:
+            if task.error is not None:
+                raise task.error
+
+    def spawn(
+        self, function: Callable[[], Awaitable[Any]], *, comm: str, cpus: CpuSet | None = None, cpu: int | None = None
+    ) -> VirtualTask:
+        """Start a task that is no worker, allowed on ``cpus``, first placed on ``cpu`` if that is idle.
+
+        ``cpus`` None = the CPUs that are not isolated, as for a task whose ancestor is init.
+
+        Raises:
+            UsageError: none of ``cpus`` is on line, or ``cpu`` is not one of them.
+
+        """
+        return self._start(function, comm, cpus, cpu)
+
+    def _start(
+        self, function: Callable[[], Awaitable[Any]], comm: str, cpus: CpuSet | None, cpu: int | None
+    ) -> VirtualTask:
+        allowed = self._default_mask() if cpus is None else cpus.bits
+        task = VirtualTask(comm, allowed, self._first_cpu(comm, allowed, cpu))
+        task.since = self.loop.now
+        task.machine_done = self._task_done
+        task.send = as_coroutine(function()).send
+        self.tasks[task] = None
+        self.loop.live += 1
+        self.scheduler.wake(task)
+        return task
+
+    def _default_mask(self) -> int:
+        mask = self.housekeeping(HkType.DOMAIN).bits & ~self._isolated.bits
+        return mask if mask & self.scheduler.online else self._topology.possible.bits
+
+    def _first_cpu(self, comm: str, allowed: int, cpu: int | None) -> int:
+        usable = allowed & self.scheduler.online
+        if cpu is not None:
+            usable &= 1 << cpu
+        if not usable:
+            raise UsageError(f"{comm} cannot run on CPUs {CpuSet(allowed) if cpu is None else cpu}: none is on line")
+        if cpu is None and self.loop.current is not None and usable >> self.loop.current.cpu & 1:
+            return self.loop.current.cpu
+        return (usable & -usable).bit_length() - 1
+
+    def _task_done(self, task: VirtualTask) -> None:
+        del self.tasks[task]
+        self.loop.live -= 1
+        self.scheduler.exit(task)
+        if task.error is not None:
+            self._failures[task] = None
+        for waiter in task.waiters:
+            self.blocker.unblock(waiter)
+
+    async def join(self, task: Task) -> Any:  # noqa: ANN401  what the task's function returned
+        """Wait until a spawned task is done; return what it returned, or raise what it raised."""
+        if not isinstance(task, VirtualTask) or task.is_worker:
+            raise UsageError(f"{task.comm} cannot be joined: it is no spawned task of this machine")
+        if task.state is not State.DEAD:
+            current = self.blocker.running()
+            task.waiters.append(current)
+            self.blocker.block(current, task)
+            await self.loop.pause()
+        if task.error is not None:
+            self._failures.pop(task, None)
+            raise task.error
+        return task.result
+
+    def timer(self, delay_ns: int, function: Callable[[], None]) -> VirtualTimer:
+        """Call ``function`` (which must not sleep) after ``delay_ns``, outside any task."""
+        _check_time("timer", delay_ns)
+        return VirtualTimer(self.loop, delay_ns, function, self.loop.cpu)
+
+    def lock(self, name: str) -> VirtualLock:
+        """Return a new mutex."""
+        return VirtualLock(self.blocker, name)
+
+    def event(self, name: str) -> VirtualEvent:
+        """Return a new flag, not set."""
+        return VirtualEvent(self.blocker, name)
+
+    # ---- what a probe body does ------------------------------------------------------------------------------------
+    async def compute(self, ns: int) -> None:
+        """Use a CPU for ``ns`` of CPU time."""
+        _check_time("compute", ns)
+        if ns:
+            self.scheduler.compute(self.blocker.running(), ns)
+            await self.loop.pause()
+
+    async def sleep(self, ns: int) -> None:
+        """Leave the CPU for ``ns``."""
+        _check_time("sleep", ns)
+        task = self.blocker.running()
+        self.loop.at(self.loop.now + ns, PRIORITY_TIMER, self.scheduler.wake, task)
+        self.scheduler.sleep(task)
+        await self.loop.pause()
+
+    async def allocate(self, size: int, node: int | None = None) -> None:
+        """Allocate ``size`` bytes: on ``node``, or by the task's memory policy (local node first) if None."""
+        task = self.blocker.running()
+        if node is None:
+            node = self._topology.node_of(task.cpu) if task.memory_node is None else task.memory_node
+        for giver, part in self.memory.allocate(size, node):
+            for frame in task.frames:
+                frame.memory[giver] = frame.memory.get(giver, 0) + part
+
+    async def call(self, function: Callable[..., T], *args: object) -> T:
+        """Call plain Python code; it takes no virtual time."""
+        return function(*args)
+
+    async def set_affinity(self, cpus: CpuSet | None, *, memory_node: int | None = None) -> None:
+        """Move the current task to ``cpus`` and prefer ``memory_node``; None = as it was created.
+
+        Raises:
+            UsageError: none of ``cpus`` is on line (``sched_setaffinity`` says EINVAL).
+
+        """
+        task = self.blocker.running()
+        mask = task.home_mask if cpus is None else cpus.bits
+        if cpus is not None and not mask & self.scheduler.online:
+            raise UsageError(f"{task.comm} cannot move to CPUs '{cpus}': none is on line")
+        task.memory_node = memory_node
+        self.scheduler.set_mask(task, mask)
+        await self._settle(task)
+
+    async def _settle(self, task: VirtualTask) -> None:
+        """Wait for a CPU, if the current task was just taken off its own."""
+        if task.due or not task.on_cpu:
+            await self.loop.pause()
+
+    async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
+        """Run ``body`` in the current task and say what it cost. Measured stretches nest."""
+        task = self.blocker.running()
+        frame = Frame(self.loop.now, task.cpu, timeline=self._timeline)
+        task.frames.append(frame)
+        try:
+            result = await body()
+        finally:
+            task.frames.remove(frame)
+        return result, frame.usage(self.loop.now, self._topology)
+
+    # ---- workqueues ------------------------------------------------------------------------------------------------
+    @property
+    def system_percpu_wq(self) -> Workqueue:
+        """``events``: per-CPU."""
+        return self.workqueues.system_percpu_wq
+
+    @property
+    def system_dfl_wq(self) -> Workqueue:
+        """``events_unbound``."""
+        return self.workqueues.system_dfl_wq
+
+    def alloc_workqueue(
+        self,
+        name: str,
+        *,
+        unbound: bool,
+        max_active: int = 0,
+        min_active: int | None = None,
+        scope: AffinityScope | None = None,
+        strict: bool = False,
+    ) -> VirtualWorkqueue:
+        """Make a workqueue. ``scope`` None = the machine's default."""
+        return self.workqueues.alloc(
+            name, unbound=unbound, max_active=max_active, min_active=min_active, scope=scope, strict=strict
+        )
+
+    def queue_work(self, wq: Workqueue, work: Work) -> bool:
+        """Queue on the local CPU if ``wq`` may use it."""
+        return self.workqueues.queue(_own(wq), work, None)
+
+    def queue_work_on(self, cpu: int, wq: Workqueue, work: Work) -> bool:
+        """Queue on ``cpu``'s pool, or on the pool of the pod that holds it."""
+        return self.workqueues.queue(_own(wq), work, cpu)
+
+    def queue_work_node(self, node: int, wq: Workqueue, work: Work) -> bool:
+        """Queue on an unbound ``wq`` near ``node``."""
+        own = _own(wq)
+        if not own.unbound:
+            self.warn("queue-work-node", f"queue_work_node on workqueue {own.name}, which is not unbound")
+        return self.workqueues.queue(own, work, self.workqueues.cpu_near(node))
+
+    async def flush_work(self, work: Work) -> bool:
+        """Wait until the last queueing of ``work`` has run; return False if it was idle."""
+        return await self.workqueues.flush(work)
+
+    # ---- remarks ---------------------------------------------------------------------------------------------------
+    def warn(self, kind: str, message: str) -> None:
+        """Keep a remark for the trace of this run."""
+        self._warnings.append(RunWarning(kind=kind, message=message, time_ns=self.loop.now))
+
+    @property
+    def warnings(self) -> tuple[RunWarning, ...]:
+        """The remarks so far."""
+        return tuple(self._warnings)
+
+    # ---- beyond the protocol: CPUs come and go, background load ----------------------------------------------------
+    async def cpu_down(self, cpu: int) -> None:
+        """Take ``cpu`` off line: tasks leave it, its workers run anywhere, pods lose it. Takes no time here.
+
+        Raises:
+            RefusedError: it is the last CPU on line (the kernel says EBUSY).
+            UsageError: it is not on line.
+
+        """
+        if cpu not in self.online:
+            raise UsageError(f"CPU {cpu} is not on line; on line: {self.online}")
+        if len(self.online) == 1:
+            raise RefusedError(f"CPU {cpu} is the last one on line; leave it on")
+        self.workqueues.cpu_going(cpu)
+        self.scheduler.set_offline(cpu)
+        self.workqueues.refresh()
+        await self._settle(self.blocker.running())
+
+    async def cpu_up(self, cpu: int) -> None:
+        """Bring ``cpu`` on line: its workers come back to it, pods have it again. Takes no time here.
+
+        Raises:
+            UsageError: it is not present, or on line already.
+
+        """
+        if cpu not in self._topology.present or cpu in self.online:
+            raise UsageError(f"CPU {cpu} cannot come on line: it is not present, or on line already")
+        self.scheduler.set_online(cpu)
+        self.workqueues.cpu_came(cpu)
+        self.workqueues.refresh()
+        await self._settle(self.blocker.running())
+
+    async def isolate(self, cpus: CpuSet) -> None:
+        """Make ``cpus`` an isolated cpuset partition, in place of any made before; the pods stay as they are.
+
+        The unbound cpumask loses them (since 6.8: not on hard pools), HK_DOMAIN too where the profile says so, and
+        tasks that may run anywhere leave them.
+
+        Raises:
+            UsageError: no CPU on line would be left.
+
+        """
+        isolated = self._topology.housekeeping.isolated | cpus
+        if not self.online - isolated:
+            raise UsageError(f"CPUs {cpus} cannot be isolated: no CPU on line would be left")
+        before = self._default_mask()
+        self.scheduler.domain = (self._topology.possible - isolated).bits
+        if self._profile.runtime_isolation_followed:
+            self._isolated = isolated
+        if not self._profile.hard_unbound_pools:
+            self.workqueues.set_unbound_cpus(cpus)
+        for task in [one for one in self.tasks if one.mask == before]:
+            task.home_mask = self.scheduler.domain
+            self.scheduler.set_mask(task, self.scheduler.domain)
+        await self._settle(self.blocker.running())
+
+    def add_load(self, cpus: CpuSet, tasks_per_cpu: int = 1, comm: str = "load", *, pinned: bool = True) -> None:
+        """Start endless tasks that compete for CPUs; they neither keep a run from ending nor count as waiting.
+
+        Args:
+            cpus: where.
+            tasks_per_cpu: how many for each of them.
+            comm: their name.
+            pinned: each stays on its CPU; False: they may move within ``cpus``.
+
+        """
+        for cpu in cpus & self.online:
+            for _ in range(tasks_per_cpu):
+                task = VirtualTask(comm, 1 << cpu if pinned else cpus.bits, cpu)
+                task.since = self.loop.now
+                task.load = True
+                task.remaining = ENDLESS
+                self.loads.append(task)
+                self.scheduler.wake(task)
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+    def _close(self) -> None:
+        """Unwind what is suspended, after an error."""
+        self.loop.closing = True
+        workers = [worker for pool in self.workqueues.all_pools() for worker in pool.workers]
+        for task in [*self.tasks, *workers]:
+            coroutine = getattr(task.send, "__self__", None)
+            if coroutine is not None and hasattr(coroutine, "close"):
+                self.loop.current = task
+                coroutine.close()
+        self.loop.current = None
+
+
+def _check_time(what: str, ns: int) -> None:
+    if ns < 0:
+        raise BodyError(f"{what} of {ns} ns: time does not run backwards; give 0 or more")
+
+
+def _own(wq: Workqueue) -> VirtualWorkqueue:
+    if not isinstance(wq, VirtualWorkqueue):
+        raise UsageError(f"workqueue {wq.name} is not one of this machine")
+    return wq

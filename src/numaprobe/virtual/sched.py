@@ -1,0 +1,362 @@
+"""The scheduler: which task runs on which CPU (``kernel/sched/fair.c``, reduced to what placement depends on).
+
+Rules
+=====
+
+* Tasks of one CPU have equal weight. Who has run least (``vruntime``) is next; its turn lasts a slice. With one
+  runnable task there are no slices and a ``compute`` is a single event, however long it is.
+* A task that wakes or arrives starts at the queue's ``min_vruntime``: it keeps neither credit nor debt. It waits for
+  the end of the running task's turn (no wake-up preemption).
+* A waking task is placed on: its previous CPU if that is idle; else an idle CPU near it (LLC of the previous CPU, LLC
+  of the waking CPU, node, anywhere it may run), a core that is idle as a whole before the sibling of a busy one; else
+  the CPU with the fewest tasks.
+* A CPU that goes idle takes over a waiting task that may run there, from its own LLC, its node, anywhere. A task whose
+  turn is over moves to an idle CPU if it may run on one. So no task waits while a CPU that it may use is idle.
+* CPUs without a scheduling domain (isolated) take part in no balancing: only tasks placed there run there.
+
+``idle``, ``whole`` (CPUs whose whole core is idle), ``levels`` (CPUs by number of tasks) and ``overloaded`` (CPUs on
+which tasks wait, by the tasks' mask) are kept as sets of bits, so that no decision scans the CPUs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numaprobe.virtual.cpu import ENDLESS, CpuModel, RunQueue
+from numaprobe.virtual.loop import PRIORITY_CPU, EventLoop
+from numaprobe.virtual.task import State, VirtualTask
+
+if TYPE_CHECKING:
+    from numaprobe.topology import Topology
+
+
+def next_bit(bits: int, after: int) -> int:
+    """Return the first set bit above ``after``, wrapping round (``for_each_cpu_wrap``)."""
+    high = bits >> after + 1
+    if high:
+        return after + (high & -high).bit_length()
+    return (bits & -bits).bit_length() - 1
+
+
+class Scheduler:
+    """Run queues of all possible CPUs.
+
+    Attributes:
+        online: the CPUs on line.
+        domain: the CPUs that take part in load balancing.
+
+    """
+
+    def __init__(self, loop: EventLoop, topology: Topology, model: CpuModel) -> None:
+        self.loop = loop
+        self.model = model
+        self.online = topology.online.bits
+        self.domain = topology.possible.bits & ~topology.housekeeping.isolated.bits
+        self.slice_ns = model.slice_ns(len(topology.online))
+        self.queues: list[RunQueue | None] = [None] * topology.possible.bits.bit_length()
+        for cpu in topology.possible:
+            node = topology.node(topology.node_of(cpu))
+            self.queues[cpu] = RunQueue(
+                cpu,
+                topology.cores[topology.core_of(cpu)].bits,
+                topology.llcs[topology.llc_of(cpu)].bits,
+                node.cpus.bits if node else 0,
+            )
+        self.idle = self.online
+        self.whole = self.online
+        self.levels = [self.online]
+        self.overloaded: dict[int, int] = {}
+
+    def queue(self, cpu: int) -> RunQueue:
+        """Return the run queue of a possible CPU."""
+        queue = self.queues[cpu]
+        assert queue is not None  # noqa: S101  callers name possible CPUs
+        return queue
+
+    # ---- what tasks ask for ----------------------------------------------------------------------------------------
+    def wake(self, task: VirtualTask) -> None:
+        """Make a sleeping (or new) task runnable."""
+        task.account(self.loop.now)
+        self._enqueue(task, self.select(task))
+
+    def sleep(self, task: VirtualTask) -> None:
+        """Take the running task off its CPU until it is woken."""
+        task.scheduled_out()
+        self._leave(task, State.SLEEPING)
+
+    def exit(self, task: VirtualTask) -> None:
+        """Take the running task off its CPU for ever."""
+        self._leave(task, State.DEAD)
+
+    def compute(self, task: VirtualTask, ns: int) -> None:
+        """Let the running task use its CPU for ``ns``; then it is stepped."""
+        task.remaining = ns
+        self._program(self.queue(task.cpu))
+
+    def set_mask(self, task: VirtualTask, mask: int) -> None:
+        """Change where ``task`` may run, and move it if it must."""
+        if mask == task.mask:
+            return
+        if task.state is State.RUNNABLE:
+            queue = self.queue(task.cpu)
+            self._unqueue(queue, task)
+            task.mask = mask
+            self._enqueue(task, self.select(task))
+        else:
+            task.mask = mask
+            if task.state is State.RUNNING and not self.queue(task.cpu).bit & self.allowed(task):
+                self._leave(task, State.RUNNABLE)
+                self._enqueue(task, self.select(task))
+
+    # ---- placement -------------------------------------------------------------------------------------------------
+    def allowed(self, task: VirtualTask) -> int:
+        """Return the on-line CPUs that ``task`` may use; all, if its own are off line (``select_fallback_rq``)."""
+        return task.mask & self.online or self.online
+
+    def select(self, task: VirtualTask) -> int:
+        """Choose the CPU on which ``task`` wakes."""
+        allowed = self.allowed(task)
+        if not allowed & (allowed - 1):
+            return allowed.bit_length() - 1
+        previous = self.queue(task.cpu)
+        if previous.bit & allowed and (previous.bit & self.idle or not previous.bit & self.domain):
+            return task.cpu
+        found = self._idle_near(previous, allowed & self.idle & self.domain)
+        return self._least_loaded(previous, allowed & self.domain or allowed) if found is None else found
+
+    def _idle_near(self, previous: RunQueue, idle: int) -> int | None:
+        if not idle:
+            return None
+        current = self.loop.current
+        waker_llc = self.queue(current.cpu).llc if current is not None else 0
+        for near in (previous.llc, waker_llc, previous.node, -1):
+            candidates = idle & near
+            if candidates:
+                return next_bit(candidates & self.whole or candidates, previous.cpu)
+        return None
+
+    def _least_loaded(self, previous: RunQueue, allowed: int) -> int:
+        for level in self.levels:
+            candidates = level & allowed
+            if candidates & previous.bit:
+                return previous.cpu
+            if candidates:
+                return next_bit(candidates & previous.llc or candidates, previous.cpu)
+        return next_bit(allowed, previous.cpu)
+
+    # ---- one CPU's queue -------------------------------------------------------------------------------------------
+    def _enqueue(self, task: VirtualTask, cpu: int) -> None:
+        queue = self.queue(cpu)
+        task.state = State.RUNNABLE
+        task.cpu = cpu
+        task.vruntime = queue.update_min(self.loop.now)
+        self._change_count(queue, 1)
+        if queue.current is None:
+            self._run(queue, task)
+        else:
+            self._wait(queue, task)
+            self._contend(queue)
+
+    def _wait(self, queue: RunQueue, task: VirtualTask) -> None:
+        self.loop.serial += 1
+        queue.push(task, self.loop.serial)
+        if task.mask & (task.mask - 1):
+            self.overloaded[task.mask] = self.overloaded.get(task.mask, 0) | queue.bit
+
+    def _unqueue(self, queue: RunQueue, task: VirtualTask) -> None:
+        """Take a waiting task off ``queue``."""
+        task.account(self.loop.now)
+        queue.remove(task)
+        self._no_longer_waiting(queue, task.mask)
+        self._change_count(queue, -1)
+
+    def _no_longer_waiting(self, queue: RunQueue, mask: int) -> None:
+        if mask & (mask - 1) and mask not in queue.waiting:
+            left = self.overloaded[mask] & ~queue.bit
+            if left:
+                self.overloaded[mask] = left
+            else:
+                del self.overloaded[mask]
+
+    def _change_count(self, queue: RunQueue, step: int) -> None:
+        levels, count = self.levels, queue.count
+        levels[count] &= ~queue.bit
+        queue.count = count = count + step
+        if count == len(levels):
+            levels.append(0)
+        if not queue.bit & self.online:
+            return
+        levels[count] |= queue.bit
+        if count == 0:
+            self.idle |= queue.bit
+            core = queue.core & self.online
+            if not core & ~self.idle:
+                self.whole |= core
+        elif count == 1 and step == 1:
+            self.idle &= ~queue.bit
+            self.whole &= ~queue.core
+
+    def _leave(self, task: VirtualTask, state: State) -> None:
+        """Take the running task off its CPU and let the next one run."""
+        queue = self.queue(task.cpu)
+        self._stop(queue, task)
+        task.state = state
+        self._change_count(queue, -1)
+        self._pick(queue)
+
+    def _stop(self, queue: RunQueue, task: VirtualTask) -> None:
+        self._book(task)
+        queue.update_min(self.loop.now)
+        queue.current = None
+        queue.due = -1
+        task.on_cpu = False
+
+    def _book(self, task: VirtualTask) -> None:
+        """Book what the running task has run."""
+        ran = task.account(self.loop.now)
+        if ran:
+            task.vruntime += ran
+            task.executed += ran
+            if not task.load:
+                task.remaining -= ran
+
+    def _pick(self, queue: RunQueue) -> None:
+        """Run the next task of ``queue``, or one of another queue if it has none."""
+        head = queue.head()
+        if head is not None:
+            task = queue.pop(head[2].mask)
+            self._no_longer_waiting(queue, task.mask)
+            self._run(queue, task)
+        else:
+            self._pull(queue)
+
+    def _pull(self, queue: RunQueue) -> None:
+        """Take over a task that waits elsewhere and may run here (``sched_balance_newidle``)."""
+        if not queue.bit & self.domain & self.online:
+            return
+        for near in (queue.llc, queue.node, -1):
+            for mask, cpus in self.overloaded.items():
+                candidates = cpus & near & self.domain
+                if mask & queue.bit and candidates:
+                    source = self.queue(next_bit(candidates, queue.cpu))
+                    self._take_over(queue, source, mask)
+                    return
+
+    def _take_over(self, queue: RunQueue, source: RunQueue, mask: int) -> None:
+        task = source.pop(mask)
+        self._no_longer_waiting(source, mask)
+        self._change_count(source, -1)
+        task.account(self.loop.now)
+        task.cpu = queue.cpu
+        task.vruntime = queue.min_vruntime
+        self._change_count(queue, 1)
+        self._run(queue, task)
+
+    def _run(self, queue: RunQueue, task: VirtualTask) -> None:
+        task.account(self.loop.now)
+        task.state = State.RUNNING
+        task.on_cpu = True
+        queue.current = task
+        queue.slice_start = self.loop.now
+        if task.frames:
+            task.visited()
+        task.scheduled_in()
+        if task.remaining:
+            self._program(queue)
+        else:
+            self.loop.make_due(task)
+
+    # ---- turns -----------------------------------------------------------------------------------------------------
+    def _contend(self, queue: RunQueue) -> None:
+        """Somebody waits now: the running task's turn gets an end."""
+        now = self.loop.now
+        queue.slice_start += (now - queue.slice_start) // self.slice_ns * self.slice_ns
+        current = queue.current
+        if current is not None and current.remaining and not current.due:
+            end = queue.slice_start + self.slice_ns
+            if queue.due < 0 or end < queue.due:
+                self._program_at(queue, end)
+
+    def _program(self, queue: RunQueue) -> None:
+        """Set the event at which something happens to the task that computes on ``queue``."""
+        task = queue.current
+        assert task is not None  # noqa: S101  only a running task computes
+        now = self.loop.now
+        time = ENDLESS if task.load else now + task.remaining
+        if queue.waiting:
+            end = queue.slice_start + self.slice_ns
+            if end <= now:
+                self._turn_over(queue, task)
+                return
+            time = min(time, end)
+        allowance = task.cpu_allowance(self.model.cpu_intensive_ns)
+        if allowance is not None:
+            time = min(time, now + allowance)
+        if time < ENDLESS:
+            self._program_at(queue, time)
+
+    def _program_at(self, queue: RunQueue, time: int) -> None:
+        queue.due = time
+        self.loop.at(time, PRIORITY_CPU, self._fire, queue)
+
+    def _fire(self, queue: RunQueue) -> None:
+        """The programmed event of ``queue``; one that was overtaken finds another time or another turn."""
+        task = queue.current
+        now = self.loop.now
+        if queue.due != now or task is None:
+            return
+        queue.due = -1
+        self._book(task)
+        if task.remaining <= 0:
+            self.loop.step(task)
+            return
+        task.hogged(self.model.cpu_intensive_ns)
+        self._program(queue)
+
+    def _turn_over(self, queue: RunQueue, task: VirtualTask) -> None:
+        """The turn is at its end and somebody waits: go on, move to an idle CPU, or let the next one run."""
+        head = queue.head()
+        if head is not None and head[0] > task.vruntime:
+            queue.slice_start = self.loop.now
+            self._program(queue)
+            return
+        self._stop(queue, task)
+        task.state = State.RUNNABLE
+        idle = self._idle_near(queue, self.allowed(task) & self.idle & self.domain) if queue.bit & self.domain else None
+        if idle is None:
+            self._wait(queue, task)
+        else:
+            self._change_count(queue, -1)
+            self._enqueue(task, idle)
+        self._pick(queue)
+
+    # ---- CPUs come and go ------------------------------------------------------------------------------------------
+    def set_offline(self, cpu: int) -> None:
+        """Take ``cpu`` off line: whoever is on it goes elsewhere."""
+        queue = self.queue(cpu)
+        self.online &= ~queue.bit
+        self.idle &= ~queue.bit
+        self.whole &= ~queue.bit
+        self.levels[queue.count] &= ~queue.bit
+        core = queue.core & self.online
+        if not core & ~self.idle:
+            self.whole |= core
+        moved = [entry[2] for heap in queue.waiting.values() for entry in heap]
+        for task in moved:
+            self._unqueue(queue, task)
+        if queue.current is not None:
+            moved.insert(0, queue.current)
+            self._leave(queue.current, State.RUNNABLE)
+        for task in moved:
+            self._enqueue(task, self.select(task))
+
+    def set_online(self, cpu: int) -> None:
+        """Bring ``cpu`` on line: it is idle, and takes what waits elsewhere."""
+        queue = self.queue(cpu)
+        self.online |= queue.bit
+        self.idle |= queue.bit
+        self.levels[0] |= queue.bit
+        core = queue.core & self.online
+        if not core & ~self.idle:
+            self.whole |= core
+        self._pull(queue)
