@@ -11,7 +11,7 @@ and the CPU that PCI picks.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import Placement
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from numaprobe.runtime import Machine, Workqueue
 
 T = TypeVar("T")
+
+#: ``min_active`` of a queue of one's own, as the async workqueue has it: an unbound queue's limit is shared out over the
+#: nodes by their CPUs, and on a machine of 64 nodes the default of 1024 would leave each node 16 probes at a time.
+MIN_ACTIVE: Final = 1024
 
 
 @dataclass(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from numaprobe.policies.base import NodeWork, node_cpus
+from numaprobe.policies.base import MIN_ACTIVE, NodeWork, node_cpus
 from numaprobe.runtime import AffinityScope, HkType
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ class StrictNode(NodeWork):
 
     def setup(self, core: DriverCore) -> None:
         """Make the queue."""
-        self._wq = core.machine.alloc_workqueue("probe_node", unbound=True, scope=AffinityScope.NUMA, strict=True)
+        self._wq = core.machine.alloc_workqueue(
+            "probe_node", unbound=True, min_active=MIN_ACTIVE, scope=AffinityScope.NUMA, strict=True
+        )
 
     def workqueue(self, core: DriverCore) -> Workqueue:
         """Return the strict queue."""
