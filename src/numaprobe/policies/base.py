@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: ``min_active`` of a queue of one's own, as the async workqueue has it: an unbound queue's limit is shared out over the
-#: nodes by their CPUs, and on a machine of 64 nodes the default of 1024 would leave each node 16 probes at a time.
+#: ``min_active`` of a queue of one's own, as the async workqueue has it: an unbound queue's limit is shared out over
+#: the nodes by their CPUs, and on a machine of 64 nodes the default of 1024 would leave each node 16 probes at a time.
 MIN_ACTIVE: Final = 1024
 
 
