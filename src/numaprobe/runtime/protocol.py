@@ -262,11 +262,11 @@ class Machine(Protocol):
         ...
 
     # ---- what a probe body does ------------------------------------------------------------------------------------
-    async def compute(self, ns: int) -> None:
+    def compute(self, ns: int) -> Awaitable[None]:
         """Use a CPU for ``ns`` of CPU time."""
         ...
 
-    async def sleep(self, ns: int) -> None:
+    def sleep(self, ns: int) -> Awaitable[None]:
         """Leave the CPU for ``ns``."""
         ...
 
