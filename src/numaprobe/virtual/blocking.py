@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, Self
 
 from numaprobe.errors import UsageError
-from numaprobe.virtual.loop import EventLoop, VirtualTimer
+from numaprobe.virtual.loop import PAUSE, EventLoop, ShutDown, VirtualTimer
 
 if TYPE_CHECKING:
     from numaprobe.virtual.cpu import CpuModel
@@ -56,7 +56,14 @@ class Blocker:
         self.blocked: dict[VirtualTask, None] = {}
 
     def block(self, task: VirtualTask, reason: object) -> None:
-        """Let the running ``task`` sleep; ``reason`` None = it is idle and waits for nobody."""
+        """Let the running ``task`` sleep; ``reason`` None = it is idle and waits for nobody.
+
+        Raises:
+            ShutDown: the machine is being closed.
+
+        """
+        if self.loop.closing:
+            raise ShutDown
         if reason is not None:
             task.waits_for = reason
             self.blocked[task] = None
@@ -93,7 +100,7 @@ class VirtualLock:
         self.blocker = blocker
         self.name = name
         self.owner: VirtualTask | None = None
-        self.waiters: list[VirtualTask] = []
+        self.waiters: deque[VirtualTask] = deque()
 
     async def acquire(self) -> None:
         """Take it, after all who asked before."""
@@ -103,7 +110,7 @@ class VirtualLock:
             return
         self.waiters.append(task)
         self.blocker.block(task, self)
-        await self.blocker.loop.pause()
+        await PAUSE
 
     def release(self) -> None:
         """Give it to the longest waiter.
@@ -119,7 +126,7 @@ class VirtualLock:
             owner = "nobody" if self.owner is None else self.owner.comm
             raise UsageError(f"{task.comm} releases lock '{self.name}', which {owner} holds")
         if self.waiters:
-            self.owner = self.waiters.pop(0)
+            self.owner = self.waiters.popleft()
             self.blocker.unblock(self.owner)
         else:
             self.owner = None
@@ -172,7 +179,7 @@ class VirtualEvent:
             timer = VirtualTimer(self.blocker.loop, timeout_ns, lambda: self._give_up(task), task.cpu)
         self.waiters[task] = timer
         self.blocker.block(task, self)
-        await self.blocker.loop.pause()
+        await PAUSE
         return bool(task.result)
 
     def _give_up(self, task: VirtualTask) -> None:

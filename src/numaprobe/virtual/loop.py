@@ -20,18 +20,41 @@ The loop ends when nothing live is left; the machine then tells a finished run f
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from heapq import heappop, heappush
-from types import coroutine
-from typing import TYPE_CHECKING, Any, Final
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from numaprobe.virtual.task import VirtualTask
 
 #: Heap priorities at one instant: wake-ups come before the CPUs' decisions, so that a slice's end sees all who woke.
 PRIORITY_TIMER: Final = 0
 PRIORITY_CPU: Final = 1
+
+
+class _Pause:
+    """What a task awaits once it has arranged for its waking: one bare yield to the loop, made in C."""
+
+    __slots__ = ()
+
+    __await__: Callable[[], Iterator[None]] = partial(repeat, None, 1)
+
+
+class _Nothing:
+    """Awaited where there is nothing to wait for: no yield."""
+
+    __slots__ = ()
+
+    __await__: Callable[[], Iterator[None]] = partial(repeat, None, 0)
+
+
+#: Awaited by every wait of the machine, after ``EventLoop`` or a scheduler knows when the task goes on.
+PAUSE: Final[Awaitable[None]] = cast("Awaitable[None]", _Pause())
+#: Awaited instead where the task just goes on.
+NOTHING: Final[Awaitable[None]] = cast("Awaitable[None]", _Nothing())
 
 
 class ShutDown(GeneratorExit):
@@ -111,20 +134,6 @@ class EventLoop:
         finally:
             self.current = None
             self.events += handled
-
-    @coroutine
-    def pause(self) -> Generator[None, None, None]:
-        """Wait until the current task is stepped again; who calls has arranged for that.
-
-        Raises:
-            ShutDown: the machine is being closed.
-
-        """
-        if self.closing:
-            raise ShutDown
-        yield
-        if self.closing:
-            raise ShutDown
 
 
 class VirtualTimer:

@@ -8,6 +8,8 @@ Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``add_load``, ``vali
 
 from __future__ import annotations
 
+from contextlib import suppress
+from heapq import heappush
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.cpuset import CpuSet
@@ -18,7 +20,7 @@ from numaprobe.virtual.blocking import Blocker, SchedulerLike, VirtualEvent, Vir
 from numaprobe.virtual.cpu import ENDLESS, CpuModel
 from numaprobe.virtual.deadlock import waits
 from numaprobe.virtual.freecpus import FreeCpus
-from numaprobe.virtual.loop import PRIORITY_TIMER, EventLoop, VirtualTimer
+from numaprobe.virtual.loop import NOTHING, PAUSE, PRIORITY_TIMER, EventLoop, ShutDown, VirtualTimer
 from numaprobe.virtual.memory import Memory
 from numaprobe.virtual.queueing import Workqueues
 from numaprobe.virtual.sched import Scheduler
@@ -68,6 +70,8 @@ class VirtualMachine:
         model = cpu_model or CpuModel()
         self.loop = EventLoop()
         self.scheduler: SchedulerLike = (Scheduler if model.enabled else FreeCpus)(self.loop, topology, model)
+        self._free = not model.enabled
+        self._step = self.loop.step
         self.blocker = Blocker(self.loop, self.scheduler)
         size = self._profile.cache_shard_size if shard_size is None else shard_size
         if size < 1:
@@ -207,7 +211,7 @@ class VirtualMachine:
             current = self.blocker.running()
             task.waiters.append(current)
             self.blocker.block(current, task)
-            await self.loop.pause()
+            await PAUSE
         if task.error is not None:
             self._failures.pop(task, None)
             raise task.error
@@ -215,7 +219,8 @@ class VirtualMachine:
 
     def timer(self, delay_ns: int, function: Callable[[], None]) -> VirtualTimer:
         """Call ``function`` (which must not sleep) after ``delay_ns``, outside any task."""
-        _check_time("timer", delay_ns)
+        if delay_ns < 0:
+            raise UsageError(f"a timer of {delay_ns} ns: time does not run backwards; give 0 or more")
         return VirtualTimer(self.loop, delay_ns, function, self.loop.cpu)
 
     def lock(self, name: str) -> VirtualLock:
@@ -227,20 +232,36 @@ class VirtualMachine:
         return VirtualEvent(self.blocker, name)
 
     # ---- what a probe body does ------------------------------------------------------------------------------------
-    async def compute(self, ns: int) -> None:
-        """Use a CPU for ``ns`` of CPU time."""
-        _check_time("compute", ns)
+    def compute(self, ns: int) -> Awaitable[None]:
+        """Use a CPU for ``ns`` of CPU time. As ``sleep``, it begins when it is called: await it at once."""
+        task = self._runs(ns, "compute")
         if ns:
-            self.scheduler.compute(self.blocker.running(), ns)
-            await self.loop.pause()
+            self.scheduler.compute(task, ns)
+            return PAUSE
+        return NOTHING
 
-    async def sleep(self, ns: int) -> None:
+    def sleep(self, ns: int) -> Awaitable[None]:
         """Leave the CPU for ``ns``."""
-        _check_time("sleep", ns)
-        task = self.blocker.running()
-        self.loop.at(self.loop.now + ns, PRIORITY_TIMER, self.scheduler.wake, task)
-        self.scheduler.sleep(task)
-        await self.loop.pause()
+        loop = self.loop
+        task = loop.current
+        if task is None or ns < 0 or loop.closing:
+            task = self._runs(ns, "sleep")
+        loop.serial = serial = loop.serial + 1
+        if self._free and type(task) is VirtualTask:
+            # The CPU model is off and no pool cares: the one hot path of a plain simulation.
+            heappush(loop.heap, (loop.now + ns, PRIORITY_TIMER, serial, self._step, task))
+        else:
+            heappush(loop.heap, (loop.now + ns, PRIORITY_TIMER, serial, self.scheduler.wake, task))
+            self.scheduler.sleep(task)
+        return PAUSE
+
+    def _runs(self, ns: int, what: str) -> VirtualTask:
+        """Return the current task, which may wait for ``ns``."""
+        if ns < 0:
+            raise BodyError(f"{what} of {ns} ns: time does not run backwards; give 0 or more")
+        if self.loop.closing:
+            raise ShutDown
+        return self.blocker.running()
 
     async def allocate(self, size: int, node: int | None = None) -> None:
         """Allocate ``size`` bytes: on ``node``, or by the task's memory policy (local node first) if None."""
@@ -273,7 +294,7 @@ class VirtualMachine:
     async def _settle(self, task: VirtualTask) -> None:
         """Wait for a CPU, if the current task was just taken off its own."""
         if task.due or not task.on_cpu:
-            await self.loop.pause()
+            await PAUSE
 
     async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
         """Run ``body`` in the current task and say what it cost. Measured stretches nest."""
@@ -425,13 +446,9 @@ class VirtualMachine:
             coroutine = getattr(task.send, "__self__", None)
             if coroutine is not None and hasattr(coroutine, "close"):
                 self.loop.current = task
-                coroutine.close()
+                with suppress(Exception):  # what it raises while it unwinds must not hide what went wrong
+                    coroutine.close()
         self.loop.current = None
-
-
-def _check_time(what: str, ns: int) -> None:
-    if ns < 0:
-        raise BodyError(f"{what} of {ns} ns: time does not run backwards; give 0 or more")
 
 
 def _own(wq: Workqueue) -> VirtualWorkqueue:

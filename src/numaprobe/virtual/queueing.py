@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from numaprobe.errors import UsageError
+from numaprobe.virtual.loop import PAUSE
 from numaprobe.virtual.pods import boot_unbound_mask, node_of_mask, pods
 from numaprobe.virtual.pool import Pool, Worker, WorkState
 from numaprobe.virtual.sched import next_bit
@@ -247,7 +248,7 @@ class Workqueues:
             self._check_recursion(task, task.work, work)
         item.waiters.append(task)
         self.blocker.block(task, item)
-        await self.loop.pause()
+        await PAUSE
         return True
 
     def _check_recursion(self, worker: Worker, held: Work, flushed: Work) -> None:
