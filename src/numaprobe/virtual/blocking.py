@@ -5,6 +5,7 @@ A blocked task is not live (see ``loop``): if nothing else is, it waits for ever
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Protocol, Self
 
 from numaprobe.errors import UsageError
