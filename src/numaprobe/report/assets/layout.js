@@ -1,0 +1,69 @@
+// Where things are: a lane per used CPU, grouped by node and LLC; in a lane as many rows as probes overlap.
+const HEADER = 20;
+
+function layout(trace, visible, withCallers) {
+  const lanes = new Map();
+  const laneOf = (cpu) => {
+    const key = cpu === null ? -1 : cpu;
+    if (!lanes.has(key)) lanes.set(key, { cpu: key, place: trace.places[key] ?? [null, null], items: [] });
+    return lanes.get(key);
+  };
+  for (const probe of visible) laneOf(probe.cpu).items.push({ probe, start: probe.start, end: probe.end, waiting: false });
+  if (withCallers)
+    for (const probe of visible)
+      if (probe.waits) laneOf(probe.callerCpu).items.push({ probe, start: probe.start, end: probe.end, waiting: true });
+  const ordered = [...lanes.values()].sort(byPlace);
+  let rows = 0;
+  for (const lane of ordered) { lane.rows = pack(lane.items); rows += lane.rows; }
+  return place(trace, ordered, rowHeight(rows));
+}
+
+const last = (value) => (value === null ? Infinity : value);
+function byPlace(a, b) {
+  const order = (x, y) => (x === y ? 0 : x < y ? -1 : 1);
+  return order(last(a.place[0]), last(b.place[0])) || order(last(a.place[1]), last(b.place[1])) || a.cpu - b.cpu;
+}
+
+const rowHeight = (rows) => (rows <= 30 ? 24 : rows <= 90 ? 16 : rows <= 300 ? 11 : 8);
+
+// The first free row for each item by start: probes above those who wait. A heap is not needed: rows are few.
+function pack(items) {
+  items.sort((a, b) => a.start - b.start || a.end - b.end);
+  let count = 0;
+  for (const waiting of [false, true]) {
+    const ends = [];
+    for (const item of items) {
+      if (item.waiting !== waiting) continue;
+      let row = ends.findIndex((end) => end <= item.start);
+      if (row < 0) row = ends.push(0) - 1;
+      ends[row] = Math.max(item.end, item.start + 1);
+      item.row = count + row;
+    }
+    count += ends.length;
+  }
+  return Math.max(1, count);
+}
+
+function place(trace, lanes, height) {
+  const groups = [];
+  let y = 0;
+  for (const lane of lanes) {
+    const [node, llc] = lane.place;
+    let group = groups[groups.length - 1];
+    if (!group || group.node !== node) {
+      group = { node, y, lanes: [] };
+      groups.push(group);
+      y += HEADER;
+    }
+    const before = group.lanes[group.lanes.length - 1];
+    lane.newLlc = !before || before.place[1] !== llc;
+    if (lane.newLlc && before) y += 4;
+    lane.y = y;
+    lane.height = lane.rows * height + (height > 12 ? 4 : 2);
+    for (const item of lane.items) item.y = lane.y + (height > 12 ? 2 : 1) + item.row * height;
+    y += lane.height;
+    group.lanes.push(lane);
+    group.bottom = y;
+  }
+  return { groups, lanes, rowHeight: height, height: y + 4 };
+}

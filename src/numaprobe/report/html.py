@@ -1,0 +1,192 @@
+"""One self-contained HTML file of a comparison: lanes, bars, findings; for a browser without a network.
+
+Guarantees:
+
+* No text of a trace can become markup or script. The data is a JSON block in which ``<``, ``>``, ``&`` and the two line
+  separators that JavaScript dislikes are written as escapes; the page's script puts it in as text nodes alone; and a
+  content security policy allows this one script and style by their hashes, and nothing from anywhere else.
+* Times in the file are relative to the first start of their trace, so that ns of any clock are exact in JavaScript's
+  numbers (up to 104 days).
+* The same comparison gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.analysis.machine import topology_of
+from numaprobe.records import RunState, write_atomically
+from numaprobe.report.explain import evidence_text, summary_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable
+
+    from numaprobe.analysis.compare import Comparison, Entry
+    from numaprobe.records import Finding, ProbeRecord, Trace
+
+#: The page's script, in the order in which the parts build on each other.
+_SCRIPTS: Final = ("data.js", "layout.js", "chart.js", "input.js", "page.js")
+#: Stretches of all traces together; beyond, the page shows shares instead, and says so. About 12 bytes each.
+MAX_SEGMENTS: Final = 500_000
+_STATE_CODE: Final = {RunState.RUNNING: 0, RunState.RUNNABLE: 1, RunState.SLEEPING: 2}
+
+
+def write_html(comparison: Comparison, path: str | os.PathLike[str], *, title: str | None = None) -> None:
+    """Write the page to ``path``; the file appears whole or not at all."""
+    write_atomically(path, html_page(comparison, title=title))
+
+
+def html_page(comparison: Comparison, *, title: str | None = None) -> str:
+    """Return the page of a comparison (of one trace, if it has one entry)."""
+    heading = title or f"numaprobe: {comparison.scenario or comparison.entries[0].trace.source}"
+    style = _asset("page.css")
+    script = '"use strict";\n(() => {\n' + "\n".join(_asset(name) for name in _SCRIPTS) + "\n})();\n"
+    parts = {
+        "SCRIPT_HASH": _hash(script),
+        "STYLE_HASH": _hash(style),
+        "TITLE": html.escape(heading),
+        "STYLE": style,
+        "SCRIPT": script,
+        "DATA": embed(payload(comparison, heading)),
+    }
+    page = _asset("page.html")
+    pieces = page.split("@@")
+    return "".join(piece if index % 2 == 0 else parts[piece] for index, piece in enumerate(pieces))
+
+
+def _asset(name: str) -> str:
+    return files("numaprobe.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def embed(value: object) -> str:
+    """Return ``value`` as JSON that is safe inside a script element: it cannot end it, nor start a comment."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _Strings:
+    """Texts by number: a driver's name is in the file once."""
+
+    def __init__(self) -> None:
+        self.index: dict[str, int] = {}
+
+    def __call__(self, text: str | None) -> int | None:
+        return None if text is None else self.index.setdefault(text, len(self.index))
+
+
+def payload(comparison: Comparison, title: str) -> dict[str, Any]:
+    """Return what the page's script reads (``data.js`` has the other half)."""
+    strings = _Strings()
+    total = sum(len(record.segments or ()) for entry in comparison.entries for record in entry.trace.probes)
+    traces = [_trace(entry, strings, with_segments=total <= MAX_SEGMENTS) for entry in comparison.entries]
+    return {
+        "title": title,
+        "subtitle": _subtitle(comparison, cut=total > MAX_SEGMENTS),
+        "baseline": comparison.baseline,
+        "traces": traces,
+        "strings": list(strings.index),
+    }
+
+
+def _subtitle(comparison: Comparison, *, cut: bool) -> str:
+    trace = comparison.entries[0].trace
+    machine = trace.machine.get("name")
+    parts = [str(machine)] if machine else []
+    parts.append(f"kernel {trace.kernel} ({trace.source})" if trace.kernel else trace.source)
+    if len(comparison.entries) > 1:
+        parts.append(f"percentages are of {comparison.baseline}")
+    if cut:
+        parts.append("timelines left out: too many, bars show shares")
+    return " · ".join(parts)
+
+
+def _trace(entry: Entry, strings: _Strings, *, with_segments: bool) -> dict[str, Any]:
+    trace = entry.trace
+    first = first_start(trace.probes)
+    nodes, places = _places(trace)
+    return {
+        "label": entry.label,
+        "about": f"{len(trace.probes)} probes, {trace.source}" + (f", kernel {trace.kernel}" if trace.kernel else ""),
+        "summary": entry.summary.to_dict(),
+        "difference": entry.difference.to_dict(),
+        "nodes": nodes,
+        "places": places,
+        "findings": [_finding(finding, strings) for finding in trace.findings],
+        "warnings": [f"{warning.kind}: {warning.message}" for warning in trace.warnings],
+        "probes": [_probe(record, first, strings, with_segments=with_segments) for record in trace.probes],
+    }
+
+
+def first_start(probes: Iterable[ProbeRecord]) -> int:
+    """Return the earliest start; 0 if none is known."""
+    return min((record.start_ns for record in probes if record.start_ns is not None), default=0)
+
+
+def _places(trace: Trace) -> tuple[dict[str, int], dict[str, list[int | None]]]:
+    """Return the CPUs of each node, and node and LLC of each CPU that a probe or a caller used."""
+    topology = topology_of(trace)
+    known = {record.cpu: record.cpu_node for record in trace.probes}
+    used = {cpu for record in trace.probes for cpu in (record.cpu, record.caller_cpu) if cpu is not None}
+    if topology is None:
+        return {}, {str(cpu): [known.get(cpu), None] for cpu in sorted(used)}
+    places: dict[str, list[int | None]] = {}
+    for cpu in sorted(used):
+        inside = cpu in topology.possible
+        places[str(cpu)] = [
+            topology.node_of(cpu) if inside else known.get(cpu),
+            topology.llc_of(cpu) if inside else None,
+        ]
+    return {str(node.id): len(node.cpus) for node in topology.nodes}, places
+
+
+def _finding(finding: Finding, strings: _Strings) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "summary": summary_of(finding.kind),
+        "devices": [strings(device) for device in finding.devices],
+        "evidence": evidence_text(finding.evidence),
+        "advice": finding.advice,
+    }
+
+
+def _probe(record: ProbeRecord, first: int, strings: _Strings, *, with_segments: bool) -> list[Any]:
+    segments = record.segments if with_segments else None
+    return [
+        strings(record.device),
+        strings(record.driver),
+        strings(record.bus),
+        record.device_node,
+        record.cpu,
+        record.cpu_node,
+        strings(record.comm),
+        None if record.start_ns is None else record.start_ns - first,
+        record.cost_ns,
+        record.running_ns,
+        record.runnable_ns,
+        record.sleeping_ns,
+        record.cpus,
+        record.remote_ns,
+        record.caller_cpu,
+        strings(record.caller_comm),
+        strings(record.function),
+        None if record.memory is None else {str(node): size for node, size in sorted(record.memory.items())},
+        strings(record.result),
+        record.asynchronous,
+        record.nested,
+        record.attempt,
+        None
+        if segments is None
+        else [part for s in segments for part in (s.end_ns - s.start_ns, _STATE_CODE[s.state], s.cpu)],
+    ]
