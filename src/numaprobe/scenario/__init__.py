@@ -1,1 +1,29 @@
 """Scenario files, and the one place that joins driver core and machine."""
+
+from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_scenario
+from numaprobe.scenario.host import host_scenario, machine_scenario
+from numaprobe.scenario.plan import Plan, make_plan
+from numaprobe.scenario.reader import parse_scenario, read_scenario
+from numaprobe.scenario.run import Outcome, Setting, prepare, run_scenario, run_setting
+from numaprobe.scenario.schema import Scenario
+from numaprobe.scenario.steps import CheckResult
+
+__all__ = [
+    "Builtin",
+    "CheckResult",
+    "Outcome",
+    "Plan",
+    "Scenario",
+    "Setting",
+    "builtin_names",
+    "builtins",
+    "host_scenario",
+    "load_scenario",
+    "machine_scenario",
+    "make_plan",
+    "parse_scenario",
+    "prepare",
+    "read_scenario",
+    "run_scenario",
+    "run_setting",
+]

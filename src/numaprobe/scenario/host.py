@@ -1,0 +1,164 @@
+"""A scenario out of a machine's own devices: what would its probes do under each policy?
+
+Taken from sysfs: every device that has a driver now, its bus, its node, its parent. Taken from the table
+``costs.toml``: what its probe costs, if somebody measured it; else an assumption, and then the trace says so for that
+device.
+
+What this is not: a replay of this machine's boot. Devices are there first and drivers come one after the other, those
+of parents before those of children; a bus that registers its devices inside a probe (virtio) is flattened.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.errors import InputError
+from numaprobe.records import RunWarning
+from numaprobe.runtime import DEFAULT_PROFILE, PROFILES
+from numaprobe.scenario.reader import parse_scenario
+from numaprobe.scenario.schema import MAX_DEVICES
+from numaprobe.topology import CommandLine, load_topology
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numaprobe.scenario.schema import Scenario
+    from numaprobe.topology import DeviceInfo, Topology
+
+HOST_SUMMARY: Final = "This machine's devices and drivers as sysfs shows them, with measured or assumed costs"
+
+#: Parameters of the running kernel that bear on probing and are not in sysfs already.
+_PARAMETERS: Final = (
+    "driver_async_probe",
+    "deferred_probe_timeout",
+    "module.async_probe",
+    "workqueue.default_affinity_scope",
+)
+_NAME = re.compile(r"[!-.0-z|~](?:[ -.0-z|~]{0,126}[!-.0-z|~])?")
+
+
+def host_scenario(overrides: Sequence[str] = (), machine: str = "host") -> Scenario:
+    """Return the scenario of this machine, or of another one whose devices are known.
+
+    Args:
+        overrides: values put in place, as for a file.
+        machine: ``host``, a sysfs tree, an hwloc XML or JSON file with devices.
+
+    Raises:
+        InputError: the machine cannot be read, or no device of it has a driver.
+
+    """
+    topology = load_topology(machine)
+    local = machine == "host"
+    kernel = nearest_profile(platform.release() if local else topology.info.get("kernel", ""))
+    cmdline = _running_parameters() if local else ""
+    return machine_scenario(topology, overrides, kernel=kernel, cmdline=cmdline)
+
+
+def machine_scenario(
+    topology: Topology, overrides: Sequence[str] = (), *, kernel: str | None = None, cmdline: str = ""
+) -> Scenario:
+    """Return a scenario of the devices that ``topology`` lists with a driver.
+
+    Raises:
+        InputError: there is none, or there are too many.
+
+    """
+    bound = [device for device in topology.devices if device.driver and _NAME.fullmatch(device.name)]
+    if not bound:
+        raise InputError("no device of this machine is bound to a driver, so there is nothing to probe", topology.name)
+    if len(bound) > MAX_DEVICES:
+        raise InputError(f"has {len(bound)} devices; at most {MAX_DEVICES} are simulated", topology.name)
+    costs = _costs()
+    ordered = _parents_first(bound)
+    data: dict[str, Any] = {
+        "name": "host",
+        "summary": HOST_SUMMARY,
+        "machine": "host",
+        "cmdline": cmdline,
+        "devices": [_device(device, topology, {one.name for one in bound}) for device in ordered],
+        "drivers": _drivers(ordered, costs),
+    }
+    if kernel is not None:
+        data["kernel"] = kernel
+    scenario = parse_scenario(data, "host", overrides=overrides)
+    return scenario.with_origin("host", topology, tuple(_assumptions(ordered, costs)))
+
+
+def nearest_profile(release: str) -> str:
+    """Return the newest kernel profile that is not newer than ``release`` (``6.18.44-amd64``)."""
+    match = re.match(r"(\d{1,4})\.(\d{1,4})", release)
+    if match is None:
+        return DEFAULT_PROFILE
+    version = int(match[1]), int(match[2])
+    known = {tuple(int(part) for part in name.split(".")): name for name in PROFILES}
+    older = [key for key in sorted(known) if key <= version]
+    return known[older[-1]] if older else known[min(known)]
+
+
+def _running_parameters() -> str:
+    try:
+        parsed = CommandLine.parse(Path("/proc/cmdline").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return ""
+    kept = tuple((name, value) for name, value in parsed.parameters if name in _PARAMETERS)
+    return str(CommandLine(kept))
+
+
+def _costs() -> dict[str, Any]:
+    return tomllib.loads((files("numaprobe.scenario") / "costs.toml").read_text(encoding="utf-8"))
+
+
+def _parents_first(devices: Iterable[DeviceInfo]) -> list[DeviceInfo]:
+    """Return the devices so that a parent comes before its children, otherwise as they were."""
+    devices = list(devices)
+    by_name: dict[str, DeviceInfo] = {}
+    for device in devices:
+        by_name.setdefault(device.name, device)
+    depth = {id(device): _depth(device, by_name) for device in devices}
+    return sorted(devices, key=lambda device: depth[id(device)])
+
+
+def _depth(device: DeviceInfo, by_name: Mapping[str, DeviceInfo]) -> int:
+    seen = {id(device)}
+    above = by_name.get(device.parent or "")
+    while above is not None and id(above) not in seen:
+        seen.add(id(above))
+        above = by_name.get(above.parent or "")
+    return len(seen)
+
+
+def _device(device: DeviceInfo, topology: Topology, known: set[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": device.name, "bus": device.bus or "platform", "compatible": device.driver}
+    if topology.node(device.node) is not None:
+        found["node"] = device.node
+    if device.parent in known and device.parent != device.name:
+        found["parent"] = device.parent
+    return found
+
+
+def _drivers(devices: Iterable[DeviceInfo], costs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for device in devices:
+        name, bus = device.driver or "", device.bus or "platform"
+        entry = costs["drivers"].get(name, costs["assumed"])
+        found[bus, name] = {"name": name, "bus": bus, "phases": entry["phases"]}
+        if "probe_type" in entry:
+            found[bus, name]["probe_type"] = entry["probe_type"]
+    return list(found.values())
+
+
+def _assumptions(devices: Iterable[DeviceInfo], costs: Mapping[str, Any]) -> Iterable[RunWarning]:
+    for device in devices:
+        entry = costs["drivers"].get(device.driver)
+        if entry is None:
+            text = f"{device.name}: nobody measured {device.driver}; its probe is assumed to compute 1 ms"
+            yield RunWarning(kind="assumed-cost", message=text)
+        elif entry["kind"] != "measured":
+            text = f"{device.name}: the cost of {device.driver} is from emulated hardware ({entry['source']})"
+            yield RunWarning(kind="emulated-cost", message=text)

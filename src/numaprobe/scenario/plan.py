@@ -1,0 +1,280 @@
+"""A scenario on a machine: every device by name, every node and CPU checked.
+
+A file can be right by itself and wrong for the machine it is run on: a node that is not there, a CPU that is not there,
+more devices than anybody has, suppliers that wait for each other. All of that is found here, before anything runs, and
+told with the place in the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from numaprobe.errors import InputError
+from numaprobe.records import NO_NODE
+from numaprobe.scenario.quantities import expand_name
+from numaprobe.scenario.schema import MAX_DEVICES, DeviceGroup, DriverModel, Phase, Scenario, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from numaprobe.topology import Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSpec:
+    """One device to be added."""
+
+    name: str
+    bus: str
+    #: -1: none of its own
+    node: int
+    parent: str | None
+    compatible: str
+    suppliers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A scenario, a machine, and the devices that the one has on the other."""
+
+    scenario: Scenario
+    topology: Topology
+    devices: tuple[DeviceSpec, ...]
+
+
+def make_plan(scenario: Scenario, topology: Topology) -> Plan:
+    """Return the devices that ``scenario`` has on ``topology``.
+
+    Raises:
+        InputError: a node, CPU, parent or driver that is not there; names used twice; suppliers in a circle; too many
+            devices.
+
+    """
+    check_size(scenario, topology)
+    devices: list[DeviceSpec] = []
+    for index, group in enumerate(scenario.devices):
+        try:
+            devices.extend(expand_group(group, topology))
+        except InputError as error:
+            raise InputError(f"devices[{index}].{error.what}", scenario.where) from None
+    _check_cpus(scenario, topology)
+    _check_names(scenario, devices)
+    _check_supplier_cycle(scenario, devices)
+    return Plan(scenario=scenario, topology=topology, devices=tuple(devices))
+
+
+# ---- devices -------------------------------------------------------------------------------------------------------
+def group_size(group: DeviceGroup, topology: Topology) -> int:
+    """Return how many devices a group has on this machine."""
+    return len(topology.online) if group.count == "cpus" else int(group.count)
+
+
+def expand_group(group: DeviceGroup, topology: Topology, parent: str = "") -> Iterator[DeviceSpec]:
+    """Return the devices of a group, in order.
+
+    Args:
+        group: the group.
+        topology: for ``spread``, ``cpu`` and to check nodes.
+        parent: name of the device whose probe registers them; empty for devices of the file itself.
+
+    Raises:
+        InputError: a node that is not there.
+
+    """
+    nodes = _nodes(group, topology)
+    for index, node in zip(range(group.first, group.first + group_size(group, topology)), nodes, strict=False):
+        yield DeviceSpec(
+            name=expand_name(group.name, index, parent),
+            bus=group.bus,
+            node=node,
+            parent=expand_name(group.parent, index, parent) if group.parent else parent or None,
+            compatible=expand_name(group.compatible, index, parent) if group.compatible else "",
+            suppliers=tuple(expand_name(name, index, parent) for name in group.suppliers or ()),
+        )
+
+
+def _nodes(group: DeviceGroup, topology: Topology) -> Iterator[int]:
+    choice = group.node
+    if choice is None or choice in ("none", NO_NODE):
+        return itertools.repeat(NO_NODE)
+    if choice == "cpu":
+        return itertools.cycle([topology.node_of(cpu) for cpu in topology.online])
+    if choice == "spread":
+        return itertools.cycle([node.id for node in topology.nodes if node.online] or [NO_NODE])
+    wanted = [choice] if isinstance(choice, int) else [int(node) for node in choice]
+    for node in wanted:
+        if topology.node(node) is None:
+            there = ", ".join(str(node.id) for node in topology.nodes)
+            raise InputError(f"node: node {node} does not exist on machine '{topology.name}'; it has {there}")
+    return itertools.cycle(wanted)
+
+
+def _check_names(scenario: Scenario, devices: Iterable[DeviceSpec]) -> None:
+    seen: set[tuple[str, str]] = set()
+    names: set[str] = set()
+    for device in devices:
+        if (device.bus, device.name) in seen:
+            text = f"device '{device.name}' is there twice on bus {device.bus}; use {{i}} in the name of a group"
+            raise InputError(text, scenario.where)
+        if device.parent and device.parent not in names:
+            text = f"device '{device.name}': its parent '{device.parent}' is not a device above it"
+            raise InputError(text + _near(device.parent, names), scenario.where)
+        seen.add((device.bus, device.name))
+        names.add(device.name)
+    drivers = [(driver.bus, driver.name) for driver in scenario.drivers]
+    for index, key in enumerate(drivers):
+        if key in drivers[:index]:
+            raise InputError(f"drivers[{index}].name: driver '{key[1]}' is there twice on bus {key[0]}", scenario.where)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(itertools.islice(known, 10_000)), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _check_supplier_cycle(scenario: Scenario, devices: Iterable[DeviceSpec]) -> None:
+    needs = {device.name: device.suppliers for device in devices if device.suppliers}
+    done: set[str] = set()
+    for start in needs:
+        circle = _circle(start, needs, done)
+        if circle:
+            shown = circle if len(circle) <= 8 else [*circle[:6], "…", circle[-1]]  # noqa: PLR2004  one line
+            text = f"suppliers form a circle, none of them can ever be probed: {' -> '.join(shown)}"
+            raise InputError(text, scenario.where)
+
+
+def _circle(start: str, needs: Mapping[str, tuple[str, ...]], done: set[str]) -> list[str]:
+    """Return the circle that can be reached from ``start``, first name repeated at its end; empty if there is none."""
+    path: dict[str, Iterator[str]] = {}
+    if start not in done:
+        path[start] = iter(needs[start])
+    while path:
+        name = next(reversed(path))
+        for supplier in path[name]:
+            if supplier in path:
+                names = list(path)
+                return [*names[names.index(supplier) :], supplier]
+            if supplier in needs and supplier not in done:
+                path[supplier] = iter(needs[supplier])
+                break
+        else:
+            done.add(name)
+            del path[name]
+    return []
+
+
+def _check_cpus(scenario: Scenario, topology: Topology) -> None:
+    """Refuse a CPU that the machine cannot have, wherever the scenario names one."""
+    _check_cpu(scenario, topology, "caller.cpu", scenario.caller.cpu)
+    for where, step in all_steps(scenario.steps, "steps"):
+        if step.cpu is not None:
+            _check_cpu(scenario, topology, f"{where}.cpu", step.cpu)
+        for key, cpus in (("offline", step.offline), ("online", step.online), ("isolate", step.isolate)):
+            _check_cpu(scenario, topology, f"{where}.{key}", cpus.last if cpus else None)
+        if step.busy:
+            _check_cpu(scenario, topology, f"{where}.busy.cpus", step.busy.cpus.last)
+
+
+def _check_cpu(scenario: Scenario, topology: Topology, where: str, cpu: int | None) -> None:
+    if cpu is not None and cpu not in topology.possible:
+        text = f"{where}: CPU {cpu} does not exist on machine '{topology.name}'; it has {topology.possible}"
+        raise InputError(text, scenario.where)
+
+
+def all_steps(steps: Iterable[Step], where: str) -> Iterator[tuple[str, Step]]:
+    """Return every step with its place in the file, those inside of others included."""
+    for index, step in enumerate(steps):
+        here = f"{where}[{index}]"
+        yield here, step
+        yield from all_steps(step.parallel or (), f"{here}.parallel")
+        yield from all_steps(step.sequence or (), f"{here}.sequence")
+
+
+# ---- how many ------------------------------------------------------------------------------------------------------
+def check_size(scenario: Scenario, topology: Topology) -> None:
+    """Refuse a scenario of more than ``MAX_DEVICES`` devices, those included that probes register.
+
+    Raises:
+        InputError: too many, or a driver that registers devices which it (or a child's driver) registers again.
+
+    """
+    count = _Count(scenario, topology)
+    total = sum(count.devices(group) for group in scenario.devices)
+    if total > MAX_DEVICES:
+        raise InputError(f"has {total} devices; at most {MAX_DEVICES} are simulated", scenario.where)
+
+
+class _Count:
+    """How many devices there will be, those included that probes register; each driver is counted once."""
+
+    def __init__(self, scenario: Scenario, topology: Topology) -> None:
+        self._scenario = scenario
+        self._topology = topology
+        self._registered: dict[int, int | None] = {}
+
+    def devices(self, group: DeviceGroup) -> int:
+        return self._with_children(group.bus, group.compatible) * group_size(group, self._topology)
+
+    def _with_children(self, bus: str, compatible: str | None) -> int:
+        drivers = enumerate(self._scenario.drivers)
+        return 1 + sum(self._children(index, compatible) for index, drv in drivers if _may_match(drv, bus, compatible))
+
+    def _children(self, index: int, compatible: str | None) -> int:
+        """Return how many devices one probe of this driver leads to."""
+        driver = self._scenario.drivers[index]
+        known = self._registered.get(index, 0)
+        if known is None:
+            text = f"drivers[{index}]: '{driver.name}' registers devices whose probe leads to itself again, without end"
+            raise InputError(text, self._scenario.where)
+        if index not in self._registered:
+            self._registered[index] = None
+            known = sum(self.devices(child) for child in registered_groups(driver.phases))
+            known += sum(enabled_vfs(driver.phases)) * self._with_children(driver.bus, f"{compatible}-vf")
+            self._registered[index] = known
+        return known
+
+
+def _may_match(driver: DriverModel, bus: str, compatible: str | None) -> bool:
+    if driver.bus != bus or compatible is None:
+        return False
+    return "{" in compatible or compatible in (driver.match or (driver.name,))
+
+
+def enabled_vfs(phases: Iterable[Phase]) -> Iterator[int]:
+    """Return how many virtual functions each of these phases enables, those under a lock included."""
+    for phase in phases:
+        yield phase.enable_vfs or 0
+        if phase.hold:
+            yield from enabled_vfs(phase.hold.phases)
+
+
+def registered_groups(phases: Iterable[Phase]) -> Iterator[DeviceGroup]:
+    """Return the groups of devices that these phases register, those under a lock included."""
+    for phase in phases:
+        yield from phase.children or ()
+        if phase.hold:
+            yield from registered_groups(phase.hold.phases)
+
+
+# ---- choice by name ------------------------------------------------------------------------------------------------
+def choose(patterns: Iterable[str], names: Mapping[str, object]) -> list[str]:
+    """Return the names that the patterns choose: in the order of the patterns, each once.
+
+    Raises:
+        InputError: a pattern chooses nothing.
+
+    """
+    chosen: dict[str, None] = {}
+    for pattern in patterns:
+        if pattern in names:
+            chosen[pattern] = None
+            continue
+        found = fnmatch.filter(names, pattern) if any(char in pattern for char in "*?[") else []
+        if not found:
+            raise InputError(f"'{pattern}' is no device here{_near(pattern, names)}")
+        chosen.update(dict.fromkeys(found))
+    return list(chosen)

@@ -1,0 +1,209 @@
+"""From a file, text or dictionary to a ``Scenario``; every error is one line with the file and the path inside it.
+
+What a hostile file could do is bounded before it is looked at: its size, its depth, the length of its numbers. The
+first error is told, and how many more there are.
+"""
+
+import difflib
+import re
+import textwrap
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from numaprobe.errors import InputError, UsageError
+from numaprobe.scenario.schema import Scenario, Table
+
+#: A file of 200,000 devices, each written out, is smaller; ``count`` makes it a few hundred bytes.
+MAX_FILE_BYTES: Final = 32 * 2**20
+#: ``hold`` in ``hold``, ``parallel`` in ``sequence``: nobody means more.
+MAX_DEPTH: Final = 40
+
+_PATH_PART = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[\d{1,6}\])*)", re.ASCII)
+
+
+def read_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """Return the scenario in a TOML file; a machine given as a path is meant relative to the file.
+
+    Args:
+        path: the file.
+        overrides: ``drivers[0].probe_type=sync``: values put in place of the file's before it is checked.
+
+    Raises:
+        InputError: it cannot be read, is too large, is no TOML, or says what a scenario cannot.
+        UsageError: an override is none.
+
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+    if len(content) > MAX_FILE_BYTES:
+        text = f"is larger than {MAX_FILE_BYTES >> 20} MiB; write devices that are alike as one group with 'count'"
+        raise InputError(text, str(path))
+    scenario = parse_scenario(parse_toml(content, str(path)), str(path), overrides=overrides, name=path.stem)
+    machine = path.parent / scenario.machine
+    if _is_file(machine):
+        return scenario.model_copy(update={"machine": str(machine)})
+    return scenario
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def parse_toml(content: bytes, where: str) -> dict[str, Any]:
+    """Return what a TOML text says.
+
+    Raises:
+        InputError: it is none.
+
+    """
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 at byte {error.start}", where) from None
+    except RecursionError:
+        raise InputError("is nested too deeply", where) from None
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"is no TOML: {reason[:200]}", where) from None
+
+
+def parse_scenario(
+    data: Mapping[str, Any], where: str = "scenario", *, overrides: Sequence[str] = (), name: str | None = None
+) -> Scenario:
+    """Return the scenario that a dictionary (a parsed TOML file) describes.
+
+    Raises:
+        InputError: it says what a scenario cannot.
+        UsageError: an override is none.
+
+    """
+    data = dict(data)
+    if name is not None:
+        data.setdefault("name", name)
+    for override in overrides:
+        _override(data, override)
+    _check_depth(data, where)
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        raise InputError(_describe(error), where) from None
+    except RecursionError:
+        raise InputError("is nested too deeply", where) from None
+    return scenario.with_origin(where)
+
+
+def _check_depth(data: object, where: str) -> None:
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return
+    raise InputError(f"is nested deeper than {MAX_DEPTH} tables", where)
+
+
+def _children(item: object) -> list[object]:
+    if isinstance(item, dict):
+        return list(item.values())
+    return item if isinstance(item, list) else []
+
+
+# ---- errors --------------------------------------------------------------------------------------------------------
+def _describe(error: ValidationError) -> str:
+    # A misspelt key makes another one missing: the misspelling is what the writer wants to hear of.
+    errors = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] == "missing")
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    path = _path(first["loc"])
+    return f"{path}: {_reason(first)}{more}" if path else f"{_reason(first)}{more}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text[:200]
+
+
+def _reason(detail: ErrorDetails) -> str:
+    kind, value = detail["type"], detail.get("input")
+    if kind == "extra_forbidden":
+        return _unknown_key(str(detail["loc"][-1]))
+    if kind == "missing":
+        return "is missing"
+    message = " ".join(detail["msg"].split()).replace("valid tuple", "list").replace("a valid dictionary", "a table")
+    return message if kind == "numaprobe" else f"{_short(value)}: {message[:1].lower()}{message[1:]}"
+
+
+def _short(value: object) -> str:
+    text = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
+    return textwrap.shorten(text, 60, placeholder="…") if " " in text else text[:60]
+
+
+def _unknown_key(key: str) -> str:
+    near = difflib.get_close_matches(key[:60], _known_keys(), n=1, cutoff=0.6)
+    hint = f"did you mean '{near[0]}'?" if near else "see docs/scenarios.md for what a scenario can say"
+    return f"unknown key; {hint}"
+
+
+def _known_keys() -> set[str]:
+    def tables(table: type[Table]) -> list[type[Table]]:
+        return [table, *(below for child in table.__subclasses__() for below in tables(child))]
+
+    return {field.alias or key for table in tables(Table) for key, field in table.model_fields.items()}
+
+
+# ---- overrides -----------------------------------------------------------------------------------------------------
+def _override(data: dict[str, Any], text: str) -> None:
+    path, equals, value = text.partition("=")
+    keys = _keys(path.strip())
+    if not equals or not keys:
+        raise UsageError(f"'{text[:80]}' sets nothing; write for example drivers[0].probe_type=sync")
+    target: Any = data
+    for key in keys[:-1]:
+        target = _step(target, key, path)
+    if isinstance(target, dict) and isinstance(keys[-1], str):
+        target[keys[-1]] = _value(value.strip())
+    else:
+        _step(target, keys[-1], path)
+        target[keys[-1]] = _value(value.strip())
+
+
+def _step(target: Any, key: int | str, path: str) -> Any:  # noqa: ANN401  whatever the file holds
+    if isinstance(target, dict) and isinstance(key, str):
+        return target.setdefault(key, {})
+    if isinstance(target, list) and isinstance(key, int) and key < len(target):
+        return target[key]
+    raise UsageError(f"'{path[:80]}': the scenario has no {key!r} there")
+
+
+def _keys(path: str) -> list[int | str]:
+    keys: list[int | str] = []
+    for part in path.split("."):
+        match = _PATH_PART.fullmatch(part)
+        if match is None:
+            return []
+        keys.append(match[1])
+        keys.extend(int(index) for index in re.findall(r"\d+", match[2]))
+    return keys
+
+
+def _value(text: str) -> Any:  # noqa: ANN401  whatever the text says
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, KeyError, RecursionError):
+        return text

@@ -1,0 +1,168 @@
+"""The devices, drivers and buses of a scenario, alive in one driver core.
+
+A world is made for one run and thrown away with it. It turns the plan's descriptions into objects of the core when
+the steps ask for them, and it is what the bodies of probes see of the run: shared locks, flags of bound devices, and
+the way to register children.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.buses import NvdimmBus, PciBus, PciDevice, PlatformBus, VirtioBus
+from numaprobe.drivercore import Bus, Device, Driver, ProbeType
+from numaprobe.errors import BodyError, UnknownNameError
+from numaprobe.scenario.cost import probe_body, remove_body
+from numaprobe.scenario.plan import DeviceSpec, expand_group
+from numaprobe.scenario.schema import MAX_DEVICES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numaprobe.drivercore import DriverCore
+    from numaprobe.runtime import Event, Lock
+    from numaprobe.scenario.plan import Plan
+    from numaprobe.scenario.schema import DeviceGroup, DriverModel
+
+PROBE_TYPES: Final = {
+    "default": ProbeType.DEFAULT,
+    "async": ProbeType.PREFER_ASYNCHRONOUS,
+    "sync": ProbeType.FORCE_SYNCHRONOUS,
+}
+
+#: What a bus of this name behaves like, unless ``[[buses]]`` says otherwise; a bus of another name: like platform.
+KINDS: Final[dict[str, Callable[[str], Bus]]] = {
+    "platform": PlatformBus,
+    "pci": PciBus,
+    "nd": NvdimmBus,
+    "nvdimm": NvdimmBus,
+    "virtio": VirtioBus,
+}
+
+
+class World:
+    """Everything that a run's steps and bodies act on."""
+
+    def __init__(self, plan: Plan, core: DriverCore) -> None:
+        self.plan = plan
+        self.core = core
+        self.machine = core.machine
+        self._locks: dict[str, Lock] = {}
+        self._bound: dict[str, Event] = {}
+        self._added = 0
+        self._drivers: dict[str, list[Driver]] = {}
+        self._buses = {bus.name: bus for bus in plan.scenario.buses}
+
+    def start(self) -> None:
+        """Register the buses: those of the file, and those that its devices and drivers name."""
+        scenario = self.plan.scenario
+        names = [*self._buses, *(d.bus for d in scenario.devices), *(d.bus for d in scenario.drivers)]
+        for name in dict.fromkeys(names):
+            self._bus(name)
+        for model in scenario.drivers:
+            self._drivers.setdefault(model.name, []).append(self._make_driver(model))
+
+    def _bus(self, name: str) -> Bus:
+        """Return the bus of this name, registered now if it was not."""
+        if name in self.core.buses:
+            return self.core.bus(name)
+        model = self._buses.get(name)
+        kind = (model.kind if model else None) or name
+        bus = self.core.bus_register(KINDS.get(kind, PlatformBus)(name))
+        bus.drivers_autoprobe = model.autoprobe if model else True
+        return bus
+
+    # ---- for steps -------------------------------------------------------------------------------------------------
+    def drivers(self, name: str) -> list[Driver]:
+        """Return the drivers of this name, of every bus that has one: the same objects in every step.
+
+        Raises:
+            UnknownNameError: there is none.
+
+        """
+        try:
+            return self._drivers[name]
+        except KeyError:
+            raise UnknownNameError("driver", name, self._drivers) from None
+
+    def _make_driver(self, model: DriverModel) -> Driver:
+        return Driver(
+            name=model.name,
+            bus=self.core.bus(model.bus),
+            probe=probe_body(model, self, self.plan.scenario.seed),
+            remove=remove_body(model, self),
+            compatible=model.match or (model.name,),
+            probe_type=PROBE_TYPES[model.probe_type],
+            function=model.function or "",
+        )
+
+    def devices(self) -> dict[str, Device]:
+        """Return every device that is registered now, by name; of two with one name the first bus's."""
+        return {dev.name: dev for bus in reversed(self.core.buses.values()) for dev in bus.devices.values()}
+
+    async def add(self, specs: Iterable[DeviceSpec]) -> None:
+        """Register these devices, in order; those of an nvdimm bus by its own asynchronous way, which is waited for."""
+        waiting: dict[NvdimmBus, None] = {}
+        for spec in specs:
+            dev = self._make_device(spec, None)
+            if isinstance(dev.bus, NvdimmBus):
+                await dev.bus.device_register(self.core, dev)
+                waiting[dev.bus] = None
+            else:
+                await self.core.device_add(dev)
+        for bus in waiting:
+            await bus.synchronize(self.core)
+
+    def _make_device(self, spec: DeviceSpec, parent: Device | None) -> Device:
+        bus = self._bus(spec.bus)
+        kind = PciDevice if isinstance(bus, PciBus) else Device
+        if parent is None and spec.parent is not None:
+            parent = self.devices().get(spec.parent)
+        return kind(
+            name=spec.name,
+            bus=bus,
+            node=spec.node,
+            parent=parent,
+            compatible=spec.compatible,
+            suppliers=spec.suppliers,
+        )
+
+    # ---- for bodies (see cost.Surroundings) ------------------------------------------------------------------------
+    def lock(self, name: str) -> Lock:
+        """Return the lock that all bodies share by this name."""
+        if name not in self._locks:
+            self._locks[name] = self.machine.lock(name)
+        return self._locks[name]
+
+    def bound(self, device: str) -> Event:
+        """Return the flag that is set while this device's driver has it."""
+        if device not in self._bound:
+            self._bound[device] = self.machine.event(f"{device} is bound")
+        return self._bound[device]
+
+    async def register_children(self, parent: Device, groups: Iterable[DeviceGroup]) -> None:
+        """Add the devices of these groups below ``parent``."""
+        for group in groups:
+            for spec in expand_group(group, self.plan.topology, parent.name):
+                self._count()
+                await self.core.device_add(self._make_device(spec, parent))
+
+    async def enable_vfs(self, parent: Device, count: int) -> None:
+        """Enable virtual functions of ``parent``."""
+        if not isinstance(parent, PciDevice) or not isinstance(parent.bus, PciBus):
+            raise BodyError(f"{parent.name} is on bus {parent.bus.name}: only a PCI device has virtual functions")
+        await parent.bus.sriov_enable(self.core, parent, count)
+
+    async def remove_children(self, parent: Device) -> None:
+        """Take back what ``parent``'s probe registered, last first."""
+        if isinstance(parent, PciDevice) and isinstance(parent.bus, PciBus):
+            await parent.bus.sriov_disable(self.core, parent)
+        for child in tuple(parent.children.values())[::-1]:
+            if not child.p.dead:
+                await self.core.device_del(child)
+
+    def _count(self) -> None:
+        """Bound what repeated binding can register; what one round registers was bounded before the run."""
+        self._added += 1
+        if self._added > 10 * MAX_DEVICES:
+            raise BodyError(f"probes registered more than {10 * MAX_DEVICES} devices")
