@@ -53,14 +53,17 @@ class Binding:
         if await self._device_attach(dev, allow_async=True) == RETRY_SYNC:
             await self._device_attach(dev, allow_async=False)
 
-    async def device_attach(self, dev: Device) -> int:
-        """Probe a device now, with any driver: 1 bound, 0 none, negative errno."""
-        return await self._device_attach(dev, allow_async=False)
+    async def device_attach(self, dev: Device, *, parent: bool = False) -> int:
+        """Probe a device now, with any driver: 1 bound, 0 none, negative errno.
 
-    async def _device_attach(self, dev: Device, *, allow_async: bool) -> int:
+        ``parent``: under the parent's lock too where the bus needs it, as a rescan (``bus_rescan_devices_helper``).
+        """
+        return await self._device_attach(dev, allow_async=False, parent=parent)
+
+    async def _device_attach(self, dev: Device, *, allow_async: bool, parent: bool = False) -> int:
         core = self._core
         have_async = False
-        async with core.locked(dev):
+        async with core.locked(dev, parent=parent):
             if dev.p.dead:
                 return NOT_BOUND
             if dev.driver is not None:
@@ -85,7 +88,7 @@ class Binding:
         return BOUND
 
     async def _device_attach_async_helper(self, dev: Device) -> None:
-        async with self._core.locked(dev, parent=True):
+        async with self._core.locked(dev):
             if dev.p.dead or dev.driver is not None:
                 return
             dev.p.path = "device_attach_async"
@@ -223,10 +226,14 @@ class Binding:
         core.deferred.trigger()
 
     # ---- letting go ------------------------------------------------------------------------------------------------
-    async def device_release_driver(self, dev: Device, drv: Driver | None = None) -> None:
-        """Release the device's driver, if it is ``drv`` (None: whichever), consumers first."""
+    async def device_release_driver(self, dev: Device, drv: Driver | None = None, *, parent: bool = True) -> None:
+        """Release the device's driver, if it is ``drv`` (None: whichever), consumers first.
+
+        ``parent``: under the parent's lock too where the bus needs it; not when the device itself goes
+        (``bus_remove_device``), because a hub removes what hangs from it while its own lock is held.
+        """
         while True:
-            async with self._core.locked(dev, parent=True):
+            async with self._core.locked(dev, parent=parent):
                 if not dev.is_bound or (drv is not None and dev.driver is not drv):
                     return
                 busy = self._core.links.busy_consumers(dev)

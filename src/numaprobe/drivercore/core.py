@@ -148,7 +148,7 @@ class DriverCore:
             if not child.p.dead:
                 await self.device_del(child)
         del dev.bus.devices[dev.name]
-        await self.binding.device_release_driver(dev)
+        await self.binding.device_release_driver(dev, parent=False)
         self.deferred.discard(dev)
         self.links.remove(dev)
         dev.step("remove", self.machine.now())
@@ -269,7 +269,7 @@ class DriverCore:
             return -errno.ENODEV
         if dev.driver is not None:
             return 0
-        return -errno.EINVAL if await self.binding.device_attach(dev) < 0 else 0
+        return -errno.EINVAL if await self.binding.device_attach(dev, parent=True) < 0 else 0
 
     # ---- waiting ---------------------------------------------------------------------------------------------------
     def probe_started(self) -> None:
