@@ -250,14 +250,17 @@ class DriverCore:
         if drv is None or dev is None:
             return -errno.ENODEV
         with self.using(drv):
-            if dev.bus.match(dev, drv) <= 0:
+            if dev.bus.match(dev, drv) == 0:  # an error counts as a match here, as in bind_store
                 return -errno.ENODEV
             return await self.binding.device_driver_attach(drv, dev)
 
     async def unbind(self, bus: str, driver: str, device: str) -> int:
-        """Write a device's name to a driver's ``unbind``: 0, or -ENODEV if it is not bound to it."""
+        """Write a device's name to a driver's ``unbind``: 0, or -ENODEV if it is not the device's driver.
+
+        While that driver probes the device, it waits for the end and lets go what was bound, as ``unbind_store`` does.
+        """
         dev = self.bus(bus).devices.get(device)
-        if dev is None or dev.driver is None or dev.driver.name != driver or not dev.is_bound:
+        if dev is None or dev.driver is None or dev.driver.name != driver:
             return -errno.ENODEV
         await self.binding.device_release_driver(dev)
         return 0
