@@ -1,6 +1,6 @@
 """``make bench``: every figure that the documents claim, measured side by side in one run.
 
-Each ``bench_*.py`` of this folder has a ``main()`` that prints a table: what, our figure, the other's, the ratio. Figures
+Each ``bench_*.py`` here has a ``main()`` that prints a table: what, our figure, the other's, the ratio. Figures
 are medians of several runs. Names on the command line choose some of them: ``python -m bench events scale``.
 """
 
