@@ -96,8 +96,12 @@ def _rows_to_parquet(connection: DuckDBPyConnection, rows: Path, part: Path, hea
     )
 
 
-def read_parquet(path: str | os.PathLike[str]) -> Trace:
+def read_parquet(path: str | os.PathLike[str], where: str | None = None) -> Trace:
     """Return the trace that a Parquet file of ours holds.
+
+    Args:
+        path: the file.
+        where: what to call it in errors; None = its path.
 
     Raises:
         InputError: no Parquet, not written by numaprobe, or a value is wrong; ``where`` is the file and the row.
@@ -105,6 +109,7 @@ def read_parquet(path: str | os.PathLike[str]) -> Trace:
     """
     import duckdb
 
+    where = where or str(path)
     try:
         with tempfile.TemporaryDirectory(prefix="numaprobe-") as folder, _connect() as connection:
             # DuckDB takes a name with * or :// for a pattern or an address: it is given a plain one
@@ -113,11 +118,12 @@ def read_parquet(path: str | os.PathLike[str]) -> Trace:
             header = _header(connection, str(plain))
             return _with_probes(header, _records(connection, str(plain)))
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+        raise InputError(f"cannot be read: {error.strerror or error}", where) from None
     except duckdb.Error as error:
-        raise InputError(f"is no Parquet that can be read: {str(error).splitlines()[0][:120]}", str(path)) from None
+        reason = str(error).splitlines()[0].replace(str(plain), "it")[:120]
+        raise InputError(f"is no Parquet that can be read: {reason}", where) from None
     except InputError as error:
-        raise InputError(error.what, f"{path}: {error.where}" if error.where else str(path)) from None
+        raise InputError(error.what, f"{where}: {error.where}" if error.where else where) from None
 
 
 def _header(connection: DuckDBPyConnection, path: str) -> Any:  # noqa: ANN401  a JSON value, checked by who takes it

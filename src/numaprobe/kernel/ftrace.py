@@ -1,0 +1,343 @@
+"""ftrace text to records: ``trace``, ``trace_pipe``, ``trace-cmd report``.
+
+What is read: kprobe events of ``really_probe``, ``local_pci_probe``, a driver's own probe function and the helpers
+that lead there (``kprobes.py``), ``sched_switch``, ``sched_wakeup``, ``sched_migrate_task``, and the workqueue events.
+Without the scheduler's events the cost stays undivided; without the helpers nobody knows the path: the trace says so in
+its warnings. A torn line, lost events, a wrapped buffer or mixed clocks are counted and told, never fatal.
+
+Speed: most lines are switches of tasks that probe nothing. A line is cut once, at the first ``": "``, and the event's
+name looked up in a table; only what concerns a task with an open call is looked at further. An unknown name goes the
+slow road (``parse_event_line``) once, and is then in the table. Memory grows with the records, not with the trace.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.kernel.calls import RUNNABLE, RUNNING, SLEEPING
+from numaprobe.kernel.ftrace_line import (
+    EventLine,
+    KprobeArguments,
+    decode,
+    parse_event_line,
+    parse_kprobe,
+    parse_lost,
+    parse_overwritten,
+    parse_time,
+)
+from numaprobe.kernel.kprobes import (
+    LOCAL_PCI_PROBE,
+    PATHS,
+    REALLY_PROBE,
+    RETURN_SUFFIX,
+    KprobeDefinition,
+    bare_symbol,
+    kprobe_definitions,
+)
+from numaprobe.kernel.lines import ByteStream, Lines
+from numaprobe.kernel.probes import UNNAMED, ProbeAssembler
+from numaprobe.kernel.remarks import ReaderCounts, remarks
+from numaprobe.records import ProbeRecord, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numaprobe.kernel.calls import TaskTime
+    from numaprobe.topology import Topology
+
+#: Event names learned from one trace; a trace with more is not text of ftrace.
+MAX_NAMES: Final = 4096
+#: A step back of the clock by more than this is another clock or another boot, not two CPUs that disagree.
+CLOCK_JUMP_NS: Final = 1_000_000_000
+
+_UNKNOWN_COMM: Final = b"<...>"
+_ASYNC_WORK: Final = b"async_run_entry_fn"
+_SWITCH: Final = re.compile(
+    rb".*?[ ]prev_pid=(\d+)[ ]prev_prio=-?\d+[ ]prev_state=(\S+)[ ]==>[ ]next_comm=(.*)[ ]next_pid=(\d+)[ ]", re.DOTALL
+)
+#: trace-cmd's own words: ``kworker/4:1:89 [120] D ==> swapper/4:0 [120]``
+_SWITCH_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\] (\S+) ==> (.*):(\d+) \[", re.DOTALL)
+_WAKEUP_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\].*?CPU:(\d+)", re.DOTALL)
+_TARGET: Final = re.compile(rb".*[ ]pid=(\d+)[ ].*?(?:target_cpu|dest_cpu)=(\d+)", re.DOTALL)
+_WORK: Final = re.compile(rb"\s*work struct[ =](?:0x)?([0-9a-fA-F]+)")
+
+
+@dataclass(slots=True)
+class _Kprobe:
+    """What an event of this name stands for."""
+
+    function: str
+    module: str | None
+
+
+class FtraceReader:
+    """Reads one text of ftrace, as a stream.
+
+    Args:
+        definitions: which event stands for which function, as ``parse_kprobe_events`` returns it; events that it
+            does not name are told by the symbol they print, or their own name.
+        topology: the machine, for the nodes of CPUs and devices.
+
+    Attributes:
+        counts: what was passed over, up to date at any time.
+
+    """
+
+    def __init__(
+        self, definitions: Mapping[str, KprobeDefinition] | None = None, topology: Topology | None = None
+    ) -> None:
+        self.counts = ReaderCounts()
+        self.assembler = ProbeAssembler(topology)
+        self._definitions = dict(definitions or {})
+        self.assembler.seen.helpers = any(d.function in PATHS for d in self._definitions.values())
+        self._kprobes: dict[bytes, _Kprobe] = {}
+        self._last_ns = 0
+        self._has_dot: bool | None = None
+        self._handlers: dict[bytes, Callable[[bytes, bytes, bytes], None] | None] = {
+            b"sched_switch": self._on_switch,
+            b"sched_wakeup": self._on_wakeup,
+            b"sched_wakeup_new": self._on_wakeup,
+            b"sched_migrate_task": self._on_migrate,
+            b"workqueue_queue_work": self._on_queue,
+            b"workqueue_execute_start": self._on_start,
+            b"workqueue_execute_end": self._on_end,
+            **dict.fromkeys((b"tracing_mark_write", b"print", b"bprint", b"bputs"), None),
+        }
+
+    def records(self, stream: ByteStream) -> Iterator[ProbeRecord]:
+        """Return each probe's record as soon as the probe is over."""
+        lines = Lines(stream)
+        handlers, kprobes = self._handlers, self._kprobes
+        for block in lines.blocks():
+            self.counts.lines += len(block)
+            for line in block:
+                head, _, event = line.partition(b": ")
+                name, _, arguments = event.partition(b":")
+                if name in handlers:
+                    if (handler := handlers[name]) is not None:
+                        handler(head, arguments, line)
+                elif name in kprobes or self._learn(line):
+                    record = self._on_kprobe(line)
+                    if record is not None:
+                        yield record
+            yield from self.assembler.take_left()
+        self.counts.torn += lines.torn
+        self.counts.cut_off = lines.cut_off
+        self.assembler.drop_all()
+        yield from self.assembler.take_left()
+
+    def trace(self, stream: ByteStream) -> Trace:
+        """Return all records of a stream, in order of start, and the remarks."""
+        probes = sorted(self.records(stream), key=lambda record: record.start_ns or 0)
+        return Trace(
+            source="kernel", probes=tuple(probes), warnings=tuple(remarks(self.counts, self.assembler, probes))
+        )
+
+    # ---- the slow road -----------------------------------------------------------------------------------------------
+    def _learn(self, line: bytes) -> bool:
+        """Look at a line whose event is not known; tell whether it is a kprobe event."""
+        parsed = parse_event_line(line)
+        if parsed is None:
+            self._no_event(line)
+            return False
+        name = parsed.event
+        if name in self._handlers:  # the task's name holds a ": "
+            if (handler := self._handlers[name]) is not None:
+                handler(b"[%d] %s" % (parsed.cpu, parsed.time), parsed.arguments, line)
+            return False
+        if name in self._kprobes:
+            return True
+        found = parse_kprobe(parsed.arguments)
+        if len(self._handlers) + len(self._kprobes) >= MAX_NAMES:
+            return found is not None
+        if found is None:
+            self._handlers[name] = None
+            return False
+        self._kprobes[name] = self._meaning(decode(name), found)
+        return True
+
+    def _no_event(self, line: bytes) -> None:
+        text = line.strip()
+        if text.startswith(b"#"):
+            self.counts.overwritten += parse_overwritten(text)
+            if text.startswith(b"# tracer:"):
+                self._new_trace()
+        elif (lost := parse_lost(text)) is not None:
+            self.counts.lost_events += lost
+            self.counts.lost_places += 1
+            self.assembler.gap()
+        elif text and not text.startswith((b"cpus=", b"version", b"CPU ", b"trace-cmd")):
+            self.counts.torn += 1
+
+    def _meaning(self, name: str, found: KprobeArguments) -> _Kprobe:
+        definition = self._definitions.get(name)
+        if definition is not None:
+            return _Kprobe(definition.function, definition.module or found.module)
+        ours = {d.event: d.function for d in kprobe_definitions()}
+        if not self._definitions and name in ours:
+            self.assembler.seen.helpers = True
+        function = bare_symbol(found.symbol) if found.symbol else ours.get(name, name.removesuffix(RETURN_SUFFIX))
+        return _Kprobe(function, found.module)
+
+    # ---- time --------------------------------------------------------------------------------------------------------
+    def _time(self, text: bytes) -> int | None:
+        now = parse_time(text)
+        if now is None:
+            self.counts.torn += 1
+            return None
+        has_dot = b"." in text
+        if has_dot is not self._has_dot:
+            if self._has_dot is not None:
+                self._clock_changed()
+            self._has_dot = has_dot
+            self.counts.whole_number_clock |= not has_dot and not text.endswith(b"us")
+        if now < self._last_ns:
+            if now < self._last_ns - CLOCK_JUMP_NS:
+                self._clock_changed()
+            else:
+                self.counts.unordered += 1
+        self._last_ns = now
+        return now
+
+    def _clock_changed(self) -> None:
+        self.counts.clock_changes += 1
+        self.assembler.drop_all()
+
+    def _new_trace(self) -> None:
+        self.assembler.drop_all()
+        self._last_ns = 0
+        self._has_dot = None
+
+    # ---- events ------------------------------------------------------------------------------------------------------
+    def _on_kprobe(self, line: bytes) -> ProbeRecord | None:
+        parsed = parse_event_line(line)
+        arguments = parse_kprobe(parsed.arguments) if parsed is not None else None
+        now = self._time(parsed.time) if parsed is not None else None
+        if parsed is None or arguments is None or now is None:
+            self.counts.torn += 1
+            return None
+        known = self._kprobes.get(parsed.event) or self._meaning(decode(parsed.event), arguments)
+        if arguments.returns:
+            if "probe" not in known.function:
+                return None
+            return self.assembler.returned(parsed.pid, parsed.cpu, now, known.function, arguments.result)
+        self._entered(parsed, arguments, now, known)
+        return None
+
+    def _entered(self, at: EventLine, arguments: KprobeArguments, now: int, known: _Kprobe) -> None:
+        function = known.function
+        comm = None if at.comm == _UNKNOWN_COMM else decode(at.comm)
+        if function in PATHS:
+            self.assembler.helper(at.pid, function, arguments.device)
+        elif function == REALLY_PROBE:
+            driver = arguments.driver or UNNAMED
+            self.assembler.really_probe(at.pid, comm, at.cpu, now, arguments.device, driver)
+        elif "probe" in function:
+            driver = known.module if known.module and function != LOCAL_PCI_PROBE else UNNAMED
+            self.assembler.body(at.pid, comm, at.cpu, now, function, arguments.device, driver)
+
+    def _on_switch(self, head: bytes, arguments: bytes, _: bytes) -> None:
+        self.assembler.seen.switch = True
+        tasks = self.assembler.tasks
+        if not tasks:
+            return
+        start = arguments.find(b" prev_pid=") + 10
+        other = arguments.rfind(b" next_pid=") + 10
+        previous = arguments[start : arguments.find(b" ", start)]
+        following = arguments[other : arguments.find(b" ", other)]
+        if previous in tasks or following in tasks or start < 10 or other < 10:  # noqa: PLR2004  find() gave -1
+            self._switch(head, arguments)
+
+    def _switch(self, head: bytes, arguments: bytes) -> None:
+        match = _SWITCH.match(arguments) or _SWITCH_SHORT.match(arguments)
+        where = self._where(head)
+        if match is None or where is None:
+            self.counts.torn += match is None
+            return
+        cpu, now = where
+        previous, state, comm, following = match.groups()
+        task = self.assembler.tasks.get(previous)
+        if task is not None:
+            task.enter(RUNNABLE if state.startswith(b"R") else SLEEPING, now, cpu)
+        task = self.assembler.tasks.get(following)
+        if task is not None:
+            task.enter(RUNNING, now, cpu)
+            if task.comm is None:
+                task.comm = decode(comm)
+
+    def _on_wakeup(self, head: bytes, arguments: bytes, _: bytes) -> None:
+        self.assembler.seen.wakeup = True
+        if (found := self._target(arguments)) is not None and found[0].state is SLEEPING:
+            self._moved(head, found)
+
+    def _on_migrate(self, head: bytes, arguments: bytes, _: bytes) -> None:
+        if (found := self._target(arguments)) is not None and found[0].state is RUNNABLE:
+            self._moved(head, found)
+
+    def _target(self, arguments: bytes) -> tuple[TaskTime, int] | None:
+        """Return the watched task that a wake-up or a migration is about, and the CPU it is sent to."""
+        tasks = self.assembler.tasks
+        if not tasks:
+            return None
+        start = arguments.rfind(b" pid=") + 5
+        if start >= 5 and arguments[start : arguments.find(b" ", start)] not in tasks:  # noqa: PLR2004  rfind() gave -1
+            return None
+        match = _TARGET.match(arguments) or _WAKEUP_SHORT.match(arguments)
+        if match is None or len(match[2]) > 5:  # noqa: PLR2004  a CPU has few digits
+            self.counts.torn += 1
+            return None
+        task = tasks.get(match[1])
+        return None if task is None else (task, int(match[2]))
+
+    def _moved(self, head: bytes, found: tuple[TaskTime, int]) -> None:
+        task, cpu = found
+        where = self._where(head)
+        if where is not None:
+            task.enter(RUNNABLE, where[1], cpu)
+
+    def _on_queue(self, _: bytes, arguments: bytes, line: bytes) -> None:
+        if not self.assembler.tasks:
+            return
+        work, parsed = _WORK.match(arguments), parse_event_line(line)
+        if work is not None and parsed is not None:
+            self.assembler.queued(parsed.pid, work[1])
+
+    def _on_start(self, _: bytes, arguments: bytes, line: bytes) -> None:
+        is_async = _ASYNC_WORK in arguments
+        if not is_async and not self.assembler.tasks:
+            return
+        work, parsed = _WORK.match(arguments), parse_event_line(line)
+        if work is not None and parsed is not None:
+            self.assembler.work_begins(parsed.pid, work[1], is_async=is_async)
+
+    def _on_end(self, _: bytes, arguments: bytes, line: bytes) -> None:
+        if (_ASYNC_WORK in arguments or self.assembler.tasks) and (parsed := parse_event_line(line)) is not None:
+            self.assembler.work_ends(parsed.pid)
+
+    def _where(self, head: bytes) -> tuple[int, int] | None:
+        """Return CPU and time of a line that was cut at its first ``": "``."""
+        time = self._time(head[head.rfind(b" ") + 1 :])
+        start, end = head.rfind(b"["), head.rfind(b"]")
+        cpu = head[start + 1 : end]
+        if time is None or not cpu.isdigit() or len(cpu) > 5:  # noqa: PLR2004  a CPU has few digits
+            return None
+        return int(cpu), time
+
+
+def read_ftrace(
+    stream: ByteStream,
+    *,
+    definitions: Mapping[str, KprobeDefinition] | None = None,
+    topology: Topology | None = None,
+) -> Trace:
+    """Return the trace that a stream of ftrace text holds.
+
+    Args:
+        stream: an open binary file, pipe or decompressor.
+        definitions: which event stands for which function (``parse_kprobe_events``); None = ours.
+        topology: the machine, for the nodes of CPUs and devices and the devices' buses.
+
+    """
+    return FtraceReader(definitions, topology).trace(stream)

@@ -1,0 +1,135 @@
+r"""One line of ftrace text: who, where, when, and which event.
+
+Written by the kernel's ``trace`` and ``trace_pipe`` and by ``trace-cmd report``, in these layouts (``kernel/trace/
+trace_output.c``)::
+
+        insmod-288     [000] d..1.    11.187711: EVENT: ARGUMENTS        the usual one, 4 or 5 flags
+        insmod-288     [000]    11.187711: EVENT: ARGUMENTS              nooption irq-info; trace-cmd
+        insmod-288     (    288) [000] d..1.    11.187711: EVENT: …      option record-tgid
+        insmod-288       0d..1.   11us+: EVENT: ARGUMENTS                option latency-format, trace-cmd -l
+
+A task whose name the kernel no longer knows is ``<...>``. The time is in seconds with any number of decimals, in µs
+with ``us`` behind it, or, with a clock that does not count ns, a bare number.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+_HEAD: Final = re.compile(
+    rb"""\s*(?P<comm>.{1,64}?)-(?P<pid>\d{1,10})
+    \s+(?:\(\s*[\d-]{1,10}\)\s+)?
+    (?:\[(?P<cpu>\d{1,5})\]|(?P<latency_cpu>\d{1,5})(?=[^\d\s]))
+    \s*(?:[^\d\s]\S{0,15}\s+)?
+    (?P<time>\d{1,12}(?:\.\d{1,9})?)(?P<unit>us)?[+!\#*@$]?\s?:\s+
+    (?P<event>[^\s:]{1,128}):(?P<arguments>.*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_LOST: Final = re.compile(rb"CPU:\s?(?P<cpu>\d{1,5}) \[(?:LOST )?(?P<count>\d{0,18}) ?EVENTS(?: DROPPED)?\]")
+_ENTRIES: Final = re.compile(rb"# entries-in-buffer/entries-written: (\d{1,18})/(\d{1,18})")
+_WHERE: Final = re.compile(
+    rb"""\s*\((?P<first>[^\s()<>]{1,256})(?:\ \[(?P<module>[^\]\s]{1,64})\])?
+    (?P<returns>\ <-\ (?P<target>[^\s()]{1,256})(?:\ \[(?P<target_module>[^\]\s]{1,64})\])?)?\)
+    (?P<fields>.*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_TEXT: Final = re.compile(rb'(?:^|\s)(?P<name>dev|drv)="(?P<value>.*?)"(?=\s+\w+=|\s*$)', re.DOTALL)
+_RESULT: Final = re.compile(rb"(?:^|\s)ret=(-?\d{1,10}|0x[0-9a-fA-F]{1,16})(?:\s|$)")
+_ADDRESS: Final = re.compile(rb"(?:0x)?[0-9a-f]{8,16}")
+
+_FAULT: Final = "(fault)"
+_LONGEST_TIME: Final = 24
+
+
+class EventLine(NamedTuple):
+    """A line, taken apart."""
+
+    comm: bytes
+    pid: bytes
+    cpu: int
+    #: as printed, with its unit
+    time: bytes
+    event: bytes
+    arguments: bytes
+
+
+class KprobeArguments(NamedTuple):
+    """What a kprobe event prints behind its name."""
+
+    #: the symbol, if the text has one: of an entry the function itself, of a return the function that returned
+    symbol: str | None
+    module: str | None
+    returns: bool
+    device: str | None
+    driver: str | None
+    result: int | None
+
+
+def parse_event_line(line: bytes) -> EventLine | None:
+    """Take a line apart; None if it is no event line."""
+    match = _HEAD.match(line)
+    if match is None:
+        return None
+    comm, pid, cpu, latency_cpu, time, unit, event, arguments = match.groups()
+    return EventLine(comm, pid, int(cpu or latency_cpu), time + (unit or b""), event, arguments)
+
+
+def parse_time(text: bytes) -> int | None:
+    """Return ns: of ``11.187711``, ``11.187711000``, ``15us``; a bare number is taken as ns. None if it is no time."""
+    if len(text) > _LONGEST_TIME:
+        return None
+    try:
+        if text.endswith(b"us"):
+            return int(text[:-2]) * 1000
+        seconds, dot, fraction = text.partition(b".")
+        if not dot:
+            return int(text)
+        return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
+    except ValueError:
+        return None
+
+
+def parse_lost(line: bytes) -> int | None:
+    """Return how many events a line says were lost (0 = it does not say how many); None if it says nothing of it."""
+    match = _LOST.match(line.lstrip())
+    return int(match["count"] or 0) if match else None
+
+
+def parse_overwritten(line: bytes) -> int:
+    """Return how many events the header says were overwritten in the ring buffer."""
+    match = _ENTRIES.match(line)
+    return max(0, int(match[2]) - int(match[1])) if match else 0
+
+
+def parse_kprobe(arguments: bytes) -> KprobeArguments | None:
+    """Take a kprobe event's text apart; None if it is none."""
+    match = _WHERE.match(arguments)
+    if match is None:
+        return None
+    returns = match["returns"] is not None
+    symbol = match["target"] if returns else match["first"]
+    module = match["target_module"] if returns else match["module"]
+    texts = {found["name"]: decode(found["value"]) for found in _TEXT.finditer(match["fields"])}
+    device, driver = texts.get(b"dev"), texts.get(b"drv")
+    return KprobeArguments(
+        None if _ADDRESS.fullmatch(symbol) else decode(symbol).partition("+")[0],
+        decode(module) if module else None,
+        returns,
+        None if device == _FAULT else device,
+        None if driver == _FAULT else driver,
+        _result(match["fields"]),
+    )
+
+
+def _result(fields: bytes) -> int | None:
+    match = _RESULT.search(fields)
+    if match is None:
+        return None
+    value = int(match[1], 16 if match[1].startswith(b"0x") else 10) & 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+def decode(text: bytes) -> str:
+    """Return a kernel's text; bytes that are no UTF-8 become escapes."""
+    return text.decode(errors="backslashreplace")

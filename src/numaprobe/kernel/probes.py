@@ -1,0 +1,294 @@
+"""From calls to records: which calls make one probe, and what is known of it.
+
+``really_probe`` opens a probe in the task that waits for it (the *caller*). The body may run in the same task, or in a
+worker that the PCI core queued: a call belongs to the open probe of the device that it names; if it names none, to the
+probe that its task is in, or whose work its worker carries. Of the calls that belong, the record times the driver's
+own function where there is one, else the innermost outer one (``local_pci_probe``, at last ``really_probe`` itself).
+
+A probe whose ``really_probe`` was not recorded is made from what was: then nobody knows the caller. Nothing here
+grows with the length of a trace: what never returns is bounded, and dropped when its worker turns to other work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.kernel.calls import Account, Call, TaskTime
+from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, PATHS, REALLY_PROBE, SYNC_PATH
+from numaprobe.kernel.open_probe import Finished, OpenProbe
+from numaprobe.records import NO_NODE, ProbeRecord, Segment
+from numaprobe.records.errnos import EPROBE_DEFER, errno_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numaprobe.topology import DeviceInfo, Topology
+
+#: Tasks with open calls, calls of a task, works in flight: more of any means that returns are being missed.
+MAX_TASKS: Final = 16_384
+MAX_DEPTH: Final = 64
+#: Segments kept over all records (about 40 MB); records beyond keep their sums.
+MAX_KEPT_SEGMENTS: Final = 250_000
+#: A driver or device that nobody named.
+UNNAMED: Final = "?"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the assembler had to leave out."""
+
+    unfinished: int = 0
+    orphans: int = 0
+    unnamed: int = 0
+    backwards: int = 0
+    segments_kept: int = 0
+    segments_dropped: int = 0
+
+
+@dataclass(slots=True)
+class SeenEvents:
+    """Which kinds of events the trace has shown so far."""
+
+    switch: bool = False
+    wakeup: bool = False
+    #: the helpers (``PATHS``) are being recorded: a probe without one is a plain driver registration
+    helpers: bool = False
+
+
+class ProbeAssembler:
+    """Builds records from calls, helpers and works, told in the order of time.
+
+    Tasks are keyed by their pid as the trace writes it.
+    """
+
+    def __init__(self, topology: Topology | None = None) -> None:
+        self.tasks: dict[bytes, TaskTime] = {}
+        self.counts = Counts()
+        self.seen = SeenEvents()
+        self._topology = topology
+        self._devices: Mapping[str, DeviceInfo] = {d.name: d for d in topology.devices} if topology else {}
+        self._open: dict[str, OpenProbe] = {}
+        self._helpers: dict[bytes, dict[str, str]] = {}
+        self._carried: dict[bytes, OpenProbe] = {}
+        self._works: dict[bytes, OpenProbe] = {}
+        self._async_workers: set[bytes] = set()
+        self._deferred: dict[tuple[str, str], int] = {}
+        self._left: list[ProbeRecord] = []
+
+    # ---- works -------------------------------------------------------------------------------------------------------
+    def queued(self, pid: bytes, work: bytes) -> None:
+        """A task with an open call queued a work: its worker may carry the probe on."""
+        task = self.tasks.get(pid)
+        if task is not None and task.calls and len(self._works) < MAX_TASKS:
+            self._works[work] = task.calls[-1].probe
+
+    def work_begins(self, pid: bytes, work: bytes, *, is_async: bool) -> None:
+        """A worker turns to a work; calls that it still had open missed their return."""
+        if pid in self.tasks:
+            self.drop_task(pid)
+        self._helpers.pop(pid, None)
+        self._carried.pop(pid, None)
+        self._async_workers.discard(pid)
+        if is_async and len(self._async_workers) < MAX_TASKS:
+            self._async_workers.add(pid)
+        probe = self._works.pop(work, None)
+        if probe is not None:
+            self._carried[pid] = probe
+
+    def work_ends(self, pid: bytes) -> None:
+        """A worker is done with its work."""
+        self._carried.pop(pid, None)
+        self._async_workers.discard(pid)
+
+    # ---- calls -------------------------------------------------------------------------------------------------------
+    def helper(self, pid: bytes, function: str, device: str | None) -> None:
+        """A helper that leads to a probe was entered."""
+        self.seen.helpers = True
+        if device is None:
+            return
+        if len(self._helpers) >= MAX_TASKS:
+            self._helpers.clear()
+        notes = self._helpers.setdefault(pid, {})
+        if len(notes) >= MAX_DEPTH:
+            notes.clear()
+        notes[device] = PATHS[function]
+
+    def really_probe(self, pid: bytes, comm: str | None, cpu: int, now: int, device: str | None, driver: str) -> None:
+        """The driver core begins to probe ``device``."""
+        task = self._task(pid, comm, cpu, now)
+        name = device or UNNAMED
+        if not task.calls and pid in self._helpers:
+            self._helpers[pid] = {name: path} if (path := self._helpers[pid].get(name)) else {}
+        path = self._path(pid, name)
+        probe = OpenProbe(name, driver, path, self._asynchronous(pid, path, comm), bool(task.calls))
+        self._begin(task, probe, REALLY_PROBE, now, cpu)
+
+    def body(
+        self, pid: bytes, comm: str | None, cpu: int, now: int, function: str, device: str | None, driver: str
+    ) -> None:
+        """A function nearer to the driver was entered: ``local_pci_probe``, the driver's own."""
+        probe = self._belongs_to(pid, device)
+        if probe is None and device is None:
+            self.counts.unnamed += 1
+            return
+        task = self._task(pid, comm, cpu, now)
+        if probe is None:
+            probe = OpenProbe(device or UNNAMED, driver, None, None, True if task.calls else None)
+        probe.is_pci |= function == LOCAL_PCI_PROBE
+        self._begin(task, probe, function, now, cpu)
+
+    def returned(self, pid: bytes, cpu: int, now: int, function: str, result: int | None) -> ProbeRecord | None:
+        """A function returned; the record, if the probe is over with it."""
+        task = self.tasks.get(pid)
+        call, missed = task.close(function, now, cpu) if task else (None, [])
+        if task is None or call is None:
+            self.counts.orphans += 1
+            return None
+        self._abandon(missed)
+        if not task.calls:
+            del self.tasks[pid]
+        done = Finished(call, now, result)
+        call.probe.offer(done)
+        return self._finish(call.probe, done) if call.probe.root is call else None
+
+    def drop_task(self, pid: bytes) -> None:
+        """Forget a task's open calls: their returns were missed."""
+        self._abandon(self.tasks.pop(pid).calls)
+
+    def drop_all(self) -> None:
+        """Forget everything in flight: the trace ends here, or another one begins."""
+        for pid in list(self.tasks):
+            self.drop_task(pid)
+        for table in (self._open, self._helpers, self._carried, self._works, self._async_workers):
+            table.clear()
+
+    def take_left(self) -> list[ProbeRecord]:
+        """Return the records of probes whose body returned, but whose ``really_probe`` was not seen to."""
+        left, self._left = self._left, []
+        return left
+
+    def gap(self) -> None:
+        """Events were lost: the parts of what is in flight cannot be told."""
+        for task in self.tasks.values():
+            for call in task.calls:
+                call.account.gap = True
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+    def _task(self, pid: bytes, comm: str | None, cpu: int, now: int) -> TaskTime:
+        task = self.tasks.get(pid)
+        if task is None:
+            if len(self.tasks) >= MAX_TASKS:
+                self.drop_task(next(iter(self.tasks)))
+            task = self.tasks[pid] = TaskTime(comm, cpu, now)
+        elif len(task.calls) >= MAX_DEPTH:
+            self._abandon([task.calls.pop(0)])
+        return task
+
+    def _begin(self, task: TaskTime, probe: OpenProbe, function: str, now: int, cpu: int) -> None:
+        call = Call(function, now, cpu, task, probe)
+        if probe.root is None:
+            probe.root = call
+            self._open[probe.device] = probe
+        task.open(call)
+
+    def _belongs_to(self, pid: bytes, device: str | None) -> OpenProbe | None:
+        if device is not None:
+            return self._open.get(device)
+        task = self.tasks.get(pid)
+        return task.calls[-1].probe if task else self._carried.get(pid)
+
+    def _path(self, pid: bytes, device: str) -> str | None:
+        found = self._helpers.get(pid, {}).get(device)
+        return found or (SYNC_PATH if self.seen.helpers else None)
+
+    def _asynchronous(self, pid: bytes, path: str | None, comm: str | None) -> bool | None:
+        if path is not None:
+            return path.endswith("_async")
+        if pid in self._async_workers:
+            return True
+        return None if comm is None or comm.startswith("kworker/") else False
+
+    def _abandon(self, calls: list[Call]) -> None:
+        for call in calls:
+            probe = call.probe
+            if probe.root is not call:
+                continue
+            self._close(probe)
+            if probe.body is None:
+                self.counts.unfinished += 1
+            elif (record := self._finish(probe, Finished(call, probe.body.end_ns, None))) is not None:
+                self._left.append(record)
+
+    def _close(self, probe: OpenProbe) -> None:
+        if self._open.get(probe.device) is probe:
+            del self._open[probe.device]
+        if not self._open:
+            self._works.clear()
+            self._carried.clear()
+
+    def _finish(self, probe: OpenProbe, root: Finished) -> ProbeRecord | None:
+        self._close(probe)
+        body = probe.body or root
+        if body.end_ns < body.call.start_ns:
+            self.counts.backwards += 1
+            return None
+        return self._record(probe, root, body)
+
+    def _record(self, probe: OpenProbe, root: Finished, body: Finished) -> ProbeRecord:
+        call, account = body.call, body.call.account
+        outcome = root.result if root.result is not None else body.result
+        result = None if outcome is None else errno_name(outcome)
+        known = self._devices.get(probe.device)
+        parts = self._parts(account, known.node if known else None)
+        has_caller = root.call.function == REALLY_PROBE
+        return ProbeRecord(
+            device=probe.device,
+            driver=probe.driver,
+            bus=known.bus or None if known else "pci" if probe.is_pci else None,
+            device_node=known.node if known else None,
+            cpu=call.cpu,
+            cpu_node=self._topology.node_of(call.cpu) if self._topology else None,
+            comm=call.task.comm,
+            asynchronous=probe.asynchronous,
+            nested=probe.nested,
+            result=result,
+            start_ns=call.start_ns,
+            end_ns=body.end_ns,
+            cost_ns=body.end_ns - call.start_ns,
+            caller_cpu=root.call.cpu if has_caller else None,
+            caller_comm=root.call.task.comm if has_caller else None,
+            function=call.function,
+            path=probe.path,
+            attempt=self._attempt(probe, result),
+            **parts,  # type: ignore[arg-type]  # the names are the record's
+        )
+
+    def _parts(self, account: Account, node: int | None) -> dict[str, object]:
+        """Return what the scheduler's events tell, as far as they were recorded."""
+        if not self.seen.switch or account.gap:
+            return {}
+        running = account.running_ns
+        parts: dict[str, object] = {"running_ns": running, "cpus": tuple(account.by_cpu)}
+        if self._topology is not None and node is not None and node != NO_NODE:
+            node_of = self._topology.node_of
+            parts["remote_ns"] = sum(ns for cpu, ns in account.by_cpu.items() if node_of(cpu) != node)
+        if self.seen.wakeup or not account.sleeping_ns:
+            parts |= {"runnable_ns": account.runnable_ns, "sleeping_ns": account.sleeping_ns}
+            parts["segments"] = self._segments(account)
+        return parts
+
+    def _segments(self, account: Account) -> tuple[Segment, ...] | None:
+        counts = self.counts
+        if account.segments is None or counts.segments_kept + len(account.segments) > MAX_KEPT_SEGMENTS:
+            counts.segments_dropped += 1
+            return None
+        counts.segments_kept += len(account.segments)
+        return tuple(account.segments)
+
+    def _attempt(self, probe: OpenProbe, result: str | None) -> int:
+        key = probe.device, probe.driver
+        attempt = self._deferred.pop(key, 0) + 1
+        if result == EPROBE_DEFER and len(self._deferred) < MAX_TASKS:
+            self._deferred[key] = attempt
+        return attempt
