@@ -37,6 +37,10 @@ class ProbeBodies:
         #: chain and caller of the task that holds a device's lock
         self._owners: dict[tuple[str, str], tuple[Chain, Task]] = {}
 
+    def inside(self) -> Chain:
+        """Return the chain of the current task: the devices whose bodies it is inside of, outermost first."""
+        return self._inside.get(self._machine.current, ()) if self._inside else ()
+
     def refuse_inside(self, test: Callable[[Device], bool], what: str) -> Chain:
         """Return the chain of the current task.
 
@@ -44,9 +48,7 @@ class ProbeBodies:
             DeadlockError: ``test`` holds for a device of the chain: its body is about to wait for itself.
 
         """
-        if not self._inside:
-            return ()
-        chain = self._inside.get(self._machine.current, ())
+        chain = self.inside()
         for dev in chain:
             if test(dev):
                 raise DeadlockError([f"the body for {dev.name} {what}, which waits until that body is over"])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from numaprobe.drivercore.asyncs import AsyncCalls
 from numaprobe.drivercore.binding import Binding
 from numaprobe.drivercore.body import ProbeBodies
+from numaprobe.drivercore.deadlock import refuse_async_wait, refuse_register, refuse_release, refuse_remove
 from numaprobe.drivercore.deferred import DeferredProbes
 from numaprobe.drivercore.driver import ProbeType
 from numaprobe.drivercore.links import DeviceLinks
@@ -27,7 +28,7 @@ from numaprobe.drivercore.locking import HeldDevice
 from numaprobe.drivercore.options import CoreOptions
 from numaprobe.drivercore.placement import Placement
 from numaprobe.drivercore.validate import validate_core
-from numaprobe.errors import DeadlockError, StateError, UnknownNameError
+from numaprobe.errors import StateError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -66,6 +67,10 @@ class DriverCore:
         self.deferred = DeferredProbes(self)
         self.binding = Binding(self)
         self.bodies = ProbeBodies(self)
+        #: devices whose names are taken: until the very end of their removal, as their folders in sysfs
+        self._names: set[tuple[str, str]] = set()
+        #: drivers likewise: until they have let go all their devices
+        self._driver_names: set[tuple[str, str]] = set()
         self._probe_count = 0
         self._probe_idle: Event = machine.event("no probe under way")
         self._probe_idle.set()
@@ -111,6 +116,7 @@ class DriverCore:
             dev.node = dev.parent.node
         dev._lock = self.machine.lock(f"device {dev.bus.name}/{dev.name}")  # noqa: SLF001  the core's part of it
         dev.step("add", self.machine.now(), f"node {dev.node}")
+        self._names.add(dev.key)
         dev.bus.devices[dev.name] = dev
         self.links.add(dev)
         if dev.parent is not None:
@@ -120,7 +126,7 @@ class DriverCore:
         await dev.bus.attach_new(self, dev)
 
     def _check_add(self, dev: Device) -> None:
-        if dev.name in dev.bus.devices:
+        if dev.key in self._names:
             raise StateError(f"device {dev.name} is on bus {dev.bus.name} already", dev.story())
         if self.buses.get(dev.bus.name) is not dev.bus:
             raise StateError(f"bus {dev.bus.name} of device {dev.name} is not registered; call bus_register first")
@@ -135,25 +141,32 @@ class DriverCore:
 
         Raises:
             StateError: it is not registered, or somebody else removes it.
-            DeadlockError: called from inside the device's own probe or remove.
+            DeadlockError: called from inside a body that it would wait for: the device's own, a child's, a consumer's.
 
         """
         if dev.state in ("new", "removed"):
             raise StateError(f"device {dev.name} is {dev.state}: it cannot be removed", dev.story())
+        refuse_remove(self, dev)
+        if not await self._device_del(dev):
+            raise StateError(f"device {dev.name} is being removed already", dev.story())
+
+    async def _device_del(self, dev: Device) -> bool:
+        """Remove a device; False, and nothing done, if somebody else does."""
         async with self.locked(dev):
             if dev.p.dead:
-                raise StateError(f"device {dev.name} is being removed already", dev.story())
+                return False
             dev.p.dead = True
         for child in tuple(dev.children.values())[::-1]:
-            if not child.p.dead:
-                await self.device_del(child)
+            await self._device_del(child)
         del dev.bus.devices[dev.name]
         await self.binding.device_release_driver(dev, parent=False)
         self.deferred.discard(dev)
         self.links.remove(dev)
         dev.step("remove", self.machine.now())
+        self._names.remove(dev.key)
         if dev.parent is not None:
             dev.parent.children.pop(dev.key, None)
+        return True
 
     async def bus_probe_device(self, dev: Device) -> None:
         """Look for a driver for a device that waited (``bus_probe_device``)."""
@@ -175,11 +188,15 @@ class DriverCore:
         """Register a driver and offer it the devices of its bus; its async probes may be under way on return.
 
         Raises:
-            StateError: the bus has a driver of this name.
+            StateError: the bus has a driver of this name, or one that is still letting its devices go.
+            DeadlockError: called from inside a probe of a device that it matches.
 
         """
-        if drv.name in drv.bus.drivers or drv.registered:
+        key = drv.bus.name, drv.name
+        if key in self._driver_names:
             raise StateError(f"driver {drv.name} is registered on bus {drv.bus.name} already")
+        refuse_register(self, drv)
+        self._driver_names.add(key)
         drv.idle = self.machine.event(f"driver {drv.name} unused")
         drv.registered = True
         drv.bus.drivers[drv.name] = drv
@@ -193,17 +210,23 @@ class DriverCore:
 
         Raises:
             StateError: it is not registered.
-            DeadlockError: called from inside one of its own probes.
+            DeadlockError: called from inside a body that it would wait for: its own, a consumer's of its devices, and
+                if it probes asynchronously any that an async worker runs.
 
         """
         if not drv.registered:
             raise StateError(f"driver {drv.name} is not registered")
-        self.bodies.refuse_inside(lambda dev: dev.driver is drv, f"unregisters driver {drv.name}")
+        what = f"unregisters driver {drv.name}"
+        self.bodies.refuse_inside(lambda dev: dev.driver is drv, what)
+        refuse_release(self, drv.devices.values(), what)
+        if self.allows_async(drv):
+            refuse_async_wait(self, what)
         drv.registered = False
         del drv.bus.drivers[drv.name]
         while drv.users and drv.idle is not None:
             await drv.idle.wait()
         await self.binding.driver_detach(drv)
+        self._driver_names.remove((drv.bus.name, drv.name))
 
     async def load_module(self, *drivers: Driver, name: str = "", async_probe: bool | None = None) -> None:
         """Load a module: register its drivers, then wait for async calls unless it asked for ``async_probe``.
@@ -213,11 +236,17 @@ class DriverCore:
             name: the module's, for ``<module>.async_probe``; the first driver's if empty.
             async_probe: its load-time parameter; None = what the command line says.
 
+        Raises:
+            StateError: a driver's name is taken; those before it stay.
+            DeadlockError: called from inside an async probe, which it would wait for.
+
         Source: ``do_init_module`` (``kernel/module/main.c``).
 
         """
         module = name or (drivers[0].name if drivers else "")
         wanted = self.options.module_async(module) if async_probe is None else async_probe
+        if not wanted:
+            refuse_async_wait(self, f"loads module {module}")
         for drv in drivers:
             drv.async_requested = wanted
             await self.driver_register(drv)
@@ -262,6 +291,7 @@ class DriverCore:
         dev = self.bus(bus).devices.get(device)
         if dev is None or dev.driver is None or dev.driver.name != driver:
             return -errno.ENODEV
+        refuse_release(self, [dev], f"unbinds {device}")
         await self.binding.device_release_driver(dev)
         return 0
 
@@ -333,8 +363,6 @@ class DriverCore:
         """Await a call that must not keep the core from going on; an exception becomes a warning."""
         try:
             await function()
-        except DeadlockError:
-            raise
         except Exception as error:  # noqa: BLE001  other people's code: whatever it raises, the release goes on
             self.machine.warn("raised", f"{what} raised {type(error).__name__}: {error}")
 

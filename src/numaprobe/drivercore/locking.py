@@ -33,7 +33,7 @@ class HeldDevice:
         self._core.bodies.owned(dev, chain)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is GeneratorExit:
+        if kind is not None and issubclass(kind, GeneratorExit):
             return  # the run was abandoned: there is no task any more that could release anything
         self._core.bodies.disowned(self._dev)
         self._dev.lock.release()
