@@ -110,7 +110,7 @@ class ProbeBodies:
         except DeadlockError as error:
             return self._complain(drv, dev, str(error), -errno.EDEADLK)
         except OSError as error:
-            return self._complain(drv, dev, f"raised {error}", -(error.errno or errno.EIO))
+            return self._complain(drv, dev, f"raised {error}", -_errno_of(error))
         except Exception as error:  # noqa: BLE001  other people's code: whatever it raises is an outcome
             return self._complain(drv, dev, f"raised {type(error).__name__}: {error}", -errno.EIO)
         if result is None:
@@ -160,3 +160,9 @@ class ProbeBodies:
             attempt=attempt,
             segments=usage.segments,
         )
+
+
+def _errno_of(error: OSError) -> int:
+    """Return the error's own errno if it has a sound one, else EIO."""
+    value: object = error.errno
+    return value if type(value) is int and 0 < value <= MAX_ERRNO else errno.EIO
