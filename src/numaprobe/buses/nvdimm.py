@@ -26,8 +26,9 @@ class NvdimmBus(Bus):
         self.domain = AsyncDomain("nd_async_domain", registered=False)
 
     async def device_register(self, core: DriverCore, dev: Device) -> None:
-        """Add a device from a worker near its node; it is there after ``synchronize``."""
-        await core.asyncs.schedule_node(lambda: core.device_add(dev), dev.node, self.domain)
+        """Add a device from a worker near its node; it is there after ``synchronize``, or a warning says why not."""
+        what = f"{dev.name}: nd_async_device_register"
+        await core.asyncs.schedule_node(lambda: core.guarded(what, lambda: core.device_add(dev)), dev.node, self.domain)
 
     async def synchronize(self, core: DriverCore) -> None:
         """Wait until all devices registered so far are added, and sync drivers have been tried."""

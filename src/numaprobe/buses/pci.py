@@ -13,12 +13,16 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from numaprobe.drivercore import Bus, Device
+from numaprobe.errors import StateError
 
 if TYPE_CHECKING:
     from numaprobe.drivercore import DriverCore
+
+#: A routing id is bus (8 bits), device (5), function (3).
+MAX_RID: Final = 1 << 16
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -87,10 +91,12 @@ class PciBus(Bus):
         They are named after the next function numbers of the bus and inherit compatible ids with ``-vf`` appended.
 
         Raises:
-            StateError: the functions are enabled already, or their names are taken.
+            StateError: some are enabled already, their names are taken, or their bus numbers would be above ff.
 
         """
-        for index in range(len(pf.virtfns), len(pf.virtfns) + count):
+        if pf.virtfns and count:
+            raise StateError(f"{len(pf.virtfns)} virtual functions of {pf.name} are enabled already", pf.story())
+        for index in range(count):
             vf = PciDevice(
                 name=virtfn_name(pf.name, index), bus=self, parent=pf, physfn=pf, compatible=f"{pf.compatible}-vf"
             )
@@ -110,6 +116,10 @@ def virtfn_name(pf_name: str, index: int) -> str:
     """Return the address of virtual function ``index``: routing id of the physical one + 1 + index.
 
     First offset and stride are taken as 1, which is what most devices have when nothing else is in the way.
+
+    Raises:
+        StateError: there is no bus number left for it.
+
     """
     domain_bus, _, devfn = pf_name.rpartition(":")
     slot, _, function = devfn.partition(".")
@@ -118,6 +128,8 @@ def virtfn_name(pf_name: str, index: int) -> str:
         rid = (int(bus, 16) << 8 | int(slot, 16) << 3 | int(function, 16)) + 1 + index
     except ValueError:
         return f"{pf_name}-vf{index}"
+    if rid >= MAX_RID:
+        raise StateError(f"virtual function {index} of {pf_name} needs a bus number above ff; enable fewer")
     prefix = f"{domain}:" if domain else ""
     return f"{prefix}{rid >> 8:02x}:{rid >> 3 & 0x1F:02x}.{rid & 7}"
 

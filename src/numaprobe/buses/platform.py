@@ -24,9 +24,8 @@ class PlatformBus(Bus):
 
     def match(self, dev: Device, drv: Driver) -> int:
         """Match as ``platform_match`` does."""
-        if drv.match is None and not dev.compatible:
-            return int(dev.name.partition(".")[0] == drv.name)
-        return super().match(dev, drv)
+        found = super().match(dev, drv)
+        return found if found or drv.match is not None else int(dev.name.partition(".")[0] == drv.name)
 
 
 class VirtioBus(Bus):
