@@ -48,7 +48,7 @@ class Policy(Placement):
     @property
     def label(self) -> str:
         """The name with the options that differ from their defaults: ``probe-on-node+pin``."""
-        changed = [f for f in fields(self) if getattr(self, f.name) != f.default]
+        changed = [f for f in fields(self) if f.init and getattr(self, f.name) != f.default]
         parts = [
             f.name.replace("_", "-") if getattr(self, f.name) else f"no-{f.name.replace('_', '-')}" for f in changed
         ]

@@ -63,7 +63,8 @@ def all_policies() -> dict[str, type[Policy]]:
         try:
             loaded = entry.load()
         except Exception as error:
-            raise UsageError(f"policy '{entry.name}' from {entry.value} cannot be loaded: {error}") from error
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UsageError(f"policy '{entry.name}' from {entry.value} cannot be loaded: {reason}") from error
         if not (isinstance(loaded, type) and issubclass(loaded, Policy)):
             raise UsageError(f"policy '{entry.name}' from {entry.value} is no subclass of numaprobe's Policy")
         found[entry.name] = loaded
@@ -86,6 +87,8 @@ def make_policy(spec: str, **options: bool) -> Policy:
     if policy is None:
         raise UnknownNameError("policy", name, all_policies())
     known = policy_options(policy)
+    for option in options.keys() - known.values():
+        raise UnknownNameError(f"option of policy {name}", option, known.values() or ("none",))
     for flag in flags:
         plain = flag.removeprefix("no-")
         if flag in known:

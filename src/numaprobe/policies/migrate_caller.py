@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numaprobe.policies.base import Policy, node_cpus
@@ -10,7 +10,9 @@ from numaprobe.policies.base import Policy, node_cpus
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from numaprobe.cpuset import CpuSet
     from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.runtime import Task
 
 
 @dataclass(kw_only=True)
@@ -27,6 +29,9 @@ class MigrateCaller(Policy):
     origin = "PCI, 2005 (d42c69972b85) to 2009"
     summary = "PCI: the caller itself moves to the node for the call, then back"
 
+    #: where moved tasks are now, for calls inside calls: each goes back to where the one around it had it
+    _moved: dict[Task, tuple[CpuSet, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
     async def bus_probe(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
     ) -> int:
@@ -36,8 +41,16 @@ class MigrateCaller(Policy):
         cpus = node_cpus(machine, dev.node)
         if not cpus:
             return await function()
+        task = machine.current
+        before = self._moved.get(task)
+        self._moved[task] = (cpus, dev.node)
         await machine.set_affinity(cpus, memory_node=dev.node)
         try:
             return await function()
         finally:
-            await machine.set_affinity(None)
+            if before is None:
+                del self._moved[task]
+                await machine.set_affinity(None)
+            else:
+                self._moved[task] = before
+                await machine.set_affinity(before[0], memory_node=before[1])
