@@ -1,0 +1,174 @@
+"""``numaprobe record``: watch the running kernel probe devices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from numaprobe.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numaprobe.kernel.record import RecordOptions
+    from numaprobe.records import Trace
+
+#: where a recording goes if one does not say; ``numaprobe report`` reads it by itself
+DEFAULT_OUTPUT = Path("numaprobe.json")
+
+
+def record(
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- COMMAND [ARGUMENT]...]", help="Record while this command runs.")
+    ] = None,
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The trace to write.")] = DEFAULT_OUTPUT,
+    duration: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Record for this long (10s); else until Ctrl-C.")
+    ] = None,
+    sched: Annotated[
+        bool, typer.Option("--sched/--no-sched", help="Scheduler events: how cost divides into running and waiting.")
+    ] = True,
+    memory: Annotated[bool, typer.Option("--memory", help="From which node each probe's pages came.")] = False,
+    comm: Annotated[
+        list[str] | None,
+        typer.Option("--comm", metavar="PATTERN", help="Also watch tasks of this name; '*' watches every task."),
+    ] = None,
+    function: Annotated[
+        list[str] | None,
+        typer.Option("--function", metavar="[MODULE:]FUNCTION", help="Time this probe function, too: nvme:nvme_probe."),
+    ] = None,
+    buffer_kb: Annotated[
+        int | None, typer.Option("--buffer-kb", min=64, max=4 * 2**20, help="Trace buffer of each CPU, in KiB.")
+    ] = None,
+    btf: Annotated[bool, typer.Option("--btf/--no-btf", help="Use the kernel's own type information.")] = True,
+    raw: Annotated[Path | None, typer.Option("--raw", help="Keep the kernel's own text in this folder.")] = None,
+    boot: Annotated[bool, typer.Option("--boot", help="Print the kernel parameters that record the boot.")] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="Read what this boot recorded.")] = False,
+    grub: Annotated[
+        Path | None,
+        typer.Option("--grub", metavar="ROOT", help="With --boot: write them for GRUB below this root (/)."),
+    ] = None,
+    systemd_boot: Annotated[
+        Path | None,
+        typer.Option("--systemd-boot", metavar="ENTRY", help="With --boot: write a copy of this loader entry."),
+    ] = None,
+    tracefs: Annotated[
+        Path | None, typer.Option("--tracefs", help="Where tracefs is mounted, if not at the usual places.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the trace as JSON instead of writing a file.")] = False,
+) -> None:
+    """Record where the kernel probes devices, in whose task, who waits, and what it costs.
+
+    Needs root. Makes a tracing instance and kprobes of its own, and removes them at the end, also after Ctrl-C; what a
+    crash left is removed by the next run.
+
+    [bold]Examples[/bold]
+
+      sudo numaprobe record -- modprobe nvme
+      sudo numaprobe record --for 10s --memory -o hotplug.json
+      sudo numaprobe record --boot --grub /     (then update-grub, reboot, and: numaprobe record --collect)
+    """
+    _check_usage(command, duration, boot=boot, collect=collect, loaders=(grub, systemd_boot))
+    if boot:
+        _print_boot_parameters(sched=sched, btf=btf, grub=grub, entry=systemd_boot)
+        return
+    if collect:
+        _finish(_collect(tracefs, raw), output, as_json=as_json, note="this boot")
+        return
+    from numaprobe.kernel.btf import KERNEL_BTF
+    from numaprobe.kernel.record import PROBING_COMMS, RecordOptions
+
+    options = RecordOptions(
+        sched=sched,
+        memory=memory,
+        comms=(*PROBING_COMMS, *(comm or ())),
+        functions=tuple(function or ()),
+        buffer_kb=buffer_kb,
+        btf=KERNEL_BTF if btf else None,
+    )
+    _take(tracefs, options, command or [], duration, raw, output, as_json=as_json)
+
+
+def _check_usage(
+    command: Sequence[str] | None, duration: str | None, *, boot: bool, collect: bool, loaders: tuple[Path | None, ...]
+) -> None:
+    chosen = [name for name, given in (("COMMAND", command), ("--for", duration), ("--boot", boot)) if given]
+    chosen += ["--collect"] if collect else []
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} exclude each other; give one of them")
+    if not boot and any(loaders):
+        raise UsageError("--grub and --systemd-boot belong to --boot")
+
+
+def _take(
+    root: Path | None,
+    options: RecordOptions,
+    command: Sequence[str],
+    duration: str | None,
+    raw: Path | None,
+    output: Path,
+    *,
+    as_json: bool,
+) -> None:
+    from numaprobe.kernel.take import take
+    from numaprobe.kernel.tracefs import Tracefs
+    from numaprobe.units import parse_time
+
+    seconds = parse_time(duration) / 1e9 if duration else None
+    tracefs = Tracefs.find(root)
+    if not command and seconds is None:
+        typer.echo("recording; stop with Ctrl-C", err=True)
+    taken = take(tracefs, options, command=command, seconds=seconds, raw=raw)
+    note = f"{taken.events} events, {taken.lost} lost"
+    _finish(taken.trace, output, as_json=as_json, note=note)
+    if taken.status:
+        raise typer.Exit(1)
+
+
+def _finish(trace: Trace, output: Path, *, as_json: bool, note: str) -> None:
+    """Write or print the trace, and say on standard error what it holds."""
+    from numaprobe.records.files import write_atomically
+    from numaprobe.records.json_codec import dump_trace
+
+    for warning in trace.warnings:
+        typer.echo(f"{warning.kind}: {warning.message}", err=True)
+    if as_json:
+        typer.echo(dump_trace(trace))
+        return
+    write_atomically(output, dump_trace(trace))
+    typer.echo(f"{len(trace.probes)} probes ({note}) in {output}; look at them: numaprobe report {output}", err=True)
+
+
+def _print_boot_parameters(*, sched: bool, btf: bool, grub: Path | None, entry: Path | None) -> None:
+    from numaprobe.kernel.boot import (
+        boot_parameters,
+        check_length,
+        pci_offset_warning,
+        write_grub,
+        write_systemd_boot,
+    )
+    from numaprobe.kernel.btf import member_offset
+
+    offset = member_offset("pci_dev", "dev") if btf else None
+    parameters = boot_parameters(pci_dev_offset=offset, sched=sched)
+    check_length(parameters, Path("/proc/cmdline").read_text(encoding="utf-8", errors="replace"))
+    warning = pci_offset_warning(offset)
+    if warning:
+        typer.echo(warning, err=True)
+    if grub is not None:
+        typer.echo(f"wrote {write_grub(grub, parameters)}; run update-grub, reboot, then: numaprobe record --collect")
+    if entry is not None:
+        path = write_systemd_boot(entry, parameters)
+        typer.echo(f"wrote {path}; choose it at the next boot, then: numaprobe record --collect")
+    if grub is None and entry is None:
+        typer.echo(" ".join(parameters))
+
+
+def _collect(root: Path | None, raw: Path | None) -> Trace:
+    from numaprobe.kernel.collect import collect_boot
+    from numaprobe.kernel.tracefs import Tracefs
+
+    return collect_boot(lambda: Tracefs.find(root), raw)

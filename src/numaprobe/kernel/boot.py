@@ -1,0 +1,239 @@
+"""Probes of the boot itself: kernel parameters that record them, and reading them afterwards.
+
+No program runs while built-in drivers probe, so the kernel must record on its own. Two ways, used together:
+
+* ``initcall_debug``: one log line for each probe: device, result, microseconds. From the first probe on, every kernel.
+* ``kprobe_event=`` (5.1 and later): the same kprobes as a recording, on as soon as tracing is up
+  (an ``fs_initcall``: before the drivers that are ``device_initcall``, after the PCI bridges). CPU, task, caller too.
+
+The parameters hold ``$``, ``;`` and parentheses: GRUB and a shell both would take them apart, so they are quoted once
+for each. What is written is a file of its own that can simply be deleted.
+Source: ``Documentation/trace/boottime-trace.rst``, ``Documentation/admin-guide/kernel-parameters.txt``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.errors import InputError, MissingInterfaceError
+from numaprobe.kernel.kprobes import GROUP, kprobe_definitions
+from numaprobe.kernel.tracefs import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numaprobe.kernel.kprobes import KprobeDefinition
+    from numaprobe.kernel.tracefs import Tracefs
+
+KMSG: Final = Path("/dev/kmsg")
+#: COMMAND_LINE_SIZE: x86 and arm64 take 2048 bytes; what is longer is cut without a word
+MAX_COMMAND_LINE: Final = 2048
+
+_LOG_BUFFER: Final = "16M"
+_TRACE_BUFFER: Final = "4M"
+#: a record of /dev/kmsg is at most 8 KiB (CONSOLE_EXT_LOG_MAX)
+_KMSG_RECORD: Final = 16384
+_KMSG: Final = re.compile(r"\d+,\d+,(\d+),[^;]*?(?:,caller=([TC]\d+))?;(.*)")
+_TITLE: Final = re.compile(r"(?m)^title[ \t]+(.*)$")
+
+
+def boot_parameters(*, pci_dev_offset: int | None, sched: bool = False) -> tuple[str, ...]:
+    """Return the kernel parameters that record boot-time probes.
+
+    Args:
+        pci_dev_offset: as for ``kprobe_definitions``; it must be that of the kernel that will boot.
+        sched: record scheduler events as well, for running, runnable and sleeping time; they need much buffer.
+
+    """
+    probes = ";".join(_as_parameter(one) for one in kprobe_definitions(pci_dev_offset=pci_dev_offset))
+    parameters = [
+        "initcall_debug",
+        f"log_buf_len={_LOG_BUFFER}",
+        "trace_clock=mono",
+        f"trace_buf_size={'32M' if sched else _TRACE_BUFFER}",
+        f"kprobe_event={probes}",
+    ]
+    if sched:
+        parameters.append("trace_event=sched:sched_switch,sched:sched_wakeup,sched:sched_migrate_task")
+    return tuple(parameters)
+
+
+def _as_parameter(definition: KprobeDefinition) -> str:
+    """Write a definition with commas for blanks, as ``kprobe_event=`` wants it."""
+    return definition.command.replace(" ", ",")
+
+
+def check_length(parameters: Sequence[str], present: str) -> None:
+    """Return if these parameters still fit behind the ``present`` command line.
+
+    Raises:
+        InputError: the kernel would cut them.
+
+    """
+    total = len(present.strip()) + 1 + len(" ".join(parameters))
+    if total >= MAX_COMMAND_LINE:
+        raise InputError(
+            f"the kernel command line would have {total} bytes, and the kernel cuts it at {MAX_COMMAND_LINE}; "
+            "boot without some of its other parameters, or use initcall_debug alone"
+        )
+
+
+# ---- boot loaders --------------------------------------------------------------------------------------------------
+def grub_snippet(parameters: Sequence[str]) -> str:
+    """Return the text of a file for ``/etc/default/grub.d``: quoted for GRUB's script, then for the shell."""
+    for_grub = " ".join(_grub_quoted(one) for one in parameters)
+    return (
+        "# Records driver probes of the boot; written by numaprobe. Delete this file and run update-grub to end it.\n"
+        f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX "{shlex.quote(for_grub)}\n'
+    )
+
+
+def _grub_quoted(parameter: str) -> str:
+    return f"'{parameter}'" if re.search(r"[$;(){}<>|&\"\\ ]", parameter) else parameter
+
+
+def write_grub(root: Path, parameters: Sequence[str]) -> Path:
+    """Write the file for GRUB below ``root`` and return its path; ``update-grub`` makes it count.
+
+    Raises:
+        InputError: there is no GRUB below ``root``, or the file cannot be written.
+
+    """
+    folder = root / "etc/default/grub.d"
+    if not (root / "etc/default").is_dir():
+        raise InputError("there is no etc/default here, so no GRUB to write for; give --root", str(root))
+    path = folder / "numaprobe.cfg"
+    return _write(path, grub_snippet(parameters))
+
+
+def write_systemd_boot(entry: Path, parameters: Sequence[str]) -> Path:
+    """Write a copy of a systemd-boot entry that records the boot, beside it, and return its path.
+
+    Raises:
+        InputError: ``entry`` is no loader entry, or the copy cannot be written.
+
+    """
+    try:
+        text = entry.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", str(entry)) from None
+    if entry.suffix != ".conf" or not re.search(r"(?m)^(?:linux|efi)[ \t]", text):
+        raise InputError("is no systemd-boot entry (a .conf file with a 'linux' line)", str(entry))
+    text = _TITLE.sub(lambda match: f"title {match[1]} (numaprobe records probes)", text)
+    text = text.rstrip("\n") + f"\noptions {' '.join(parameters)}\n"
+    return _write(entry.with_name(f"{entry.stem}-numaprobe.conf"), text)
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", str(path)) from None
+    return path
+
+
+# ---- after the boot ------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootRecording:
+    """What a boot recorded, as files in a folder."""
+
+    folder: Path
+    #: the ftrace text; None if the boot had no kprobes of ours
+    trace: Path | None
+    #: the kernel's log; None if it has no probe in it
+    log: Path | None
+
+
+def collect(tracefs: Tracefs | None, folder: Path, *, kmsg: Path = KMSG) -> BootRecording:
+    """Save what this boot recorded to ``folder``, then take the boot's kprobes away.
+
+    Args:
+        tracefs: where tracing is; None if there is none: then the log alone is read.
+        folder: where to save.
+        kmsg: the kernel's log.
+
+    Raises:
+        MissingInterfaceError: this boot recorded nothing.
+        NotPermittedError: the log or the trace may not be read.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = read_kernel_log(kmsg)
+    log = None
+    if re.search(r"probe of \S+ returned", text):
+        log = _write(folder / "dmesg", text)
+    trace = _collect_trace(tracefs, folder) if tracefs is not None else None
+    if trace is None and log is None:
+        raise MissingInterfaceError(
+            "this boot recorded no probes; boot with the parameters that 'numaprobe record --boot' prints"
+        )
+    return BootRecording(folder=folder, trace=trace, log=log)
+
+
+def _collect_trace(tracefs: Tracefs, folder: Path) -> Path | None:
+    definitions = tracefs.kprobes(GROUP)
+    if not definitions:
+        return None
+    path = _write(folder / "trace", tracefs.read("trace"))
+    _write(folder / "kprobe_events", "".join(line + "\n" for line in definitions))
+    tracefs.remove_kprobes(GROUP)
+    if not tracefs.read("set_event").strip():
+        tracefs.write("trace", "")
+    return path
+
+
+def read_kernel_log(path: Path = KMSG) -> str:
+    """Return the kernel's log as ``dmesg`` prints it.
+
+    Raises:
+        KernelInterfaceError: it cannot be read.
+
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise explain(error, f"reading the kernel log {path}") from None
+    try:
+        return "".join(dmesg_line(record) + "\n" for record in _records(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _records(descriptor: int) -> list[str]:
+    records = []
+    while True:
+        try:
+            data = os.read(descriptor, _KMSG_RECORD)
+        except BlockingIOError:
+            break
+        except BrokenPipeError:  # overwritten while we read: go on with the next
+            continue
+        except OSError as error:
+            raise explain(error, "reading the kernel log") from None
+        if not data:
+            break
+        records += data.decode("utf-8", "replace").splitlines()
+    return records
+
+
+def dmesg_line(record: str) -> str:
+    """Return a record of ``/dev/kmsg`` as a line of ``dmesg``; anything else as it is."""
+    match = _KMSG.match(record)
+    if match is None:
+        return record
+    seconds, micros = divmod(int(match[1]), 10**6)
+    caller = f"[{match[2]:>5}]" if match[2] else ""
+    return f"[{seconds:5d}.{micros:06d}]{caller} {match[3]}"
+
+
+def pci_offset_warning(offset: int | None) -> str | None:
+    """Return what to say if PCI events will carry no device."""
+    if offset is not None:
+        return None
+    return "no BTF: PCI probes of the boot will show their worker, but not their device, in local_pci_probe"

@@ -1,0 +1,143 @@
+"""A guest plan as QEMU options, and as the virtme-ng command that boots it.
+
+virtme-ng (a program, not a library) gives the guest this system's files, read-only, with writable copies above them;
+so the guest runs this very installation. QEMU is told the machine itself: CPUs, caches by sockets and dies, nodes with
+or without memory or CPUs, distances, a host bridge for each node, and behind it a root port for each device.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numaprobe.kernel.lab.plan import GuestDevice, GuestPlan
+    from numaprobe.topology import Node, Topology
+
+#: bytes of the whole guest if the plan's nodes have more: the guest only probes devices
+GUEST_MEMORY: Final = 2 * 2**30
+_MIB: Final = 2**20
+
+#: Modules that are in nobody's way here, and cost seconds of a guest's boot when udev finds their devices.
+_UNWANTED: Final = (
+    "kvm_amd kvm_intel kvm psmouse pcspkr ahci i2c_i801 sr_mod iTCO_wdt evdev sg lpc_ich powernow_k8 acpi_cpufreq "
+    "serio_raw i6300esb qemu_fw_cfg aesni_intel ghash_clmulni_intel sha512_ssse3 sha256_ssse3 sha1_ssse3 crc32_pclmul"
+).split()
+#: Drivers that the steps load: udev must not load them before.
+STEP_MODULES: Final = ("nvme", "virtio_blk", "virtio_rng")
+
+
+def guest_cpus(topology: Topology) -> str:
+    """Return ``-smp``: sockets, dies (an L3 cache each), cores and threads where the machine is regular."""
+    cpus = len(topology.possible)
+    sockets, llcs, cores = len(topology.packages), len(topology.llcs), len(topology.cores)
+    regular = all(big % small == 0 for small, big in pairwise((sockets, llcs, cores, cpus)))
+    if not regular:
+        return f"cpus={cpus}"
+    return (
+        f"cpus={cpus},sockets={sockets},dies={llcs // sockets},cores={cores // llcs},threads={cpus // cores},"
+        f"maxcpus={cpus}"
+    )
+
+
+def guest_memory(topology: Topology) -> dict[int, int]:
+    """Return the bytes of each node that has memory: as planned, or an equal share if that is too much for a guest."""
+    with_memory = [node for node in topology.nodes if node.memory]
+    total = sum(node.memory for node in with_memory)
+    if total <= GUEST_MEMORY and all(node.memory % _MIB == 0 for node in with_memory) and total >= GUEST_MEMORY // 2:
+        return {node.id: node.memory for node in with_memory}
+    share = GUEST_MEMORY // len(with_memory) // _MIB * _MIB
+    return {node.id: share for node in with_memory}
+
+
+def qemu_options(plan: GuestPlan) -> list[str]:
+    """Return the options for QEMU that make the plan's machine."""
+    memory = guest_memory(plan.topology)
+    options = ["-smp", guest_cpus(plan.topology)]
+    for node in plan.topology.nodes:
+        options += _node(node, memory.get(node.id, 0))
+    options += _distances(plan.topology)
+    for node_id in sorted({device.node for device in plan.devices} - {-1}):
+        options += [
+            "-device",
+            f"pxb-pcie,id=pxb{node_id},bus=pcie.0,bus_nr={_bridge_bus(plan, node_id)},numa_node={node_id}",
+        ]
+    for index, device in enumerate(plan.devices):
+        options += _device(device, index)
+    return options
+
+
+def _node(node: Node, memory: int) -> list[str]:
+    options = []
+    text = f"node,nodeid={node.id}"
+    for part in str(node.cpus).split(",") if node.cpus else ():
+        text += f",cpus={part}"
+    if memory:
+        options = ["-object", f"memory-backend-ram,id=ram{node.id},size={memory}"]
+        text += f",memdev=ram{node.id}"
+    return [*options, "-numa", text]
+
+
+def _distances(topology: Topology) -> list[str]:
+    options = []
+    for i, row in enumerate(topology.distances):
+        for j, value in enumerate(row):
+            if i != j:
+                options += ["-numa", f"dist,src={i},dst={j},val={value}"]
+    return options
+
+
+def _bridge_bus(plan: GuestPlan, node: int) -> int:
+    return min(device.bus for device in plan.devices if device.node == node) - 1
+
+
+def _device(device: GuestDevice, index: int) -> list[str]:
+    parent = "pcie.0" if device.node == -1 else f"pxb{device.node}"
+    # The machine's own root complex has other devices in its lower slots; ours follow in order.
+    slot = f",addr={0x10 + device.bus:#x}" if device.node == -1 else ""
+    options = ["-device", f"pcie-root-port,id=port{index},bus={parent},chassis={index + 1}{slot}"]
+    match device.kind:
+        case "nvme":
+            return [*options, *_drive(index), "-device", f"nvme,serial=lab{index},drive=drive{index},bus=port{index}"]
+        case "virtio-blk":
+            return [*options, *_drive(index), "-device", f"virtio-blk-pci,drive=drive{index},bus=port{index}"]
+        case "virtio-rng":
+            return [*options, "-device", f"virtio-rng-pci,bus=port{index}"]
+
+
+def _drive(index: int) -> list[str]:
+    return ["-drive", f"if=none,id=drive{index},file=null-co://,format=raw"]
+
+
+def vng_command(
+    plan: GuestPlan, *, vng: Path, kernel: Path, shared: Path, script: Path, kvm: bool = False
+) -> list[str]:
+    """Return the command that boots ``kernel`` on the plan's machine, runs ``script`` there and ends.
+
+    Args:
+        plan: the machine.
+        vng: the virtme-ng program.
+        kernel: the image, with its modules in ``lib/modules`` beside its ``boot`` directory.
+        shared: a directory of this system that the guest may write.
+        script: what the guest runs.
+        kvm: use the processor's virtualisation.
+
+    """
+    blacklist = ",".join((*STEP_MODULES, *_UNWANTED))
+    parameters = f"modprobe.blacklist={blacklist} {plan.cmdline}".strip()
+    total = sum(guest_memory(plan.topology).values())
+    return [
+        str(vng),
+        "--verbose",
+        *("--run", str(kernel)),
+        *(() if kvm else ("--disable-kvm",)),
+        *("--disable-microvm", "--force-9p", "--force-initramfs"),
+        *("--cpus", str(len(plan.topology.possible))),
+        *("--memory", f"{total // _MIB}M"),
+        *("--rwdir", str(shared)),
+        f"--append={parameters}",
+        f"--qemu-opts={' '.join(qemu_options(plan))}",
+        *("--exec", str(script)),
+    ]

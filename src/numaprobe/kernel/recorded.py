@@ -1,0 +1,153 @@
+"""A saved recording as a trace: the records, the machine, and what the recording itself has to say.
+
+The folder of a recording holds what the kernel gave, unchanged: ``trace`` (ftrace text), ``kprobe_events`` (what its
+events mean), ``zoneinfo`` (with ``--memory``), ``machine.json`` (the machine as it was when the recording ended). So a
+recording can be read again elsewhere, and by other tools.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.errors import InputError
+from numaprobe.kernel.candidates import find_offset, rewrite
+from numaprobe.kernel.ftrace import read_ftrace
+from numaprobe.kernel.kprobes import parse_kprobe_events
+from numaprobe.kernel.memory import parse_zoneinfo, with_memory
+from numaprobe.records import RunWarning, Trace
+from numaprobe.topology.codec import from_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numaprobe.records import ProbeRecord
+    from numaprobe.topology import DeviceInfo, Topology
+
+MACHINE_FILE: Final = "machine.json"
+_LARGEST_MACHINE: Final = 256 * 2**20
+
+
+def save_machine(folder: Path, topology: Topology) -> None:
+    """Write the machine beside the recording.
+
+    Raises:
+        InputError: it cannot be written.
+
+    """
+    try:
+        (folder / MACHINE_FILE).write_text(json.dumps(to_json(topology), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror or error}", str(folder / MACHINE_FILE)) from None
+
+
+def load_machine(folder: Path) -> Topology | None:
+    """Return the machine that was saved with the recording, or None.
+
+    Raises:
+        InputError: the file is there and holds no machine.
+
+    """
+    path = folder / MACHINE_FILE
+    if not path.exists():
+        return None
+    if path.stat().st_size > _LARGEST_MACHINE:
+        raise InputError("is too large for a machine", str(path))
+    try:
+        block = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"is no JSON: {error}", str(path)) from None
+    if not isinstance(block, dict):
+        raise InputError("holds no machine", str(path))
+    return from_json(block)
+
+
+def with_devices_of(after: Topology, before: Topology) -> Topology:
+    """Return the machine ``after`` the recording with the devices that only ``before`` had: they may have been probed."""
+    known = {(device.bus, device.name) for device in after.devices}
+    gone = tuple(device for device in before.devices if (device.bus, device.name) not in known)
+    devices: tuple[DeviceInfo, ...] = (*after.devices, *gone)
+    return replace(after, devices=devices)
+
+
+def read_recording(
+    folder: Path,
+    topology: Topology | None,
+    *,
+    comms: Sequence[str] = (),
+    warnings: Sequence[RunWarning] = (),
+    kernel: str | None = None,
+) -> Trace:
+    """Return what a recording holds.
+
+    Args:
+        folder: where it was saved.
+        topology: the machine; None: nodes stay unknown.
+        comms: the patterns of tasks whose sched events were recorded; empty: every task's.
+        warnings: what the recorder had to say.
+        kernel: the kernel's release; None: this one's.
+
+    Raises:
+        InputError: there is no recording in ``folder``.
+
+    """
+    path = folder / "trace"
+    if not path.is_file():
+        raise InputError("there is no recording here (a file 'trace')", str(folder))
+    definitions = parse_kprobe_events(_lines(folder / "kprobe_events"))
+    if any(argument.startswith("dev1") for one in definitions.values() for argument in one.arguments):
+        path = _settle_candidates(path)
+    with path.open("rb") as stream:
+        trace = read_ftrace(stream, definitions=definitions or None, topology=topology)
+    probes = _with_memory(trace.probes, folder)
+    probes, dropped = _without_unwatched(probes, comms)
+    return replace(
+        trace,
+        probes=probes,
+        kernel=kernel or os.uname().release,
+        machine=to_json(topology) if topology is not None else {},
+        warnings=(*warnings, *trace.warnings, *dropped),
+    )
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="ascii", errors="replace").splitlines() if path.is_file() else []
+
+
+def _settle_candidates(path: Path) -> Path:
+    """Write the trace again with the one argument that names devices, and return the new file."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        offset = find_offset(lines)
+    settled = path.with_name("trace.settled")
+    with path.open(encoding="utf-8", errors="replace") as lines, settled.open("w", encoding="utf-8") as out:
+        out.writelines(rewrite(lines, offset))
+    return settled
+
+
+def _with_memory(probes: tuple[ProbeRecord, ...], folder: Path) -> tuple[ProbeRecord, ...]:
+    zones = folder / "zoneinfo"
+    if not zones.is_file():
+        return probes
+    with (folder / "trace").open(encoding="utf-8", errors="replace") as lines:
+        return with_memory(probes, lines, parse_zoneinfo(zones.read_text(encoding="ascii", errors="replace")))
+
+
+def _without_unwatched(
+    probes: tuple[ProbeRecord, ...], comms: Sequence[str]
+) -> tuple[tuple[ProbeRecord, ...], tuple[RunWarning, ...]]:
+    """Take the split of cost from probes whose task's sched events were filtered away: it would be wrong."""
+    unwatched = {
+        probe.comm
+        for probe in probes
+        if comms and probe.comm is not None and not any(fnmatch.fnmatchcase(probe.comm, comm) for comm in comms)
+    }
+    if not unwatched:
+        return probes, ()
+    message = f"sched events of {', '.join(sorted(unwatched))} were not recorded (--comm): their cost is not divided"
+    unknown = {"running_ns": None, "runnable_ns": None, "sleeping_ns": None, "remote_ns": None, "segments": None}
+    kept = tuple(replace(probe, **unknown) if probe.comm in unwatched else probe for probe in probes)  # type: ignore[arg-type]
+    return kept, (RunWarning(kind="sched-filter", message=message),)

@@ -1,0 +1,114 @@
+"""One recording from beginning to end: what ``numaprobe record`` does, for those who call it from Python.
+
+``take`` looks at the machine before and after, so that devices that are removed meanwhile keep their node; records while
+the command runs, for a time or until a signal; saves the kernel's text; cleans up; and only then reads what was recorded:
+reading takes longer than recording, and the kernel should be free of us by then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.kernel.record import EVERY_COMM, PROBING_COMMS, Recorder, RecordOptions
+from numaprobe.kernel.recorded import read_recording, save_machine, with_devices_of
+from numaprobe.kernel.session import StopSignals, find_program, record_command, record_for
+from numaprobe.records import RunWarning, Trace
+from numaprobe.topology.sysfs import read_sysfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numaprobe.kernel.record import Recording
+    from numaprobe.kernel.tracefs import Tracefs
+    from numaprobe.topology import Topology
+
+SYSFS: Final = Path("/sys")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What one recording gave."""
+
+    trace: Trace
+    #: exit status of the command; None if there was none
+    status: int | None
+    #: events saved, and events that the kernel lost
+    events: int
+    lost: int
+
+
+def take(
+    tracefs: Tracefs,
+    options: RecordOptions,
+    *,
+    command: Sequence[str] = (),
+    seconds: float | None = None,
+    raw: Path | None = None,
+    sysfs: Path = SYSFS,
+) -> Taken:
+    """Record, clean up, and return what was recorded.
+
+    Args:
+        tracefs: where tracing is.
+        options: what to record.
+        command: record while it runs; empty: for ``seconds``.
+        seconds: how long; None: until SIGINT, SIGTERM or SIGHUP.
+        raw: keep the kernel's own text in this folder; None: do not keep it.
+        sysfs: the machine.
+
+    Raises:
+        InputError: the command is no program, or a folder cannot be written.
+        KernelInterfaceError: the kernel does not offer or permit it.
+
+    """
+    if command:
+        find_program(command)
+    options = with_command(options, command)
+    before = read_sysfs(sysfs)
+    with _folder(raw) as folder:
+        recording, status = _record(Recorder(tracefs, options), folder, command, seconds)
+        topology = with_devices_of(read_sysfs(sysfs), before)
+        save_machine(folder, topology)
+        trace = _read(folder, topology, options, recording)
+    if status:
+        failed = RunWarning(kind="command-failed", message=f"'{command[0]}' ended with status {status}")
+        trace = replace(trace, warnings=(*trace.warnings, failed))
+    return Taken(trace=trace, status=status, events=recording.events, lost=recording.lost)
+
+
+def with_command(options: RecordOptions, command: Sequence[str]) -> RecordOptions:
+    """Return ``options`` that watch the command's own task, too, if they choose tasks by the default names."""
+    if not command or options.comms != PROBING_COMMS:
+        return options
+    return replace(options, comms=(*options.comms, Path(command[0]).name))
+
+
+def _record(
+    recorder: Recorder, folder: Path, command: Sequence[str], seconds: float | None
+) -> tuple[Recording, int | None]:
+    status = None
+    with StopSignals() as stop, recorder:
+        if command:
+            status = record_command(recorder, command, stop)
+        else:
+            record_for(recorder, seconds, stop)
+        return recorder.save(folder), status
+
+
+def _read(folder: Path, topology: Topology, options: RecordOptions, recording: Recording) -> Trace:
+    comms = () if not options.sched or EVERY_COMM in options.comms else options.comms
+    return read_recording(folder, topology, comms=comms, warnings=recording.warnings)
+
+
+@contextlib.contextmanager
+def _folder(raw: Path | None) -> Iterator[Path]:
+    if raw is not None:
+        raw.mkdir(parents=True, exist_ok=True)
+        yield raw
+        return
+    with tempfile.TemporaryDirectory(prefix="numaprobe-") as folder:
+        yield Path(folder)
