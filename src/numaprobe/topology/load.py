@@ -15,8 +15,10 @@ from numaprobe.errors import InputError
 from numaprobe.topology.codec import from_json
 from numaprobe.topology.compact import looks_compact, parse_compact
 from numaprobe.topology.files import read_text
+from numaprobe.topology.hwlocxml import read_hwloc_xml
 from numaprobe.topology.machinetxt import read_machine_txt
 from numaprobe.topology.presets import PRESETS, preset
+from numaprobe.topology.synthetic import looks_synthetic, parse_synthetic
 from numaprobe.topology.sysfs import read_sysfs
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ def _load(spec: str) -> Topology:
         return _load_path(Path(spec))
     if looks_compact(spec):
         return parse_compact(spec)
+    if looks_synthetic(spec):
+        return parse_synthetic(spec)
     raise InputError(_nothing_fits(spec))
 
 
@@ -69,6 +73,8 @@ def _load_path(path: Path) -> Topology:
     if path.is_dir():
         inside = path / "machine.txt"
         return read_machine_txt(inside) if inside.is_file() else read_sysfs(path)
+    if path.suffix == ".xml":
+        return read_hwloc_xml(path)
     if path.suffix == ".json":
         return _load_json(path)
     if path.suffix == ".txt":

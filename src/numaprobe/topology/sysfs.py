@@ -267,7 +267,7 @@ def _housekeeping(cpus: _CpuReader, topology: Topology, proc: Path, warn: Callab
 def _info(proc: Path, top: Path) -> dict[str, str]:
     info = {"source": f"sysfs at {top}"}
     cpuinfo = read_text(proc / "cpuinfo") or ""
-    if match := re.search(r"^model name\s*:\s*(.{1,200})$", cpuinfo, re.MULTILINE):
+    if match := re.search(r"^model name[ \t]*:[ \t]*(\S.{0,199})$", cpuinfo, re.MULTILINE):
         info["model"] = match[1].strip()
     if release := (read_text(proc / "sys/kernel/osrelease", MAX_ATTRIBUTE) or "").strip():
         info["kernel"] = release[:200]

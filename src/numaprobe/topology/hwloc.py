@@ -1,0 +1,130 @@
+"""From hwloc's objects to a machine: what its XML and its synthetic syntax have in common.
+
+hwloc draws a tree of objects with CPU sets; memory is attached to objects. A Linux machine is partitions of CPUs. The
+rules of the translation:
+
+* A CPU's node is the NUMANode with the smallest set that holds it. Of several with the same set (DRAM beside HBM
+  or CXL memory) it is the first by number: on Linux the others have no CPUs of their own.
+* The LLC is the highest level of data or unified cache; without any, the package. It ends at the border of a node.
+* A machine without Package objects has one package for each node with CPUs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.cpuset import MAX_CPUS, CpuSet
+from numaprobe.errors import InputError
+from numaprobe.topology.model import MAX_NODES, Node, partition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Names of hwloc's object types, in lower case, and what they are here; a cache's level is taken from its name.
+_TYPES: Final = {"numa": "numanode", "node": "numanode", "socket": "package", "processor": "pu"}
+_KNOWN: Final = ("package", "numanode", "core", "pu", "group", "die")
+_CACHE = re.compile(r"l([1-5])(?:(d|i|u)?(?:cache)?)", re.ASCII)
+_WORD = re.compile(r"0x([0-9a-fA-F]{1,8})|", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The type of an hwloc object: ``package``, ``numanode``, ``core``, ``pu``, ``group``, ``die`` or ``cache``."""
+
+    name: str
+    #: 1-5 for a cache, else 0
+    level: int = 0
+    #: a cache that holds instructions alone
+    instruction: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HwlocObject:
+    """An object of hwloc's tree, as far as it says something about a machine."""
+
+    kind: Kind
+    cpus: CpuSet
+    #: the number that the operating system gave it; None if it has none
+    os_index: int | None = None
+    #: bytes, of a NUMA node
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The partitions of a machine's CPUs."""
+
+    nodes: tuple[Node, ...]
+    cores: tuple[CpuSet, ...]
+    llcs: tuple[CpuSet, ...]
+    packages: tuple[CpuSet, ...]
+
+
+def object_kind(name: str) -> Kind | None:
+    """Return the kind of an hwloc type name in any case, also cut short as hwloc takes it; None if unknown."""
+    lower = name.lower()
+    if match := _CACHE.fullmatch(lower):
+        return Kind("cache", int(match[1]), match[2] == "i")
+    if lower in _TYPES:
+        return Kind(_TYPES[lower])
+    short = [known for known in (*_KNOWN, "socket") if len(lower) >= 2 and known.startswith(lower)]  # noqa: PLR2004  hwloc's minimum
+    return Kind(_TYPES.get(short[0], short[0])) if len(short) == 1 else None
+
+
+def parse_bitmap(text: str, where: str) -> CpuSet:
+    """Return the set in hwloc's bitmap text: ``0x000000ff,,0xffff0000``, most significant first, an empty word is 0.
+
+    Raises:
+        InputError: not such a text, an infinite set (``0xf...f``), or a number that is not below MAX_CPUS.
+
+    """
+    bits = 0
+    for word in text.split(","):
+        match = _WORD.fullmatch(word.strip())
+        if match is None:
+            raise InputError(f"'{text[:40]}' is not a finite hwloc bitmap", where)
+        bits = bits << 32 | int(match[1] or "0", 16)
+        if bits.bit_length() > MAX_CPUS:
+            raise InputError(f"the bitmap names more than {MAX_CPUS} CPUs", where)
+    return CpuSet(bits)
+
+
+def assemble(objects: Iterable[HwlocObject], possible: CpuSet, where: str) -> Parts:
+    """Return the partitions that a tree's objects make of the possible CPUs.
+
+    Raises:
+        InputError: no NUMA node, one without a number, two with the same, or too many.
+
+    """
+    found = list(objects)
+    nodes = _nodes([thing for thing in found if thing.kind.name == "numanode"], possible, where)
+    node_sets = [node.cpus for node in nodes]
+    packages = [thing.cpus for thing in found if thing.kind.name == "package"] or node_sets
+    package_parts = partition((cpus for cpus in packages if cpus), possible)
+    caches = [thing for thing in found if thing.kind.name == "cache" and not thing.kind.instruction]
+    highest = max((cache.kind.level for cache in caches), default=0)
+    llcs = [cache.cpus for cache in caches if cache.kind.level == highest] or package_parts
+    return Parts(
+        nodes=nodes,
+        cores=partition((thing.cpus for thing in found if thing.kind.name == "core"), possible),
+        llcs=partition(llcs, possible, node_sets),
+        packages=package_parts,
+    )
+
+
+def _nodes(memory: list[HwlocObject], possible: CpuSet, where: str) -> tuple[Node, ...]:
+    if not 0 < len(memory) <= MAX_NODES:
+        raise InputError(f"a machine has 1 to {MAX_NODES} NUMA nodes, this one {len(memory)}", where)
+    numbered: dict[int, HwlocObject] = {}
+    for thing in memory:
+        if thing.os_index is None or not 0 <= thing.os_index < MAX_NODES or thing.os_index in numbered:
+            raise InputError(f"NUMA node number {thing.os_index} is missing, twice there or out of range", where)
+        numbered[thing.os_index] = thing
+    rest = possible
+    own: dict[int, CpuSet] = {}
+    for index, thing in sorted(numbered.items(), key=lambda item: (len(item[1].cpus), item[0])):
+        own[index] = thing.cpus & rest
+        rest -= thing.cpus
+    return tuple(Node(index, own[index], thing.memory) for index, thing in sorted(numbered.items()))
