@@ -1,0 +1,200 @@
+"""Worker pools on threads (``kernel/workqueue.c``: ``worker_pool``, ``worker_thread``, ``process_one_work``).
+
+As in the kernel: a pool has a list of works and workers named after it, with the smallest free id; idle workers are
+taken last-in first-out; a worker is made when there is work and nobody idle, one at a time, so that short works do not
+make threads that nobody needs. A CPU's pool is *managed*: the next work starts when no counted worker runs. The
+machine tells the pool when a worker waits or sleeps in a way that it can see; what a body does inside plain Python it
+cannot, and there the kernel's own second rule helps: a worker that has kept the CPU for 10 ms is not counted.
+
+All of this runs in the core's thread and needs no lock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from numaprobe.host.task import HostTask
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from numaprobe.host.attributes import Attributes
+    from numaprobe.host.workqueue import ActiveLimit, HostWorkqueue
+    from numaprobe.runtime import Work
+
+#: ``wq_cpu_intensive_thresh_us``: after this long on its CPU a worker is not counted.
+HOG_SECONDS: Final = 0.010
+#: Idle workers beyond this many end; the kernel lets them idle for five minutes first, but a thread is dearer there.
+IDLE_KEPT: Final = 64
+
+
+class PoolHost(Protocol):
+    """What a pool needs of its machine."""
+
+    def start_worker(self, worker: Worker) -> None:
+        """Give the worker a thread and let it serve its pool."""
+        ...
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call ``function`` in the core's thread, outside any task."""
+        ...
+
+
+class Item:
+    """One queueing of a work: who waits for exactly this one, and what comes after it."""
+
+    __slots__ = ("followers", "limit", "pool", "waiters", "work", "wq")
+
+    def __init__(self, work: Work, wq: HostWorkqueue, pool: Pool, limit: ActiveLimit) -> None:
+        self.work = work
+        self.wq = wq
+        self.pool = pool
+        self.limit = limit
+        self.waiters: list[HostTask] = []
+        #: the same work queued again while it runs: never two at once
+        self.followers: list[Item] = []
+
+
+class WorkState:
+    """What ``Work.state`` holds."""
+
+    __slots__ = ("pending", "running")
+
+    def __init__(self) -> None:
+        self.pending: Item | None = None
+        self.running: Item | None = None
+
+
+class Worker(HostTask):
+    """A kworker."""
+
+    def __init__(self, comm: str, number: int, cpu: int, pool: Pool) -> None:
+        super().__init__(comm, cpu, pool.wish, pool)
+        self.number = number
+        self.inbox: asyncio.Future[Item] | None = None
+        #: it is one of ``nr_running``
+        self.counted = False
+        #: how often it slept: a hog has not
+        self.slept = 0
+
+
+class Pool:
+    """A pool of workers that are alike.
+
+    Args:
+        name: the part of the workers' names before the colon: ``0``, ``u1025``.
+        wish: attributes of its threads.
+        cpu: where its workers are expected before anything is known.
+        managed: concurrency managed: a CPU's pool.
+        host: makes workers; see ``HostMachine``.
+
+    """
+
+    def __init__(self, name: str, wish: Attributes, cpu: int, *, managed: bool, host: PoolHost) -> None:
+        self.name = name
+        self.wish = wish
+        self.cpu = cpu
+        self.managed = managed
+        self.workers: set[Worker] = set()
+        self.nr_running = 0
+        self._host = host
+        self._works: deque[Item] = deque()
+        self._idle: list[Worker] = []
+        self._making = False
+        self._free_ids: list[int] = []
+        self._watching = False
+
+    # ---- works -----------------------------------------------------------------------------------------------------
+    def insert(self, item: Item) -> None:
+        """Take a work that may run."""
+        self._works.append(item)
+        self.kick()
+
+    def kick(self) -> None:
+        """Start what may start now."""
+        while self._works and not (self.managed and self.nr_running):
+            if not self._idle:
+                self._make_worker()
+                return
+            worker = self._idle.pop()
+            if worker.inbox is not None:
+                worker.inbox.set_result(self._take(worker))
+        if self._works and self.managed:
+            self._watch()
+
+    def _take(self, worker: Worker) -> Item:
+        item = self._works.popleft()
+        if self.managed:
+            worker.counted = True
+            self.nr_running += 1
+        return item
+
+    def next_for(self, worker: Worker) -> Item | None:
+        """Return the next work for a worker that has just finished one; None = go idle."""
+        self._uncount(worker)
+        if self._works and not (self.managed and self.nr_running):
+            return self._take(worker)
+        return None
+
+    # ---- workers ---------------------------------------------------------------------------------------------------
+    def _make_worker(self) -> None:
+        if self._making:
+            return
+        self._making = True
+        number = heapq.heappop(self._free_ids) if self._free_ids else len(self.workers)
+        worker = Worker(f"kworker/{self.name}:{number}", number, self.cpu, self)
+        self.workers.add(worker)
+        self._host.start_worker(worker)
+
+    def made(self) -> None:
+        """The worker being made is there (or failed)."""
+        self._making = False
+
+    def idle(self, worker: Worker) -> bool:
+        """Keep a worker for later; False = there are enough, it shall end."""
+        if len(self._idle) >= IDLE_KEPT:
+            return False
+        self._idle.append(worker)
+        self.kick()
+        return True
+
+    def gone(self, worker: Worker) -> None:
+        """Forget a worker that ended."""
+        self._uncount(worker)
+        self.workers.discard(worker)
+        heapq.heappush(self._free_ids, worker.number)
+
+    # ---- concurrency management ------------------------------------------------------------------------------------
+    def sleeping(self, task: HostTask) -> None:
+        """A worker leaves its CPU (``wq_worker_sleeping``): the next may start."""
+        if isinstance(task, Worker) and self.managed:
+            task.slept += 1
+            self._uncount(task)
+            self.kick()
+
+    def waking(self, task: HostTask) -> None:
+        """A worker is ready again and counts again (``wq_worker_running``), beside whoever runs by now."""
+        if isinstance(task, Worker) and self.managed and task.work is not None and not task.counted:
+            task.counted = True
+            self.nr_running += 1
+
+    def _uncount(self, worker: Worker) -> None:
+        if worker.counted:
+            worker.counted = False
+            self.nr_running -= 1
+
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            suspects = [(worker, worker.slept, worker.work) for worker in self.workers if worker.counted]
+            self._host.call_later(HOG_SECONDS, lambda: self._check_hogs(suspects))
+
+    def _check_hogs(self, suspects: list[tuple[Worker, int, Any]]) -> None:
+        self._watching = False
+        for worker, slept, work in suspects:
+            if worker.counted and worker.slept == slept and worker.work is work:
+                self._uncount(worker)
+        self.kick()

@@ -1,0 +1,115 @@
+"""The few system calls that Python has no name for: where a thread runs, its memory policy, where its pages are.
+
+Each function does one call for the *calling* thread and raises ``OSError`` as the kernel answers; who may do without
+the answer decides so one floor up (``attributes.py``). glibc's ``syscall`` is used, so that libnuma need not be there;
+on an architecture whose numbers are not in the table the calls fail with ENOSYS, as on a kernel without them.
+
+Sources: ``include/uapi/linux/mempolicy.h``, ``prctl.h``; numbers from each architecture's system call table.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import mmap
+    from collections.abc import Sequence
+
+#: Memory policies (``MPOL_*``): back to the process's default, prefer one node, only these nodes.
+MPOL_DEFAULT: Final = 0
+MPOL_PREFERRED: Final = 1
+MPOL_BIND: Final = 2
+
+_PR_SET_NAME: Final = 15
+#: ``MADV_POPULATE_WRITE`` (Linux 5.14): fault pages in, writable, without touching their contents.
+_MADV_POPULATE_WRITE: Final = 23
+#: TASK_COMM_LEN - 1: the kernel cuts longer names.
+_COMM_LENGTH: Final = 15
+
+#: set_mempolicy, move_pages
+_NUMBERS: Final = {
+    "x86_64": (238, 279),
+    "aarch64": (237, 239),
+    "riscv64": (237, 239),
+    "loongarch64": (237, 239),
+    "ppc64le": (261, 301),
+    "s390x": (270, 310),
+}
+_SET_MEMPOLICY, _MOVE_PAGES = _NUMBERS.get(platform.machine(), (-1, -1))
+_BITS_PER_LONG: Final = 8 * ctypes.sizeof(ctypes.c_long)
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_SYSCALL = _LIBC.syscall
+_SYSCALL.restype = ctypes.c_long
+_GETCPU = _LIBC.sched_getcpu
+_MADVISE = _LIBC.madvise
+_MADVISE.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_MEMSET = _LIBC.memset
+_MEMSET.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
+_MEMSET.restype = ctypes.c_void_p
+
+
+def _failed(name: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def getcpu() -> int:
+    """Return the CPU on which the calling thread runs at this moment."""
+    return int(_GETCPU())
+
+
+def set_name(comm: str) -> None:
+    """Name the calling thread; the kernel keeps 15 bytes of it."""
+    _LIBC.prctl(_PR_SET_NAME, ctypes.c_char_p(comm.encode()[:_COMM_LENGTH]), 0, 0, 0)
+
+
+def set_mempolicy(mode: int, node: int | None = None) -> None:
+    """Set the calling thread's memory policy: ``MPOL_PREFERRED`` or ``MPOL_BIND`` to ``node``, or the default.
+
+    Raises:
+        OSError: EINVAL if the node has no memory or is not in the cpuset, EPERM in some containers, ENOSYS.
+
+    """
+    if _SET_MEMPOLICY < 0:
+        raise OSError(errno.ENOSYS, "set_mempolicy: its number is not known for this architecture")
+    words = 1 + (node or 0) // _BITS_PER_LONG
+    mask = (ctypes.c_ulong * words)()
+    if node is not None:
+        mask[node // _BITS_PER_LONG] = 1 << node % _BITS_PER_LONG
+    size = ctypes.c_ulong(words * _BITS_PER_LONG + 1 if node is not None else 0)
+    if _SYSCALL(ctypes.c_long(_SET_MEMPOLICY), ctypes.c_long(mode), mask if node is not None else None, size) < 0:
+        raise _failed("set_mempolicy")
+
+
+def nodes_of_pages(addresses: Sequence[int]) -> list[int]:
+    """Return the node of each page of this process; a negative errno for a page that is not in memory.
+
+    Raises:
+        OSError: ENOSYS on a kernel without NUMA, EPERM in some containers.
+
+    """
+    count = len(addresses)
+    pages = (ctypes.c_void_p * count)(*addresses)
+    status = (ctypes.c_int * count)()
+    arguments = (ctypes.c_long(0), ctypes.c_ulong(count), pages, None, status, ctypes.c_long(0))
+    if _MOVE_PAGES < 0:
+        raise OSError(errno.ENOSYS, "move_pages: its number is not known for this architecture")
+    if _SYSCALL(ctypes.c_long(_MOVE_PAGES), *arguments) < 0:
+        raise _failed("move_pages")
+    return list(status)
+
+
+def address_of(memory: mmap.mmap) -> int:
+    """Return the address of a writable mapping."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def populate(address: int, size: int) -> None:
+    """Have every page of a range in memory, placed by the calling thread's policy. The interpreter lock is free."""
+    if _MADVISE(address, size, _MADV_POPULATE_WRITE) != 0:
+        _MEMSET(address, 0, size)

@@ -1,0 +1,85 @@
+"""A task of the host machine: an asyncio task of the core, and an OS thread for what its bodies do.
+
+The thread is made when first needed (a shell that only adds devices needs none), or at once for a worker. Counters
+only grow; ``measure`` takes differences.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from numaprobe.host.attributes import Attributes
+    from numaprobe.host.bodies import Memory
+    from numaprobe.host.pool import Pool
+    from numaprobe.host.thread import BodyThread
+    from numaprobe.runtime import Work
+
+#: The task whose code is running, in the core's thread and in the threads of bodies.
+CURRENT: Final[ContextVar[HostTask | None]] = ContextVar("numaprobe_current", default=None)
+
+
+class HostTask:
+    """A schedulable context.
+
+    Attributes:
+        comm: name.
+        cpu: the CPU last seen under it (``getcpu``); before that, the one it was placed on.
+        home: the attributes it was created with.
+        wish: its attributes now.
+        is_worker: ``PF_WQ_WORKER``.
+        work: what a worker executes now.
+        pool: a worker's pool, which wants to know when it sleeps.
+        thread: where its bodies run; None before the first.
+        waits: what it waits for, for reports; empty if it does not.
+        parked: set while it waits for ``wake``.
+
+    """
+
+    def __init__(self, comm: str, cpu: int, home: Attributes, pool: Pool | None = None) -> None:
+        self.comm = comm
+        self.cpu = cpu
+        self.home = home
+        self.wish = home
+        self.pool = pool
+        self.work: Work | None = None
+        self.thread: BodyThread | None = None
+        self.waits = ""
+        self.parked: asyncio.Future[Any] | None = None
+        self.done = False
+        self.joined = False
+        self.result: Any = None
+        self.failure: Exception | None = None
+        self.joiners: list[HostTask] = []
+        self.trail: list[int] = []
+        self.trail_mark = 0
+        self.measuring = 0
+        self.running: Counter[int] = Counter()
+        #: running time during which the task changed nodes: belongs to no node for certain
+        self.between_nodes = 0
+        self.memory: Counter[int] = Counter()
+        #: allocations that the kernel did not tell the nodes of
+        self.unknown_memory = 0
+        self.held: list[Memory] = []
+
+    @property
+    def is_worker(self) -> bool:
+        """``PF_WQ_WORKER``."""
+        return self.pool is not None
+
+    def saw(self, cpu: int) -> None:
+        """Note that it ran on ``cpu``."""
+        self.cpu = cpu
+        if self.measuring and (len(self.trail) == self.trail_mark or self.trail[-1] != cpu):
+            self.trail.append(cpu)
+
+    def drop_memory(self) -> None:
+        """Give back what its bodies allocated."""
+        for memory in self.held:
+            if memory.mapping is not None:
+                memory.mapping.close()
+        self.held.clear()

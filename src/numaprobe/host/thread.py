@@ -1,0 +1,247 @@
+"""The OS thread in which one task's bodies run.
+
+A thread serves jobs one after the other from its own queue and hands every outcome to ``deliver``, which the core's
+thread reads. Each job is framed by two readings of the CPU (``getcpu``) and of the thread's CPU clock, taken in the
+thread itself, so that what is recorded is what happened. If the first reading shows a CPU that the thread should not
+be on (a CPU went off line and came back), the thread is pinned anew before the job.
+
+A body may ask the core for something and wait for it (``ask``). While it waits its thread goes on serving: a child
+that is probed inside a probe, in the same task, runs in the same thread, on top of its parent's stack.
+
+A job that passes its deadline cannot be stopped: Python has no way to end a thread. The thread is *abandoned*: it gets
+no more jobs, its outcome is dropped, it may ask nothing any more, and it ends when its body returns.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from numaprobe.errors import BodyError
+from numaprobe.host import syscalls
+from numaprobe.host.attributes import ANYWHERE, Attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numaprobe.host.attributes import Applier
+    from numaprobe.host.process import BodyProcess
+
+_here = threading.local()
+
+
+class Outcome(NamedTuple):
+    """What became of a job."""
+
+    #: what ``submit`` was given, to find who waits
+    ticket: Any
+    value: Any
+    error: BaseException | None
+    #: CPU time of the job itself, jobs inside it not counted
+    running_ns: int
+    cpu_before: int
+    cpu_after: int
+
+
+class _Job(NamedTuple):
+    ticket: Any
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+
+
+class _Answer(NamedTuple):
+    value: Any
+    error: BaseException | None
+
+
+class BodyThread:
+    """An OS thread with a name, CPUs and a memory policy.
+
+    Args:
+        comm: name, as ``/proc/self/task/*/comm`` shows it (15 bytes).
+        wish: its attributes; ``change`` sets others.
+        applier: gives them to the thread.
+        deliver: takes each outcome; called in the thread.
+        owner: the task it belongs to.
+        enter: called once in the new thread.
+
+    """
+
+    def __init__(
+        self,
+        comm: str,
+        wish: Attributes,
+        applier: Applier,
+        deliver: Callable[[Outcome], None],
+        owner: object,
+        enter: Callable[[], object],
+    ) -> None:
+        self.comm = comm
+        self.owner = owner
+        self.abandoned = False
+        self.tid = 0
+        self.child: BodyProcess | None = None
+        #: the next job is the first of a work: wake up in the pod
+        self.fresh = True
+        self._wish = wish
+        self._applier = applier
+        self._deliver = deliver
+        self._enter = enter
+        self._jobs: SimpleQueue[_Job | _Answer | None] = SimpleQueue()
+        self._inner_ns = 0
+        self._schedstat = -1
+        self._thread = threading.Thread(target=self._main, name=comm, daemon=True)
+
+    # ---- from the core's thread ------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Start it; it serves what was submitted meanwhile."""
+        self._thread.start()
+
+    def submit(self, ticket: object, function: Callable[..., object], args: tuple[object, ...] = ()) -> None:
+        """Have the thread call ``function``; the outcome carries ``ticket``."""
+        self._jobs.put(_Job(ticket, function, args))
+
+    def answer(self, value: object, error: BaseException | None) -> None:
+        """Answer the innermost ``ask``."""
+        self._jobs.put(_Answer(value, error))
+
+    def stop(self) -> None:
+        """Let it end after the jobs it has."""
+        self._jobs.put(None)
+
+    def abandon(self) -> None:
+        """Give it up: see the top of the file."""
+        self.abandoned = True
+        self.answer(None, BodyError(f"{self.comm}: this body passed its deadline and was given up"))
+        self.stop()
+        if self.child is not None:
+            self.child.kill()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for its end; return whether it has ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def stack(self) -> str:
+        """Return where its code is now, innermost last, one ``file:line function`` each, on one line."""
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  the documented way to see a stack
+        if frame is None:
+            return "not running"
+        entries = traceback.extract_stack(frame)
+        own = [entry for entry in entries if entry.filename != __file__ and "threading.py" not in entry.filename]
+        return " > ".join(f"{os.path.basename(e.filename)}:{e.lineno} {e.name}" for e in own[-8:])  # noqa: PTH119  text
+
+    def run_delay_ns(self) -> int | None:
+        """Return how long it was ready without a CPU so far (``schedstat``); None where the kernel does not say."""
+        if self._schedstat < 0:
+            return None
+        try:
+            return int(os.pread(self._schedstat, 80, 0).split()[1])
+        except (OSError, IndexError, ValueError):
+            return None
+
+    # ---- in the thread ---------------------------------------------------------------------------------------------
+    def _main(self) -> None:
+        self.tid = threading.get_native_id()
+        _here.thread = self
+        syscalls.set_name(self.comm)
+        self._enter()
+        self._give(self._wish)
+        try:
+            self._schedstat = os.open(f"/proc/self/task/{self.tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._schedstat = -1
+        try:
+            self._serve()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.child is not None:
+            self.child.close()
+        descriptor, self._schedstat = self._schedstat, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _give(self, wish: Attributes) -> None:
+        self._wish = wish
+        pinned = wish.cpus is None or self._applier.apply_cpus(wish.cpus)
+        self._allowed = wish.cpus if wish.cpus is not None and pinned else ANYWHERE
+        if wish.memory_node is not None:
+            self._applier.apply_memory(wish)
+
+    def change(self, wish: Attributes) -> None:
+        """Take other attributes; a child process of the thread takes them too. Called as a job."""
+        before = self._wish
+        if wish.cpus is None and before.cpus is not None:
+            self._applier.apply_cpus(None)
+        if wish.memory_node is None and before.memory_node is not None:
+            self._applier.apply_memory(wish)
+        self._give(wish)
+        if self.child is not None:
+            self.child.close()
+            self.child = None
+
+    @property
+    def wish(self) -> Attributes:
+        """Its attributes as wished for."""
+        return self._wish
+
+    def _serve(self) -> _Answer | None:
+        """Serve jobs until an answer to the innermost ``ask`` (or the end) comes."""
+        while True:
+            job = self._jobs.get()
+            if not isinstance(job, _Job):
+                return job
+            self._deliver(self._run(job))
+            del job  # a waiting thread must not keep the last body's objects alive
+
+    def _run(self, job: _Job) -> Outcome:
+        cpu = syscalls.getcpu()
+        if cpu not in self._allowed:
+            self._give(self._wish)
+            cpu = syscalls.getcpu()
+        if self.fresh:
+            self.fresh = False
+            if self._wish.hint is not None and cpu not in self._wish.hint:
+                self._applier.nudge(self._wish)
+                cpu = syscalls.getcpu()
+        outer, self._inner_ns = self._inner_ns, 0
+        start = time.thread_time_ns()
+        value, error = None, None
+        try:
+            value = job.function(*job.args)
+        except BaseException as caught:  # noqa: BLE001  handed to the one who waits
+            error = caught
+        total = time.thread_time_ns() - start
+        own, self._inner_ns = total - self._inner_ns, outer + total
+        return Outcome(job.ticket, value, error, own, cpu, syscalls.getcpu())
+
+    def ask(self, send: Callable[[], None]) -> object:
+        """Send a question to the core and serve jobs until ``answer``; return or raise it.
+
+        Raises:
+            BodyError: the body was given up, or the machine was shut down.
+
+        """
+        if self.abandoned:
+            raise BodyError(f"{self.comm}: this body passed its deadline and was given up")
+        send()
+        answer = self._serve()
+        if answer is None:
+            self.stop()  # for the outer loop, which must end too
+            raise BodyError(f"{self.comm}: the machine was shut down while this body waited for the core")
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+
+def this_thread() -> BodyThread | None:
+    """Return the calling thread if it is one that runs bodies."""
+    thread: BodyThread | None = getattr(_here, "thread", None)
+    return thread

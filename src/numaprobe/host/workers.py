@@ -1,0 +1,106 @@
+"""Workers: what a kworker does all day (``worker_thread``, ``process_one_work``)."""
+
+from __future__ import annotations
+
+import contextvars
+from typing import TYPE_CHECKING
+
+from numaprobe.host.runner import nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numaprobe.host.pool import Item, Pool, Worker, WorkState
+    from numaprobe.host.runner import Runner
+    from numaprobe.host.workqueue import Workqueues
+
+#: If the system gives no thread now, the pool asks again after this long.
+_RETRY_S = 0.1
+
+
+class Workers:
+    """Runs the workers of all pools.
+
+    Args:
+        runner: runs tasks.
+        warn: takes remarks.
+
+    """
+
+    def __init__(self, runner: Runner, warn: Callable[[str, str], None]) -> None:
+        self._runner = runner
+        self._warn = warn
+        self.workqueues: Workqueues | None = None
+        runner.held = self._held
+
+    def _held(self) -> Iterator[str]:
+        for wq in self.workqueues.workqueues if self.workqueues is not None else ():
+            for limit in wq.limits.values():
+                yield from (f"work {item.work.name} waits for a slot of workqueue {wq.name}" for item in limit.held)
+
+    def start_worker(self, worker: Worker) -> None:
+        """Give the worker a thread and let it serve its pool."""
+        if worker.pool is not None:
+            self._runner.start(worker, self._serve(worker, worker.pool))
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call ``function`` in the core's thread, outside any task."""
+        self._runner.core.loop.call_later(seconds, function, context=contextvars.Context())
+
+    async def _serve(self, worker: Worker, pool: Pool) -> None:
+        try:
+            await self._runner.hop(worker, nothing)
+        except RuntimeError as error:  # threading: can't start new thread
+            self._warn("no-thread", f"{worker.comm}: {error}; its works wait for the others, or for a thread")
+            pool.gone(worker)
+            pool.made()
+            self.call_later(_RETRY_S, pool.kick)
+            self._runner.leave(worker)
+            return
+        pool.made()
+        try:
+            await self._work_on(worker, pool)
+        finally:
+            pool.gone(worker)
+            self._runner.leave(worker)
+
+    async def _work_on(self, worker: Worker, pool: Pool) -> None:
+        while True:
+            worker.inbox = self._runner.core.loop.create_future()
+            if not pool.idle(worker):
+                return
+            item: Item | None = await worker.inbox
+            while item is not None:
+                await self._process(worker, item)
+                item = pool.next_for(worker)
+
+    async def _process(self, worker: Worker, item: Item) -> None:
+        """Run a work, and then what was queued of the same work meanwhile."""
+        state: WorkState = item.work.state
+        if state.running is not None:
+            state.running.followers.append(item)
+            return
+        queue = [item]
+        while queue:
+            item = queue.pop(0)
+            await self._run(worker, item, state)
+            queue += item.followers
+
+    async def _run(self, worker: Worker, item: Item, state: WorkState) -> None:
+        state.pending, state.running, worker.work = None, item, item.work
+        if worker.thread is not None:
+            worker.thread.fresh = True
+        try:
+            await item.work.function()
+        except Exception as error:  # noqa: BLE001  a broken promise of the caller: kept for run to raise
+            self._warn("work-raised", f"{worker.comm}: work {item.work.name} raised {type(error).__name__}: {error}")
+            self._runner.failures.append(error)
+        finally:
+            worker.work, state.running = None, None
+            worker.drop_memory()
+            item.limit.release()
+            for waiter in item.waiters:
+                self._runner.wake(waiter, value=True)
+            self._runner.accounting.done()
+        if worker.wish is not worker.home:
+            await self._runner.change(worker, worker.home)
