@@ -177,7 +177,7 @@ class Binding:
             if is_deferral(ret):
                 core.deferred.add(dev, core.deferral_reason(dev))
                 if triggers != core.deferred.trigger_count and not core.deferred.blocked:
-                    core.deferred.trigger()
+                    core.deferred.retrigger(dev)
         finally:
             core.probe_ended()
         return ret

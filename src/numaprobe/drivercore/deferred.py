@@ -14,7 +14,7 @@ Source: ``drivers/base/dd.c``: ``driver_deferred_probe_add`` to ``deferred_probe
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from numaprobe.runtime import Work
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.core import DriverCore
     from numaprobe.drivercore.device import Device
     from numaprobe.runtime import Timer
+
+#: After so many re-triggers for one device it only waits for ordinary triggers. Arbitrary, and far above what a race can
+#: give: only a loop comes here (a probe that registers a child and then defers; two that overlap for ever).
+MAX_RETRIGGERS: Final = 10_000
 
 
 class DeferredProbes:
@@ -69,6 +73,15 @@ class DeferredProbes:
         self.active.update(self.pending)
         self.pending.clear()
         self._machine.queue_work(self._machine.system_dfl_wq, self._work)
+
+    def retrigger(self, dev: Device) -> None:
+        """Trigger again: one passed while ``dev`` was probed. The kernel would go on for ever where this gives up."""
+        dev.p.retriggers += 1
+        if dev.p.retriggers <= MAX_RETRIGGERS:
+            self.trigger()
+        elif dev.p.retriggers == MAX_RETRIGGERS + 1:
+            text = f"{dev.name}: a driver was bound during each of {MAX_RETRIGGERS} deferred probes; no more re-triggers"
+            self._machine.warn("deferral-loop", text)
 
     async def _work_function(self) -> None:
         while self.active:

@@ -74,6 +74,8 @@ class DevicePrivate:
     can_match: bool = False
     #: why it was deferred last; None when not deferred
     deferred_reason: str | None = None
+    #: how often its deferral met a trigger that passed meanwhile
+    retriggers: int = 0
     #: the probe under way comes from an async worker
     probing_async: bool = False
     #: the way that led to the probe under way, for records
