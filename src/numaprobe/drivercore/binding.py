@@ -25,6 +25,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.drivercore.deferred import CANNOT_MATCH
 from numaprobe.drivercore.results import EPROBE_DEFER, errno_name, is_deferral
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Binding:
         ret = dev.bus.match(dev, drv)
         if ret == -EPROBE_DEFER:
             dev.p.can_match = True
-            self._core.deferred.add(dev, f"{drv.name} cannot match yet")
+            self._core.deferred.add(dev, f"{drv.name} {CANNOT_MATCH}")
         return ret
 
     # ---- a driver looks for devices --------------------------------------------------------------------------------

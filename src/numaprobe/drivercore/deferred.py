@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.device import Device
     from numaprobe.runtime import Timer
 
+#: End of the reason of a device that a new driver could not match yet: such a one is listed even while it is bound.
+CANNOT_MATCH: Final = "cannot match yet"
+
 #: After so many re-triggers for one device it only waits for ordinary triggers. Arbitrary, and far above what a race can
 #: give: only a loop comes here (a probe that registers a child and then defers; two that overlap for ever).
 MAX_RETRIGGERS: Final = 10_000

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numaprobe.drivercore.deferred import CANNOT_MATCH
 from numaprobe.drivercore.device import Device, DeviceState
 from numaprobe.errors import InternalError
 
@@ -37,7 +38,7 @@ def _device_problems(core: DriverCore, dev: Device, *, quiescent: bool) -> Itera
     if dev.state is DeviceState.BOUND:
         if dev.driver is None or dev.driver.devices.get(dev.key) is not dev:
             yield "it is bound, but its driver does not list it"
-        if dev in core.deferred:
+        if dev in core.deferred and not (dev.p.deferred_reason or "").endswith(CANNOT_MATCH):
             yield "it is bound and on the deferred list"
     if dev.state is DeviceState.UNBOUND and (dev.driver or dev.drvdata is not None or dev.p.devres):
         yield "it is not bound, but keeps something of a driver"
