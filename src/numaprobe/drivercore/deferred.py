@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: End of the reason of a device that a new driver could not match yet: such a one is listed even while it is bound.
 CANNOT_MATCH: Final = "cannot match yet"
 
-#: After so many re-triggers for one device it only waits for ordinary triggers. Arbitrary, and far above what a race can
+#: After so many re-triggers for one device it only waits for ordinary triggers. Arbitrary, far above what a race can
 #: give: only a loop comes here (a probe that registers a child and then defers; two that overlap for ever).
 MAX_RETRIGGERS: Final = 10_000
 
@@ -83,7 +83,7 @@ class DeferredProbes:
         if dev.p.retriggers <= MAX_RETRIGGERS:
             self.trigger()
         elif dev.p.retriggers == MAX_RETRIGGERS + 1:
-            text = f"{dev.name}: a driver was bound during each of {MAX_RETRIGGERS} deferred probes; no more re-triggers"
+            text = f"{dev.name}: triggered anew during each of {MAX_RETRIGGERS} deferred probes; it waits for others now"
             self._machine.warn("deferral-loop", text)
 
     async def _work_function(self) -> None:
