@@ -1,6 +1,6 @@
 """Scenario files, and the one place that joins driver core and machine."""
 
-from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_scenario
+from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_scenario, scenario_source
 from numaprobe.scenario.host import host_scenario, machine_scenario
 from numaprobe.scenario.plan import Plan, make_plan
 from numaprobe.scenario.reader import parse_scenario, read_scenario
@@ -26,4 +26,5 @@ __all__ = [
     "read_scenario",
     "run_scenario",
     "run_setting",
+    "scenario_source",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.errors import InputError, UnknownNameError
+from numaprobe.errors import InputError, UnknownNameError, UsageError
 from numaprobe.scenario.host import HOST_SUMMARY, host_scenario
 from numaprobe.scenario.reader import parse_scenario, parse_toml, read_scenario
 
@@ -73,3 +73,18 @@ def load_scenario(name: str | os.PathLike[str], overrides: Sequence[str] = ()) -
     if os.path.lexists(text) or os.sep in text or text.endswith(".toml"):
         return read_scenario(text, overrides)
     raise UnknownNameError("scenario", text[:200], builtin_names())
+
+
+def scenario_source(name: str) -> str:
+    """Return the TOML text of a built-in scenario.
+
+    Raises:
+        UnknownNameError: there is none of this name.
+        UsageError: it is ``host``, which has no file.
+
+    """
+    if name == "host":
+        raise UsageError("the scenario 'host' has no file: it is made from this machine's devices each time")
+    if name not in builtin_names():
+        raise UnknownNameError("scenario", name[:200], builtin_names())
+    return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")

@@ -1,0 +1,101 @@
+"""``numaprobe compare``: every policy side by side on one scenario, or recorded traces beside each other."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from numaprobe.cli import options
+from numaprobe.cli.formats import comparison_shapes
+from numaprobe.cli.inputs import is_trace, load_scenario, read_trace
+from numaprobe.cli.output import choose_format, write
+from numaprobe.cli.progress import Progress
+from numaprobe.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numaprobe.records import Trace
+    from numaprobe.scenario import Setting
+
+
+def compare(  # noqa: PLR0917  a command's signature is its options
+    what: Annotated[list[str], typer.Argument(metavar="SCENARIO|TRACE...", help="A scenario, or recorded traces.")],
+    policy: options.Policies = None,
+    machine: options.Machine = None,
+    kernel: options.Kernel = None,
+    cmdline: options.Cmdline = None,
+    baseline: options.Baseline = None,
+    devices: options.Devices = None,
+    overrides: options.Overrides = None,
+    details: options.Details = None,
+    format: options.Format = None,  # noqa: A002  the option's name
+    as_json: options.Json = False,
+    output: options.Output = None,
+) -> int:
+    """Show every policy side by side: where each probe ran, what it cost, what went wrong.
+
+    SCENARIO is a built-in one (numaprobe scenarios), a TOML file, or host: this machine's devices. With recorded traces
+    instead, they are compared with each other. All policies are compared unless --policy chooses; the base is the
+    policy that the kernel profile itself follows. FORMAT is table, json or html.
+
+    Exit code 1: a check of the scenario failed under some policy, or a policy deadlocked.
+    """
+    shapes = comparison_shapes(details)
+    chosen = choose_format(format, as_json, output, shapes)
+    code = 0
+    if is_trace(what[0]):
+        _refuse_scenario_options(
+            {"--policy": policy, "--machine": machine, "--kernel": kernel, "--cmdline": cmdline, "--devices": devices}
+        )
+        traces: Sequence[Trace] = [read_trace(one) for one in what]
+    else:
+        if len(what) > 1:
+            raise UsageError(f"one scenario at a time: '{what[1]}' is no recorded trace")
+        from numaprobe.scenario import prepare
+
+        scenario = load_scenario(what[0], overrides, devices, machine)
+        setting = prepare(scenario, kernel=kernel, machine=None if what[0] == "host" else machine, cmdline=cmdline)
+        labels = policy_specs(policy, setting, baseline)
+        baseline = baseline or _default_baseline(labels, setting)
+        traces, code = _run_all(setting, labels)
+    from numaprobe.analysis import compare as put_together
+
+    write(put_together(traces, baseline), shapes[chosen], chosen, output)
+    return code
+
+
+def policy_specs(wanted: "Iterable[str] | None", setting: "Setting", baseline: str | None) -> list[str]:
+    """Return the policies to run: those wanted, and the base; by default the whole catalogue."""
+    from numaprobe.policies import all_policies
+
+    specs = list(dict.fromkeys(wanted or all_policies()))
+    base = baseline or setting.profile.pci_policy
+    return specs if base in specs else [base, *specs]
+
+
+def _default_baseline(specs: "Sequence[str]", setting: "Setting") -> str:
+    base = setting.profile.pci_policy
+    if base not in specs:
+        raise UnknownNameError("baseline", base, specs)
+    return base
+
+
+def _run_all(setting: "Setting", specs: "Sequence[str]") -> "tuple[list[Trace], int]":
+    from numaprobe.policies import make_policy
+    from numaprobe.scenario import run_setting
+
+    policies = [make_policy(spec) for spec in specs]
+    traces, code = [], 0
+    with Progress("policy", len(policies)) as progress:
+        for policy in policies:
+            progress.step(policy.label)
+            outcome = run_setting(setting, policy)
+            traces.append(outcome.trace)
+            code = code or int(not outcome.passed)
+    return traces, code
+
+
+def _refuse_scenario_options(given: dict[str, object]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name} is for scenarios; a recorded trace already happened")

@@ -1,0 +1,69 @@
+"""What a command was pointed at: a scenario or a recorded trace, told apart without being asked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numaprobe.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numaprobe.records import Trace
+    from numaprobe.scenario import Scenario
+
+
+def is_trace(text: str) -> bool:
+    """Tell whether an argument means a recorded trace: ``-``, or a file that is not a scenario's."""
+    if text == "-":
+        return True
+    if text.endswith(".toml") or "\0" in text:
+        return False
+    path = Path(text)
+    try:
+        return path.is_file() or path.is_fifo()
+    except OSError:
+        return False
+
+
+def read_trace(text: str) -> Trace:
+    """Return the trace in a file, or on standard input (``-``).
+
+    Raises:
+        InputError: it cannot be read or holds no trace.
+
+    """
+    from numaprobe.kernel.readers import read_trace as read
+
+    if text == "-" and sys.stdin.isatty():
+        raise UsageError("standard input is the terminal; pipe a trace into it: dmesg | numaprobe report -")
+    trace = read(sys.stdin.buffer if text == "-" else text)
+    if not trace.probes:
+        raise InputError("holds no probe", "standard input" if text == "-" else text)
+    return trace
+
+
+def load_scenario(name: str, overrides: Sequence[str] | None, devices: int | None, machine: str | None) -> Scenario:
+    """Return a scenario with what the command line changes in it.
+
+    Args:
+        name: built-in name or file.
+        overrides: ``--set``.
+        devices: ``--devices``.
+        machine: ``--machine``: for ``host`` it is whose devices are meant, not only where they are simulated.
+
+    Raises:
+        NumaprobeError: see ``numaprobe.scenario.load_scenario``.
+
+    """
+    from numaprobe.scenario import host_scenario
+    from numaprobe.scenario import load_scenario as load
+
+    changes = list(overrides or ())
+    if devices is not None:
+        changes.append(f"devices[0].count={devices}")
+    if name == "host" and machine is not None:
+        return host_scenario(changes, machine)
+    return load(name, changes)

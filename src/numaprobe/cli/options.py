@@ -1,0 +1,48 @@
+"""The options that several commands share: one name, one meaning, one help text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Write JSON (stable, versioned), the same as --format json.")]
+Format = Annotated[str | None, typer.Option("--format", "-f", metavar="FORMAT", help="How to write it.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; its suffix chooses the format.")
+]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option("--policy", "-p", metavar="NAME", help="A policy, with options: probe-on-node+pin. Repeatable."),
+]
+OnePolicy = Annotated[
+    str | None,
+    typer.Option("--policy", "-p", metavar="NAME", help="The policy; by default the kernel profile's own."),
+]
+Machine = Annotated[
+    str | None,
+    typer.Option(
+        "--machine", "-m", metavar="MACHINE", help="Another machine: preset, '2 nodes x 8 cores', file, host."
+    ),
+]
+Kernel = Annotated[
+    str | None, typer.Option("--kernel", "-k", metavar="PROFILE", help="Another kernel profile: 6.1 … 7.3.")
+]
+Cmdline = Annotated[
+    str | None,
+    typer.Option("--cmdline", "-c", metavar="PARAMETERS", help="Kernel parameters in place of the scenario's."),
+]
+Baseline = Annotated[
+    str | None, typer.Option("--baseline", "-b", metavar="NAME", help="The policy that others are compared with.")
+]
+Devices = Annotated[
+    int | None,
+    typer.Option("--devices", "-n", min=1, metavar="N", help="N devices in the scenario's first group."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the scenario: drivers[0].probe_type=sync. Repeatable."),
+]
+Details = Annotated[
+    bool | None,
+    typer.Option("--details/--no-details", help="Every probe under every policy; by default up to 32 devices."),
+]

@@ -1,0 +1,75 @@
+"""``numaprobe policies``: the catalogue."""
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from numaprobe.cli import options
+from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
+from numaprobe.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from numaprobe.policies import Policy
+
+
+def policies(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain this one.")] = None,
+    as_json: options.Json = False,
+    output: options.Output = None,
+) -> int:
+    """List the policies: where a probe runs, who waits for it, and whose idea that was.
+
+    With NAME: what it does, its options and the question that each answers. Options are appended to the name where a
+    policy is asked for: probe-on-node+pin.
+    """
+    from numaprobe.policies import all_policies
+
+    known = all_policies()
+    if name is not None and name not in known:
+        raise UnknownNameError("policy", name[:80], known)
+    shapes = {"json": text_shape(_json), "table": Shape(stream=_table) if name is None else text_shape(_explanation)}
+    chosen = choose_format(None, as_json, output, shapes)
+    entries = [_entry(policy) for key, policy in known.items() if name in (None, key)]
+    write(entries, shapes[chosen], chosen, output)
+    return 0
+
+
+def _entry(policy: "type[Policy]") -> dict[str, Any]:
+    from numaprobe.policies import policy_options
+
+    return {
+        "name": policy.name,
+        "summary": policy.summary,
+        "origin": policy.origin,
+        "options": list(policy_options(policy)),
+        "description": inspect.cleandoc(policy.__doc__ or ""),
+    }
+
+
+def _json(entries: list[dict[str, Any]]) -> str:
+    return to_json({"schema": "numaprobe.policies/1", "policies": entries})
+
+
+def _table(entries: list[dict[str, Any]], stream: "TextIO") -> None:
+    from numaprobe.report.grid import Column, Grid, console_for, draw
+
+    columns = [
+        Column(title="policy"),
+        Column(title="what it does"),
+        Column(title="origin", spare=1),
+        Column(title="options", legend="appended to the name: probe-on-node+pin", spare=2),
+    ]
+    rows = [[e["name"], e["summary"], e["origin"], " ".join(e["options"])] for e in entries]
+    draw(Grid(columns=columns, rows=rows), console_for(stream))
+
+
+def _explanation(entries: list[dict[str, Any]]) -> str:
+    (entry,) = entries
+    options_line = ", ".join(entry["options"]) or "none"
+    return (
+        f"{entry['name']}: {entry['summary']}\n\n{entry['description']}\n\n"
+        f"Origin:  {entry['origin']}\nOptions: {options_line}\n"
+    )

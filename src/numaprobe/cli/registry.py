@@ -1,0 +1,20 @@
+"""The list of commands. A new command is one line here and one file beside this one.
+
+A command's file is imported when that command is run, not before: `numaprobe --help` must answer at once. The file
+has a function named like the module (``unbind`` -> ``cli/unbind.py: unbind``), typed for typer; its docstring is the
+command's help.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: name -> what it does, one line, as in ``numaprobe --help``
+COMMANDS: Final[dict[str, str]] = {
+    "compare": "every policy side by side, or recorded traces",
+    "run": "one scenario under one policy",
+    "report": "what a recorded trace says",
+    "topology": "a machine's nodes, caches and CPUs, and its isolation",
+    "policies": "where a probe may run, and whose idea that was",
+    "scenarios": "the built-in scenarios",
+}

@@ -1,0 +1,35 @@
+"""``numaprobe report``: what a recorded trace says."""
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from numaprobe.cli import options
+from numaprobe.cli.formats import TRACE_SHAPES
+from numaprobe.cli.inputs import read_trace
+from numaprobe.cli.output import choose_format, write
+from numaprobe.errors import UsageError
+
+
+def report(
+    traces: Annotated[list[str], typer.Argument(metavar="TRACE...", help="A file, or - for standard input.")],
+    format: options.Format = None,  # noqa: A002  the option's name
+    as_json: options.Json = False,
+    output: options.Output = None,
+) -> int:
+    """Show the probes of a recorded trace, and what is wrong with them.
+
+    TRACE is our JSON or Parquet, the kernel log with probe lines, or ftrace text of the kernel; compressed or not.
+    Several traces are shown one after the other; numaprobe compare puts them side by side. FORMAT is table, json,
+    printk, html or parquet.
+    """
+    from numaprobe.analysis import find
+
+    chosen = choose_format(format, as_json, output, TRACE_SHAPES)
+    if len(traces) > 1 and (output is not None or chosen not in {"table", "printk"}):
+        raise UsageError(f"one trace at a time as {chosen}; numaprobe compare puts several into one")
+    for name in traces:
+        trace = read_trace(name)
+        write(replace(trace, findings=find(trace)), TRACE_SHAPES[chosen], chosen, output)
+    return 0

@@ -1,0 +1,44 @@
+"""``numaprobe scenarios``: the built-in scenarios, and their files to start from."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from numaprobe.cli import options
+from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+def scenarios(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Write this one's file.")] = None,
+    as_json: options.Json = False,
+    output: options.Output = None,
+) -> int:
+    """List the built-in scenarios, or write the file of one to start from.
+
+    numaprobe scenarios nvme-epyc --output mine.toml
+    """
+    from numaprobe.scenario import builtins, scenario_source
+
+    if name is not None:
+        write(scenario_source(name), text_shape(str), "table", output)
+        return 0
+    shapes = {"json": text_shape(_json), "table": Shape(stream=_table)}
+    chosen = choose_format(None, as_json, output, shapes)
+    entries = [{"name": b.name, "summary": b.summary, "machine": b.machine, "kernel": b.kernel} for b in builtins()]
+    write(entries, shapes[chosen], chosen, output)
+    return 0
+
+
+def _json(entries: list[dict[str, Any]]) -> str:
+    return to_json({"schema": "numaprobe.scenarios/1", "scenarios": entries})
+
+
+def _table(entries: list[dict[str, Any]], stream: "TextIO") -> None:
+    from numaprobe.report.grid import Column, Grid, console_for, draw
+
+    columns = [Column(title="scenario"), Column(title="what it shows"), Column(title="machine", spare=1)]
+    rows = [[entry["name"], entry["summary"], entry["machine"]] for entry in entries]
+    draw(Grid(columns=columns, rows=rows), console_for(stream))

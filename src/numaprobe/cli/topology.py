@@ -1,0 +1,33 @@
+"""``numaprobe topology``: a machine, as a table, as JSON, or in a format that others read."""
+
+from typing import Annotated
+
+import typer
+
+from numaprobe.cli import options
+from numaprobe.cli.output import choose_format, write
+from numaprobe.cli.topologyshapes import TOPOLOGY_SHAPES
+
+
+def topology(
+    machine: Annotated[str, typer.Argument(metavar="[MACHINE]", help="Preset, '2 nodes x 8 cores', file, or host.")] = (
+        "host"
+    ),
+    cmdline: options.Cmdline = None,
+    format: options.Format = None,  # noqa: A002  the option's name
+    as_json: options.Json = False,
+    output: options.Output = None,
+) -> int:
+    """Show a machine's nodes, caches, CPUs, distances and what is isolated; by default this machine's.
+
+    MACHINE is host, a preset (epyc-9a64), a compact text ('2 nodes x 8 llcs x 8 cores x 2 smt'), hwloc's synthetic
+    text, an hwloc XML file, or a sysfs tree. FORMAT is table, json, compact, synthetic or xml.
+    """
+    from numaprobe.topology import apply_cmdline, load_topology
+
+    chosen = choose_format(format, as_json, output, TOPOLOGY_SHAPES)
+    loaded = load_topology(machine)
+    if cmdline is not None:
+        loaded = apply_cmdline(loaded, cmdline)
+    write(loaded, TOPOLOGY_SHAPES[chosen], chosen, output)
+    return 0
