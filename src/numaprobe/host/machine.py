@@ -12,31 +12,26 @@ from __future__ import annotations
 
 import os
 import time
-import weakref
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.errors import BodyError, RefusedError, UsageError
+from numaprobe.errors import RefusedError, UsageError
 from numaprobe.host import limits, syscalls
 from numaprobe.host.attributes import Applier, Attributes
-from numaprobe.host.bodies import burn, touch
-from numaprobe.host.measure import Stretch
-from numaprobe.host.runner import HostTimer, Runner, nothing
-from numaprobe.host.shutdown import shut_down
+from numaprobe.host.body_calls import BodyCalls
+from numaprobe.host.life import Life, own_here
+from numaprobe.host.runner import HostTimer, Runner
 from numaprobe.host.task import CURRENT, HostTask
 from numaprobe.host.workers import Workers
 from numaprobe.host.workqueue import HostWorkqueue, Workqueues
 from numaprobe.records import RunWarning
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
-from numaprobe.runtime.protocol import HkType, Usage
+from numaprobe.runtime.protocol import HkType
 from numaprobe.runtime.sync import FifoLock, Flag
 
 if TYPE_CHECKING:
-    import concurrent.futures
-    from collections.abc import Awaitable, Callable
-    from types import TracebackType
+    from collections.abc import Callable
 
     from numaprobe.host.pool import WorkState
     from numaprobe.runtime.protocol import Task, Work, Workqueue
@@ -44,15 +39,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: A longer sleep is left to the loop but for this last part, which the thread sleeps: epoll counts in milliseconds.
-_FINE_SLEEP_NS = 5_000_000
 #: Isolation is read again after this long: a cpuset partition may change it while the machine runs.
 _HOUSEKEEPING_NS = 1_000_000_000
 
-_machines: weakref.WeakSet[HostMachine] = weakref.WeakSet()
 
-
-class HostMachine:
+class HostMachine(Life, BodyCalls):
     """The ``Machine`` of this computer. Use it in a ``with`` block; a ``run`` outside of one cleans up after itself.
 
     Args:
@@ -86,9 +77,6 @@ class HostMachine:
         self._warnings: list[RunWarning] = []
         self._allowed: tuple[set[int], CpuSet] = (set(), CpuSet())
         self._isolation: tuple[int, CpuSet, CpuSet] | None = None
-        self._entered = False
-        self._running = False
-        self._forked = False
         self._applier = Applier(self.warn, self._allowed_now)
         self.runner = Runner(self.topology, self._applier, self.warn)
         self._workers = Workers(self.runner, self.warn)
@@ -96,7 +84,7 @@ class HostMachine:
         quota = limits.cpu_quota()
         if quota is not None and quota < len(self.online):
             self.warn("cpu-quota", f"the cgroup may use {quota:g} CPUs' time of {len(self.online)}; bodies will wait")
-        _machines.add(self)
+        own_here(self)
 
     def _build_workqueues(self) -> None:
         self._workqueues = Workqueues(
@@ -110,96 +98,6 @@ class HostMachine:
         self._workers.workqueues = self._workqueues
         self.system_percpu_wq: HostWorkqueue = self._workqueues.system_percpu_wq
         self.system_dfl_wq: HostWorkqueue = self._workqueues.system_dfl_wq
-
-    # ---- life ------------------------------------------------------------------------------------------------------
-    def __enter__(self) -> Self:
-        self._refuse_if_forked()
-        if self._entered:
-            raise UsageError("this host machine runs already; make another one")
-        self._entered = True
-        self.runner.core.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Cancel what still runs, end all threads and processes. A body that does not end in time is reported."""
-        if not self._forked and self.runner.core.alive:
-            shut_down(self.runner, self.grace_s, self.warn)
-        self._entered = False
-
-    def _refuse_if_forked(self) -> None:
-        if self._forked:
-            raise UsageError("this host machine belongs to the parent process; make another one after fork")
-
-    def run(self, main: Callable[[], Awaitable[T]], *, comm: str = "modprobe", cpu: int | None = None) -> T:
-        """Run ``main`` as a new task, then go on until nothing is left to run (timers included).
-
-        Raises:
-            UsageError: called from inside a run.
-            DeadlockError: tasks wait and nothing can wake them.
-
-        """
-        self._refuse_if_forked()
-        if self._running or CURRENT.get() is not None:
-            raise UsageError("run was called from inside a run; use spawn and join there")
-        self._running, own = True, not self._entered
-        if own:
-            self.__enter__()
-        over = False
-        try:
-            task = self.runner.core.submit(self._run_main(main, comm, cpu)).result()
-            over = True
-        finally:
-            self._running = False
-            if own or not over:
-                self.close()
-            if not own and not over:
-                self._build_workqueues()
-                self.__enter__()
-        if task.failure is not None:
-            raise task.failure
-        result: T = task.result
-        return result
-
-    async def _run_main(self, main: Callable[[], Awaitable[Any]], comm: str, cpu: int | None) -> HostTask:
-        task = self._new_task(comm, CpuSet.of([cpu]) if cpu is not None else None, cpu)
-        task.joined = True
-        self.runner.failures.clear()
-        await self.runner.until_over(lambda: self.runner.spawn(task, main))
-        if task.failure is None and self.runner.failures:
-            task.failure = self.runner.failures[0]
-        return task
-
-    def submit(self, function: Callable[[], Awaitable[T]], *, comm: str) -> concurrent.futures.Future[T]:
-        """Run ``function`` as a new task from any thread outside the machine; for libraries and signal handlers."""
-        self._refuse_if_forked()
-
-        async def whole() -> T:
-            task = self._new_task(comm, None, None)
-            task.joined = True
-            ended = self.runner.core.loop.create_future()
-            self.runner.spawn(task, function)
-            self.runner.tasks[task].add_done_callback(lambda _: ended.done() or ended.set_result(None))
-            await ended
-            if not task.done or task.failure is not None:
-                raise task.failure or UsageError(f"{comm}: the machine was shut down")
-            result: T = task.result
-            return result
-
-        return self.runner.core.submit(whole())
-
-    def ask(self, function: Callable[[], Awaitable[T]]) -> T:
-        """Run ``function`` in the core from plain code of a body, in the body's own task, and wait for it there.
-
-        Raises:
-            UsageError: the caller is no body of this machine.
-
-        """
-        return self.runner.ask(function)
 
     # ---- what it is ------------------------------------------------------------------------------------------------
     def _allowed_now(self) -> CpuSet:
@@ -222,6 +120,10 @@ class HostMachine:
 
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return the possible CPUs that are not isolated (DOMAIN) or not tickless (WQ), as sysfs says now."""
+        if kind is HkType.UNBOUND:
+            domain = self.housekeeping(HkType.DOMAIN)
+            unbound = self.topology.housekeeping.unbound_cpus
+            return domain if unbound is None else domain & unbound or domain
         now = time.monotonic_ns()
         if self._isolation is None or now - self._isolation[0] > _HOUSEKEEPING_NS:
             self._isolation = (now, limits.isolated_cpus(), limits.nohz_full_cpus())
@@ -246,21 +148,6 @@ class HostMachine:
         """
         return self.runner.current
 
-    def _new_task(self, comm: str, cpus: CpuSet | None, cpu: int | None) -> HostTask:
-        allowed = self.online & (cpus if cpus is not None else self.online)
-        if not allowed or (cpu is not None and cpu not in allowed):
-            raise UsageError(f"CPU {cpu if allowed else cpus} is not on line or not allowed; online: {self.online}")
-        hint = CpuSet.of([cpu]) if cpu is not None and cpus is None else None
-        return HostTask(comm, cpu if cpu is not None else allowed.first or 0, Attributes(cpus, hint))
-
-    def spawn(
-        self, function: Callable[[], Awaitable[Any]], *, comm: str, cpus: CpuSet | None = None, cpu: int | None = None
-    ) -> HostTask:
-        """Start a task that is no worker."""
-        task = self._new_task(comm, cpus, cpu)
-        self.runner.spawn(task, function)
-        return task
-
     async def join(self, task: Task) -> Any:  # noqa: ANN401  what the task's function returned
         """Wait until a spawned task is done; return what it returned, or raise what it raised."""
         return await self.runner.join(_mine(task))
@@ -284,103 +171,6 @@ class HostMachine:
     def event(self, name: str) -> Flag:
         """Return a new flag, not set."""
         return Flag(self, name)
-
-    # ---- what a probe body does ------------------------------------------------------------------------------------
-    async def compute(self, ns: int) -> None:
-        """Use a CPU for ``ns`` of CPU time, in the task's thread, with the interpreter lock free."""
-        _not_negative(ns, "ns of computing")
-        await self.runner.hop(self.current, burn, ns)
-
-    async def sleep(self, ns: int) -> None:
-        """Leave the CPU for ``ns``: long sleeps in the loop, the last part in the task's thread, which is finer."""
-        _not_negative(ns, "ns of sleep")
-        task, end = self.current, time.monotonic_ns() + ns
-        if task.pool is not None:
-            task.pool.sleeping(task)
-        if ns > 2 * _FINE_SLEEP_NS:
-            await _loop_sleep(self.runner, ns - _FINE_SLEEP_NS)
-        await self.runner.hop(task, _sleep_until, end)
-        if task.pool is not None:
-            task.pool.waking(task)
-
-    async def allocate(self, size: int, node: int | None = None) -> None:
-        """Map ``size`` bytes and touch every page, on ``node`` or by the thread's policy; read back where they lie.
-
-        The memory is given back when the outermost measured stretch, or the task, ends.
-        """
-        _not_negative(size, "bytes")
-        task = self.current
-        memory = await self.runner.hop(task, touch, size, node, self._applier, task.wish)
-        task.held.append(memory)
-        if memory.by_node is None:
-            task.unknown_memory += size
-        else:
-            task.memory.update(memory.by_node)
-        if not task.measuring and task.work is None:
-            task.drop_memory()
-
-    async def call(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
-        """Call plain Python code in the task's thread.
-
-        Raises:
-            BodyError: ``deadline_ns`` passed. The thread is given up (see ``thread.py``), its stack is in the text
-                and in a remark ``deadline``, and the task goes on with a new thread.
-
-        """
-        return await self.runner.hop(self.current, function, *args, deadline_ns=deadline_ns)
-
-    async def call_process(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
-        """Call CPU-bound Python code in a process that is pinned like the task's thread.
-
-        The function, its arguments and its result travel by pickle. The process serves the later calls of its task.
-
-        Raises:
-            BodyError: the process died, or ``deadline_ns`` passed and it was killed.
-
-        """
-        from numaprobe.host.process import in_child
-
-        task = self.current
-        thread = self.runner.thread_of(task)
-        answer = await self.runner.hop(task, in_child, thread, self.start_method, function, args, deadline_ns)
-        task.saw(answer.cpu)
-        self.runner.count_running(task, answer.running_ns, answer.cpu, answer.cpu)
-        if answer.error is not None:
-            raise answer.error
-        value: T = answer.value
-        return value
-
-    async def set_affinity(self, cpus: CpuSet | None, *, memory_node: int | None = None) -> None:
-        """Move the current task's thread; None = as it was created.
-
-        Raises:
-            RefusedError: this process may use no CPU of ``cpus`` now.
-
-        """
-        task = self.current
-        if cpus is None:
-            wish = replace(task.home, memory_node=memory_node) if memory_node is not None else task.home
-        elif cpus & self.online:
-            wish = Attributes(cpus, None, memory_node, self._memory_mode)
-        else:
-            raise RefusedError(f"{task.comm} cannot move to CPU {cpus or 'none'}: it may use {self.online}")
-        await self.runner.change(task, wish)
-
-    async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
-        """Run ``body`` in the current task and say what it cost.
-
-        Running is the CPU time of the task's thread; runnable is what the kernel's schedstat adds to that; the rest,
-        the core's own work between two awaits included, is sleeping.
-        """
-        task = self.current
-        stretch = Stretch(task, self.now())
-        try:
-            result = await body()
-            if not stretch.seen:
-                await self.runner.hop(task, nothing)
-            return result, stretch.usage(self.now())
-        finally:
-            stretch.end()
 
     # ---- workqueues ------------------------------------------------------------------------------------------------
     def _pool_attributes(self, cpus: CpuSet, hint: CpuSet | None, node: int) -> Attributes:
@@ -458,26 +248,6 @@ class HostMachine:
         return tuple(f"{one.comm}: {one.stack()}" for one in self.runner.hung if not one.join(0))
 
 
-async def _loop_sleep(runner: Runner, ns: int) -> None:
-    future = runner.core.loop.create_future()
-    handle = runner.core.loop.call_later(ns / 1e9, lambda: future.done() or future.set_result(None))
-    try:
-        await future
-    finally:
-        handle.cancel()
-
-
-def _sleep_until(end_ns: int) -> None:
-    left = end_ns - time.monotonic_ns()
-    if left > 0:
-        time.sleep(left / 1e9)
-
-
-def _not_negative(amount: int, what: str) -> None:
-    if amount < 0:
-        raise BodyError(f"a body asked for {amount} {what}; that is never negative")
-
-
 def _mine(task: Task) -> HostTask:
     if not isinstance(task, HostTask):
         raise UsageError(f"{task.comm} is not a task of this machine")
@@ -496,13 +266,3 @@ def _live(topology: Topology) -> Topology:
     isolated = (keep.isolated | limits.isolated_cpus()) & topology.possible
     nohz_full = (keep.nohz_full | limits.nohz_full_cpus()) & topology.possible
     return replace(topology, housekeeping=replace(keep, isolated=isolated, nohz_full=nohz_full))
-
-
-def _disown_after_fork() -> None:
-    for machine in _machines:
-        machine._forked = True  # noqa: SLF001  the module's own
-        with suppress(AttributeError):
-            machine.runner.threads.clear()
-
-
-os.register_at_fork(after_in_child=_disown_after_fork)

@@ -8,6 +8,7 @@ cannot be is the body's.
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import pickle
 import signal
@@ -100,18 +101,21 @@ class BodyProcess:
         """Have the child do a pickled (function, args), and wait for its answer.
 
         Raises:
-            BodyError: it died, or ``deadline_ns`` passed and it was killed.
+            BodyError: it died.
+            TimeoutError: ``deadline_ns`` passed and it was killed.
 
         """
         try:
             self._pipe.send_bytes(data)
-            if not self._pipe.poll(None if deadline_ns is None else deadline_ns / 1e9):
-                self.kill()
-                raise BodyError(f"{self.comm}: a body is past its deadline of {(deadline_ns or 0) / 1e6:g} ms; killed")
-            answer: Answer = pickle.loads(self._pipe.recv_bytes())  # noqa: S301  from our own child
+            in_time = self._pipe.poll(None if deadline_ns is None else deadline_ns / 1e9)
+            answer: Answer | None = pickle.loads(self._pipe.recv_bytes()) if in_time else None  # noqa: S301  our child
         except (EOFError, OSError):
             self._process.join(_END_S)
             raise BodyError(f"{self.comm}: the body's process died ({_cause(self._process.exitcode)})") from None
+        if answer is None:
+            self.kill()
+            late = f"{self.comm}: a body's process is past its deadline of {(deadline_ns or 0) / 1e6:g} ms; killed"
+            raise TimeoutError(errno.ETIMEDOUT, late)
         return answer
 
     @property
@@ -158,7 +162,8 @@ def in_child(
 
     Raises:
         UsageError: the function or an argument cannot be pickled.
-        BodyError: the child died, or was killed at its deadline. The next call gets a new one.
+        BodyError: the child died. The next call gets a new one.
+        TimeoutError: it was killed at its deadline.
 
     """
     try:
@@ -170,7 +175,7 @@ def in_child(
         thread.child = BodyProcess(thread.comm, thread.wish, method)
     try:
         return thread.child.call(data, deadline_ns)
-    except BodyError:
+    except (BodyError, TimeoutError):
         thread.child.close()
         thread.child = None
         raise

@@ -12,6 +12,7 @@ still means nothing.
 from __future__ import annotations
 
 import contextvars
+import errno
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -227,7 +228,8 @@ class Runner:
         """Call ``function`` in the task's thread.
 
         Raises:
-            BodyError: it passed its deadline, or tried to end the program.
+            TimeoutError: it passed its deadline.
+            BodyError: it tried to end the program.
 
         """
         thread = self.thread_of(task)
@@ -256,7 +258,7 @@ class Runner:
         task.thread = None
         self.hung.append(thread)
         self._warn("deadline", message)
-        future.set_exception(BodyError(message))
+        future.set_exception(TimeoutError(errno.ETIMEDOUT, message))
 
     def _account(self, task: HostTask, outcome: Outcome) -> None:
         task.saw(outcome.cpu_before)

@@ -1,0 +1,164 @@
+"""What a probe body asks for: each runs in the OS thread of the task that asks.
+
+These are the protocol's primitives in real time. What they cost is read in the thread, before and after.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from numaprobe.errors import BodyError, RefusedError
+from numaprobe.host.attributes import Applier, Attributes
+from numaprobe.host.bodies import burn, touch
+from numaprobe.host.measure import Stretch
+from numaprobe.host.runner import Runner, nothing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numaprobe.cpuset import CpuSet
+    from numaprobe.runtime.protocol import Usage
+
+T = TypeVar("T")
+
+#: A longer sleep is left to the loop but for this last part, which the thread sleeps: epoll counts in milliseconds.
+_FINE_SLEEP_NS: Final = 5_000_000
+
+
+class BodyCalls:
+    """The primitives."""
+
+    runner: Runner
+    start_method: str
+    _applier: Applier
+    _memory_mode: int
+
+    if TYPE_CHECKING:
+
+        @property
+        def online(self) -> CpuSet:
+            """The CPUs on line now."""
+            ...
+
+        def now(self) -> int:
+            """Return ns since the machine was made."""
+            ...
+
+    async def compute(self, ns: int) -> None:
+        """Use a CPU for ``ns`` of CPU time, in the task's thread, with the interpreter lock free."""
+        _not_negative(ns, "ns of computing")
+        await self.runner.hop(self.runner.current, burn, ns)
+
+    async def sleep(self, ns: int) -> None:
+        """Leave the CPU for ``ns``: long sleeps in the loop, the last part in the task's thread, which is finer."""
+        _not_negative(ns, "ns of sleep")
+        task, end = self.runner.current, time.monotonic_ns() + ns
+        if task.pool is not None:
+            task.pool.sleeping(task)
+        if ns > 2 * _FINE_SLEEP_NS:
+            await _loop_sleep(self.runner, ns - _FINE_SLEEP_NS)
+        await self.runner.hop(task, _sleep_until, end)
+        if task.pool is not None:
+            task.pool.waking(task)
+
+    async def allocate(self, size: int, node: int | None = None) -> None:
+        """Map ``size`` bytes and touch every page, on ``node`` or by the thread's policy; read back where they lie.
+
+        The memory is given back when the outermost measured stretch, or the task, ends.
+        """
+        _not_negative(size, "bytes")
+        task = self.runner.current
+        memory = await self.runner.hop(task, touch, size, node, self._applier, task.wish)
+        task.held.append(memory)
+        if memory.by_node is None:
+            task.unknown_memory += size
+        else:
+            task.memory.update(memory.by_node)
+        if not task.measuring and task.work is None:
+            task.drop_memory()
+
+    async def call(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
+        """Call plain Python code in the task's thread.
+
+        Raises:
+            TimeoutError: ``deadline_ns`` passed. The thread is given up (see ``thread.py``), its stack is in the text
+                and in a remark ``deadline``, and the task goes on with a new thread.
+
+        """
+        return await self.runner.hop(self.runner.current, function, *args, deadline_ns=deadline_ns)
+
+    async def call_process(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
+        """Call CPU-bound Python code in a process that is pinned like the task's thread.
+
+        The function, its arguments and its result travel by pickle. The process serves the later calls of its task.
+
+        Raises:
+            BodyError: the process died.
+            TimeoutError: ``deadline_ns`` passed and it was killed.
+
+        """
+        from numaprobe.host.process import in_child
+
+        task = self.runner.current
+        thread = self.runner.thread_of(task)
+        answer = await self.runner.hop(task, in_child, thread, self.start_method, function, args, deadline_ns)
+        task.saw(answer.cpu)
+        self.runner.count_running(task, answer.running_ns, answer.cpu, answer.cpu)
+        if answer.error is not None:
+            raise answer.error
+        value: T = answer.value
+        return value
+
+    async def set_affinity(self, cpus: CpuSet | None, *, memory_node: int | None = None) -> None:
+        """Move the current task's thread; None = as it was created.
+
+        Raises:
+            RefusedError: this process may use no CPU of ``cpus`` now.
+
+        """
+        task = self.runner.current
+        if cpus is None:
+            wish = replace(task.home, memory_node=memory_node) if memory_node is not None else task.home
+        elif cpus & self.online:
+            wish = Attributes(cpus, None, memory_node, self._memory_mode)
+        else:
+            raise RefusedError(f"{task.comm} cannot move to CPU {cpus or 'none'}: it may use {self.online}")
+        await self.runner.change(task, wish)
+
+    async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
+        """Run ``body`` in the current task and say what it cost.
+
+        Running is the CPU time of the task's thread; runnable is what the kernel's schedstat adds to that; the rest,
+        the core's own work between two awaits included, is sleeping.
+        """
+        task = self.runner.current
+        stretch = Stretch(task, self.now())
+        try:
+            result = await body()
+            if not stretch.seen:
+                await self.runner.hop(task, nothing)
+            return result, stretch.usage(self.now())
+        finally:
+            stretch.end()
+
+
+async def _loop_sleep(runner: Runner, ns: int) -> None:
+    future = runner.core.loop.create_future()
+    handle = runner.core.loop.call_later(ns / 1e9, future.set_result, None)
+    try:
+        await future
+    finally:
+        handle.cancel()
+
+
+def _sleep_until(end_ns: int) -> None:
+    left = end_ns - time.monotonic_ns()
+    if left > 0:
+        time.sleep(left / 1e9)
+
+
+def _not_negative(amount: int, what: str) -> None:
+    if amount < 0:
+        raise BodyError(f"a body asked for {amount} {what}; that is never negative")

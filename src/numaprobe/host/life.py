@@ -1,0 +1,170 @@
+"""The life of a host machine: started and ended by ``with``, by ``run``, or for a library that submits from outside.
+
+Whatever ends it, an error or Ctrl-C included, all tasks are cancelled and all threads and processes end, or are
+reported. After a ``fork`` the machine belongs to the parent; the child's copy has no threads and refuses everything.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from numaprobe.cpuset import CpuSet
+from numaprobe.errors import UsageError
+from numaprobe.host.attributes import Attributes
+from numaprobe.host.shutdown import shut_down
+from numaprobe.host.task import CURRENT, HostTask
+
+if TYPE_CHECKING:
+    import asyncio
+    import concurrent.futures
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from numaprobe.host.runner import Runner
+
+T = TypeVar("T")
+
+_machines: weakref.WeakSet[Life] = weakref.WeakSet()
+
+
+class Life:
+    """Starting, running, ending."""
+
+    runner: Runner
+    grace_s: float
+    _entered = False
+    _running = False
+    _forked = False
+
+    if TYPE_CHECKING:
+
+        @property
+        def online(self) -> CpuSet:
+            """The CPUs on line now."""
+            ...
+
+        def _build_workqueues(self) -> None: ...
+
+        def warn(self, kind: str, message: str) -> None:
+            """Keep a remark."""
+            ...
+
+    def __enter__(self) -> Self:
+        self._refuse_if_forked()
+        if self._entered:
+            raise UsageError("this host machine runs already; make another one")
+        self._entered = True
+        self.runner.core.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what still runs, end all threads and processes. A body that does not end in time is reported."""
+        if not self._forked and self.runner.core.alive:
+            shut_down(self.runner, self.grace_s, self.warn)
+        self._entered = False
+
+    def _refuse_if_forked(self) -> None:
+        if self._forked:
+            raise UsageError("this host machine belongs to the parent process; make another one after fork")
+
+    def run(self, main: Callable[[], Awaitable[T]], *, comm: str = "modprobe", cpu: int | None = None) -> T:
+        """Run ``main`` as a new task, then go on until nothing is left to run (timers included).
+
+        Raises:
+            UsageError: called from inside a run.
+            DeadlockError: tasks wait and nothing can wake them.
+
+        """
+        self._refuse_if_forked()
+        if self._running or CURRENT.get() is not None:
+            raise UsageError("run was called from inside a run; use spawn and join there")
+        self._running, own = True, not self._entered
+        if own:
+            self.__enter__()
+        over = False
+        try:
+            task = self.runner.core.submit(self._run_main(main, comm, cpu)).result()
+            over = True
+        finally:
+            self._running = False
+            if own or not over:
+                self.close()
+            if not own and not over:
+                self._build_workqueues()
+                self.__enter__()
+        if task.failure is not None:
+            raise task.failure
+        result: T = task.result
+        return result
+
+    async def _run_main(self, main: Callable[[], Awaitable[Any]], comm: str, cpu: int | None) -> HostTask:
+        task = self._new_task(comm, CpuSet.of([cpu]) if cpu is not None else None, cpu)
+        task.joined = True
+        self.runner.failures.clear()
+        await self.runner.until_over(lambda: self.runner.spawn(task, main))
+        if task.failure is None and self.runner.failures:
+            task.failure = self.runner.failures[0]
+        return task
+
+    def submit(self, function: Callable[[], Awaitable[T]], *, comm: str) -> concurrent.futures.Future[T]:
+        """Run ``function`` as a new task from any thread outside the machine; for libraries and signal handlers."""
+        self._refuse_if_forked()
+
+        async def whole() -> T:
+            task = self._new_task(comm, None, None)
+            task.joined = True
+            ended: asyncio.Future[object] = self.runner.core.loop.create_future()
+            self.runner.spawn(task, function)
+            self.runner.tasks[task].add_done_callback(ended.set_result)
+            await ended
+            if not task.done or task.failure is not None:
+                raise task.failure or UsageError(f"{comm}: the machine was shut down")
+            result: T = task.result
+            return result
+
+        return self.runner.core.submit(whole())
+
+    def ask(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Run ``function`` in the core from plain code of a body, in the body's own task, and wait for it there.
+
+        Raises:
+            UsageError: the caller is no body of this machine.
+
+        """
+        return self.runner.ask(function)
+
+    def _new_task(self, comm: str, cpus: CpuSet | None, cpu: int | None) -> HostTask:
+        allowed = self.online & (cpus if cpus is not None else self.online)
+        if not allowed or (cpu is not None and cpu not in allowed):
+            raise UsageError(f"CPU {cpu if allowed else cpus} is not on line or not allowed; online: {self.online}")
+        hint = CpuSet.of([cpu]) if cpu is not None and cpus is None else None
+        return HostTask(comm, cpu if cpu is not None else allowed.first or 0, Attributes(cpus, hint))
+
+    def spawn(
+        self, function: Callable[[], Awaitable[Any]], *, comm: str, cpus: CpuSet | None = None, cpu: int | None = None
+    ) -> HostTask:
+        """Start a task that is no worker."""
+        task = self._new_task(comm, cpus, cpu)
+        self.runner.spawn(task, function)
+        return task
+
+
+def own_here(machine: Life) -> None:
+    """Note that this process owns the machine."""
+    _machines.add(machine)
+
+
+def _disown_after_fork() -> None:
+    for machine in _machines:
+        machine._forked = True  # noqa: SLF001  the module's own
+        machine.runner.threads.clear()
+
+
+os.register_at_fork(after_in_child=_disown_after_fork)
