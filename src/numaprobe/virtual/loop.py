@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 #: Heap priorities at one instant: wake-ups come before the CPUs' decisions, so that a slice's end sees all who woke.
 PRIORITY_TIMER: Final = 0
-PRIORITY_CPU: Final = 1
+PRIORITY_CPU: Final = 1 << 62
 
 
 class _Pause:
@@ -84,7 +84,7 @@ class EventLoop:
         #: heap events handled so far, for figures
         self.events = 0
         self.serial = 0
-        self.heap: list[tuple[int, int, int, Callable[[Any], None], Any]] = []
+        self.heap: list[tuple[int, int, Callable[[Any], None] | None, Any]] = []
         self.ready: deque[VirtualTask] = deque()
 
     @property
@@ -95,7 +95,7 @@ class EventLoop:
     def at(self, time: int, priority: int, function: Callable[[Any], None], argument: object) -> None:
         """Call ``function(argument)`` at ``time``."""
         self.serial += 1
-        heappush(self.heap, (time, priority, self.serial, function, argument))
+        heappush(self.heap, (time, priority + self.serial, function, argument))
 
     def make_due(self, task: VirtualTask) -> None:
         """Let ``task``, which is on a CPU, go on at this instant."""
@@ -117,7 +117,6 @@ class EventLoop:
     def run(self) -> None:
         """Handle what is due until nothing live is left."""
         heap, ready, step = self.heap, self.ready, self.step
-        handled = 0
         try:
             while self.live > 0:
                 if ready:
@@ -126,14 +125,23 @@ class EventLoop:
                     if task.on_cpu:
                         step(task)
                 elif heap:
-                    self.now, _, _, function, argument = heappop(heap)
-                    handled += 1
-                    function(argument)
+                    self.now, _, function, argument = heappop(heap)
+                    if function is None:
+                        # A task on a CPU of its own goes on: the hot path, which is ``step`` written out.
+                        self.current = argument
+                        try:
+                            argument.send(None)
+                        except StopIteration as stop:
+                            argument.finished(stop.value, None)
+                        except Exception as error:  # noqa: BLE001  as in ``step``
+                            argument.finished(None, error)
+                        self.current = None
+                    else:
+                        function(argument)
                 else:
                     break
         finally:
             self.current = None
-            self.events += handled
 
 
 class VirtualTimer:

@@ -20,11 +20,12 @@ from numaprobe.virtual.blocking import Blocker, SchedulerLike, VirtualEvent, Vir
 from numaprobe.virtual.cpu import ENDLESS, CpuModel
 from numaprobe.virtual.deadlock import waits
 from numaprobe.virtual.freecpus import FreeCpus
-from numaprobe.virtual.loop import NOTHING, PAUSE, PRIORITY_TIMER, EventLoop, ShutDown, VirtualTimer
+from numaprobe.virtual.loop import NOTHING, PAUSE, EventLoop, ShutDown, VirtualTimer
 from numaprobe.virtual.memory import Memory
 from numaprobe.virtual.queueing import Workqueues
 from numaprobe.virtual.sched import Scheduler
-from numaprobe.virtual.task import Frame, State, VirtualTask, as_coroutine
+from numaprobe.virtual.task import Frame, State, VirtualTask
+from numaprobe.virtual.validate import validate
 from numaprobe.virtual.workqueue import VirtualWorkqueue
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class VirtualMachine:
 
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return the CPUs that ``housekeeping_cpumask(kind)`` holds now; never empty."""
+        if kind is HkType.UNBOUND:
+            return CpuSet(self.workqueues.unbound_mask)
         possible = self._topology.possible
         out = self._isolated if kind is HkType.DOMAIN else self._topology.housekeeping.nohz_full
         return possible - out or possible
@@ -123,7 +126,8 @@ class VirtualMachine:
     def run(self, main: Callable[[], Awaitable[T]], *, comm: str = "modprobe", cpu: int | None = None) -> T:
         """Run ``main`` as a new task (pinned to ``cpu`` if given), then go on until nothing is left to run.
 
-        Time goes on where the last run ended. After an error the machine cannot be used again.
+        Time goes on where the last run ended. A machine on which a run left tasks waiting, or was cut short, cannot be
+        used again.
 
         Raises:
             DeadlockError: tasks wait and nothing can wake them.
@@ -131,26 +135,31 @@ class VirtualMachine:
 
         """
         if self._broken or self.loop.current is not None:
-            raise UsageError("this machine is running, or an earlier run on it failed; make a new one")
+            raise UsageError("this machine is running, or an earlier run on it was cut short; make a new one")
         task = self._start(main, comm, None if cpu is None else CpuSet.of([cpu]), cpu)
         self._broken = True
         try:
             self.loop.run()
-            self._check_end(task)
         except BaseException:
             self._close()
             raise
-        self._broken = False
+        stuck = waits(self.blocker.blocked)
+        if stuck:
+            self._close()
+        self._broken = bool(stuck)
+        self._raise_failure(task, stuck)
         result: T = task.result
         return result
 
-    def _check_end(self, main: VirtualTask) -> None:
-        """Raise what went wrong: main's own error first, then a deadlock, then an error that nobody joined."""
+    def _raise_failure(self, main: VirtualTask, stuck: list[str]) -> None:
+        """Raise what went wrong: main's error, else a deadlock, else the first error that nobody joined."""
+        failed = list(self._failures)
+        self._failures.clear()
         if main.error is not None:
             raise main.error
-        if self.blocker.blocked:
-            raise DeadlockError(waits(self.blocker.blocked))
-        for task in self._failures:
+        if stuck:
+            raise DeadlockError(stuck)
+        for task in failed:
             if task.error is not None:
                 raise task.error
 
@@ -174,7 +183,7 @@ class VirtualMachine:
         task = VirtualTask(comm, allowed, self._first_cpu(comm, allowed, cpu))
         task.since = self.loop.now
         task.machine_done = self._task_done
-        task.send = as_coroutine(function()).send
+        task.start(function)
         self.tasks[task] = None
         self.loop.live += 1
         self.scheduler.wake(task)
@@ -234,34 +243,35 @@ class VirtualMachine:
     # ---- what a probe body does ------------------------------------------------------------------------------------
     def compute(self, ns: int) -> Awaitable[None]:
         """Use a CPU for ``ns`` of CPU time. As ``sleep``, it begins when it is called: await it at once."""
-        task = self._runs(ns, "compute")
-        if ns:
-            self.scheduler.compute(task, ns)
-            return PAUSE
-        return NOTHING
+        task = self.loop.current
+        if task is None or ns < 0 or self.loop.closing:
+            return self._refuse("compute", ns)
+        if not ns:
+            return NOTHING
+        self.scheduler.compute(task, ns)
+        return PAUSE
 
     def sleep(self, ns: int) -> Awaitable[None]:
         """Leave the CPU for ``ns``."""
         loop = self.loop
         task = loop.current
         if task is None or ns < 0 or loop.closing:
-            task = self._runs(ns, "sleep")
+            return self._refuse("sleep", ns)
         loop.serial = serial = loop.serial + 1
         if self._free and type(task) is VirtualTask:
             # The CPU model is off and no pool cares: the one hot path of a plain simulation.
-            heappush(loop.heap, (loop.now + ns, PRIORITY_TIMER, serial, self._step, task))
+            heappush(loop.heap, (loop.now + ns, serial, None, task))
         else:
-            heappush(loop.heap, (loop.now + ns, PRIORITY_TIMER, serial, self.scheduler.wake, task))
+            heappush(loop.heap, (loop.now + ns, serial, self.scheduler.wake, task))
             self.scheduler.sleep(task)
         return PAUSE
 
-    def _runs(self, ns: int, what: str) -> VirtualTask:
-        """Return the current task, which may wait for ``ns``."""
-        if ns < 0:
-            raise BodyError(f"{what} of {ns} ns: time does not run backwards; give 0 or more")
+    async def _refuse(self, what: str, ns: int) -> None:
+        """Say why the current task may not ``compute`` or ``sleep`` for ``ns``."""
         if self.loop.closing:
             raise ShutDown
-        return self.blocker.running()
+        self.blocker.running()
+        raise BodyError(f"{what} of {ns} ns: time does not run backwards; give 0 or more")
 
     async def allocate(self, size: int, node: int | None = None) -> None:
         """Allocate ``size`` bytes: on ``node``, or by the task's memory policy (local node first) if None."""
@@ -436,6 +446,16 @@ class VirtualMachine:
                 task.remaining = ENDLESS
                 self.loads.append(task)
                 self.scheduler.wake(task)
+
+    def validate(self) -> None:
+        """Hold the machine's promises to itself (see ``validate``); not after a run that was cut short.
+
+        Raises:
+            InternalError: one is broken.
+
+        """
+        if not self._broken or self.loop.current is not None:
+            validate(self)
 
     # ---- the end ---------------------------------------------------------------------------------------------------
     def _close(self) -> None:

@@ -23,7 +23,7 @@ from collections import deque
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.virtual.task import State, VirtualTask, as_coroutine
+from numaprobe.virtual.task import State, VirtualTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +184,7 @@ class Worker(VirtualTask):
         state.worker = self
         self.item = item
         self.current_at = self.executed
-        self.send = as_coroutine(item.work.function()).send
+        self.start(item.work.function)
         if not self.may_count:
             self.pool.kick()
 

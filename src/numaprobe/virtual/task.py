@@ -169,6 +169,16 @@ class VirtualTask:
         """The work this worker executes now; None if it is no worker."""
         return None
 
+    def start(self, function: Callable[[], Awaitable[Any]]) -> None:
+        """Let it call and await ``function`` when it is stepped next."""
+
+        def begin(_: None) -> object:
+            # Called here, in the task itself: a wait of the machine begins when it is called.
+            self.send = as_coroutine(function()).send
+            return self.send(None)
+
+        self.send = begin
+
     def account(self, now: int) -> int:
         """Book the time since the last step; return it."""
         elapsed = now - self.since
@@ -205,8 +215,8 @@ class VirtualTask:
         """It has computed for a while; ``limit`` as for ``cpu_allowance``."""
 
     def describe(self) -> str:
-        """Return its name for a report of who waits for whom."""
-        return self.comm
+        """Name it for a report of who waits for whom."""
+        return f"the end of {self.comm}"
 
     def __repr__(self) -> str:
         return f"<task {self.comm} on CPU {self.cpu}, {self.state.name.lower()}>"

@@ -1,0 +1,162 @@
+"""The machine's promises to itself, checked one by one; tests run this after each test.
+
+Each check looks at one promise from two sides: what the scheduler counts against the queues it counts, what a pool
+counts against its workers, what a task waits for against who would wake it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numaprobe.errors import InternalError
+from numaprobe.virtual.blocking import VirtualEvent, VirtualLock
+from numaprobe.virtual.loop import VirtualTimer
+from numaprobe.virtual.pool import Item, Worker
+from numaprobe.virtual.sched import Scheduler
+from numaprobe.virtual.task import State, VirtualTask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numaprobe.virtual.cpu import RunQueue
+    from numaprobe.virtual.machine import VirtualMachine
+    from numaprobe.virtual.pool import Pool
+    from numaprobe.virtual.workqueue import ActiveLimit, VirtualWorkqueue
+
+
+def hold(kept: bool, promise: str) -> None:
+    """Raise if a promise is not kept.
+
+    Raises:
+        InternalError: it is not.
+
+    """
+    if not kept:
+        raise InternalError(f"virtual machine: broken promise: {promise}; please report it")
+
+
+def validate(machine: VirtualMachine) -> None:
+    """Hold every promise of ``machine``.
+
+    Raises:
+        InternalError: one is broken.
+
+    """
+    pools = machine.workqueues.all_pools()
+    tasks = [*machine.tasks, *machine.loads, *(worker for pool in pools for worker in pool.workers)]
+    if isinstance(machine.scheduler, Scheduler):
+        _check_scheduler(machine.scheduler, tasks)
+    for pool in pools:
+        _check_pool(pool)
+    _check_limits(machine.workqueues.workqueues, pools)
+    for task in tasks:
+        _check_blocked(task, machine.blocker.blocked)
+    _check_live(machine, tasks)
+
+
+# ---- run queues ----------------------------------------------------------------------------------------------------
+def _check_scheduler(scheduler: Scheduler, tasks: Iterable[VirtualTask]) -> None:
+    for queue in scheduler.queues:
+        if queue is not None:
+            _check_queue(scheduler, queue)
+    for task in tasks:
+        queue = scheduler.queue(task.cpu)
+        waiting = sum(entry[2] is task for heap in queue.waiting.values() for entry in heap)
+        hold((queue.current is task) == (task.state is State.RUNNING), f"{task} runs iff its CPU runs it")
+        hold(task.on_cpu == (task.state is State.RUNNING), f"{task} is on a CPU iff it runs")
+        hold(waiting == (task.state is State.RUNNABLE), f"{task} waits in one queue iff it is runnable")
+        if task.state in (State.RUNNING, State.RUNNABLE):
+            hold(bool(scheduler.allowed(task) & queue.bit), f"{task} is on a CPU that it may use")
+    _check_no_waste(scheduler)
+
+
+def _check_queue(scheduler: Scheduler, queue: RunQueue) -> None:
+    waiting = sum(len(heap) for heap in queue.waiting.values())
+    online = bool(scheduler.online & queue.bit)
+    where = f"CPU {queue.cpu}"
+    hold(queue.count == waiting + (queue.current is not None), f"{where} counts its tasks")
+    hold(queue.current is not None or not waiting, f"{where} does not idle while tasks wait for it")
+    hold(online or not queue.count, f"{where} is off line and has no task")
+    hold(bool(scheduler.idle & queue.bit) == (online and not queue.count), f"{where} is known as idle iff it is")
+    for count, level in enumerate(scheduler.levels):
+        hold(bool(level & queue.bit) == (online and queue.count == count), f"{where} is in level {queue.count} alone")
+    core = queue.core & scheduler.online
+    hold(
+        bool(scheduler.whole & queue.bit) == (online and not core & ~scheduler.idle),
+        f"{where} is known as part of an idle core iff it is",
+    )
+    for mask, heap in queue.waiting.items():
+        hold(all(entry[2].mask == mask for entry in heap), f"{where} keeps waiting tasks by their mask")
+        if mask & (mask - 1):
+            hold(bool(scheduler.overloaded.get(mask, 0) & queue.bit), f"{where} is known as overloaded")
+
+
+def _check_no_waste(scheduler: Scheduler) -> None:
+    for mask, cpus in scheduler.overloaded.items():
+        hold(bool(cpus), "an entry of the overloaded CPUs has a CPU")
+        if cpus & scheduler.domain:
+            hold(not mask & scheduler.idle & scheduler.domain, "no task waits while a CPU that it may use is idle")
+
+
+# ---- pools ---------------------------------------------------------------------------------------------------------
+def _check_pool(pool: Pool) -> None:
+    running = sum(worker.counts for worker in pool.workers)
+    where = f"pool {pool.label}"
+    hold(pool.nr_running == running, f"{where} counts its running workers: {pool.nr_running}, {running}")
+    hold(len({worker.id for worker in pool.workers}) == len(pool.workers), f"the ids in {where} differ")
+    for worker in pool.workers:
+        hold((worker.item is None) == (worker in pool.idle), f"{worker.comm} is idle iff it has no work")
+        hold(worker.item is not None or not worker.scheduled, f"{worker.comm} is idle and has nothing to do")
+        hold(worker.item is None or worker.item.state.worker is worker, f"{worker.comm} and its work know each other")
+    hold(not pool.workers or bool(pool.idle), f"{where} has a spare worker")
+    if pool.need_more_worker():
+        hold(
+            any(worker.state is not State.SLEEPING for worker in pool.idle), f"somebody comes for the works of {where}"
+        )
+    if not pool.managed:
+        hold(not pool.nr_running, f"{where} is not managed and counts nobody")
+
+
+def _check_limits(workqueues: Iterable[VirtualWorkqueue], pools: Iterable[Pool]) -> None:
+    found: list[Item] = []
+    active: dict[ActiveLimit, int] = {}
+    for pool in pools:
+        items = [*pool.worklist, *(item for worker in pool.workers for item in worker.scheduled)]
+        found += items
+        for item in (*items, *(worker.item for worker in pool.workers if worker.item is not None)):
+            active[item.limit] = active.get(item.limit, 0) + 1
+    for wq in workqueues:
+        for limit in wq.limits.values():
+            found += limit.inactive
+            hold(limit.active == active.get(limit, 0), f"{wq} counts its active works")
+            hold(not limit.inactive or limit.active >= limit.maximum, f"{wq} keeps no work waiting for nothing")
+    hold(len({id(item) for item in found}) == len(found), "a queued work is in one list")
+    hold(all(item.state.pending is item for item in found), "a work in a list is pending")
+
+
+# ---- waiting -------------------------------------------------------------------------------------------------------
+def _check_blocked(task: VirtualTask, blocked: dict[VirtualTask, None]) -> None:
+    reason = task.waits_for
+    hold((reason is not None) == (task in blocked), f"{task} is known as blocked iff it is")
+    if reason is None:
+        return
+    hold(task.state is State.SLEEPING, f"{task} is blocked and sleeps")
+    if isinstance(reason, VirtualLock):
+        hold(task in reason.waiters and reason.owner is not None, f"{task} waits for an owned lock that knows it")
+    elif isinstance(reason, VirtualEvent):
+        hold(task in reason.waiters and not reason.is_set, f"{task} waits for a flag that is not set and knows it")
+    elif isinstance(reason, Item | VirtualTask):
+        hold(task in reason.waiters, f"{task} waits for {reason.describe()}, which knows it")
+
+
+def _check_live(machine: VirtualMachine, tasks: Iterable[VirtualTask]) -> None:
+    awake = sum(_is_live(task) for task in tasks)
+    timers = sum(isinstance(entry[3], VirtualTimer) and entry[3].pending for entry in machine.loop.heap)
+    hold(machine.loop.live == awake + timers, f"{machine.loop.live} live = {awake} tasks + {timers} timers")
+
+
+def _is_live(task: VirtualTask) -> bool:
+    if task.load or task.waits_for is not None:
+        return False
+    resting = isinstance(task, Worker) and task.item is None and task.state is State.SLEEPING
+    return not resting
