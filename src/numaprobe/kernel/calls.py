@@ -1,8 +1,11 @@
 """Calls in flight, and where their time goes.
 
-A *call* is a probe function that was entered and has not returned. Calls of one task nest; the task is in one state
-at a time (running, runnable, sleeping), and every stretch of it counts for all calls that are open. The state comes
-from the scheduler's events: it is kept only for tasks with an open call, which were running when the first one opened.
+A *call* is a probe function that was entered and has not returned. Calls of one task nest; the task is in one state at
+a time (running, runnable, sleeping), as the scheduler's events tell. It is followed only while the task has an open
+call, and was running when the first one opened.
+
+A task keeps one log of its changes of state, which all its open calls share: a change costs one append, and only the
+call that a record is made of is ever summed up (``settle``).
 """
 
 from __future__ import annotations
@@ -15,12 +18,15 @@ from numaprobe.records import RunState, Segment
 if TYPE_CHECKING:
     from numaprobe.kernel.open_probe import OpenProbe
 
-#: A call in more stretches than this keeps its sums and loses its segments (5 s at one switch every 100 µs).
-MAX_SEGMENTS: Final = 50_000
+#: Changes of state that a task's log keeps; beyond, its open calls keep their sums and lose their segments.
+MAX_LOG: Final = 50_000
 
 RUNNING: Final = RunState.RUNNING
 RUNNABLE: Final = RunState.RUNNABLE
 SLEEPING: Final = RunState.SLEEPING
+
+#: since when, in which state, on (or waiting for) which CPU
+Change = tuple[int, RunState, int]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,40 +39,41 @@ class Account:
     by_cpu: dict[int, int] = field(default_factory=dict)
     #: oldest first; None once there were too many
     segments: list[Segment] | None = field(default_factory=list)
-    #: events were lost meanwhile: the parts are not to be trusted
-    gap: bool = False
 
     @property
     def running_ns(self) -> int:
         """Time on a CPU."""
         return sum(self.by_cpu.values())
 
-    def add(self, state: RunState, start: int, end: int, cpu: int) -> None:
-        """Count a stretch."""
-        if state is RUNNING:
-            self.by_cpu[cpu] = self.by_cpu.get(cpu, 0) + end - start
-        elif state is RUNNABLE:
-            self.runnable_ns += end - start
-        else:
-            self.sleeping_ns += end - start
-        if self.segments is not None:
-            self._append(state, start, end, cpu)
+    def add(self, changes: list[Change], end_ns: int) -> None:
+        """Count the stretches that ``changes`` begin; the last one lasts until ``end_ns``."""
+        for index, (start, state, cpu) in enumerate(changes):
+            end = changes[index + 1][0] if index + 1 < len(changes) else end_ns
+            if end <= start:
+                if index == 0:
+                    self.by_cpu.setdefault(cpu, 0)
+                continue
+            if state is RUNNING:
+                self.by_cpu[cpu] = self.by_cpu.get(cpu, 0) + end - start
+            elif state is RUNNABLE:
+                self.runnable_ns += end - start
+            else:
+                self.sleeping_ns += end - start
+            if self.segments is not None:
+                self._append(self.segments, Segment(start, end, state, cpu))
 
-    def _append(self, state: RunState, start: int, end: int, cpu: int) -> None:
-        segments = self.segments or []
-        if segments and segments[-1][2] is state and segments[-1][3] == cpu:
-            segments[-1] = Segment(segments[-1][0], end, state, cpu)
-        elif len(segments) < MAX_SEGMENTS:
-            segments.append(Segment(start, end, state, cpu))
+    @staticmethod
+    def _append(segments: list[Segment], new: Segment) -> None:
+        last = segments[-1] if segments else None
+        if last is not None and last.state is new.state and last.cpu == new.cpu:
+            segments[-1] = last._replace(end_ns=new.end_ns)
         else:
-            self.segments = None
-            return
-        self.segments = segments
+            segments.append(new)
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A probe function in flight."""
+    """A probe function in flight, or returned."""
 
     function: str
     start_ns: int
@@ -74,7 +81,20 @@ class Call:
     cpu: int
     task: TaskTime
     probe: OpenProbe
+    #: index of its first change in the task's log
+    first: int = 0
+    #: its own part of the log, once it returned
+    changes: list[Change] = field(default_factory=list)
+    #: what was summed up before the log became too long
     account: Account = field(default_factory=Account)
+    #: events were lost meanwhile: the parts are not to be trusted
+    gap: bool = False
+
+    def settle(self, end_ns: int) -> Account:
+        """Return where its time went."""
+        self.account.add(self.changes, end_ns)
+        self.changes = []
+        return self.account
 
 
 @dataclass(slots=True, eq=False)
@@ -83,33 +103,48 @@ class TaskTime:
 
     #: None while ftrace only said ``<...>``
     comm: str | None
-    cpu: int
-    since_ns: int
     state: RunState = RUNNING
     #: outermost first
     calls: list[Call] = field(default_factory=list)
+    #: changes of state since the outermost open call began; times never go back
+    log: list[Change] = field(default_factory=list)
 
     def enter(self, state: RunState, now: int, cpu: int) -> None:
-        """Change state at ``now``; what lies behind goes to the open calls."""
-        if now > self.since_ns:
-            for call in self.calls:
-                call.account.add(self.state, self.since_ns, now, self.cpu)
-            self.since_ns = now
+        """Change state at ``now``; a clock that steps back stands still."""
+        log = self.log
+        if log and now < log[-1][0]:
+            now = log[-1][0]
+        log.append((now, state, cpu))
         self.state = state
-        self.cpu = cpu
+        if len(log) > MAX_LOG:
+            self._fold()
 
     def open(self, call: Call) -> None:
         """A call begins; the task runs, whatever was thought before."""
         self.enter(RUNNING, call.start_ns, call.cpu)
-        call.account.by_cpu.setdefault(call.cpu, 0)
+        call.start_ns = self.log[-1][0]
+        call.first = len(self.log) - 1
         self.calls.append(call)
 
     def close(self, function: str, now: int, cpu: int) -> tuple[Call | None, list[Call]]:
-        """End the innermost open call of ``function``; return it, and the calls inside it whose return was missed."""
+        """End the innermost open call of ``function``; return it, and the calls inside it whose return was missed.
+
+        Its end is the time of the log's last change.
+        """
         for index in range(len(self.calls) - 1, -1, -1):
             if self.calls[index].function == function:
                 self.enter(RUNNING, now, cpu)
                 call, *missed = self.calls[index:]
                 del self.calls[index:]
+                call.changes = self.log[call.first :]
                 return call, missed
         return None, []
+
+    def _fold(self) -> None:
+        """Sum up what the log holds and begin it anew."""
+        last = self.log[-1]
+        for call in self.calls:
+            call.account.segments = None
+            call.account.add(self.log[call.first :], last[0])
+            call.first = 0
+        self.log = [last]

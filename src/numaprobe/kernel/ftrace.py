@@ -51,16 +51,17 @@ if TYPE_CHECKING:
 MAX_NAMES: Final = 4096
 #: A step back of the clock by more than this is another clock or another boot, not two CPUs that disagree.
 CLOCK_JUMP_NS: Final = 1_000_000_000
+#: TASK_COMM_LEN, and room for what trace-cmd adds
+MAX_COMM: Final = 64
+#: No scheduler's event is longer in trace-cmd's words.
+MAX_SHORT: Final = 256
 
 _UNKNOWN_COMM: Final = b"<...>"
 _ASYNC_WORK: Final = b"async_run_entry_fn"
-_SWITCH: Final = re.compile(
-    rb".*?[ ]prev_pid=(\d+)[ ]prev_prio=-?\d+[ ]prev_state=(\S+)[ ]==>[ ]next_comm=(.*)[ ]next_pid=(\d+)[ ]", re.DOTALL
-)
-#: trace-cmd's own words: ``kworker/4:1:89 [120] D ==> swapper/4:0 [120]``
+#: trace-cmd's own words: ``kworker/4:1:89 [120] D ==> swapper/4:0 [120]``, ``kworker/4:1:89 [120] CPU:004``
 _SWITCH_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\] (\S+) ==> (.*):(\d+) \[", re.DOTALL)
-_WAKEUP_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\].*?CPU:(\d+)", re.DOTALL)
-_TARGET: Final = re.compile(rb".*[ ]pid=(\d+)[ ].*?(?:target_cpu|dest_cpu)=(\d+)", re.DOTALL)
+_TASK_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\]", re.DOTALL)
+_TARGET_CPU: Final = re.compile(rb"(?:target_cpu=|dest_cpu=|CPU:)(\d{1,5})\s*$")
 _WORK: Final = re.compile(rb"\s*work struct[ =](?:0x)?([0-9a-fA-F]+)")
 
 
@@ -90,8 +91,10 @@ class FtraceReader:
     ) -> None:
         self.counts = ReaderCounts()
         self.assembler = ProbeAssembler(topology)
+        self._tasks = self.assembler.tasks
+        self._seen = self.assembler.seen
         self._definitions = dict(definitions or {})
-        self.assembler.seen.helpers = any(d.function in PATHS for d in self._definitions.values())
+        self._seen.helpers = any(d.function in PATHS for d in self._definitions.values())
         self._kprobes: dict[bytes, _Kprobe] = {}
         self._last_ns = 0
         self._has_dot: bool | None = None
@@ -177,7 +180,7 @@ class FtraceReader:
             return _Kprobe(definition.function, definition.module or found.module)
         ours = {d.event: d.function for d in kprobe_definitions()}
         if not self._definitions and name in ours:
-            self.assembler.seen.helpers = True
+            self._seen.helpers = True
         function = bare_symbol(found.symbol) if found.symbol else ours.get(name, name.removesuffix(RETURN_SUFFIX))
         return _Kprobe(function, found.module)
 
@@ -239,66 +242,70 @@ class FtraceReader:
             self.assembler.body(at.pid, comm, at.cpu, now, function, arguments.device, driver)
 
     def _on_switch(self, head: bytes, arguments: bytes, _: bytes) -> None:
-        self.assembler.seen.switch = True
-        tasks = self.assembler.tasks
+        self._seen.switch = True
+        tasks = self._tasks
         if not tasks:
             return
         start = arguments.find(b" prev_pid=") + 10
         other = arguments.rfind(b" next_pid=") + 10
+        if start < 10 or other < 10:  # noqa: PLR2004  find() gave -1: trace-cmd's own words
+            self._on_short_switch(head, arguments)
+            return
         previous = arguments[start : arguments.find(b" ", start)]
         following = arguments[other : arguments.find(b" ", other)]
-        if previous in tasks or following in tasks or start < 10 or other < 10:  # noqa: PLR2004  find() gave -1
-            self._switch(head, arguments)
+        if previous in tasks or following in tasks:
+            state = arguments.find(b" prev_state=", start) + 12
+            comm = arguments.find(b" next_comm=", state) + 11
+            self._switch(head, previous, arguments[state : state + 1], following, arguments[comm : other - 10])
 
-    def _switch(self, head: bytes, arguments: bytes) -> None:
-        match = _SWITCH.match(arguments) or _SWITCH_SHORT.match(arguments)
+    def _on_short_switch(self, head: bytes, arguments: bytes) -> None:
+        match = _SWITCH_SHORT.match(arguments[:MAX_SHORT])
+        if match is None:
+            self.counts.torn += 1
+        elif match[1] in self._tasks or match[4] in self._tasks:
+            self._switch(head, match[1], match[2][:1], match[4], match[3])
+
+    def _switch(self, head: bytes, previous: bytes, state: bytes, following: bytes, comm: bytes) -> None:
         where = self._where(head)
-        if match is None or where is None:
-            self.counts.torn += match is None
+        if where is None:
             return
         cpu, now = where
-        previous, state, comm, following = match.groups()
-        task = self.assembler.tasks.get(previous)
+        task = self._tasks.get(previous)
         if task is not None:
-            task.enter(RUNNABLE if state.startswith(b"R") else SLEEPING, now, cpu)
-        task = self.assembler.tasks.get(following)
+            task.enter(RUNNABLE if state == b"R" else SLEEPING, now, cpu)
+        task = self._tasks.get(following)
         if task is not None:
             task.enter(RUNNING, now, cpu)
             if task.comm is None:
-                task.comm = decode(comm)
+                task.comm = decode(comm[:MAX_COMM])
 
     def _on_wakeup(self, head: bytes, arguments: bytes, _: bytes) -> None:
-        self.assembler.seen.wakeup = True
-        if (found := self._target(arguments)) is not None and found[0].state is SLEEPING:
-            self._moved(head, found)
+        self._seen.wakeup = True
+        if self._tasks and (task := self._target(arguments)) is not None and task.state is SLEEPING:
+            self._moved(head, arguments, task)
 
     def _on_migrate(self, head: bytes, arguments: bytes, _: bytes) -> None:
-        if (found := self._target(arguments)) is not None and found[0].state is RUNNABLE:
-            self._moved(head, found)
+        if self._tasks and (task := self._target(arguments)) is not None and task.state is RUNNABLE:
+            self._moved(head, arguments, task)
 
-    def _target(self, arguments: bytes) -> tuple[TaskTime, int] | None:
-        """Return the watched task that a wake-up or a migration is about, and the CPU it is sent to."""
-        tasks = self.assembler.tasks
-        if not tasks:
-            return None
+    def _target(self, arguments: bytes) -> TaskTime | None:
+        """Return the watched task that a wake-up or a migration is about."""
         start = arguments.rfind(b" pid=") + 5
-        if start >= 5 and arguments[start : arguments.find(b" ", start)] not in tasks:  # noqa: PLR2004  rfind() gave -1
-            return None
-        match = _TARGET.match(arguments) or _WAKEUP_SHORT.match(arguments)
-        if match is None or len(match[2]) > 5:  # noqa: PLR2004  a CPU has few digits
-            self.counts.torn += 1
-            return None
-        task = tasks.get(match[1])
-        return None if task is None else (task, int(match[2]))
+        if start >= 5:  # noqa: PLR2004  rfind() gave -1: trace-cmd's own words
+            return self._tasks.get(arguments[start : arguments.find(b" ", start)])
+        match = _TASK_SHORT.match(arguments[:MAX_SHORT])
+        return self._tasks.get(match[1]) if match else None
 
-    def _moved(self, head: bytes, found: tuple[TaskTime, int]) -> None:
-        task, cpu = found
-        where = self._where(head)
-        if where is not None:
-            task.enter(RUNNABLE, where[1], cpu)
+    def _moved(self, head: bytes, arguments: bytes, task: TaskTime) -> None:
+        """A task was put on the queue of the CPU that the line names last, to run there."""
+        where, target = self._where(head), _TARGET_CPU.search(arguments)
+        if where is None or target is None:
+            self.counts.torn += target is None
+            return
+        task.enter(RUNNABLE, where[1], int(target[1]))
 
     def _on_queue(self, _: bytes, arguments: bytes, line: bytes) -> None:
-        if not self.assembler.tasks:
+        if not self._tasks:
             return
         work, parsed = _WORK.match(arguments), parse_event_line(line)
         if work is not None and parsed is not None:
@@ -306,14 +313,14 @@ class FtraceReader:
 
     def _on_start(self, _: bytes, arguments: bytes, line: bytes) -> None:
         is_async = _ASYNC_WORK in arguments
-        if not is_async and not self.assembler.tasks:
+        if not is_async and not self._tasks:
             return
         work, parsed = _WORK.match(arguments), parse_event_line(line)
         if work is not None and parsed is not None:
             self.assembler.work_begins(parsed.pid, work[1], is_async=is_async)
 
     def _on_end(self, _: bytes, arguments: bytes, line: bytes) -> None:
-        if (_ASYNC_WORK in arguments or self.assembler.tasks) and (parsed := parse_event_line(line)) is not None:
+        if (_ASYNC_WORK in arguments or self._tasks) and (parsed := parse_event_line(line)) is not None:
             self.assembler.work_ends(parsed.pid)
 
     def _where(self, head: bytes) -> tuple[int, int] | None:

@@ -18,8 +18,8 @@ import re
 from typing import Final, NamedTuple
 
 _HEAD: Final = re.compile(
-    rb"""\s*(?P<comm>.{1,64}?)-(?P<pid>\d{1,10})
-    \s+(?:\(\s*[\d-]{1,10}\)\s+)?
+    rb"""\s*+(?P<comm>\S.{0,63}?)-(?P<pid>\d{1,10})
+    \s++(?:\(\s*[\d-]{1,10}\)\s+)?
     (?:\[(?P<cpu>\d{1,5})\]|(?P<latency_cpu>\d{1,5})(?=[^\d\s]))
     \s*(?:[^\d\s]\S{0,15}\s+)?
     (?P<time>\d{1,12}(?:\.\d{1,9})?)(?P<unit>us)?[+!\#*@$]?\s?:\s+
@@ -34,12 +34,14 @@ _WHERE: Final = re.compile(
     (?P<fields>.*)""",
     re.VERBOSE | re.DOTALL,
 )
-_TEXT: Final = re.compile(rb'(?:^|\s)(?P<name>dev|drv)="(?P<value>.*?)"(?=\s+\w+=|\s*$)', re.DOTALL)
+_TEXT: Final = re.compile(rb'(?:^|\s)(?P<name>dev|drv)="(?P<value>.{0,512}?)"(?=\s{1,8}\w{1,64}=|\s{0,8}$)', re.DOTALL)
 _RESULT: Final = re.compile(rb"(?:^|\s)ret=(-?\d{1,10}|0x[0-9a-fA-F]{1,16})(?:\s|$)")
 _ADDRESS: Final = re.compile(rb"(?:0x)?[0-9a-f]{8,16}")
 
 _FAULT: Final = "(fault)"
 _LONGEST_TIME: Final = 24
+#: a dot and six decimals
+_MICROSECONDS: Final = 7
 
 
 class EventLine(NamedTuple):
@@ -82,10 +84,12 @@ def parse_time(text: bytes) -> int | None:
     try:
         if text.endswith(b"us"):
             return int(text[:-2]) * 1000
-        seconds, dot, fraction = text.partition(b".")
-        if not dot:
+        dot = text.find(b".")
+        if dot < 0:
             return int(text)
-        return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
+        if len(text) - dot == _MICROSECONDS:
+            return int(text[:dot] + text[dot + 1 :]) * 1000
+        return int(text[:dot]) * 1_000_000_000 + int(text[dot + 1 : dot + 10].ljust(9, b"0"))
     except ValueError:
         return None
 

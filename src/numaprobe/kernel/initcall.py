@@ -35,10 +35,9 @@ _CALLER: Final = re.compile(r"\[\s{0,8}([TC]\d{1,10})\]|caller=([TC]\d{1,10})", 
 _KMSG: Final = re.compile(r"\d{1,6},\d{1,18},(\d{1,15}),", re.ASCII)
 _CALLING: Final = re.compile(r"calling {1,2}\S{1,256} \[([\w-]{1,64})\] @ (\d{1,10})", re.ASCII)
 _INITCALL: Final = re.compile(r"initcall \S{1,256} \[([\w-]{1,64})\] returned", re.ASCII)
-_FAILED_NEW: Final = re.compile(r"(\S{1,255}): probe with driver (\S{1,64}) (?:failed|rejects)", re.ASCII)
-_FAILED_OLD: Final = re.compile(r"(\S{1,64}): probe of (\S{1,255}) (?:failed|rejects)", re.ASCII)
 _VERSION: Final = re.compile(r"Linux version (\S{1,128}) ", re.ASCII)
-_PENDING: Final = re.compile(r"(\S{1,255}): deferred probe pending(?:: (.{0,200}))?", re.ASCII)
+_FAILED: Final = re.compile(r": probe (with driver|of) (\S{1,255}) (?:failed|rejects)", re.ASCII)
+_PENDING: Final = re.compile(r": deferred probe pending(?:: (.{0,200}))?", re.ASCII)
 
 #: Substrings of the lines that are looked at, in bytes: all others are passed over.
 _HINTS: Final = (b"probe", b"calling  ", b"initcall ", b"Linux version ")
@@ -97,13 +96,13 @@ class LogReader:
         elif (match := _INITCALL.search(line)) is not None:
             ended = match[1]
             self._modules = {task: module for task, module in self._modules.items() if module != ended}
-        elif (match := _FAILED_NEW.search(line)) is not None:
-            self._drivers[match[1]] = match[2]
-        elif (match := _FAILED_OLD.search(line)) is not None:
-            self._drivers[match[2]] = match[1]
+        elif (match := _FAILED.search(line)) is not None:
+            word = _word_before(line, match.start())
+            device, driver = (word, match[2]) if match[1] == "with driver" else (match[2], word)
+            self._drivers[device] = driver
         elif (match := _PENDING.search(line)) is not None and len(self._pending) < MAX_KEPT:
-            reason = f": {match[2].strip()}" if match[2] else ""
-            message = f"{match[1]} still waits for what it deferred on{reason}"
+            reason = f": {match[1].strip()}" if match[1] else ""
+            message = f"{_word_before(line, match.start())} still waits for what it deferred on{reason}"
             self._pending.append(RunWarning(kind="deferred-pending", message=message, time_ns=_time_ns(line)))
         elif self.kernel is None and (match := _VERSION.search(line)) is not None:
             self.kernel = match[1]
@@ -187,6 +186,11 @@ def placed(record: ProbeRecord, device: DeviceInfo | None, topology: Topology) -
         device_node=device.node if device else record.device_node,
         cpu_node=None if record.cpu is None else topology.node_of(record.cpu),
     )
+
+
+def _word_before(line: str, at: int) -> str:
+    """Return the last word before a place: the device or driver that a message is about."""
+    return line[max(0, at - 255) : at].rpartition(" ")[2] or UNNAMED
 
 
 def _signed(number: str) -> int:

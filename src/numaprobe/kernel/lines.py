@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: bytes read at once
 BLOCK: Final = 1 << 18
-#: A trace line is cut by the kernel at 4 KiB (one page), a log line at less.
-MAX_LINE: Final = 1 << 16
+#: The kernel cuts a trace line at 8 KiB (``TRACE_SEQ_SIZE``), a log line at less.
+MAX_LINE: Final = 1 << 14
 
 
 class ByteStream(Protocol):

@@ -41,7 +41,6 @@ class Counts:
     unfinished: int = 0
     orphans: int = 0
     unnamed: int = 0
-    backwards: int = 0
     segments_kept: int = 0
     segments_dropped: int = 0
 
@@ -116,7 +115,7 @@ class ProbeAssembler:
 
     def really_probe(self, pid: bytes, comm: str | None, cpu: int, now: int, device: str | None, driver: str) -> None:
         """The driver core begins to probe ``device``."""
-        task = self._task(pid, comm, cpu, now)
+        task = self._task(pid, comm)
         name = device or UNNAMED
         if not task.calls and pid in self._helpers:
             self._helpers[pid] = {name: path} if (path := self._helpers[pid].get(name)) else {}
@@ -132,7 +131,7 @@ class ProbeAssembler:
         if probe is None and device is None:
             self.counts.unnamed += 1
             return
-        task = self._task(pid, comm, cpu, now)
+        task = self._task(pid, comm)
         if probe is None:
             probe = OpenProbe(device or UNNAMED, driver, None, None, True if task.calls else None)
         probe.is_pci |= function == LOCAL_PCI_PROBE
@@ -148,7 +147,7 @@ class ProbeAssembler:
         self._abandon(missed)
         if not task.calls:
             del self.tasks[pid]
-        done = Finished(call, now, result)
+        done = Finished(call, task.log[-1][0], result)
         call.probe.offer(done)
         return self._finish(call.probe, done) if call.probe.root is call else None
 
@@ -172,15 +171,15 @@ class ProbeAssembler:
         """Events were lost: the parts of what is in flight cannot be told."""
         for task in self.tasks.values():
             for call in task.calls:
-                call.account.gap = True
+                call.gap = True
 
     # ---- inside ------------------------------------------------------------------------------------------------------
-    def _task(self, pid: bytes, comm: str | None, cpu: int, now: int) -> TaskTime:
+    def _task(self, pid: bytes, comm: str | None) -> TaskTime:
         task = self.tasks.get(pid)
         if task is None:
             if len(self.tasks) >= MAX_TASKS:
                 self.drop_task(next(iter(self.tasks)))
-            task = self.tasks[pid] = TaskTime(comm, cpu, now)
+            task = self.tasks[pid] = TaskTime(comm)
         elif len(task.calls) >= MAX_DEPTH:
             self._abandon([task.calls.pop(0)])
         return task
@@ -217,8 +216,8 @@ class ProbeAssembler:
             self._close(probe)
             if probe.body is None:
                 self.counts.unfinished += 1
-            elif (record := self._finish(probe, Finished(call, probe.body.end_ns, None))) is not None:
-                self._left.append(record)
+            else:
+                self._left.append(self._finish(probe, Finished(call, probe.body.end_ns, None)))
 
     def _close(self, probe: OpenProbe) -> None:
         if self._open.get(probe.device) is probe:
@@ -227,20 +226,16 @@ class ProbeAssembler:
             self._works.clear()
             self._carried.clear()
 
-    def _finish(self, probe: OpenProbe, root: Finished) -> ProbeRecord | None:
+    def _finish(self, probe: OpenProbe, root: Finished) -> ProbeRecord:
         self._close(probe)
-        body = probe.body or root
-        if body.end_ns < body.call.start_ns:
-            self.counts.backwards += 1
-            return None
-        return self._record(probe, root, body)
+        return self._record(probe, root, probe.body or root)
 
     def _record(self, probe: OpenProbe, root: Finished, body: Finished) -> ProbeRecord:
-        call, account = body.call, body.call.account
+        call = body.call
         outcome = root.result if root.result is not None else body.result
         result = None if outcome is None else errno_name(outcome)
         known = self._devices.get(probe.device)
-        parts = self._parts(account, known.node if known else None)
+        parts = self._parts(body, known.node if known else None)
         has_caller = root.call.function == REALLY_PROBE
         return ProbeRecord(
             device=probe.device,
@@ -264,10 +259,11 @@ class ProbeAssembler:
             **parts,  # type: ignore[arg-type]  # the names are the record's
         )
 
-    def _parts(self, account: Account, node: int | None) -> dict[str, object]:
+    def _parts(self, body: Finished, node: int | None) -> dict[str, object]:
         """Return what the scheduler's events tell, as far as they were recorded."""
-        if not self.seen.switch or account.gap:
+        if not self.seen.switch or body.call.gap:
             return {}
+        account = body.call.settle(body.end_ns)
         running = account.running_ns
         parts: dict[str, object] = {"running_ns": running, "cpus": tuple(account.by_cpu)}
         if self._topology is not None and node is not None and node != NO_NODE:

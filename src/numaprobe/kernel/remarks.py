@@ -72,7 +72,6 @@ def _assembling(assembler: ProbeAssembler) -> Iterator[tuple[str, int, str]]:
     )
     yield "begin-missing", counts.orphans, "{} return(s) of a function whose call was not recorded"
     yield "no-device", counts.unnamed, "{} call(s) of a probe function name no device and belong to no probe"
-    yield "backwards", counts.backwards, "{} probe(s) end before they start, and were left out"
     yield (
         "no-segments",
         counts.segments_dropped,
