@@ -83,7 +83,7 @@ class DeferredProbes:
         if dev.p.retriggers <= MAX_RETRIGGERS:
             self.trigger()
         elif dev.p.retriggers == MAX_RETRIGGERS + 1:
-            text = f"{dev.name}: triggered anew during each of {MAX_RETRIGGERS} deferred probes; it waits for others now"
+            text = f"{dev.name}: triggered anew during each of {MAX_RETRIGGERS} deferred probes; it only waits now"
             self._machine.warn("deferral-loop", text)
 
     async def _work_function(self) -> None:
