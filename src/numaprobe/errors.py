@@ -78,7 +78,7 @@ class InputError(NumaprobeError):
     def __init__(self, what: str, where: str = "") -> None:
         self.what = what
         self.where = where
-        super().__init__(f"{where}: {what}" if where else what)
+        super().__init__(_one_line(f"{where}: {what}" if where else what))
 
 
 class BodyError(NumaprobeError):
@@ -122,3 +122,8 @@ class RefusedError(KernelInterfaceError):
 
 class InternalError(NumaprobeError):
     """A promise of our own is broken: a bug in numaprobe."""
+
+
+def _one_line(text: str) -> str:
+    """Return ``text`` with a space for each control character: it quotes what a file holds, which may be anything."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
