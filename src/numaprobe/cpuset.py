@@ -1,9 +1,11 @@
 """Sets of CPUs (or nodes), and their text as the kernel reads and writes it.
 
-Two formats, both of ``lib/bitmap.c``: the *list* (``0-3,8``; also ranges with a stride, ``0-31:2/4`` = the first two
-of every four, ``N`` for the last possible one, ``all``) and the *mask* (comma-separated groups of 32 bits, most
-significant first, ``ff,ffffffff``). A set is one Python integer inside, so that and, or and difference of 4,096 CPUs
-are single operations.
+Two formats, both of ``lib/bitmap-str.c``: the *list* (``0-3,8``; also ranges with a stride, ``0-31:2/4`` = the first
+two of every four, ``N`` for the last possible one, ``all``; parts end at a comma or white space, empty ones are
+skipped) and the *mask* (comma-separated groups of 32 bits, most significant first, ``ff,ffffffff``). A set is one
+Python integer inside, so that and, or and difference of 4,096 CPUs are single operations.
+
+Reading takes time linear in the text, which is bounded; nothing in a text can make a set larger than MAX_CPUS.
 """
 
 from __future__ import annotations
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 #: CONFIG_NR_CPUS is at most 8192 on x86-64 (MAXSMP); a larger number in a file is a mistake or an attack.
 MAX_CPUS: Final = 8192
 
-_RANGE = re.compile(r"(\d{1,9}|N)(?:-(\d{1,9}|N)(?::(\d{1,9})/(\d{1,9}))?)?", re.ASCII)
+#: The longest sensible text, a list of every other CPU of 8192, has 20,000 characters; ten times that is an attack.
+MAX_TEXT: Final = 200_000
+
+_RANGE = re.compile(r"(?:(?:(\d{1,9}|N)(?:-(\d{1,9}|N))?)|([aA][lL][lL]))(?::(\d{1,9})/(\d{1,9}))?", re.ASCII)
+_SEPARATOR = re.compile(r"[,\s]+", re.ASCII)
 _GROUP = re.compile(r"[0-9a-fA-F]{1,8}", re.ASCII)
 
 
@@ -29,7 +35,7 @@ class CpuSet:
     """An immutable set of CPU numbers (or of node numbers: the kernel's nodemask has the same text).
 
     Attributes:
-        bits: bit *n* set means that CPU *n* is in the set.
+        bits: bit *n* set means that CPU *n* is in the set; never negative.
 
     """
 
@@ -62,12 +68,11 @@ class CpuSet:
             InputError: not a list, a range that runs backwards, a number that is not below MAX_CPUS.
 
         """
+        _check_length(text)
         bits = 0
-        text = text.strip()
-        if not text:
-            return cls()
-        for part in text.split(","):
-            bits |= _parse_range(part.strip(), last)
+        for part in _SEPARATOR.split(text):
+            if part:
+                bits |= _parse_range(part, last)
         return cls(bits)
 
     @classmethod
@@ -78,14 +83,15 @@ class CpuSet:
             InputError: not groups of at most eight hexadecimal digits, or a bit that is not below MAX_CPUS.
 
         """
+        _check_length(text)
         bits = 0
         groups = text.strip().removeprefix("0x").split(",")
         for group in groups:
             if not _GROUP.fullmatch(group):
                 raise InputError(f"'{text[:60]}' is not a CPU mask; write hexadecimal groups such as ff,ffffffff")
             bits = bits << 32 | int(group, 16)
-        if bits.bit_length() > MAX_CPUS:
-            raise InputError(f"the mask names CPU {bits.bit_length() - 1}, which is not in 0-{MAX_CPUS - 1}")
+            if bits.bit_length() > MAX_CPUS:
+                raise InputError(f"the mask '{text[:60]}' names a CPU that is not in 0-{MAX_CPUS - 1}")
         return cls(bits)
 
     @property
@@ -154,10 +160,15 @@ class CpuSet:
         return CpuSet(self.bits & ~other.bits)
 
 
+def _check_length(text: str) -> None:
+    if len(text) > MAX_TEXT:
+        raise InputError(f"a text of {len(text)} characters is no set of at most {MAX_CPUS} CPUs")
+
+
 def _number(text: str, last: int | None, part: str) -> int:
     if text == "N":
         if last is None:
-            raise InputError(f"'{part}': N stands for the last CPU, which is not known here")
+            raise InputError(f"'{part}': N and all stand for the last CPU, which is not known here")
         return last
     value = int(text)
     if value >= MAX_CPUS:
@@ -166,19 +177,25 @@ def _number(text: str, last: int | None, part: str) -> int:
 
 
 def _parse_range(part: str, last: int | None) -> int:
-    if part == "all":
-        return (1 << _number("N", last, part) + 1) - 1
     match = _RANGE.fullmatch(part)
-    if match is None:
+    if match is None or (match[4] and not (match[2] or match[3])):
         raise InputError(f"'{part[:40]}' is not a CPU list; write for example 0-3,8")
-    low_text, high_text, used_text, group_text = match.groups()
-    low = _number(low_text, last, part)
-    high = _number(high_text, last, part) if high_text else low
+    low = 0 if match[3] else _number(match[1], last, part)
+    high = low if not (match[2] or match[3]) else _number(match[2] or "N", last, part)
     if high < low:
         raise InputError(f"'{part}' runs backwards; write {high}-{low}")
-    if used_text is None:
-        return ((1 << high - low + 1) - 1) << low
-    used, group = int(used_text), int(group_text)
-    if not 0 < used <= group:
+    used, group = int(match[4] or 1), int(match[5] or 1)
+    if used > group or not group:
         raise InputError(f"'{part}': of every {group} CPUs {used} cannot be taken")
-    return sum(1 << cpu for cpu in range(low, high + 1) if (cpu - low) % group < used)
+    return _stride(high - low + 1, used, group) << low
+
+
+def _stride(length: int, used: int, group: int) -> int:
+    """Return ``length`` bits, the first ``used`` of every ``group`` set: a pattern repeated by one division."""
+    if used == group:
+        return (1 << length) - 1
+    group = min(group, length)
+    used = min(used, group)
+    repeats = -(-length // group)
+    pattern = (1 << used) - 1
+    return pattern * (((1 << group * repeats) - 1) // ((1 << group) - 1)) & ((1 << length) - 1)

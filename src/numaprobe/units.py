@@ -31,14 +31,14 @@ MAX_TIME_NS: Final = 86_400 * 10**9
 #: No machine has more memory than this (1 PiB) yet: a larger figure is a mistake in the file.
 MAX_SIZE: Final = 2**50
 
-_QUANTITY = re.compile(r"\s*(\d{1,30}(?:\.\d{1,12})?)\s*([A-Za-zµ]*)\s*")
+_QUANTITY = re.compile("\\s*([0-9]{1,30}(?:[.][0-9]{1,12})?)\\s*([A-Za-z\u00b5\u03bc]*)\\s*")
 
 
 def _quantity(text: str, kind: str, units: dict[str, int]) -> int:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise InputError(f"'{text[:40]}' is not a {kind}; write a number and a unit, one of {', '.join(units)}")
-    number, unit = match.groups()
+    number, unit = match[1], match[2].replace("\u03bc", "\u00b5")  # the Greek letter looks like the micro sign
     if unit not in units:
         raise InputError(f"'{text[:40]}' has no known {kind} unit; use one of {', '.join(units)}")
     whole, _, fraction = number.partition(".")

@@ -68,9 +68,9 @@ class _Options:
 
 
 def looks_compact(text: str) -> bool:
-    """Tell whether ``text`` is meant as a compact string: its first term is a count and one of our units."""
+    """Tell whether ``text`` is meant as a compact string: its first term counts one of our units."""
     match = _TERM.match(text.strip())
-    return match is not None and match[1] is not None and _unit(match[2]) is not None
+    return match is not None and (match[1] is not None or "=" in match[0]) and _unit(match[2] or match[3]) is not None
 
 
 def parse_compact(text: str) -> Topology:

@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import quoteattr
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
@@ -153,7 +152,7 @@ class _Writer:
 
     def _written(self, attributes: dict[str, str]) -> str:
         numbered = {**attributes, "gp_index": str(next(self._numbers))}
-        return "".join(f" {name}={quoteattr(value)}" for name, value in numbered.items())
+        return "".join(f' {name}="{value}"' for name, value in numbered.items())
 
     def _devices(self, thing: _Object, depth: int) -> Iterator[str]:
         if thing.type not in ("Machine", "Group"):

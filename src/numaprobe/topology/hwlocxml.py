@@ -15,10 +15,6 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from xml.etree.ElementTree import ParseError
-
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import iterparse
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
@@ -219,17 +215,29 @@ def parse_hwloc_xml(data: bytes, *, name: str = "hwloc", where: str = "hwloc XML
     if len(data) > MAX_XML:
         raise InputError(f"is larger than {MAX_XML} bytes", where)
     reader = _Reader(where)
+    _stream(data, reader)
+    return reader.topology(name)
+
+
+def _stream(data: bytes, reader: _Reader) -> None:
+    from xml.etree.ElementTree import ParseError  # lazy, as is defusedxml: few runs read XML
+
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import iterparse
+
+    where = reader.where
     depth = 0
     try:
-        for count, (event, element) in enumerate(iterparse(io.BytesIO(data), events=("start", "end"))):
-            if count > 2 * MAX_ELEMENTS or depth > MAX_DEPTH:
+        for number, (event, element) in enumerate(iterparse(io.BytesIO(data), events=("start", "end"))):
+            if number > 2 * MAX_ELEMENTS or depth > MAX_DEPTH:
                 raise InputError(f"has more than {MAX_ELEMENTS} elements or is deeper than {MAX_DEPTH}", where)
-            depth += 1 if event == "start" else -1
             if event == "start":
+                depth += 1
                 reader.start(element)
             else:
+                depth -= 1
                 reader.end(element)
-                if element.tag in ("object", "distances2"):
+                if element.tag == "object":
                     element.clear()
     except ParseError as error:
         raise InputError(f"is not XML: {error}", where) from None
@@ -237,4 +245,3 @@ def parse_hwloc_xml(data: bytes, *, name: str = "hwloc", where: str = "hwloc XML
         raise InputError("defines XML entities, which no machine needs; refused", where) from None
     except (LookupError, ValueError) as error:
         raise InputError(f"is not XML: {str(error)[:80]}", where) from None
-    return reader.topology(name)

@@ -30,13 +30,17 @@ def describe(topology: Topology) -> list[tuple[str, str]]:
         ("packages", _groups(topology.packages)),
         ("LLCs", _groups(topology.llcs)),
         ("cores", _groups(topology.cores)),
-        ("memory", format_size(sum(node.memory for node in topology.nodes))),
+        ("memory", format_size(_memory(topology)) if _memory(topology) else "unknown"),
     ]
     rows += _isolation(topology)
     rows += [(f"node {row[0]}", ", ".join(part for part in row[1:] if part)) for row in node_rows(topology)[1:]]
     if topology.devices:
         rows.append(("devices", _devices(topology)))
     return rows
+
+
+def _memory(topology: Topology) -> int:
+    return sum(node.memory for node in topology.nodes)
 
 
 def _groups(groups: Sequence[CpuSet]) -> str:
@@ -68,13 +72,14 @@ def _devices(topology: Topology) -> str:
 def node_rows(topology: Topology) -> list[tuple[str, ...]]:
     """Return the table of the nodes; a heading first."""
     rows: list[tuple[str, ...]] = [("node", "CPUs", "memory", "LLCs", "state")]
+    known = _memory(topology) > 0
     for node in topology.nodes:
         llcs = len({topology.llc_of(cpu) for cpu in node.cpus})
         rows.append(
             (
                 str(node.id),
                 f"CPUs {node.cpus}" if node.cpus else "no CPU",
-                format_size(node.memory) if node.memory else "no memory",
+                format_size(node.memory) if node.memory else "no memory" if known else "",
                 f"{llcs} LLC{'s' if llcs != 1 else ''}" if llcs else "",
                 "" if node.online else "off line",
             )
