@@ -136,8 +136,8 @@ def nvme_before() -> Trace:
 def nvme_after() -> Trace:
     """The same on three CPUs of LLC 0."""
     plan = [
-        (probe(f"0000:0{i}:00.0", cpu=cpu, comm=f"kworker/u1025:{i}", caller_cpu=i, caller_comm=f"kworker/u1025:{i + 3}",
-               memory={0: 2**20}, function="nvme_probe"), i * 100_000, NVME)
+        (probe(f"0000:0{i}:00.0", cpu=cpu, comm=f"kworker/u1025:{i}", caller_cpu=i,
+               caller_comm=f"kworker/u1025:{i + 3}", memory={0: 2**20}, function="nvme_probe"), i * 100_000, NVME)
         for i, cpu in ((1, 2), (2, 134), (3, 1))
     ]  # fmt: skip
     return trace(*run(plan), machine=epyc(), policy="queue-on-node", scenario="nvme-epyc", kernel="6.19")
@@ -148,7 +148,8 @@ def nvme_inline() -> Trace:
     plan, start = [], 0
     for i in (1, 2, 3):
         record = probe(f"0000:0{i}:00.0", cpu=70, cpu_node=1, comm="modprobe", asynchronous=False, caller_cpu=70,
-                       caller_comm="modprobe", memory={1: 2**20}, function="nvme_probe", remote_ns=9_300_000)  # fmt: skip
+                       caller_comm="modprobe", memory={1: 2**20}, function="nvme_probe",
+                       remote_ns=9_300_000)  # fmt: skip
         plan.append((record, start, NVME))
         start += sum(ns for _, ns in NVME) + 200_000
     return trace(*run(plan), machine=epyc(), policy="inline", scenario="nvme-epyc", kernel="6.19")
@@ -157,7 +158,7 @@ def nvme_inline() -> Trace:
 def seed_table(table: str, policy: str) -> Trace:
     """A table of the seeds: durations, CPUs and COMMs; no times."""
     with SEEDS.open() as file:
-        rows = [row for row in csv.DictReader(line for line in file if not line.startswith("#"))]
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     probes = [
         ProbeRecord(device=row["device"], driver="nvme", cpu=int(row["cpu"]), comm=row["comm"],
                     cost_ns=int(row["cost_ns"]))

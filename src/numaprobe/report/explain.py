@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Devices, and findings of one kind, that are spelled out.
 SHOWN_DEVICES: Final = 4
+#: A value of the evidence is cut here: a CPU list of a large machine has hundreds of characters.
+LONGEST_VALUE: Final = 60
 SHOWN_FINDINGS: Final = 9
 #: Different advices of one kind that are spelled out.
 SHOWN_ADVICE: Final = 2
@@ -78,7 +80,11 @@ def _value_text(key: str, value: object) -> str:
         return " ".join(printable(str(item)) for item in value)
     if key.endswith("_nodes") and hasattr(value, "items"):
         return "/".join(f"{node} ({count})" for node, count in value.items())
-    return printable(value) if isinstance(value, str) else ""
+    return _cut(printable(value)) if isinstance(value, str) else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def devices_text(devices: Sequence[str]) -> str:

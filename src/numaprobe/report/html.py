@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numaprobe.analysis.machine import topology_of
 from numaprobe.records import RunState, write_atomically
 from numaprobe.report.explain import evidence_text, summary_of
+from numaprobe.report.lanes import stretches
 
 if TYPE_CHECKING:
     import os
@@ -188,5 +189,5 @@ def _probe(record: ProbeRecord, first: int, strings: _Strings, *, with_segments:
         record.attempt,
         None
         if segments is None
-        else [part for s in segments for part in (s.end_ns - s.start_ns, _STATE_CODE[s.state], s.cpu)],
+        else [part for ns, state, cpu in stretches(record) for part in (ns, _STATE_CODE[state], cpu)],
     ]

@@ -20,8 +20,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.findings.blockers import waits
-from numaprobe.analysis.findings.case import SHOWN, Timed, bound_worker_cpu, group_by, names, plural
+from numaprobe.analysis.findings.case import SHOWN, Timed, bound_worker_cpu, group_by, names, plural, unbound_pool
 from numaprobe.analysis.sweep import clusters, coverage
+from numaprobe.cpuset import CpuSet
 from numaprobe.records import Finding
 
 if TYPE_CHECKING:
@@ -38,42 +39,71 @@ MIN_SHARE: Final = 0.01
 #: Probes of one CPU that start within this of the last one's end belong to one burst. Arbitrary: longer than any pause
 #: between works of a pool (20 ms seen on an emulated machine), shorter than one between two commands.
 BURST_GAP_NS: Final = 100_000_000
+#: More shared CPUs of a node than this are told as one finding: nobody reads 64 alike.
+MOST_PER_NODE: Final = 4
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Yield a finding for each burst of probes of one node on one CPU that lost time to each other."""
+    """Yield a finding for each CPU on which probes of one node lost time to each other; one if it is many CPUs."""
     timed = (t for t in case.timed if not t.record.nested and t.record.cpu is not None)
-    for (node, cpu), group in group_by(timed, lambda t: (t.record.device_node, t.record.cpu)).items():
-        if cpu is not None and _has_choice(case, node):
-            for burst in clusters(group, _span, BURST_GAP_NS):
-                yield from _burst(case, node, cpu, burst)
+    for node, group in group_by(timed, lambda t: t.record.device_node).items():
+        if _has_choice(case, node, {t.record.cpu for t in group}):
+            yield from _node(case, node, group)
     yield from _untimed(case)
+
+
+def _node(case: Case, node: int | None, group: Sequence[Timed]) -> Iterator[Finding]:
+    bursts = [
+        (cpu, burst, evidence)
+        for cpu, on_cpu in group_by(group, lambda t: t.record.cpu).items()
+        if cpu is not None
+        for burst in clusters(on_cpu, _span, BURST_GAP_NS)
+        if (evidence := _burst(node, cpu, burst)) is not None
+    ]
+    if len(bursts) > MOST_PER_NODE:
+        yield _merged(case, node, bursts)
+        return
+    for cpu, burst, evidence in bursts:
+        records = [timed.record for timed in burst]
+        yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, cpu, records))
+
+
+def _merged(case: Case, node: int | None, bursts: Sequence[tuple[int, Sequence[Timed], dict[str, Any]]]) -> Finding:
+    """One finding for a node where many CPUs were shared while others were not used."""
+    records = [timed.record for _, burst, _ in bursts for timed in burst]
+    evidence: dict[str, Any] = {"node": node, "shared_cpus": str(CpuSet.of(cpu for cpu, _, _ in bursts))}
+    evidence["probes"] = len(records)
+    for key in ("cost_ns", "overlap_ns", "runnable_ns"):
+        evidence[key] = sum(one.get(key, 0) for _, _, one in bursts)
+    return Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, None, records))
 
 
 def _span(timed: Timed) -> tuple[int, int]:
     return timed.start_ns, timed.end_ns
 
 
-def _has_choice(case: Case, node: int | None) -> bool:
+def _has_choice(case: Case, node: int | None, used: set[int | None]) -> bool:
+    """Whether the node had a usable CPU that none of its probes used; True if the machine is unknown."""
     usable = None if node is None or node < 0 else case.usable_cpus(node)
-    return usable is None or len(usable) > 1
+    return usable is None or any(cpu not in used for cpu in usable)
 
 
-def _burst(case: Case, node: int | None, cpu: int, burst: Sequence[Timed]) -> Iterator[Finding]:
+def _burst(node: int | None, cpu: int, burst: Sequence[Timed]) -> dict[str, Any] | None:
+    """Return the evidence of a burst; None if nothing was lost."""
     records = [timed.record for timed in burst]
     cost = sum(record.cost_ns for record in records)
     overlap = _overlap(burst)
     queued = burst[-1].start_ns - burst[0].start_ns if _queued_together(records) else 0
     runnable = _runnable(records) if overlap else 0
-    lost = queued if runnable == 0 else overlap if runnable is None else max(runnable, queued)
+    lost = max(overlap if runnable is None else runnable, queued)
     if len(burst) < 2 or lost < max(1, MIN_SHARE * cost):  # noqa: PLR2004  it takes two
-        return
+        return None
     evidence: dict[str, Any] = _base(node, cpu, records) | {"cost_ns": cost, "overlap_ns": overlap}
     if runnable:
         evidence |= {"runnable_ns": runnable, "waits": waits(records, cpu)}
     if queued >= MIN_SHARE * cost:
         evidence["queued_ns"] = queued
-    yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, cpu, records))
+    return evidence
 
 
 def _overlap(burst: Iterable[Timed]) -> int:
@@ -89,9 +119,8 @@ def _overlap(burst: Iterable[Timed]) -> int:
 def _queued_together(records: Sequence[ProbeRecord]) -> bool:
     """Whether these were asked for at the same time: async, on a per-CPU pool, each with a caller of its own."""
     callers = [record.caller_comm for record in records if record.caller_comm is not None]
-    return all(record.asynchronous and bound_worker_cpu(record.comm) == record.cpu for record in records) and len(
-        set(callers)
-    ) == len(callers)
+    bound = all(record.asynchronous and bound_worker_cpu(record.comm) == record.cpu for record in records)
+    return bound and len(set(callers)) == len(callers)
 
 
 def _runnable(records: Iterable[ProbeRecord]) -> int | None:
@@ -112,22 +141,29 @@ def _untimed(case: Case) -> Iterator[Finding]:
         if record.start_ns is None and record.asynchronous is not False and bound_worker_cpu(record.comm) is not None
     )
     for (node, cpu), records in group_by(candidates, lambda r: (r.device_node, r.cpu)).items():
-        if cpu is None or len({record.comm for record in records}) < 2 or not _has_choice(case, node):  # noqa: PLR2004
+        workers = {record.comm for record in records}
+        if cpu is None or len(workers) < 2 or not _has_choice(case, node, {cpu}):  # noqa: PLR2004  it takes two
             continue
         evidence = _base(node, cpu, records) | {"cost_ns": sum(record.cost_ns for record in records)}
         yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, cpu, records))
 
 
-def _advice(case: Case, node: int | None, cpu: int, records: Sequence[ProbeRecord]) -> str:
+def _advice(case: Case, node: int | None, cpu: int | None, records: Sequence[ProbeRecord]) -> str:
+    if unbound_pool(records[0].comm) is not None:
+        return (
+            "They share CPUs although the node has others that were not used: the pool serves only a part of the node."
+            " Boot with workqueue.default_affinity_scope=numa, or use the policy strict-node."
+        )
+    where = "one CPU" if cpu is None else f"CPU {cpu}"
     if bound_worker_cpu(records[0].comm) is None:
         return (
-            f"These ran on CPU {cpu} because their tasks were kept there: start the callers on different CPUs of the"
+            f"These ran on {where} because their tasks were kept there: start the callers on different CPUs of the"
             " node (taskset), or use a policy that queues on the node, such as probe-on-node."
         )
     usable = None if node is None or node < 0 else case.usable_cpus(node)
     room = f" and lets them use {plural(len(usable), 'CPU')} of node {node}" if usable else ""
     return (
-        f"They were queued on the worker pool of CPU {cpu}. No parameter of a stock kernel spreads them: it takes a"
+        f"They were queued on the worker pool of {where}. No parameter of a stock kernel spreads them: it takes a"
         f" policy that queues on the node (probe-on-node, queue-on-node){room}. Run 'numaprobe compare' with those"
         " policies to see what that brings here."
     )

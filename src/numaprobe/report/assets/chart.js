@@ -77,13 +77,17 @@ class Chart {
     context.fillRect(0, group.y, GUTTER, group.bottom - group.y);
     context.textBaseline = "middle";
     for (const lane of group.lanes) {
-      const middle = lane.y + lane.height / 2;
+      const first = Math.max(lane.y, top + HEADER), middle = Math.min(first + Math.min(lane.height, 24) / 2, lane.y + lane.height - 5);
+      if (lane !== group.lanes[0] && !lane.newLlc) {
+        context.fillStyle = this.colors.grid;
+        context.fillRect(66, lane.y - 1, this.width, 1);
+      }
       if (lane.newLlc && lane.place[1] !== null) {
         context.fillStyle = line;
         context.fillRect(4, lane.y - 1, this.width, 1);
       }
       context.fillStyle = dim;
-      context.font = `${Math.min(11.5, Math.max(7, lane.height - 1))}px system-ui, "DejaVu Sans", sans-serif`;
+      context.font = `${Math.min(11.5, lane.height - 1)}px system-ui, "DejaVu Sans", sans-serif`;
       context.fillText(lane.cpu < 0 ? "CPU unknown" : `CPU ${lane.cpu}`, 72, middle);
       if (lane.newLlc && lane.place[1] !== null) context.fillText(`LLC ${lane.place[1]}`, 10, middle);
     }
@@ -124,7 +128,7 @@ class Chart {
 
   // Level of detail: a bar narrower than two pixels is drawn once per pixel and row; states from eight pixels on.
   drawLane(context, lane) {
-    const height = this.layout.rowHeight - (this.layout.rowHeight > 12 ? 4 : 2);
+    const height = this.layout.rowHeight - rowGap(this.layout.rowHeight);
     const { from, to } = this.page.view;
     const reached = [];
     for (const item of lane.items) {
@@ -162,7 +166,11 @@ class Chart {
     if (right - left < 8 || probe.running === null) this.fillPlain(context, probe, item.y, left, right, height);
     else if (probe.segments) this.fillSegments(context, probe, item.y, height);
     else this.fillShares(context, probe, item.y, left, right, height);
-    if (probe.away) this.frame(context, item.y, left, right, height, this.colors.remote, 2);
+    if (probe.away && height > 7) this.frame(context, item.y, left, right, height, this.colors.remote, 2);
+    else if (probe.away) {
+      context.fillStyle = this.colors.remote;
+      context.fillRect(left, item.y + height - 1.25, right - left, 1.25);
+    }
     if (probe.result !== null && probe.result !== "0" && right - left > 3) {
       context.fillStyle = this.colors.bad;
       context.fillRect(right - 3, item.y, 3, height);
@@ -182,12 +190,13 @@ class Chart {
   stateColor(probe) { return probe.runnable > probe.cost * 0.2 ? this.colors.runnable : this.colors.running; }
 
   fillSegments(context, probe, y, height) {
-    let at = probe.start;
-    for (let i = 0; i < probe.segments.length; i += 3) {
-      const until = at + probe.segments[i];
-      const left = this.x(at), right = this.x(until);
-      if (right > GUTTER && left < this.width) fillState(context, this.colors, probe.segments[i + 1], Math.max(left, GUTTER - 20), y, Math.min(right, this.width + 20) - Math.max(left, GUTTER - 20), height);
-      at = until;
+    let at = probe.start, left = Math.max(this.x(at), GUTTER - 20);
+    for (let i = 0; i < probe.segments.length && left < this.width; i += 3) {
+      at += probe.segments[i];
+      const right = Math.min(this.x(at), this.width + 20);
+      if (right - left < 0.7 && i + 3 < probe.segments.length) continue;
+      if (right > left) fillState(context, this.colors, probe.segments[i + 1], left, y, right - left, height);
+      left = Math.max(left, right);
     }
   }
 
@@ -238,12 +247,12 @@ class Chart {
   }
 
   drawFlow(context, probe, from, to) {
-    const half = (this.layout.rowHeight - 4) / 2;
+    const half = (this.layout.rowHeight - rowGap(this.layout.rowHeight)) / 2;
     const x = this.x(probe.start), y1 = from.y + half, y2 = to.y + half;
     context.globalAlpha = this.highlight && !this.highlight.has(probe.device) ? 0.15 : 0.8;
     context.beginPath();
     context.moveTo(x, y1);
-    context.bezierCurveTo(x - 18, y1, x - 18, y2, x, y2);
+    context.bezierCurveTo(x - 14, y1, x - 14, y2, x, y2);
     context.stroke();
     context.globalAlpha = 1;
   }
@@ -305,7 +314,7 @@ function fillState(context, colors, state, x, y, width, height, band = false) {
     return;
   }
   context.fillRect(x, y, width, height);
-  if (state === 1 && width > 3) hatch(context, colors, x, y, width, height);
+  if (state === 1 && width > 3 && height > 5) hatch(context, colors, x, y, width, height);
 }
 
 function hatch(context, colors, x, y, width, height) {

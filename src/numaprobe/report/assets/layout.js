@@ -24,7 +24,8 @@ function byPlace(a, b) {
   return order(last(a.place[0]), last(b.place[0])) || order(last(a.place[1]), last(b.place[1])) || a.cpu - b.cpu;
 }
 
-const rowHeight = (rows) => (rows <= 30 ? 24 : rows <= 90 ? 16 : rows <= 300 ? 11 : 8);
+const rowHeight = (rows) => (rows <= 30 ? 24 : rows <= 90 ? 16 : rows <= 300 ? 11 : rows <= 1000 ? 7 : 4);
+const rowGap = (height) => (height > 12 ? 4 : height > 5 ? 2 : 1);
 
 // The first free row for each item by start: probes above those who wait. A heap is not needed: rows are few.
 function pack(items) {
@@ -59,7 +60,7 @@ function place(trace, lanes, height) {
     lane.newLlc = !before || before.place[1] !== llc;
     if (lane.newLlc && before) y += 4;
     lane.y = y;
-    lane.height = lane.rows * height + (height > 12 ? 4 : 2);
+    lane.height = Math.max(lane.rows * height + (height > 12 ? 4 : 2), 11);
     for (const item of lane.items) item.y = lane.y + (height > 12 ? 2 : 1) + item.row * height;
     y += lane.height;
     group.lanes.push(lane);

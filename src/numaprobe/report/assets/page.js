@@ -35,7 +35,7 @@ class Page {
     this.redraw();
   }
   fit(draw = true) {
-    this.view = { from: -this.data.end * 0.01, to: this.data.end * 1.02 };
+    this.view = { from: -this.data.end * 0.018, to: this.data.end * 1.02 };
     if (draw) this.redraw();
   }
   zoom(factor, at = (this.view.from + this.view.to) / 2) {
