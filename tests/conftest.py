@@ -1,0 +1,84 @@
+"""Fixtures over every machine: the driver core, the buses and the policies are tested on each that can carry the test.
+
+``machine_kind`` names the machine of a test; ``make_machine`` and ``make_world`` build on it. After each test every
+world is validated. A machine that needs closing is closed.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from core_world import World
+
+from numaprobe.runtime import DEFAULT_PROFILE, kernel_profile
+from numaprobe.runtime.fake import FakeMachine
+from numaprobe.topology import symmetric
+from numaprobe.virtual import VirtualMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numaprobe.drivercore import CoreOptions, Placement
+    from numaprobe.runtime import Machine
+    from numaprobe.topology import Topology
+
+#: kind -> how to make one of a topology and a kernel profile
+MACHINES: dict[str, Callable[..., Any]] = {"fake": FakeMachine, "virtual": VirtualMachine}
+#: machines in virtual time: every test runs on these
+EXACT = ("fake", "virtual")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "machine_kind" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("machines")
+        metafunc.parametrize("machine_kind", only.args if only else EXACT)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "machines(*kinds): run on these machines; without it, on those in virtual time")
+
+
+@pytest.fixture
+def make_machine(machine_kind: str) -> Iterator[Callable[..., Machine]]:
+    """Makes machines: by default two nodes of two CPUs each (0-1, 2-3), the seeds' kernel."""
+    with ExitStack() as stack:
+
+        def make(topology: Topology | None = None, profile: str = DEFAULT_PROFILE) -> Machine:
+            topology = topology or symmetric("two nodes", nodes=2, cores=2)
+            machine = MACHINES[machine_kind](topology, kernel_profile(profile))
+            if isinstance(machine, AbstractContextManager):
+                stack.enter_context(machine)
+            return machine
+
+        yield make
+
+
+@pytest.fixture
+def machine(make_machine: Callable[..., Machine]) -> Machine:
+    return make_machine()
+
+
+@pytest.fixture
+def make_world(make_machine: Callable[..., Machine]) -> Iterator[Callable[..., World]]:
+    worlds: list[World] = []
+
+    def make(
+        policy: Placement | None = None,
+        options: CoreOptions | None = None,
+        *,
+        topology: Topology | None = None,
+        profile: str = DEFAULT_PROFILE,
+    ) -> World:
+        worlds.append(World(make_machine(topology, profile), policy, options))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        world.validate()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world()
