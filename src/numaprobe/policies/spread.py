@@ -1,4 +1,4 @@
-"""``spread``: ``strict-node`` that uses the whole node instead of its first last-level cache."""
+"""``spread``: ``strict-node`` that uses the whole node, and knows what to do without one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numaprobe.runtime import AffinityScope, HkType, run_as_work
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from numaprobe.cpuset import CpuSet
     from numaprobe.drivercore import Device, DriverCore
     from numaprobe.runtime import Machine, Workqueue
 
@@ -20,22 +21,28 @@ class Spread(NodeWork):
     """Takes the node's LLCs in turn: each probe, async ones too, is queued on the next one, on a strict queue.
 
     ``queue_work_node`` always names the *first* CPU of a node, so all its work meets in the pool of the first LLC (or
-    shard). That pool's CPUs are shared by all devices of the node while its other caches idle. Here the caller names a
-    CPU of the next LLC that has housekeeping CPUs (``queue_work_on``), on an unbound queue of scope cache, strict: a
-    probe never leaves its node, nor its LLC.
+    shard). Here the caller names a CPU of the next LLC that unbound work may use (``queue_work_on``), on an unbound
+    queue of scope cache, strict: a probe leaves neither its node nor its LLC.
+
+    A node without a usable CPU (memory only, or isolated) gets the CPUs of the nearest node that has some, by the
+    distance table: ``queue_work_node`` and PCI both leave such a probe wherever its caller happens to be.
 
     Source: ours.
     """
 
     name = "spread"
     origin = "numaprobe"
-    summary = "driver core: the node's LLCs in turn, on a strict unbound queue of scope cache; async too"
+    summary = "driver core: the node's LLCs in turn, strict; the nearest node where it has no CPUs; async too"
     work_name: ClassVar[str] = "spread_work_func"
 
     nested_inline: bool = True
 
     _wq: Workqueue | None = field(default=None, init=False, repr=False, compare=False)
     _next: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    #: (node, CPUs on line, CPUs allowed) -> first usable CPU of each LLC; these change rarely, probes are many
+    _firsts: dict[tuple[int, CpuSet, CpuSet], list[int]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def setup(self, core: DriverCore) -> None:
         """Make the queue."""
@@ -50,7 +57,7 @@ class Spread(NodeWork):
     async def probe_device(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
     ) -> int:
-        """Run the probe in the next LLC of the device's node and wait; inline where the node has no usable CPU."""
+        """Run the probe in the next LLC of the device's node and wait; inline for a device without a node."""
         del is_async
         machine = core.machine
         if not machine.topology.node_online(dev.node) or self._stay(machine, dev.node):
@@ -62,11 +69,25 @@ class Spread(NodeWork):
         return await run_as_work(machine, lambda work: machine.queue_work_on(cpu, wq, work), function, self.work_name)
 
     def _pick(self, machine: Machine, node: int) -> int | None:
-        """Return the first usable CPU of the node's next LLC."""
-        usable = node_cpus(machine, node) & machine.housekeeping(HkType.DOMAIN)
-        firsts = [cpus.first for llc in machine.topology.llcs if (cpus := llc & usable)]
+        """Return the first usable CPU of the next LLC of the node, or of the nearest one that has any."""
+        key = node, machine.online, machine.housekeeping(HkType.UNBOUND)
+        if key not in self._firsts:
+            self._firsts[key] = _first_cpus(machine, node)
+        firsts = self._firsts[key]
         if not firsts:
             return None
         turn = self._next.get(node, 0)
         self._next[node] = turn + 1
         return firsts[turn % len(firsts)]
+
+
+def _first_cpus(machine: Machine, node: int) -> list[int]:
+    """Return the first usable CPU of each LLC of the nearest node that has any CPU for unbound work."""
+    allowed = machine.housekeeping(HkType.UNBOUND)
+    topology = machine.topology
+    for near in sorted(topology.nodes, key=lambda other: (topology.distance(node, other.id), other.id)):
+        usable = node_cpus(machine, near.id) & allowed
+        firsts = [(llc & usable).first for llc in topology.llcs]
+        if usable:
+            return [cpu for cpu in firsts if cpu is not None]
+    return []

@@ -55,7 +55,7 @@ class StrictNode(NodeWork):
             return await function()
         machine = core.machine
         if machine.topology.node_online(dev.node):
-            usable = node_cpus(machine, dev.node) & machine.housekeeping(HkType.DOMAIN)
+            usable = node_cpus(machine, dev.node) & machine.housekeeping(HkType.UNBOUND)
             if not usable:
                 machine.warn("no-cpu-on-node", f"{dev.name}: no CPU of node {dev.node} may be used; probed inline")
                 return await function()

@@ -66,6 +66,9 @@ class FakeMachine:
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return possible CPUs without the isolated (DOMAIN) or tickless (WQ) ones."""
         keep = self.topology.housekeeping
+        if kind is HkType.UNBOUND:
+            domain = self.topology.possible - keep.isolated
+            return domain if keep.unbound_cpus is None else domain & keep.unbound_cpus
         return self.topology.possible - (keep.isolated if kind is HkType.DOMAIN else keep.nohz_full)
 
     # ---- time and tasks --------------------------------------------------------------------------------------------

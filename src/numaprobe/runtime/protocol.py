@@ -42,8 +42,10 @@ class HkType(Enum):
 
     #: CPUs that are part of a scheduling domain: not in ``isolcpus=domain``
     DOMAIN = "domain"
-    #: CPUs that unbound kernel work may use: not in ``nohz_full=``
+    #: not in ``nohz_full=``
     WQ = "wq"
+    #: CPUs that unbound workqueues may use now (``wq_unbound_cpumask``, no housekeeping type of its own in the kernel)
+    UNBOUND = "unbound"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
