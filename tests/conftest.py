@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from core_world import World
 
+from core_world import World
 from numaprobe.runtime import DEFAULT_PROFILE, kernel_profile
 from numaprobe.runtime.fake import FakeMachine
 from numaprobe.topology import symmetric

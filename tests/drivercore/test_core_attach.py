@@ -6,8 +6,8 @@ import errno
 from typing import TYPE_CHECKING
 
 import pytest
-from core_world import MS
 
+from core_world import MS
 from numaprobe.drivercore import EPROBE_DEFER, Bus, DeviceState
 from numaprobe.errors import StateError, UnknownNameError
 
@@ -266,7 +266,7 @@ def test_another_match_error_ends_the_scan_and_lists_nothing(world: World) -> No
 
 
 def test_a_new_driver_goes_on_after_match_errors(world: World) -> None:
-    """__driver_attach returns 0 whatever one device says; -EPROBE_DEFER lists the device, other errors are forgotten."""
+    """__driver_attach returns 0 whatever a device says; -EPROBE_DEFER lists it, other errors are forgotten."""
     answers = {"a": -EPROBE_DEFER, "b": -errno.EINVAL, "c": 0, "d": 1}
 
     async def main() -> None:
@@ -437,7 +437,7 @@ def test_the_device_lock_is_held_while_its_body_runs(world: World) -> None:
 
 @pytest.mark.parametrize("needed", [True, False])
 def test_who_takes_the_parents_lock(world: World, needed: bool) -> None:
-    """As in 6.1's sources: attach by a driver, bind, unbind and rescan do; a new device's scans and its removal do not."""
+    """Attach by a driver, bind, unbind and rescan do; a new device's scans and its removal do not."""
     bus = world.core.bus_register(Bus("usb"))
     bus.need_parent_lock = needed
     parent = world.device("hub", "hub", bus=bus)
@@ -483,7 +483,7 @@ def test_sync_probes_of_one_caller_are_serial_and_of_two_callers_parallel(world:
         await world.core.device_add(world.device("b"))
         serial = world.machine.now()
         tasks = [
-            world.machine.spawn(lambda dev=world.device(name): world.core.device_add(dev), comm="sh", cpu=cpu)
+            world.machine.spawn(lambda name=name: world.core.device_add(world.device(name)), comm="sh", cpu=cpu)
             for name, cpu in (("c", 1), ("d", 2))
         ]
         for task in tasks:
