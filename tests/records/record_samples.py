@@ -1,0 +1,121 @@
+"""Records and traces for the codecs' tests: every field set, and Hypothesis' strategies of hostile ones."""
+
+from hypothesis import strategies as st
+
+from numaprobe.records import Finding, ProbeRecord, RunState, RunWarning, Segment, Trace
+
+FULL = ProbeRecord(
+    device="0000:81:00.0",
+    driver="nvme",
+    bus="pci",
+    device_node=1,
+    cpu=4,
+    cpu_node=1,
+    comm="kworker/4:1",
+    asynchronous=True,
+    nested=False,
+    result="0",
+    start_ns=1_000,
+    end_ns=1_700,
+    cost_ns=700,
+    running_ns=400,
+    runnable_ns=100,
+    sleeping_ns=200,
+    cpus=(4, 5),
+    remote_ns=0,
+    caller_cpu=0,
+    caller_comm="insmod",
+    function="nvme_probe",
+    path="driver_attach_async",
+    memory={0: 4096, 1: 8192},
+    attempt=2,
+    segments=(
+        Segment(1_000, 1_400, RunState.RUNNING, 4),
+        Segment(1_400, 1_500, RunState.RUNNABLE, 4),
+        Segment(1_500, 1_700, RunState.SLEEPING, 5),
+    ),
+)
+BARE = ProbeRecord(device="virtio0", driver="virtio_blk", cost_ns=5)
+TRACE = Trace(
+    source="kernel",
+    kernel="7.2.12",
+    policy="probe-workqueue",
+    scenario="async",
+    machine={"name": "two-nodes", "nodes": [{"id": 0}, {"id": 1}]},
+    probes=(FULL, BARE),
+    findings=(Finding(kind="same-cpu", devices=("a", "b"), evidence={"waited_ns": 3, "cpus": [4]}, advice="Move."),),
+    warnings=(RunWarning(kind="lost-events", message="2 lost", time_ns=7),),
+)
+
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+figures = st.integers(0, 2**63 - 1)
+cpus = st.integers(0, 8191)
+
+
+def maybe(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.none() | strategy
+
+
+segments = st.builds(
+    lambda start, length, state, cpu: Segment(start, start + length, state, cpu),
+    st.integers(0, 2**60),
+    st.integers(0, 2**60),
+    st.sampled_from(RunState),
+    cpus,
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> ProbeRecord:
+    start = draw(maybe(st.integers(0, 2**62)))
+    return ProbeRecord(
+        device=draw(names),
+        driver=draw(names),
+        bus=draw(maybe(names)),
+        device_node=draw(maybe(st.integers(-1, 1023))),
+        cpu=draw(maybe(cpus)),
+        cpu_node=draw(maybe(st.integers(-1, 1023))),
+        comm=draw(maybe(names)),
+        asynchronous=draw(maybe(st.booleans())),
+        nested=draw(maybe(st.booleans())),
+        result=draw(maybe(st.sampled_from(["0", "ENODEV", "EPROBE_DEFER"]))),
+        start_ns=start,
+        end_ns=None if start is None else start + draw(st.integers(0, 2**61)),
+        cost_ns=draw(figures),
+        running_ns=draw(maybe(figures)),
+        cpus=draw(maybe(st.lists(cpus, max_size=4).map(tuple))),
+        memory=draw(maybe(st.dictionaries(st.integers(-1, 1023), figures, max_size=3))),
+        attempt=draw(st.integers(1, 1000)),
+        segments=draw(maybe(st.lists(segments, max_size=3).map(tuple))),
+    )
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | names,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
+traces = st.builds(
+    Trace,
+    source=st.sampled_from(["virtual", "host", "kernel"]),
+    probes=st.lists(records(), max_size=4).map(tuple),
+    kernel=maybe(names),
+    policy=maybe(names),
+    scenario=maybe(names),
+    machine=st.dictionaries(names, json_values, max_size=3),
+    findings=st.lists(
+        st.builds(
+            Finding,
+            kind=names,
+            devices=st.lists(names, max_size=3).map(tuple),
+            evidence=st.dictionaries(names, json_values, max_size=3),
+            advice=names,
+        ),
+        max_size=2,
+    ).map(tuple),
+    warnings=st.lists(st.builds(RunWarning, kind=names, message=names, time_ns=maybe(figures)), max_size=2).map(tuple),
+)
