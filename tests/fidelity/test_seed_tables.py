@@ -1,8 +1,8 @@
 """The seeds' tables: three NVMe drives of one node of an EPYC 9A64, probed asynchronously.
 
-One set of parameters (9.3 ms of CPU in the middle of 25 ms of waiting) against three measured tables: worst cost within
-5 %, mean within 7 %. The placement has to fit exactly as far as the tables determine it: CPU 0 and three per-CPU workers
-before; three different CPUs of the first LLC and workers of its pool after.
+One set of parameters (9.3 ms of CPU in the middle of 25 ms of waiting) against three measured tables: worst cost
+within 5 %, mean within 7 %. The placement has to fit exactly as far as the tables determine it: CPU 0 and three per-CPU
+workers before; three different CPUs of the first LLC and workers of its pool after.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
 import pytest
 
-from numaprobe.records import Trace
 from numaprobe.scenario import load_scenario, run_scenario
+
+if TYPE_CHECKING:
+    from numaprobe.records import Trace
 
 SEED_TABLES = Path(__file__).parents[1] / "data" / "seed-tables.csv"
 FIRST_LLC = {*range(8), *range(128, 136)}
