@@ -6,8 +6,9 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 from numaprobe.errors import UsageError
+from numaprobe.runtime.pods import pods
 from numaprobe.virtual.loop import PAUSE
-from numaprobe.virtual.pods import boot_unbound_mask, node_of_mask, pods
+from numaprobe.virtual.masks import boot_unbound_mask, node_of_mask
 from numaprobe.virtual.pool import Pool, Worker, WorkState
 from numaprobe.virtual.sched import next_bit
 from numaprobe.virtual.workqueue import (

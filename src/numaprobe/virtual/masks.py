@@ -1,0 +1,34 @@
+"""The unbound cpumask (``wq_unbound_cpumask``): where unbound work may run at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numaprobe.runtime import KernelProfile
+    from numaprobe.topology import Topology
+
+
+def boot_unbound_mask(topology: Topology, profile: KernelProfile) -> int:
+    """Return ``wq_unbound_cpumask`` as it is after boot, as bits.
+
+    It is possible & HK_DOMAIN (& HK_WQ by profile) & ``workqueue.unbound_cpus=``; each is skipped if it would leave
+    nothing (``restrict_unbound_cpumask``).
+    """
+    housekeeping = topology.housekeeping
+    mask = topology.possible.bits
+    cuts = [~housekeeping.isolated.bits]
+    if profile.unbound_mask_has_wq:
+        cuts.append(~housekeeping.nohz_full.bits)
+    if housekeeping.unbound_cpus is not None:
+        cuts.append(housekeeping.unbound_cpus.bits)
+    for cut in cuts:
+        mask = mask & cut or mask
+    return mask
+
+
+def node_of_mask(topology: Topology, mask: int) -> int:
+    """Return the node that holds all of these CPUs; -1 if none does."""
+    first = (mask & -mask).bit_length() - 1
+    node = topology.node(topology.node_of(first)) if mask else None
+    return node.id if node is not None and not mask & ~node.cpus.bits else -1
