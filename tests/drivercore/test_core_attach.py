@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from core_world import World
 
 
-# ---- device_add --------------------------------------------------------------------------------------------------------
+# ---- device_add ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("own", "parents", "expected"), [(0, 1, 0), (-1, 1, 1), (1, -1, 1), (-1, -1, -1)])
 def test_a_device_without_node_gets_its_parents(world: World, own: int, parents: int, expected: int) -> None:
     parent = world.device("parent", node=parents)
@@ -83,7 +83,7 @@ def test_buses_have_names_of_their_own(world: World) -> None:
         world.core.bus("plane")
 
 
-# ---- either order ------------------------------------------------------------------------------------------------------
+# ---- either order ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_registration_in_either_order_has_one_outcome(world: World, asynchronous: bool) -> None:
     early, late = world.device("early", node=1), world.device("late", node=1)
@@ -126,7 +126,7 @@ def test_a_bus_knows_only_its_own_devices_and_drivers(world: World) -> None:
     assert [(one.bus, one.device) for one in world.core.records] == [("platform", "a")]
 
 
-# ---- sync then async -----------------------------------------------------------------------------------------------------
+# ---- sync then async -------------------------------------------------------------------------------------------------
 def test_a_new_device_takes_a_sync_driver_before_an_earlier_async_one(world: World) -> None:
     async def main() -> None:
         await world.core.driver_register(world.driver("first-async", asynchronous=True))
@@ -190,7 +190,7 @@ def test_no_async_pass_after_a_scan_that_stopped_with_an_error(world: World) -> 
     assert world.log == []
 
 
-# ---- what results do to the scan -------------------------------------------------------------------------------------------
+# ---- what results do to the scan -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("result", [-errno.EIO, -errno.ENODEV, -errno.ENXIO, -EPROBE_DEFER])
 def test_after_a_probes_own_error_the_next_driver_tries(world: World, result: int) -> None:
     async def main() -> None:
@@ -302,7 +302,7 @@ def test_a_new_driver_goes_on_after_a_failed_probe(world: World) -> None:
     assert world.bound() == {"a": "drv", "c": "drv"}
 
 
-# ---- __driver_probe_device -------------------------------------------------------------------------------------------------
+# ---- __driver_probe_device -------------------------------------------------------------------------------------------
 def test_a_bound_device_is_busy(world: World) -> None:
     async def main() -> None:
         await world.core.driver_register(world.driver("one"))
@@ -389,7 +389,7 @@ def test_a_failed_probe_leaves_nothing_behind(world: World) -> None:
     assert world.record("a").result == "EIO"
 
 
-# ---- a device that comes with its driver -------------------------------------------------------------------------------------
+# ---- a device that comes with its driver -----------------------------------------------------------------------------
 def test_a_preset_driver_is_bound_unprobed(world: World) -> None:
     drv = world.driver("drv", "nothing matches this")
     dev = world.device("a", driver=drv)
@@ -418,7 +418,7 @@ def test_a_preset_driver_that_is_not_there_is_forgotten(world: World) -> None:
     assert world.bound() == {"a": "drv"}
 
 
-# ---- locks -----------------------------------------------------------------------------------------------------------------
+# ---- locks -----------------------------------------------------------------------------------------------------------
 def test_the_device_lock_is_held_while_its_body_runs(world: World) -> None:
     dev = world.device("a")
 
