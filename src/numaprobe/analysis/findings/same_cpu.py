@@ -118,9 +118,9 @@ def _overlap(burst: Iterable[Timed]) -> int:
 
 def _queued_together(records: Sequence[ProbeRecord]) -> bool:
     """Whether these were asked for at the same time: async, on a per-CPU pool, each with a caller of its own."""
-    callers = [record.caller_comm for record in records if record.caller_comm is not None]
+    callers = {record.caller_comm for record in records if record.caller_comm is not None}
     bound = all(record.asynchronous and bound_worker_cpu(record.comm) == record.cpu for record in records)
-    return bound and len(set(callers)) == len(callers)
+    return bound and len(callers) == len(records)
 
 
 def _runnable(records: Iterable[ProbeRecord]) -> int | None:
