@@ -38,7 +38,7 @@ def parse_bool(text: str, name: str) -> bool:
         return True
     if text in _FALSE:
         return False
-    raise InputError(f"{name[:40]}={text[:20]!r}: write 1 or 0")
+    raise InputError(f"{name[:40]!a}={text[:20]!a}: write 1 or 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,5 +114,5 @@ class CoreOptions:
 
 def _parse_seconds(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text[:9]) > _MAX_TIMEOUT_S:
-        raise InputError(f"deferred_probe_timeout={text[:20]!r}: write whole seconds, at most a day")
+        raise InputError(f"deferred_probe_timeout={text[:20]!a}: write whole seconds, at most a day")
     return int(text) * 10**9
