@@ -36,7 +36,8 @@ def compare(  # noqa: PLR0917  a command's signature is its options
 
     SCENARIO is a built-in one (numaprobe scenarios), a TOML file, or host: this machine's devices. With recorded traces
     instead, they are compared with each other. All policies are compared unless --policy chooses; the base is the
-    policy that the kernel profile itself follows. FORMAT is table, json or html.
+    policy that the kernel profile itself follows. FORMAT is table, json,
+    html, svg, png or perfetto.
 
     Exit code 1: a check of the scenario failed under some policy, or a policy deadlocked.
     """
@@ -57,7 +58,7 @@ def compare(  # noqa: PLR0917  a command's signature is its options
         setting = prepare(scenario, kernel=kernel, machine=None if what[0] == "host" else machine, cmdline=cmdline)
         labels = policy_specs(policy, setting, baseline)
         baseline = baseline or _default_baseline(labels, setting)
-        traces, code = _run_all(setting, labels)
+        traces, code = _run_all(setting, labels, timeline=chosen in {"html", "svg", "png", "perfetto"})
     from numaprobe.analysis import compare as put_together
 
     write(put_together(traces, baseline), shapes[chosen], chosen, output)
@@ -80,7 +81,7 @@ def _default_baseline(specs: "Sequence[str]", setting: "Setting") -> str:
     return base
 
 
-def _run_all(setting: "Setting", specs: "Sequence[str]") -> "tuple[list[Trace], int]":
+def _run_all(setting: "Setting", specs: "Sequence[str]", *, timeline: bool) -> "tuple[list[Trace], int]":
     from numaprobe.policies import make_policy
     from numaprobe.scenario import run_setting
 
@@ -89,7 +90,7 @@ def _run_all(setting: "Setting", specs: "Sequence[str]") -> "tuple[list[Trace], 
     with Progress("policy", len(policies)) as progress:
         for policy in policies:
             progress.step(policy.label)
-            outcome = run_setting(setting, policy)
+            outcome = run_setting(setting, policy, timeline=timeline)
             traces.append(outcome.trace)
             code = code or int(not outcome.passed)
     return traces, code

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TextIO
 
 from numaprobe.cli.output import Shape, text_shape, to_json
+from numaprobe.records import RunWarning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,23 +60,30 @@ def _trace_png(trace: Trace, path: Path) -> None:
     _comparison_png(compare([trace]), path)
 
 
-def _comparison_table(comparison: Comparison, stream: TextIO) -> None:
+def _comparison_table(comparison: Comparison, stream: TextIO, details: bool | None = None) -> None:
+    from numaprobe.report.explain import print_warnings
+    from numaprobe.report.grid import console_for
     from numaprobe.report.table import print_comparison
 
-    few = max(len(entry.trace.probes) for entry in comparison.entries) <= FEW_PROBES
-    print_comparison(comparison, stream, details=few)
+    if details is None:
+        details = max(len(entry.trace.probes) for entry in comparison.entries) <= FEW_PROBES
+    print_comparison(comparison, stream, details=details)
+    print_warnings(shared_warnings(comparison), console_for(stream))
 
 
-def _comparison_details(comparison: Comparison, stream: TextIO) -> None:
-    from numaprobe.report.table import print_comparison
-
-    print_comparison(comparison, stream, details=True)
-
-
-def _comparison_summary(comparison: Comparison, stream: TextIO) -> None:
-    from numaprobe.report.table import print_comparison
-
-    print_comparison(comparison, stream, details=False)
+def shared_warnings(comparison: Comparison) -> list[RunWarning]:
+    """Return the warnings of all traces, each once, with the policies that it is about unless it is about all."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for entry in comparison.entries:
+        for warning in entry.trace.warnings:
+            found = labels.setdefault((warning.kind, warning.message), [])
+            if entry.label not in found:
+                found.append(entry.label)
+    everywhere = len(comparison.entries)
+    return [
+        RunWarning(kind=kind, message=message if len(names) == everywhere else f"{', '.join(names)}: {message}")
+        for (kind, message), names in labels.items()
+    ]
 
 
 def _comparison_json(comparison: Comparison) -> str:
@@ -100,6 +108,18 @@ def _comparison_png(comparison: Comparison, path: Path) -> None:
     write_png(comparison, path)
 
 
+def _trace_perfetto(trace: Trace, path: Path) -> None:
+    from numaprobe.analysis import compare
+
+    _comparison_perfetto(compare([trace]), path)
+
+
+def _comparison_perfetto(comparison: Comparison, path: Path) -> None:
+    from numaprobe.report.perfetto import write_perfetto
+
+    write_perfetto(comparison, path)
+
+
 TRACE_SHAPES: Final = {
     "table": Shape(stream=_trace_table),
     "json": text_shape(_trace_json),
@@ -107,20 +127,23 @@ TRACE_SHAPES: Final = {
     "html": text_shape(_trace_html),
     "svg": text_shape(_trace_svg),
     "png": Shape(file=_trace_png),
+    "perfetto": Shape(file=_trace_perfetto),
     "parquet": Shape(file=_trace_parquet),
 }
 
-COMPARISON_SHAPES: Final = {
-    "table": Shape(stream=_comparison_table),
+_COMPARISON_FILES: Final = {
     "json": text_shape(_comparison_json),
     "html": text_shape(_comparison_html),
     "svg": text_shape(_comparison_svg),
     "png": Shape(file=_comparison_png),
+    "perfetto": Shape(file=_comparison_perfetto),
 }
 
 
 def comparison_shapes(details: bool | None) -> dict[str, Shape]:
     """Return the shapes of a comparison; ``details`` None = every probe where there are few."""
-    if details is None:
-        return COMPARISON_SHAPES
-    return {**COMPARISON_SHAPES, "table": Shape(stream=_comparison_details if details else _comparison_summary)}
+
+    def table(comparison: Comparison, stream: TextIO) -> None:
+        _comparison_table(comparison, stream, details)
+
+    return {"table": Shape(stream=table), **_COMPARISON_FILES}

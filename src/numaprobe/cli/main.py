@@ -77,16 +77,22 @@ def _set_up_process() -> None:
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run one command line; return its exit code. Nothing but SystemExit leaves this function."""
+    """Run one command line; return its exit code. Only SIGTERM's SystemExit leaves this function."""
     try:
         result = app(arguments, prog_name="numaprobe", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted", INTERRUPTED)
+        result = INTERRUPTED
+    except SystemExit as leaving:
+        # rich and click end the process themselves when the pipe is closed
+        if not isinstance(leaving.__context__, OSError):
+            raise
+        return PIPE_CLOSED
     except BrokenPipeError:
         return PIPE_CLOSED
     except Exception as error:  # noqa: BLE001  this is the last place where anything can be said
         return _explain(error)
-    return result if isinstance(result, int) else 0
+    code = result if isinstance(result, int) else 0
+    return _complain("interrupted", code) if code == INTERRUPTED else code
 
 
 def _explain(error: Exception) -> int:

@@ -65,11 +65,9 @@ def record(
     Needs root. Makes a tracing instance and kprobes of its own, and removes them at the end, also after Ctrl-C; what a
     crash left is removed by the next run.
 
-    [bold]Examples[/bold]
-
-      sudo numaprobe record -- modprobe nvme
-      sudo numaprobe record --for 10s --memory -o hotplug.json
-      sudo numaprobe record --boot --grub /     (then update-grub, reboot, and: numaprobe record --collect)
+    Examples: sudo numaprobe record -- modprobe nvme
+    | sudo numaprobe record --for 10s --memory -o hotplug.json
+    | sudo numaprobe record --boot --grub / (then update-grub, reboot, and: sudo numaprobe record --collect)
     """
     _check_usage(command, duration, boot=boot, collect=collect, loaders=(grub, systemd_boot))
     if boot:

@@ -14,6 +14,8 @@ COMMANDS: Final[dict[str, str]] = {
     "compare": "every policy side by side, or recorded traces",
     "run": "one scenario under one policy",
     "report": "what a recorded trace says",
+    "record": "watch the running kernel probe devices",
+    "lab": "boot a kernel in QEMU and record a scenario there",
     "topology": "a machine's nodes, caches and CPUs, and its isolation",
     "policies": "where a probe may run, and whose idea that was",
     "scenarios": "the built-in scenarios",

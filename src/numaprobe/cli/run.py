@@ -25,7 +25,7 @@ def run(
 ) -> int:
     """Run a scenario under one policy and show each probe.
 
-    FORMAT is table, json, printk (the lines that the kernel would log), html or parquet.
+    FORMAT is table, json, printk (the lines that the kernel would log), html, svg, png, perfetto or parquet.
 
     Exit code 1: a check of the scenario failed, or the run ended in a deadlock.
     """

@@ -1,0 +1,238 @@
+"""``numaprobe lab``: boot a kernel in QEMU and record a scenario there."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from numaprobe.cli.inputs import load_scenario
+from numaprobe.cli.options import Cmdline, Machine, Overrides
+from numaprobe.errors import NumaprobeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numaprobe.kernel.lab.check import Report, Row
+    from numaprobe.kernel.lab.guest import GuestResult
+    from numaprobe.kernel.lab.tools import KernelImage
+    from numaprobe.records import Trace
+    from numaprobe.scenario import Scenario
+
+#: exit status of a check that failed
+_FAILED = 1
+
+
+def lab(
+    scenario: Annotated[str | None, typer.Argument(metavar="SCENARIO", help="A scenario's name or file.")] = None,
+    *,
+    kernel: Annotated[
+        str | None,
+        typer.Option(
+            "--kernel", "-k", metavar="IMAGE|RELEASE", help="Image, or begin of a release (6.12); else the newest."
+        ),
+    ] = None,
+    machine: Machine = None,
+    cmdline: Cmdline = None,
+    overrides: Overrides = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare with the virtual machine's prediction; exit 1 if they differ.")
+    ] = False,
+    overhead: Annotated[
+        int | None,
+        typer.Option("--overhead", min=2, max=200, metavar="ROUNDS", help="Measure what recording costs the probes."),
+    ] = None,
+    sched: Annotated[bool, typer.Option("--sched/--no-sched", help="Record scheduler events, too.")] = True,
+    memory: Annotated[bool, typer.Option("--memory", help="Record from which node pages came.")] = False,
+    timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="End a guest that takes longer.")] = "300s",
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="FOLDER", help="Keep console, scripts and the kernel's text here.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the trace here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the trace, or with --check all three.")] = False,
+    fetch: Annotated[
+        str | None, typer.Option("--fetch", metavar="SERIES", help="Fetch a Debian kernel (6.1, 6.12) with apt first.")
+    ] = None,
+) -> None:
+    """Boot a kernel on a scenario's machine in QEMU, record its probes, and compare them with the prediction.
+
+    Needs QEMU, virtme-ng, busybox and a Debian-like kernel image with its modules; works without KVM.
+
+    Examples: numaprobe lab --fetch 6.12 lab-nvme --check
+    | numaprobe lab lab-nvme --kernel 6.1 -o trace.json
+    | numaprobe lab lab-nvme --overhead 15
+    """
+    if fetch is not None:
+        from numaprobe.kernel.lab.fetch import fetch_kernel
+
+        image = fetch_kernel(fetch)
+        typer.echo(f"kernel {image.release}: {image.path}", err=True)
+        kernel = kernel or str(image.path)
+    if scenario is None:
+        if fetch is None:
+            raise UsageError("name a scenario (lab-nvme), or a kernel to fetch (--fetch 6.12)")
+        return
+    chosen = load_scenario(scenario, overrides, None, machine)
+    if cmdline is not None:
+        chosen = chosen.model_copy(update={"cmdline": cmdline})
+    run = _Run(chosen, machine, kernel, timeout, keep)
+    if overhead is not None:
+        run.measure(overhead, as_json=as_json)
+        return
+    record = ["--sched" if sched else "--no-sched", *(["--memory"] if memory else [])]
+    run.record(record, check=check, output=output, as_json=as_json)
+
+
+class _Run:
+    """One guest: its scenario, machine, kernel and folder."""
+
+    def __init__(
+        self, scenario: Scenario, machine: str | None, kernel: str | None, timeout: str, keep: Path | None
+    ) -> None:
+        from numaprobe.kernel.lab.tools import find_kernel, find_tools
+        from numaprobe.scenario import prepare
+        from numaprobe.scenario.guest import as_the_kernel_does, guest_plan
+        from numaprobe.units import parse_time
+
+        self.tools = find_tools()
+        self.image: KernelImage = find_kernel(kernel)
+        self.scenario = as_the_kernel_does(scenario, self.image.version)
+        topology = prepare(self.scenario, machine=machine).plan.topology
+        self.plan = guest_plan(self.scenario, topology, self.image.version)
+        self.timeout = parse_time(timeout) / 1e9
+        self.keep = keep
+
+    def record(self, options: Sequence[str], *, check: bool, output: Path | None, as_json: bool) -> None:
+        """Record the scenario, and compare if asked."""
+        result = self._in_folder(options)
+        trace = result.trace
+        if output is not None:
+            _write(trace, output)
+        report, predicted = self._compare(trace) if check else (None, None)
+        if as_json:
+            _print_json(trace, predicted, report)
+        else:
+            _print_text(result, report, self.image.release, output)
+        if result.status or (report is not None and not report.passed):
+            raise typer.Exit(_FAILED)
+
+    def measure(self, rounds: int, *, as_json: bool) -> None:
+        """Measure what recording costs."""
+        from numaprobe.kernel.lab.overhead import measure_overhead, overhead_lines
+
+        with _kept(self.keep) as folder:
+            figures = measure_overhead(
+                self.plan, rounds, kernel=self.image, tools=self.tools, folder=folder, timeout=self.timeout
+            )
+        if as_json:
+            _echo_json(figures)
+        else:
+            typer.echo("\n".join(overhead_lines(figures)))
+
+    def _in_folder(self, options: Sequence[str]) -> GuestResult:
+        from numaprobe.kernel.lab.guest import run_guest
+
+        with _kept(self.keep) as folder:
+            return run_guest(
+                self.plan, kernel=self.image, tools=self.tools, folder=folder, timeout=self.timeout, record=options
+            )
+
+    def _compare(self, trace: Trace) -> tuple[Report, Trace]:
+        from numaprobe.kernel.lab.check import compare
+        from numaprobe.kernel.lab.tools import profile_of
+        from numaprobe.runtime.profile import kernel_profile
+        from numaprobe.scenario import run_scenario
+        from numaprobe.scenario.guest import guest_names
+        from numaprobe.topology import from_json
+
+        profile = kernel_profile(profile_of(self.image.release))
+        topology = from_json(trace.machine)
+        predicted = run_scenario(self.scenario, profile.pci_policy, kernel=profile, machine=topology)
+        return compare(predicted, trace, guest_names(self.plan, trace), topology), predicted
+
+
+class _kept:  # noqa: N801  used like a function: with _kept(folder) as folder
+    """A folder for a guest's files: the user's, or one that is removed unless the guest failed."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._own = folder is None
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="numaprobe-lab-"))
+
+    def __enter__(self) -> Path:
+        if not self._own:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name in ("status", "trace.json"):
+                (self._folder / name).unlink(missing_ok=True)
+        return self._folder
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        failed = kind is not None and issubclass(kind, NumaprobeError)
+        if self._own and not failed:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _write(trace: Trace, output: Path) -> None:
+    from numaprobe.records import dump_trace, write_atomically
+
+    write_atomically(output, dump_trace(trace))
+
+
+def _echo_json(value: Any) -> None:  # noqa: ANN401  any JSON value
+    from numaprobe.cli.output import to_json
+
+    sys.stdout.write(to_json(value) + "\n")
+
+
+def _print_json(trace: Trace, predicted: Trace | None, report: Report | None) -> None:
+    from numaprobe.kernel.lab.check import LAB_SCHEMA, report_to_json
+    from numaprobe.records import trace_to_json
+
+    if predicted is None or report is None:
+        _echo_json(trace_to_json(trace))
+        return
+    block = {"schema": LAB_SCHEMA, "trace": trace_to_json(trace), "prediction": trace_to_json(predicted)}
+    _echo_json(block | {"check": report_to_json(report)})
+
+
+def _print_text(result: GuestResult, report: Report | None, release: str, output: Path | None) -> None:
+    for warning in result.trace.warnings:
+        typer.echo(f"{warning.kind}: {warning.message}", err=True)
+    kept = f" in {output}" if output else ""
+    typer.echo(
+        f"kernel {release}: {len(result.trace.probes)} probes recorded in {result.seconds:.0f} s{kept}", err=True
+    )
+    if report is None:
+        from numaprobe.records import printk_lines
+
+        sys.stdout.write(printk_lines(result.trace))
+        return
+    for line in _table(report):
+        typer.echo(line)
+
+
+def _table(report: Report) -> list[str]:
+    """Return the comparison as text: one line for each probe, then the verdict."""
+    lines = [f"{'device':<14} {'driver':<11} {'predicted':<22} {'recorded':<22} node llc kind order result  cost"]
+    lines += [_line(row) for row in report.rows]
+    lines += [f"{probe.device:<14} {probe.driver:<11} {'(not predicted)':<22} recorded" for probe in report.unexpected]
+    agreeing = sum(row.agrees for row in report.rows)
+    error = report.median_cost_error
+    cost = "" if error is None else f"; recorded cost / predicted - 1: median {error:+.0%} (emulated, judges nothing)"
+    lines.append(f"{agreeing} of {len(report.rows)} probes as predicted{cost}")
+    return lines
+
+
+def _line(row: Row) -> str:
+    here = row.recorded
+    verdicts = (row.same_node, row.same_llc, row.same_kind, row.same_order, row.same_result)
+    shown = " ".join(f"{_MARK[verdict]:<{width}}" for verdict, width in zip(verdicts, (4, 3, 4, 5, 6), strict=True))
+    error = "" if row.cost_error is None else f"{row.cost_error:+.0%}"
+    where = f"CPU {here.cpu} {here.comm}" if here else "not probed"
+    return f"{row.device:<14} {row.driver:<11} {f'CPU {row.predicted.cpu} {row.predicted.comm}':<22} {where:<22} {shown}  {error}"
+
+
+_MARK = {True: "yes", False: "NO", None: "-"}
