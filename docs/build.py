@@ -1,4 +1,4 @@
-"""``make docs``: rebuild every table of ``docs/`` that a run can produce; ``--check`` only says whether they are current.
+"""``make docs``: rebuild every table of ``docs/`` that a run can make; ``--check`` only says whether they are current.
 
 A table stands in a page between ``<!-- table: NAME -->`` and ``<!-- end -->``. The virtual machine is repeatable to the
 byte, so a table that differs from its run is out of date, and a test holds that none is.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from docs import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 PAGES: Final = Path(__file__).parent
 BLOCK: Final = re.compile(r"(<!-- table: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -28,8 +30,7 @@ def rebuilt(text: str) -> str:
     """Return a page with its tables made anew."""
 
     def replace(match: re.Match[str]) -> str:
-        make: Callable[[], tuple[Sequence[str], Iterable[Sequence[str]]]] = tables.TABLES[match[2]]
-        return match[1] + markdown(*make()) + match[3]
+        return match[1] + markdown(*tables.TABLES[match[2]]()) + match[3]
 
     return BLOCK.sub(replace, text)
 

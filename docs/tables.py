@@ -83,7 +83,14 @@ def growth() -> Table:
         lines.append(
             (str(count), ms(worst(before)), ms(worst(after)), percent(gain), ms(makespan(before)), ms(makespan(after)))
         )
-    header = ("devices", "worst, work-on-cpu", "worst, probe-on-node", "change", "makespan, work-on-cpu", "… probe-on-node")
+    header = (
+        "devices",
+        "worst, work-on-cpu",
+        "worst, probe-on-node",
+        "change",
+        "makespan, work-on-cpu",
+        "… probe-on-node",
+    )
     return header, lines
 
 
@@ -136,7 +143,13 @@ def strict() -> Table:
         probes = run("busy", policy, "7.3").probes
         gone = sum(bool(record.remote_ns) for record in probes)
         lines.append(
-            (policy, f"{gone} of {len(probes)}", f"{100 * remote_share(probes):.0f} %", ms(worst(probes)), ms(makespan(probes)))
+            (
+                policy,
+                f"{gone} of {len(probes)}",
+                f"{100 * remote_share(probes):.0f} %",
+                ms(worst(probes)),
+                ms(makespan(probes)),
+            )
         )
     return ("policy", "probes that left the node", "ran off the node", "worst", "makespan"), lines
 
@@ -146,9 +159,7 @@ def sync_is_serial() -> Table:
     lines = []
     for policy in POLICIES:
         probes = run(SITUATIONS["caller elsewhere, idle"], policy).probes
-        at_once = max(
-            sum((o.start_ns or 0) <= (r.start_ns or 0) < (o.end_ns or 0) for o in probes) for r in probes
-        )
+        at_once = max(sum((o.start_ns or 0) <= (r.start_ns or 0) < (o.end_ns or 0) for o in probes) for r in probes)
         local = sum(bool(record.local) for record in probes)
         lines.append((policy, str(at_once), f"{local} of {len(probes)}", ms(makespan(probes))))
     return ("policy", "probes at once", "on the node", "makespan"), lines

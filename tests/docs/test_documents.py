@@ -1,0 +1,56 @@
+"""The documents say what is: tables are what runs give now, shown commands print what is shown, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+NUMAPROBE = Path(sys.executable).parent / "numaprobe"
+CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+ANY = "…"
+
+
+def shown_commands() -> list[tuple[str, str, str]]:
+    """Every ``$ numaprobe …`` of the documents, with the output that is shown for it."""
+    found = []
+    for page in PAGES:
+        for block in CONSOLE.findall(page.read_text(encoding="utf-8")):
+            for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+                command, _, output = part.partition("\n")
+                found.append((page.name, command, output))
+    return found
+
+
+def test_tables_are_current() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "docs.build", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(("page", "command", "expected"), shown_commands())
+def test_shown_commands_print_what_is_shown(page: str, command: str, expected: str, tmp_path: Path) -> None:
+    words = shlex.split(command)
+    assert words[0] == "numaprobe", page
+    env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    done = subprocess.run([NUMAPROBE, *words[1:]], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    lines = [re.escape(line.rstrip()) for line in expected.rstrip("\n").split("\n")]
+    pattern = "\n".join("(?:.*\n)*?.*" if line == re.escape(ANY) else line for line in lines)
+    printed = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).rstrip("\n").split("\n"))
+    assert re.fullmatch(pattern, printed), f"{page} shows something else than:\n{printed}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
