@@ -53,6 +53,7 @@ MAX_NAMES: Final = 4096
 CLOCK_JUMP_NS: Final = 1_000_000_000
 #: TASK_COMM_LEN, and room for what trace-cmd adds
 MAX_COMM: Final = 64
+MAX_CPU_DIGITS: Final = 5
 #: No scheduler's event is longer in trace-cmd's words.
 MAX_SHORT: Final = 256
 
@@ -325,12 +326,16 @@ class FtraceReader:
 
     def _where(self, head: bytes) -> tuple[int, int] | None:
         """Return CPU and time of a line that was cut at its first ``": "``."""
-        time = self._time(head[head.rfind(b" ") + 1 :])
-        start, end = head.rfind(b"["), head.rfind(b"]")
-        cpu = head[start + 1 : end]
-        if time is None or not cpu.isdigit() or len(cpu) > 5:  # noqa: PLR2004  a CPU has few digits
-            return None
-        return int(cpu), time
+        start = head.rfind(b"[") + 1
+        cpu, time = head[start : head.find(b"]", start)], head[head.rfind(b" ") + 1 :]
+        if not cpu.isdigit():
+            parsed = parse_event_line(head + b": x:")
+            if parsed is None:
+                self.counts.torn += 1
+                return None
+            cpu, time = b"%d" % parsed.cpu, parsed.time
+        now = self._time(time)
+        return None if now is None or len(cpu) > MAX_CPU_DIGITS else (int(cpu), now)
 
 
 def read_ftrace(

@@ -85,11 +85,12 @@ def parse_time(text: bytes) -> int | None:
         if text.endswith(b"us"):
             return int(text[:-2]) * 1000
         dot = text.find(b".")
+        if len(text) - dot == _MICROSECONDS and dot > 0:
+            return int(text[:dot] + text[dot + 1 :]) * 1000
         if dot < 0:
             return int(text)
-        if len(text) - dot == _MICROSECONDS:
-            return int(text[:dot] + text[dot + 1 :]) * 1000
-        return int(text[:dot]) * 1_000_000_000 + int(text[dot + 1 : dot + 10].ljust(9, b"0"))
+        fraction = text[dot + 1 : dot + 10]
+        return int(text[:dot]) * 1_000_000_000 + int(fraction) * 10 ** (9 - len(fraction))
     except ValueError:
         return None
 
