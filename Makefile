@@ -23,8 +23,8 @@ demo: $(STAMP)  ## set up, then compare every policy on the seeds' machine and o
 test: $(STAMP) lint types floors unit  ## set up, lint, types, floors, tests
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench docs
+	$(BIN)/ruff format --check src tests bench docs
 
 types: $(STAMP)
 	$(BIN)/mypy

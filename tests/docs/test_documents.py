@@ -1,4 +1,4 @@
-"""The documents say what is: tables are what runs give now, shown commands print what is shown, links lead somewhere."""
+"""The documents say what is: tables are what runs give, shown commands print what is shown, links lead somewhere."""
 
 from __future__ import annotations
 
