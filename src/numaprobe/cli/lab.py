@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numaprobe.cli.inputs import load_scenario
-from numaprobe.cli.options import Cmdline, Machine, Overrides
+from numaprobe.cli.options import Cmdline, Machine, Overrides  # noqa: TC001  typer reads them at run time
 from numaprobe.errors import NumaprobeError, UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def lab(
     sched: Annotated[bool, typer.Option("--sched/--no-sched", help="Record scheduler events, too.")] = True,
     memory: Annotated[bool, typer.Option("--memory", help="Record from which node pages came.")] = False,
     timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="End a guest that takes longer.")] = "300s",
+    kvm: Annotated[bool, typer.Option("--kvm", help="Use the processor's virtualisation, where that works.")] = False,
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="FOLDER", help="Keep console, scripts and the kernel's text here.")
     ] = None,
@@ -79,7 +80,7 @@ def lab(
     chosen = load_scenario(scenario, overrides, None, machine)
     if cmdline is not None:
         chosen = chosen.model_copy(update={"cmdline": cmdline})
-    run = _Run(chosen, machine, kernel, timeout, keep)
+    run = _Run(chosen, machine, kernel, timeout, keep, kvm=kvm)
     if overhead is not None:
         run.measure(overhead, as_json=as_json)
         return
@@ -91,7 +92,7 @@ class _Run:
     """One guest: its scenario, machine, kernel and folder."""
 
     def __init__(
-        self, scenario: Scenario, machine: str | None, kernel: str | None, timeout: str, keep: Path | None
+        self, scenario: Scenario, machine: str | None, kernel: str | None, timeout: str, keep: Path | None, *, kvm: bool
     ) -> None:
         from numaprobe.kernel.lab.tools import find_kernel, find_tools
         from numaprobe.scenario import prepare
@@ -105,6 +106,7 @@ class _Run:
         self.plan = guest_plan(self.scenario, topology, self.image.version)
         self.timeout = parse_time(timeout) / 1e9
         self.keep = keep
+        self.kvm = kvm
 
     def record(self, options: Sequence[str], *, check: bool, output: Path | None, as_json: bool) -> None:
         """Record the scenario, and compare if asked."""
@@ -126,7 +128,13 @@ class _Run:
 
         with _kept(self.keep) as folder:
             figures = measure_overhead(
-                self.plan, rounds, kernel=self.image, tools=self.tools, folder=folder, timeout=self.timeout
+                self.plan,
+                rounds,
+                kernel=self.image,
+                tools=self.tools,
+                folder=folder,
+                timeout=self.timeout,
+                kvm=self.kvm,
             )
         if as_json:
             _echo_json(figures)
@@ -138,7 +146,13 @@ class _Run:
 
         with _kept(self.keep) as folder:
             return run_guest(
-                self.plan, kernel=self.image, tools=self.tools, folder=folder, timeout=self.timeout, record=options
+                self.plan,
+                kernel=self.image,
+                tools=self.tools,
+                folder=folder,
+                timeout=self.timeout,
+                record=options,
+                kvm=self.kvm,
             )
 
     def _compare(self, trace: Trace) -> tuple[Report, Trace]:
@@ -232,7 +246,8 @@ def _line(row: Row) -> str:
     shown = " ".join(f"{_MARK[verdict]:<{width}}" for verdict, width in zip(verdicts, (4, 3, 4, 5, 6), strict=True))
     error = "" if row.cost_error is None else f"{row.cost_error:+.0%}"
     where = f"CPU {here.cpu} {here.comm}" if here else "not probed"
-    return f"{row.device:<14} {row.driver:<11} {f'CPU {row.predicted.cpu} {row.predicted.comm}':<22} {where:<22} {shown}  {error}"
+    predicted = f"CPU {row.predicted.cpu} {row.predicted.comm}"
+    return f"{row.device:<14} {row.driver:<11} {predicted:<22} {where:<22} {shown}  {error}"
 
 
 _MARK = {True: "yes", False: "NO", None: "-"}

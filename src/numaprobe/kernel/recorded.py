@@ -67,7 +67,7 @@ def load_machine(folder: Path) -> Topology | None:
 
 
 def with_devices_of(after: Topology, before: Topology) -> Topology:
-    """Return the machine ``after`` the recording with the devices that only ``before`` had: they may have been probed."""
+    """Return the machine ``after`` with the devices that only ``before`` had: they may have been probed, too."""
     known = {(device.bus, device.name) for device in after.devices}
     gone = tuple(device for device in before.devices if (device.bus, device.name) not in known)
     devices: tuple[DeviceInfo, ...] = (*after.devices, *gone)

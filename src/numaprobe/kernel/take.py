@@ -1,8 +1,8 @@
 """One recording from beginning to end: what ``numaprobe record`` does, for those who call it from Python.
 
-``take`` looks at the machine before and after, so that devices that are removed meanwhile keep their node; records while
-the command runs, for a time or until a signal; saves the kernel's text; cleans up; and only then reads what was recorded:
-reading takes longer than recording, and the kernel should be free of us by then.
+``take`` looks at the machine before and after, so that devices that are removed meanwhile keep their node; records
+while the command runs, for a time or until a signal; saves the kernel's text; cleans up; and only then reads what was
+recorded: reading takes longer than recording, and the kernel should be free of us by then.
 """
 
 from __future__ import annotations

@@ -22,9 +22,10 @@ _MIB: Final = 2**20
 
 #: Modules that are in nobody's way here, and cost seconds of a guest's boot when udev finds their devices.
 _UNWANTED: Final = (
-    "kvm_amd kvm_intel kvm psmouse pcspkr ahci i2c_i801 sr_mod iTCO_wdt evdev sg lpc_ich powernow_k8 acpi_cpufreq "
-    "serio_raw i6300esb qemu_fw_cfg aesni_intel ghash_clmulni_intel sha512_ssse3 sha256_ssse3 sha1_ssse3 crc32_pclmul"
-).split()
+    *("kvm_amd", "kvm_intel", "kvm", "psmouse", "pcspkr", "ahci", "i2c_i801", "sr_mod", "iTCO_wdt", "evdev", "sg"),
+    *("lpc_ich", "powernow_k8", "acpi_cpufreq", "serio_raw", "i6300esb", "qemu_fw_cfg", "aesni_intel"),
+    *("ghash_clmulni_intel", "sha512_ssse3", "sha256_ssse3", "sha1_ssse3", "crc32_pclmul"),
+)
 #: Drivers that the steps load: udev must not load them before.
 STEP_MODULES: Final = ("nvme", "virtio_blk", "virtio_rng")
 
@@ -59,7 +60,8 @@ def qemu_options(plan: GuestPlan) -> list[str]:
     for node in plan.topology.nodes:
         options += _node(node, memory.get(node.id, 0))
     options += _distances(plan.topology)
-    for node_id in sorted({device.node for device in plan.devices} - {-1}):
+    # QEMU announces host bridges in the reverse order: the kernel then finds them, and their devices, from node 0 on.
+    for node_id in sorted({device.node for device in plan.devices} - {-1}, reverse=True):
         options += [
             "-device",
             f"pxb-pcie,id=pxb{node_id},bus=pcie.0,bus_nr={_bridge_bus(plan, node_id)},numa_node={node_id}",

@@ -1,0 +1,206 @@
+"""Boot a guest, record its steps, and bring the trace home.
+
+The guest shares one folder with us. We put two scripts there; it leaves the recording, the trace and an exit status.
+Everything that the kernel prints comes through a pipe and is kept in ``console.log``. A guest ends in one of four ways:
+it leaves a status; it panics; it says nothing for too long; QEMU or virtme-ng refuse. Each has its own line. Whatever
+happens, the guest's process group is gone when ``run_guest`` returns; if we are killed ourselves, ``timeout`` ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numaprobe
+from numaprobe.errors import RefusedError
+from numaprobe.kernel.lab.plan import check_plan
+from numaprobe.kernel.lab.qemu import vng_command
+from numaprobe.records.json_codec import load_trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numaprobe.kernel.lab.plan import GuestPlan
+    from numaprobe.kernel.lab.tools import KernelImage, Tools
+    from numaprobe.records import Trace
+
+#: seconds: a guest of four CPUs boots in 10 to 25 s in software emulation, and Python there is slow
+DEFAULT_TIMEOUT: Final = 300.0
+#: seconds that ``timeout`` grants beyond ours, in case we are not there to end the guest
+_SPARE: Final = 30.0
+_BLOCK: Final = 65536
+
+_PANIC: Final = re.compile(rb"Kernel panic - not syncing: ([^\r\n]{0,200})")
+_REFUSAL: Final = re.compile(rb"(?m)^(?:qemu-system-\w+|virtme\S*|vng)[^\r\n]{0,10}: (?!warning)[^\r\n]{0,300}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestResult:
+    """What a guest brought home."""
+
+    trace: Trace
+    #: exit status of the recording: 1 = a step failed
+    status: int
+    #: seconds from the first process to the last
+    seconds: float
+    #: the shared folder: ``console.log``, ``trace.json``, ``recording/``
+    folder: Path
+
+
+def run_guest(
+    plan: GuestPlan,
+    *,
+    kernel: KernelImage,
+    tools: Tools,
+    folder: Path,
+    timeout: float = DEFAULT_TIMEOUT,
+    record: Sequence[str] = (),
+    kvm: bool = False,
+) -> GuestResult:
+    """Boot ``kernel`` on the plan's machine, take its steps there under ``numaprobe record``, return the trace.
+
+    Args:
+        plan: the machine and what it does.
+        kernel: what to boot.
+        tools: with what.
+        folder: an empty folder for everything that is kept.
+        timeout: seconds until a guest that does not end is ended.
+        record: further options of ``numaprobe record``.
+        kvm: use the processor's virtualisation: faster, but it has to work here (nested, it often does not).
+
+    Raises:
+        InputError: the machine cannot be emulated.
+        RefusedError: the guest panicked, hung, or could not be started; the text names the console's file.
+
+    """
+    check_plan(plan)
+    folder = folder.resolve()
+    script = write_scripts(plan, folder, record)
+    command = vng_command(plan, vng=tools.vng, kernel=kernel.path, shared=folder, script=script, kvm=kvm)
+    start = time.monotonic()
+    ended = supervise(command, folder / "console.log", timeout=timeout, path=tools.path, done=folder / "status")
+    status = _status(folder)
+    if status is None:
+        raise RefusedError(what_went_wrong(folder / "console.log", ended=ended, timeout=timeout))
+    return GuestResult(trace=_trace(folder, status), status=status, seconds=time.monotonic() - start, folder=folder)
+
+
+def write_scripts(plan: GuestPlan, folder: Path, record: Sequence[str]) -> Path:
+    """Write what the guest runs to ``folder`` and return the script to begin with."""
+    steps = folder / "steps.sh"
+    steps.write_text("#!/bin/sh\nset -u\n" + "".join(f"{line}\n" for line in plan.steps), encoding="utf-8")
+    source = Path(numaprobe.__file__).parent.parent
+    options = ["--output", str(folder / "trace.json"), "--raw", str(folder / "recording"), *record]
+    recording = shlex.join([sys.executable, "-m", "numaprobe", "record", *options, "--", "/bin/sh", str(steps)])
+    lines = [
+        "#!/bin/sh",
+        "cd /",
+        "[ -e /sys/kernel/tracing/trace ] || mount -t tracefs nodev /sys/kernel/tracing",
+        *plan.setup,
+        f"PYTHONPATH={shlex.quote(str(source))} PYTHONDONTWRITEBYTECODE=1 {recording}",
+        f"echo $? > {shlex.quote(str(folder / 'status.part'))}",
+        f"mv {shlex.quote(str(folder / 'status.part'))} {shlex.quote(str(folder / 'status'))}",
+        "sync",
+    ]
+    script = folder / "guest.sh"
+    script.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    script.chmod(0o755)
+    return script
+
+
+def supervise(command: Sequence[str], console: Path, *, timeout: float, path: str, done: Path) -> bool:
+    """Run a guest to its end, or end it; return False if it had to be ended before it was ``done``.
+
+    Raises:
+        RefusedError: the command cannot be started.
+
+    """
+    limited = ["timeout", "--kill-after=5", str(int(timeout + _SPARE)), "nice", "-n", "5", *command]
+    try:
+        guest = subprocess.Popen(  # noqa: S603  our own command, no shell
+            limited,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PATH": path},
+        )
+    except OSError as error:
+        raise RefusedError(f"the guest cannot be started: {error.strerror or error}") from None
+    try:
+        return _pump(guest, console, time.monotonic() + timeout) or done.exists()
+    finally:
+        _end_group(guest)
+
+
+def _pump(guest: subprocess.Popen[bytes], console: Path, deadline: float) -> bool:
+    """Copy the console to its file until the guest ends (True) or the deadline passes (False)."""
+    pipe = guest.stdout
+    if pipe is None:
+        return False
+    with console.open("wb", buffering=0) as log:
+        while (left := deadline - time.monotonic()) > 0:
+            ready, _, _ = select.select([pipe], [], [], min(left, 1.0))
+            if not ready:
+                continue
+            block = os.read(pipe.fileno(), _BLOCK)
+            if not block:
+                return True
+            log.write(block)
+    return False
+
+
+def _end_group(guest: subprocess.Popen[bytes]) -> None:
+    """End every process of the guest: its own session, so its own group, and nobody else's."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(guest.pid, signal.SIGKILL)
+    guest.wait()
+    if guest.stdout is not None:
+        guest.stdout.close()
+
+
+def _status(folder: Path) -> int | None:
+    try:
+        text = (folder / "status").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def _trace(folder: Path, status: int) -> Trace:
+    path = folder / "trace.json"
+    if not path.is_file():
+        reason = _last_line(folder / "console.log", rb"numaprobe: ")
+        text = f"numaprobe record failed in the guest (exit {status}){reason}; its console: {folder / 'console.log'}"
+        raise RefusedError(text)
+    return load_trace(path.read_bytes(), str(path))
+
+
+def what_went_wrong(console: Path, *, ended: bool, timeout: float) -> str:
+    """Return the line that says how a guest without a result ended."""
+    text = console.read_bytes() if console.is_file() else b""
+    kept = f"its console: {console}"
+    panic = _PANIC.search(text)
+    if panic:
+        return f"the guest's kernel panicked: {panic[1].decode('utf-8', 'replace').strip()}; {kept}"
+    if not ended:
+        return f"the guest did not end within {timeout:.0f} s and was ended; give it longer (--timeout), or see {kept}"
+    refusals = _REFUSAL.findall(text)
+    if refusals:
+        return f"the guest could not be started: {refusals[0].decode('utf-8', 'replace').strip()}; {kept}"
+    return f"the guest ended without a result; {kept}"
+
+
+def _last_line(console: Path, mark: bytes) -> str:
+    lines = [line for line in console.read_bytes().splitlines() if line.startswith(mark)] if console.is_file() else []
+    return f": {lines[-1].removeprefix(mark).decode('utf-8', 'replace').strip()}" if lines else ""

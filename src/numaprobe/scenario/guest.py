@@ -1,0 +1,283 @@
+"""A scenario as a guest of the lab: the machine, the devices, and the steps as shell lines.
+
+A guest differs from a simulated machine in three ways, and what cannot be bridged is refused with its place in the
+file. Its devices are there from the beginning (one that a scenario adds later is taken off the bus first and found
+again by a rescan). Its drivers are the kernel's own, so only those that QEMU has a device for will do, and a driver may
+ask for asynchronous probing whatever the scenario says: ``as_the_kernel_does`` returns the scenario that the guest will
+really run. And its PCI addresses are the lab's: ``guest_names`` says which is which.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.errors import InputError
+from numaprobe.kernel.lab.plan import KIND_OF_DRIVER, GuestDevice, GuestPlan, check_plan, place_devices
+from numaprobe.scenario.plan import DeviceSpec, choose, make_plan
+from numaprobe.scenario.schema import STEP_KEYS, DriverModel, Scenario, Step
+from numaprobe.scenario.steps import default_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from numaprobe.cpuset import CpuSet
+    from numaprobe.records import Trace
+    from numaprobe.topology import Topology
+
+#: Drivers that set PROBE_PREFER_ASYNCHRONOUS, and since which release (``nvme``: drivers/nvme/host/pci.c).
+PREFERS_ASYNC: Final[Mapping[str, tuple[int, int]]] = {"nvme": (6, 2)}
+
+_SYSFS_BUS: Final = "/sys/bus"
+
+
+def as_the_kernel_does(scenario: Scenario, version: tuple[int, int]) -> Scenario:
+    """Return ``scenario`` with the probe types that the drivers have in a kernel of ``version``.
+
+    A driver that asks for asynchronous probing cannot be kept from it. One that does not, and is asynchronous in the
+    scenario, is named in ``driver_async_probe=`` (see ``guest_plan``): then it stays as the scenario has it.
+    """
+    drivers = tuple(
+        driver.model_copy(update={"probe_type": "async"}) if prefers_async(driver.name, version) else driver
+        for driver in scenario.drivers
+    )
+    return scenario.model_copy(update={"drivers": drivers})
+
+
+def prefers_async(driver: str, version: tuple[int, int]) -> bool:
+    """Tell whether this driver of a kernel of ``version`` asks for asynchronous probing."""
+    return driver in PREFERS_ASYNC and version >= PREFERS_ASYNC[driver]
+
+
+def guest_plan(scenario: Scenario, topology: Topology, version: tuple[int, int]) -> GuestPlan:
+    """Return the guest that runs ``scenario`` on ``topology`` with a kernel of ``version``.
+
+    Raises:
+        InputError: a driver, device or step that the lab cannot have, or a machine that is too large for it.
+
+    """
+    specs = make_plan(scenario, topology).devices
+    drivers = [_driver_of(spec, scenario) for spec in specs]
+    wanted = ((spec.name, KIND_OF_DRIVER[drv.name], spec.node) for spec, drv in zip(specs, drivers, strict=True))
+    devices = place_devices(wanted, topology)
+    forced = [
+        driver.name
+        for driver in scenario.drivers
+        if driver.probe_type == "async" and not prefers_async(driver.name, version)
+    ]
+    shell = _Shell(scenario, {device.name: _Known(device, drv) for device, drv in zip(devices, drivers, strict=True)})
+    steps = tuple(shell.lines())
+    plan = GuestPlan(
+        topology=topology,
+        devices=devices,
+        cmdline=" ".join([scenario.cmdline, *([f"driver_async_probe={','.join(forced)}"] if forced else [])]).strip(),
+        setup=tuple(shell.setup()),
+        steps=steps,
+    )
+    check_plan(plan)
+    return plan
+
+
+def guest_names(plan: GuestPlan, recorded: Trace) -> dict[str, str]:
+    """Return the name in the guest of each of the scenario's devices.
+
+    A virtio device has the name that the guest gave the one below its PCI address.
+    """
+    below: dict[str, str] = {}
+    for device in recorded.machine.get("devices", ()):
+        if device.get("bus") == "virtio" and device.get("parent"):
+            below[device["parent"]] = device["name"]
+    return {
+        device.name: device.address if device.kind == "nvme" else below.get(device.address, device.address)
+        for device in plan.devices
+    }
+
+
+def _driver_of(spec: DeviceSpec, scenario: Scenario) -> DriverModel:
+    """Return the driver that will probe a device.
+
+    Raises:
+        InputError: there is none that the lab has a device for.
+
+    """
+    for driver in scenario.drivers:
+        if driver.bus == spec.bus and spec.compatible in (driver.match or (driver.name,)):
+            if driver.name not in KIND_OF_DRIVER:
+                known = ", ".join(KIND_OF_DRIVER)
+                raise InputError(f"the lab has no device for driver '{driver.name}'; it has: {known}", scenario.where)
+            return driver
+    raise InputError(f"device '{spec.name}' has no driver here, so there is nothing to record", scenario.where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A device of the guest, and its driver."""
+
+    device: GuestDevice
+    driver: DriverModel
+
+    @property
+    def name(self) -> str:
+        """Its name in the guest, as shell text: a virtio device is found below its PCI device."""
+        pci = self.device.address
+        if self.driver.bus != "virtio":
+            return pci
+        return f"$(basename {_SYSFS_BUS}/pci/devices/{pci}/virtio*)"
+
+
+class _Shell:
+    """Writes the steps of a scenario as shell lines."""
+
+    def __init__(self, scenario: Scenario, known: Mapping[str, _Known]) -> None:
+        self._scenario = scenario
+        self._known = known
+        self._later = self._added_later()
+
+    def setup(self) -> Iterable[str]:
+        """Return the lines before the recording."""
+        for bus in self._scenario.buses:
+            if not bus.autoprobe:
+                yield f"echo 0 > {_SYSFS_BUS}/{bus.name}/drivers_autoprobe"
+        for name in self._later:
+            yield f"echo 1 > {_SYSFS_BUS}/pci/devices/{self._known[name].device.address}/remove"
+
+    def lines(self) -> Iterable[str]:
+        """Return the lines that are recorded."""
+        for index, step in enumerate(self._scenario.steps or default_steps(self._scenario)):
+            yield from self._taken(step, f"steps[{index}]")
+
+    def _added_later(self) -> tuple[str, ...]:
+        """Return the devices that are added after a driver was loaded.
+
+        Raises:
+            InputError: they are added in more than one step: a rescan finds all that are missing at once.
+
+        """
+        loaded, later = False, []
+        for step in self._scenario.steps or default_steps(self._scenario):
+            loaded = loaded or step.load is not None or step.register_drivers is not None
+            if step.add is not None and loaded:
+                later.append(tuple(choose(step.add, self._known)))
+        if len(later) > 1:
+            raise InputError("the lab can add devices to running drivers in one step only", self._scenario.where)
+        return later[0] if later else ()
+
+    def _taken(self, step: Step, where: str) -> Iterable[str]:
+        key = next(key for key in STEP_KEYS if _value(step, key) is not None)
+        write = _WRITERS.get(key)
+        if write is None:
+            raise InputError(
+                f"{where}: the lab cannot take the step '{key}'; run it on the virtual machine", self._where
+            )
+        for line in write(self, step, where):
+            yield self._pinned(line, step) if key not in _NOT_A_TASK else line
+
+    @property
+    def _where(self) -> str:
+        return self._scenario.where
+
+    def _pinned(self, line: str, step: Step) -> str:
+        """Put a line into a task of its own on the step's CPU, or the caller's."""
+        caller = self._scenario.caller
+        cpu = caller.cpu if step.cpu is None else step.cpu
+        pinned = step.pinned if step.cpu is not None else caller.pinned
+        if not pinned:
+            return line
+        command = line if line.startswith("modprobe") else f"/bin/sh -c {shlex.quote(line)}"
+        return f"taskset -c {cpu} {command}"
+
+    # ---- one function for each kind of step ------------------------------------------------------------------------
+    def _add(self, step: Step, _: str) -> Iterable[str]:
+        if self._later and tuple(choose(step.add or (), self._known)) == self._later:
+            yield f"echo 1 > {_SYSFS_BUS}/pci/rescan"
+
+    def _remove(self, step: Step, _: str) -> Iterable[str]:
+        for name in choose(step.remove or (), self._known):
+            yield f"echo 1 > {_SYSFS_BUS}/pci/devices/{self._known[name].device.address}/remove"
+
+    def _load(self, step: Step, _: str) -> Iterable[str]:
+        parameter = "" if step.async_probe is None else f" async_probe={int(step.async_probe)}"
+        for name in step.load or ():
+            yield f"modprobe {shlex.quote(name)}{parameter}"
+
+    def _register(self, step: Step, _: str) -> Iterable[str]:
+        return (f"modprobe {shlex.quote(name)}" for name in step.register_drivers or ())
+
+    def _unregister(self, step: Step, _: str) -> Iterable[str]:
+        return (f"modprobe -r {shlex.quote(name)}" for name in step.unregister or ())
+
+    def _bind(self, step: Step, _: str) -> Iterable[str]:
+        return self._write("bind", step.bind or (), step.driver)
+
+    def _unbind(self, step: Step, _: str) -> Iterable[str]:
+        return self._write("unbind", step.unbind or (), None)
+
+    def _write(self, file: str, names: Iterable[str], driver: str | None) -> Iterable[str]:
+        for name in choose(names, self._known):
+            known = self._known[name]
+            yield f"echo {known.name} > {_SYSFS_BUS}/{known.driver.bus}/drivers/{driver or known.driver.name}/{file}"
+
+    def _drivers_probe(self, step: Step, _: str) -> Iterable[str]:
+        for name in choose(step.drivers_probe or (), self._known):
+            yield f"echo {self._known[name].name} > {_SYSFS_BUS}/{self._known[name].driver.bus}/drivers_probe"
+
+    def _autoprobe(self, step: Step, _: str) -> Iterable[str]:
+        if step.autoprobe is not None:
+            yield f"echo {int(step.autoprobe.on)} > {_SYSFS_BUS}/{step.autoprobe.bus}/drivers_autoprobe"
+
+    def _offline(self, step: Step, _: str) -> Iterable[str]:
+        return _hotplug(step.offline, 0)
+
+    def _online(self, step: Step, _: str) -> Iterable[str]:
+        return _hotplug(step.online, 1)
+
+    def _parallel(self, step: Step, where: str) -> Iterable[str]:
+        for index, inner in enumerate(step.parallel or ()):
+            lines = "; ".join(self._taken(inner, f"{where}.parallel[{index}]"))
+            yield f"{{ {lines}; }} &"
+        yield "wait"
+
+    def _sequence(self, step: Step, where: str) -> Iterable[str]:
+        for index, inner in enumerate(step.sequence or ()):
+            yield from self._taken(inner, f"{where}.sequence[{index}]")
+
+    def _wait(self, step: Step, _: str) -> Iterable[str]:
+        yield f"sleep {(step.wait or 0) / 1e9:.3f}"
+
+    def _settle(self, _step: Step, _where: str) -> Iterable[str]:
+        yield "sleep 2"
+
+    def _nothing(self, _step: Step, _where: str) -> Iterable[str]:
+        return ()
+
+
+def _hotplug(cpus: CpuSet | None, value: int) -> Iterable[str]:
+    return (f"echo {value} > /sys/devices/system/cpu/cpu{cpu}/online" for cpu in cpus or ())
+
+
+def _value(step: Step, key: str) -> object:
+    return getattr(step, "register_drivers" if key == "register" else key)
+
+
+#: steps whose lines are no task of their own
+_NOT_A_TASK: Final = frozenset({"parallel", "sequence", "wait", "settle", "autoprobe", "offline", "online"})
+
+_WRITERS: Final[dict[str, Callable[[_Shell, Step, str], Iterable[str]]]] = {
+    "add": _Shell._add,  # noqa: SLF001  this table is part of the class: what a key means in a shell
+    "remove": _Shell._remove,  # noqa: SLF001
+    "load": _Shell._load,  # noqa: SLF001
+    "register": _Shell._register,  # noqa: SLF001
+    "unregister": _Shell._unregister,  # noqa: SLF001
+    "bind": _Shell._bind,  # noqa: SLF001
+    "unbind": _Shell._unbind,  # noqa: SLF001
+    "drivers_probe": _Shell._drivers_probe,  # noqa: SLF001
+    "autoprobe": _Shell._autoprobe,  # noqa: SLF001
+    "offline": _Shell._offline,  # noqa: SLF001
+    "online": _Shell._online,  # noqa: SLF001
+    "parallel": _Shell._parallel,  # noqa: SLF001
+    "sequence": _Shell._sequence,  # noqa: SLF001
+    "wait": _Shell._wait,  # noqa: SLF001
+    "settle": _Shell._settle,  # noqa: SLF001
+    "expect_bound": _Shell._nothing,  # noqa: SLF001  the check after the guest's run looks at the probes
+}
