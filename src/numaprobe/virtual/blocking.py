@@ -44,6 +44,9 @@ class SchedulerLike(Protocol):
     def set_online(self, cpu: int) -> None:
         """Bring ``cpu`` on line."""
 
+    def set_domain(self, domain: int) -> None:
+        """Change which CPUs take part in load balancing."""
+
 
 class Blocker:
     """Takes tasks off their CPU until another task wakes them."""

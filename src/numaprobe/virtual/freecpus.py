@@ -53,17 +53,20 @@ class FreeCpus:
         """Step the task after ``ns``."""
         if not task.load:
             task.since = self.loop.now
+            task.remaining = ns
             self.loop.at(self.loop.now + ns, PRIORITY_CPU, self._computed, task)
 
     def _computed(self, task: VirtualTask) -> None:
         task.executed += task.account(self.loop.now)
+        task.remaining = 0
         self.loop.step(task)
 
     def set_mask(self, task: VirtualTask, mask: int) -> None:
         """Change where ``task`` may run, and move it if it must."""
         task.mask = mask
-        if task.state is State.RUNNING:
-            task.executed += task.account(self.loop.now)
+        if task.on_cpu:
+            if task.remaining:
+                task.executed += task.account(self.loop.now)
             task.cpu = self._place(task)
             task.visited()
 
@@ -80,3 +83,7 @@ class FreeCpus:
     def set_online(self, cpu: int) -> None:
         """Bring ``cpu`` on line."""
         self.online |= 1 << cpu
+
+    def set_domain(self, domain: int) -> None:
+        """Change which CPUs take part in load balancing: of which there is none here."""
+        self.domain = domain

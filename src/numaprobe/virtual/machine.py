@@ -1,30 +1,32 @@
 """The virtual machine: the machine protocol over virtual time and modelled CPUs.
 
 The parts: ``loop`` (virtual time), ``sched`` (run queues; ``freecpus`` if the CPU model is off), ``blocking`` (locks,
-events), ``queueing`` (workqueues), ``memory``. This file joins them and holds what a task may await.
+events), ``queueing`` (workqueues), ``tasks`` (all
+who are no workers), ``hotplug``, ``memory``. This file joins them and holds what a task may await.
 
 Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``add_load``, ``validate``.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.errors import BodyError, DeadlockError, RefusedError, UsageError
+from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.records import RunWarning
 from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, HkType, KernelProfile, Usage, kernel_profile
 from numaprobe.virtual.blocking import Blocker, SchedulerLike, VirtualEvent, VirtualLock
-from numaprobe.virtual.cpu import ENDLESS, CpuModel
+from numaprobe.virtual.cpu import CpuModel
 from numaprobe.virtual.deadlock import waits
 from numaprobe.virtual.freecpus import FreeCpus
+from numaprobe.virtual.hotplug import Hotplug
 from numaprobe.virtual.loop import NOTHING, PAUSE, EventLoop, ShutDown, VirtualTimer
 from numaprobe.virtual.memory import Memory
 from numaprobe.virtual.queueing import Workqueues
 from numaprobe.virtual.sched import Scheduler
-from numaprobe.virtual.task import Frame, State, VirtualTask
+from numaprobe.virtual.task import Frame, VirtualTask
+from numaprobe.virtual.tasks import Tasks
 from numaprobe.virtual.validate import validate
 from numaprobe.virtual.workqueue import VirtualWorkqueue
 
@@ -78,15 +80,12 @@ class VirtualMachine:
         if size < 1:
             raise UsageError(f"the cache shard size is {size}; it must be 1 or more cores")
         self._warnings: list[RunWarning] = []
-        self._isolated = topology.housekeeping.isolated
         self.workqueues = Workqueues(
             topology, self._profile, self.blocker, self.warn, scope or self._profile.default_scope, size
         )
         self.memory = Memory(topology)
-        #: tasks that are no workers and not done, in the order of start
-        self.tasks: dict[VirtualTask, None] = {}
-        self.loads: list[VirtualTask] = []
-        self._failures: dict[VirtualTask, None] = {}
+        self.tasks = Tasks(topology, self.blocker)
+        self.hotplug = Hotplug(topology, self._profile, self.tasks, self.workqueues)
         self._broken = False
 
     # ---- what it is ------------------------------------------------------------------------------------------------
@@ -103,14 +102,14 @@ class VirtualMachine:
     @property
     def online(self) -> CpuSet:
         """The CPUs on line now."""
-        return CpuSet(self.scheduler.online)
+        return self.hotplug.online
 
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return the CPUs that ``housekeeping_cpumask(kind)`` holds now; never empty."""
         if kind is HkType.UNBOUND:
             return CpuSet(self.workqueues.unbound_mask)
         possible = self._topology.possible
-        out = self._isolated if kind is HkType.DOMAIN else self._topology.housekeeping.nohz_full
+        out = self.hotplug.isolated if kind is HkType.DOMAIN else self._topology.housekeeping.nohz_full
         return possible - out or possible
 
     # ---- time and tasks --------------------------------------------------------------------------------------------
@@ -136,16 +135,16 @@ class VirtualMachine:
         """
         if self._broken or self.loop.current is not None:
             raise UsageError("this machine is running, or an earlier run on it was cut short; make a new one")
-        task = self._start(main, comm, None if cpu is None else CpuSet.of([cpu]), cpu)
+        task = self.tasks.start(main, comm, None if cpu is None else CpuSet.of([cpu]), cpu)
         self._broken = True
         try:
             self.loop.run()
         except BaseException:
-            self._close()
+            self.tasks.close(self.workqueues.workers())
             raise
         stuck = waits(self.blocker.blocked)
         if stuck:
-            self._close()
+            self.tasks.close(self.workqueues.workers())
         self._broken = bool(stuck)
         self._raise_failure(task, stuck)
         result: T = task.result
@@ -153,8 +152,8 @@ class VirtualMachine:
 
     def _raise_failure(self, main: VirtualTask, stuck: list[str]) -> None:
         """Raise what went wrong: main's error, else a deadlock, else the first error that nobody joined."""
-        failed = list(self._failures)
-        self._failures.clear()
+        failed = list(self.tasks.unjoined)
+        self.tasks.unjoined.clear()
         if main.error is not None:
             raise main.error
         if stuck:
@@ -174,57 +173,13 @@ class VirtualMachine:
             UsageError: none of ``cpus`` is on line, or ``cpu`` is not one of them.
 
         """
-        return self._start(function, comm, cpus, cpu)
-
-    def _start(
-        self, function: Callable[[], Awaitable[Any]], comm: str, cpus: CpuSet | None, cpu: int | None
-    ) -> VirtualTask:
-        allowed = self._default_mask() if cpus is None else cpus.bits
-        task = VirtualTask(comm, allowed, self._first_cpu(comm, allowed, cpu))
-        task.since = self.loop.now
-        task.machine_done = self._task_done
-        task.start(function)
-        self.tasks[task] = None
-        self.loop.live += 1
-        self.scheduler.wake(task)
-        return task
-
-    def _default_mask(self) -> int:
-        mask = self.housekeeping(HkType.DOMAIN).bits & ~self._isolated.bits
-        return mask if mask & self.scheduler.online else self._topology.possible.bits
-
-    def _first_cpu(self, comm: str, allowed: int, cpu: int | None) -> int:
-        usable = allowed & self.scheduler.online
-        if cpu is not None:
-            usable &= 1 << cpu
-        if not usable:
-            raise UsageError(f"{comm} cannot run on CPUs {CpuSet(allowed) if cpu is None else cpu}: none is on line")
-        if cpu is None and self.loop.current is not None and usable >> self.loop.current.cpu & 1:
-            return self.loop.current.cpu
-        return (usable & -usable).bit_length() - 1
-
-    def _task_done(self, task: VirtualTask) -> None:
-        del self.tasks[task]
-        self.loop.live -= 1
-        self.scheduler.exit(task)
-        if task.error is not None:
-            self._failures[task] = None
-        for waiter in task.waiters:
-            self.blocker.unblock(waiter)
+        return self.tasks.start(function, comm, cpus, cpu)
 
     async def join(self, task: Task) -> Any:  # noqa: ANN401  what the task's function returned
         """Wait until a spawned task is done; return what it returned, or raise what it raised."""
         if not isinstance(task, VirtualTask) or task.is_worker:
             raise UsageError(f"{task.comm} cannot be joined: it is no spawned task of this machine")
-        if task.state is not State.DEAD:
-            current = self.blocker.running()
-            task.waiters.append(current)
-            self.blocker.block(current, task)
-            await PAUSE
-        if task.error is not None:
-            self._failures.pop(task, None)
-            raise task.error
-        return task.result
+        return await self.tasks.join(task)
 
     def timer(self, delay_ns: int, function: Callable[[], None]) -> VirtualTimer:
         """Call ``function`` (which must not sleep) after ``delay_ns``, outside any task."""
@@ -299,12 +254,7 @@ class VirtualMachine:
             raise UsageError(f"{task.comm} cannot move to CPUs '{cpus}': none is on line")
         task.memory_node = memory_node
         self.scheduler.set_mask(task, mask)
-        await self._settle(task)
-
-    async def _settle(self, task: VirtualTask) -> None:
-        """Wait for a CPU, if the current task was just taken off its own."""
-        if task.due or not task.on_cpu:
-            await PAUSE
+        await self.tasks.settle()
 
     async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
         """Run ``body`` in the current task and say what it cost. Measured stretches nest."""
@@ -374,65 +324,38 @@ class VirtualMachine:
 
     # ---- beyond the protocol: CPUs come and go, background load ----------------------------------------------------
     async def cpu_down(self, cpu: int) -> None:
-        """Take ``cpu`` off line: tasks leave it, its workers run anywhere, pods lose it. Takes no time here.
+        """Take ``cpu`` off line: tasks leave it, its workers run anywhere, pods lose it. Takes no time.
 
         Raises:
             RefusedError: it is the last CPU on line (the kernel says EBUSY).
             UsageError: it is not on line.
 
         """
-        if cpu not in self.online:
-            raise UsageError(f"CPU {cpu} is not on line; on line: {self.online}")
-        if len(self.online) == 1:
-            raise RefusedError(f"CPU {cpu} is the last one on line; leave it on")
-        self.workqueues.cpu_going(cpu)
-        self.scheduler.set_offline(cpu)
-        self.workqueues.refresh()
-        await self._settle(self.blocker.running())
+        await self.hotplug.down(cpu)
 
     async def cpu_up(self, cpu: int) -> None:
-        """Bring ``cpu`` on line: its workers come back to it, pods have it again. Takes no time here.
+        """Bring ``cpu`` on line: its workers come back to it, pods have it again. Takes no time.
 
         Raises:
             UsageError: it is not present, or on line already.
 
         """
-        if cpu not in self._topology.present or cpu in self.online:
-            raise UsageError(f"CPU {cpu} cannot come on line: it is not present, or on line already")
-        self.scheduler.set_online(cpu)
-        self.workqueues.cpu_came(cpu)
-        self.workqueues.refresh()
-        await self._settle(self.blocker.running())
+        await self.hotplug.up(cpu)
 
     async def isolate(self, cpus: CpuSet) -> None:
-        """Make ``cpus`` an isolated cpuset partition, in place of any made before; the pods stay as they are.
-
-        The unbound cpumask loses them (since 6.8: not on hard pools), HK_DOMAIN too where the profile says so, and
-        tasks that may run anywhere leave them.
+        """Make ``cpus`` an isolated cpuset partition, in place of one made before (see ``Hotplug.isolate``).
 
         Raises:
             UsageError: no CPU on line would be left.
 
         """
-        isolated = self._topology.housekeeping.isolated | cpus
-        if not self.online - isolated:
-            raise UsageError(f"CPUs {cpus} cannot be isolated: no CPU on line would be left")
-        before = self._default_mask()
-        self.scheduler.domain = (self._topology.possible - isolated).bits
-        if self._profile.runtime_isolation_followed:
-            self._isolated = isolated
-        if not self._profile.hard_unbound_pools:
-            self.workqueues.set_unbound_cpus(cpus)
-        for task in [one for one in self.tasks if one.mask == before]:
-            task.home_mask = self.scheduler.domain
-            self.scheduler.set_mask(task, self.scheduler.domain)
-        await self._settle(self.blocker.running())
+        await self.hotplug.isolate(cpus)
 
     def add_load(self, cpus: CpuSet, tasks_per_cpu: int = 1, comm: str = "load", *, pinned: bool = True) -> None:
         """Start endless tasks that compete for CPUs; they neither keep a run from ending nor count as waiting.
 
         Args:
-            cpus: where.
+            cpus: where; those off line are left out.
             tasks_per_cpu: how many for each of them.
             comm: their name.
             pinned: each stays on its CPU; False: they may move within ``cpus``.
@@ -440,12 +363,7 @@ class VirtualMachine:
         """
         for cpu in cpus & self.online:
             for _ in range(tasks_per_cpu):
-                task = VirtualTask(comm, 1 << cpu if pinned else cpus.bits, cpu)
-                task.since = self.loop.now
-                task.load = True
-                task.remaining = ENDLESS
-                self.loads.append(task)
-                self.scheduler.wake(task)
+                self.tasks.add_load(comm, cpu, 1 << cpu if pinned else cpus.bits)
 
     def validate(self) -> None:
         """Hold the machine's promises to itself (see ``validate``); not after a run that was cut short.
@@ -456,19 +374,6 @@ class VirtualMachine:
         """
         if not self._broken or self.loop.current is not None:
             validate(self)
-
-    # ---- the end ---------------------------------------------------------------------------------------------------
-    def _close(self) -> None:
-        """Unwind what is suspended, after an error."""
-        self.loop.closing = True
-        workers = [worker for pool in self.workqueues.all_pools() for worker in pool.workers]
-        for task in [*self.tasks, *workers]:
-            coroutine = getattr(task.send, "__self__", None)
-            if coroutine is not None and hasattr(coroutine, "close"):
-                self.loop.current = task
-                with suppress(Exception):  # what it raises while it unwinds must not hide what went wrong
-                    coroutine.close()
-        self.loop.current = None
 
 
 def _own(wq: Workqueue) -> VirtualWorkqueue:

@@ -301,6 +301,10 @@ class Workqueues:
         """Return every pool that was made."""
         return [*self.per_cpu.values(), *self.pools.values()]
 
+    def workers(self) -> list[Worker]:
+        """Return every worker."""
+        return [worker for pool in self.all_pools() for worker in pool.workers]
+
     def refresh(self) -> None:
         """Compute the pods' pools anew, after a change of the on-line or the unbound CPUs."""
         for wq in self.workqueues:

@@ -360,3 +360,12 @@ class Scheduler:
         if not core & ~self.idle:
             self.whole |= core
         self._pull(queue)
+
+    def set_domain(self, domain: int) -> None:
+        """Change which CPUs take part in load balancing; those that join take what waits elsewhere."""
+        joined = domain & ~self.domain & self.idle
+        self.domain = domain
+        while joined:
+            bit = joined & -joined
+            joined ^= bit
+            self._pull(self.queue(bit.bit_length() - 1))

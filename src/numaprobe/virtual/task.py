@@ -123,7 +123,6 @@ class VirtualTask:
         "frames",
         "home_mask",
         "load",
-        "machine_done",
         "mask",
         "memory_node",
         "on_cpu",
@@ -135,6 +134,7 @@ class VirtualTask:
         "vruntime",
         "waiters",
         "waits_for",
+        "when_done",
     )
 
     def __init__(self, comm: str, mask: int, cpu: int) -> None:
@@ -157,7 +157,7 @@ class VirtualTask:
         self.result: Any = None
         self.error: Exception | None = None
         self.send: Callable[[None], object] = _never_started
-        self.machine_done: Callable[[VirtualTask], None] | None = None
+        self.when_done: Callable[[VirtualTask], None] | None = None
 
     @property
     def is_worker(self) -> bool:
@@ -198,8 +198,8 @@ class VirtualTask:
         """Keep the outcome and tell the machine."""
         self.result = result
         self.error = error
-        if self.machine_done is not None:
-            self.machine_done(self)
+        if self.when_done is not None:
+            self.when_done(self)
 
     def scheduled_out(self) -> None:
         """It is about to sleep (a worker tells its pool)."""

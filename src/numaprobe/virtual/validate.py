@@ -43,7 +43,7 @@ def validate(machine: VirtualMachine) -> None:
 
     """
     pools = machine.workqueues.all_pools()
-    tasks = [*machine.tasks, *machine.loads, *(worker for pool in pools for worker in pool.workers)]
+    tasks = [*machine.tasks.alive, *machine.tasks.loads, *machine.workqueues.workers()]
     if isinstance(machine.scheduler, Scheduler):
         _check_scheduler(machine.scheduler, tasks)
     for pool in pools:

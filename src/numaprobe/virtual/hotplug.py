@@ -1,0 +1,100 @@
+"""CPUs that come, go, or are isolated while the machine runs.
+
+None of it takes time here. In the kernel a CPU goes off line in steps of their own; here the order is the kernel's
+(workers are unbound, tasks leave, pods are computed anew) and all of it is one instant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numaprobe.cpuset import CpuSet
+from numaprobe.errors import RefusedError, UsageError
+
+if TYPE_CHECKING:
+    from numaprobe.runtime import KernelProfile
+    from numaprobe.topology import Topology
+    from numaprobe.virtual.queueing import Workqueues
+    from numaprobe.virtual.tasks import Tasks
+
+
+class Hotplug:
+    """What changes when the set of CPUs does.
+
+    Attributes:
+        isolated: complement of HK_TYPE_DOMAIN now.
+
+    """
+
+    def __init__(self, topology: Topology, profile: KernelProfile, tasks: Tasks, workqueues: Workqueues) -> None:
+        self.topology = topology
+        self.profile = profile
+        self.tasks = tasks
+        self.workqueues = workqueues
+        self.scheduler = tasks.scheduler
+        self.isolated = topology.housekeeping.isolated
+
+    @property
+    def online(self) -> CpuSet:
+        """The CPUs on line now."""
+        return CpuSet(self.scheduler.online)
+
+    async def down(self, cpu: int) -> None:
+        """Take ``cpu`` off line.
+
+        Raises:
+            RefusedError: it is the last CPU on line (the kernel says EBUSY).
+            UsageError: it is not on line.
+
+        """
+        if cpu not in self.online:
+            raise UsageError(f"CPU {cpu} is not on line; on line: {self.online}")
+        if len(self.online) == 1:
+            raise RefusedError(f"CPU {cpu} is the last one on line; leave it on")
+        self.workqueues.cpu_going(cpu)
+        self.scheduler.set_offline(cpu)
+        for task in [*self.tasks.alive, *self.workqueues.workers()]:
+            if task.cpu == cpu:  # with the CPU model off nobody else moves it
+                self.scheduler.set_mask(task, task.mask)
+        self.workqueues.refresh()
+        await self.tasks.settle()
+
+    async def up(self, cpu: int) -> None:
+        """Bring ``cpu`` on line.
+
+        Raises:
+            UsageError: it is not present, or on line already.
+
+        """
+        if cpu not in self.topology.present or cpu in self.online:
+            raise UsageError(f"CPU {cpu} cannot come on line: it is not present, or on line already")
+        self.scheduler.set_online(cpu)
+        self.workqueues.cpu_came(cpu)
+        self.workqueues.refresh()
+        await self.tasks.settle()
+
+    async def isolate(self, cpus: CpuSet) -> None:
+        """Make ``cpus`` an isolated cpuset partition, in place of one made before. The pods stay as they are.
+
+        HK_TYPE_DOMAIN loses them where the profile says so, the unbound cpumask since 6.8 (not on hard pools), and
+        tasks that may run anywhere leave them.
+
+        Raises:
+            UsageError: no CPU on line would be left.
+
+        """
+        isolated = self.topology.housekeeping.isolated | cpus
+        if not self.online - isolated:
+            raise UsageError(f"CPUs {cpus} cannot be isolated: no CPU on line would be left")
+        before = self.tasks.default_mask
+        self.scheduler.set_domain((self.topology.possible - isolated).bits)
+        if self.profile.runtime_isolation_followed:
+            self.isolated = isolated
+        if not self.profile.hard_unbound_pools:
+            self.workqueues.set_unbound_cpus(cpus)
+        after = self.tasks.default_mask
+        for task in [one for one in self.tasks.alive if one.home_mask == before]:
+            if task.mask == before:
+                self.scheduler.set_mask(task, after)
+            task.home_mask = after
+        await self.tasks.settle()
