@@ -83,37 +83,70 @@ def run_guest(
         RefusedError: the guest panicked, hung, or could not be started; the text names the console's file.
 
     """
-    check_plan(plan)
     folder = folder.resolve()
-    script = write_scripts(plan, folder, record)
-    command = vng_command(plan, vng=tools.vng, kernel=kernel.path, shared=folder, script=script, kvm=kvm)
+    steps = folder / "steps.sh"
+    steps.write_text("#!/bin/sh\nset -u\n" + "".join(f"{line}\n" for line in plan.steps), encoding="utf-8")
+    options = ["--output", str(folder / "trace.json"), "--raw", str(folder / "recording"), *record]
+    recording = shlex.join([sys.executable, "-m", "numaprobe", "record", *options, "--", "/bin/sh", str(steps)])
     start = time.monotonic()
+    status = run_script(
+        plan,
+        [*plan.setup, f"{guest_environment()} {recording}"],
+        kernel=kernel,
+        tools=tools,
+        folder=folder,
+        timeout=timeout,
+        kvm=kvm,
+    )
+    return GuestResult(trace=_trace(folder, status), status=status, seconds=time.monotonic() - start, folder=folder)
+
+
+def guest_environment() -> str:
+    """Return shell assignments with which this Python finds this very numaprobe in the guest."""
+    source = Path(numaprobe.__file__).parent.parent
+    return f"PYTHONPATH={shlex.quote(str(source))} PYTHONDONTWRITEBYTECODE=1"
+
+
+def run_script(
+    plan: GuestPlan,
+    lines: Sequence[str],
+    *,
+    kernel: KernelImage,
+    tools: Tools,
+    folder: Path,
+    timeout: float,
+    kvm: bool = False,
+) -> int:
+    """Boot ``kernel`` on the plan's machine, run shell ``lines`` there, and return the last one's exit status.
+
+    Raises:
+        InputError: the machine cannot be emulated.
+        RefusedError: the guest panicked, hung, or could not be started.
+
+    """
+    check_plan(plan)
+    script = _write_script(lines, folder)
+    command = vng_command(plan, vng=tools.vng, kernel=kernel.path, shared=folder, script=script, kvm=kvm)
     ended = supervise(command, folder / "console.log", timeout=timeout, path=tools.path, done=folder / "status")
     status = _status(folder)
     if status is None:
         raise RefusedError(what_went_wrong(folder / "console.log", ended=ended, timeout=timeout))
-    return GuestResult(trace=_trace(folder, status), status=status, seconds=time.monotonic() - start, folder=folder)
+    return status
 
 
-def write_scripts(plan: GuestPlan, folder: Path, record: Sequence[str]) -> Path:
-    """Write what the guest runs to ``folder`` and return the script to begin with."""
-    steps = folder / "steps.sh"
-    steps.write_text("#!/bin/sh\nset -u\n" + "".join(f"{line}\n" for line in plan.steps), encoding="utf-8")
-    source = Path(numaprobe.__file__).parent.parent
-    options = ["--output", str(folder / "trace.json"), "--raw", str(folder / "recording"), *record]
-    recording = shlex.join([sys.executable, "-m", "numaprobe", "record", *options, "--", "/bin/sh", str(steps)])
-    lines = [
+def _write_script(lines: Sequence[str], folder: Path) -> Path:
+    """Write what the guest runs: the lines, then the status of the last one, in one step."""
+    (folder / "status").unlink(missing_ok=True)
+    part, status = shlex.quote(str(folder / "status.part")), shlex.quote(str(folder / "status"))
+    text = [
         "#!/bin/sh",
         "cd /",
         "[ -e /sys/kernel/tracing/trace ] || mount -t tracefs nodev /sys/kernel/tracing",
-        *plan.setup,
-        f"PYTHONPATH={shlex.quote(str(source))} PYTHONDONTWRITEBYTECODE=1 {recording}",
-        f"echo $? > {shlex.quote(str(folder / 'status.part'))}",
-        f"mv {shlex.quote(str(folder / 'status.part'))} {shlex.quote(str(folder / 'status'))}",
-        "sync",
+        *lines,
+        f"echo $? > {part}; mv {part} {status}; sync",
     ]
     script = folder / "guest.sh"
-    script.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    script.write_text("\n".join(text) + "\n", encoding="utf-8")
     script.chmod(0o755)
     return script
 

@@ -1,0 +1,167 @@
+"""What a recording costs the probes that it watches: measured in a guest, side by side.
+
+The witness is independent of us: with ``initcall_debug`` the kernel itself times each probe (``really_probe_debug``)
+and logs it. In one guest, in turn: the steps without any recording, with kprobes alone, with scheduler events as well;
+then again. Each device's median of each way is compared with its median without. Rounds alternate, so that a slow
+minute of the host hits all ways alike; the first round warms caches and is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.errors import RefusedError
+from numaprobe.kernel.boot import read_kernel_log
+from numaprobe.kernel.capabilities import INITCALL_DEBUG
+from numaprobe.kernel.record import Recorder, RecordOptions
+from numaprobe.kernel.tracefs import Tracefs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numaprobe.kernel.lab.plan import GuestPlan
+    from numaprobe.kernel.lab.tools import KernelImage, Tools
+
+OVERHEAD_SCHEMA: Final = "numaprobe.overhead/1"
+#: the ways to record that are compared; the first is the base
+WAYS: Final = ("none", "kprobes", "kprobes+sched")
+_PROBE: Final = re.compile(r"probe of (\S+) returned 0 after (\d+) usecs")
+
+
+def measure_overhead(
+    plan: GuestPlan,
+    rounds: int,
+    *,
+    kernel: KernelImage,
+    tools: Tools,
+    folder: Path,
+    timeout: float,
+    kvm: bool = False,
+) -> dict[str, Any]:
+    """Boot a guest, take the plan's steps ``rounds`` times in each way, return the figures.
+
+    Args:
+        plan: its steps must load drivers with ``modprobe``; they are unloaded between rounds.
+        rounds: counted rounds.
+        kernel: what to boot.
+        tools: with what.
+        folder: for the guest's files.
+        timeout: seconds.
+        kvm: as for ``run_guest``.
+
+    Raises:
+        RefusedError: the guest failed.
+
+    """
+    from numaprobe.kernel.lab.guest import guest_environment, run_script  # only the host needs it
+
+    folder = folder.resolve()
+    agent = [sys.executable, "-m", "numaprobe.kernel.lab.overhead", str(rounds), str(folder), *_modules(plan)]
+    lines = [*plan.setup, f"{guest_environment()} {shlex.join(agent)}"]
+    (folder / "steps.sh").write_text(
+        "#!/bin/sh\nset -u\n" + "".join(f"{line}\n" for line in plan.steps), encoding="utf-8"
+    )
+    plan = replace(plan, cmdline=f"{plan.cmdline} log_buf_len=4M".strip())
+    run_script(plan, lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm)
+    try:
+        costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RefusedError(f"the guest measured nothing; its console: {folder / 'console.log'}") from None
+    return summarise(costs, kernel.release)
+
+
+def _modules(plan: GuestPlan) -> list[str]:
+    words = [shlex.split(line) for line in plan.steps]
+    return list(dict.fromkeys(line[line.index("modprobe") + 1] for line in words if "modprobe" in line))
+
+
+def summarise(costs: Mapping[str, Mapping[str, list[int]]], release: str) -> dict[str, Any]:
+    """Return ``numaprobe.overhead/1``: for each way and device the median cost, and its ratio to the base.
+
+    Args:
+        costs: way -> device -> costs in µs.
+        release: the kernel's.
+
+    Raises:
+        RefusedError: a way has no cost of any device.
+
+    """
+    base = {device: median(values) for device, values in costs.get(WAYS[0], {}).items() if values}
+    ways = {}
+    for way in WAYS:
+        medians = {device: median(values) for device, values in costs.get(way, {}).items() if values and device in base}
+        if not medians:
+            raise RefusedError(f"no probe was timed with '{way}': does this kernel have initcall_debug?")
+        ratios = {device: value / base[device] for device, value in medians.items() if base[device]}
+        ways[way] = {
+            "median_us": medians,
+            "ratio": ratios,
+            "median_ratio": median(ratios.values()),
+            "counted": sum(len(costs[way][device]) for device in medians),
+        }
+    return {"schema": OVERHEAD_SCHEMA, "kernel": release, "base": WAYS[0], "ways": ways}
+
+
+def overhead_lines(figures: Mapping[str, Any]) -> list[str]:
+    """Return the figures for people."""
+    lines = [f"kernel {figures['kernel']}: what recording adds to a probe's cost, by the kernel's own initcall_debug"]
+    for way, block in figures["ways"].items():
+        each = ", ".join(f"{device} {value:.0f} us" for device, value in block["median_us"].items())
+        lines.append(f"{way:<14} median ratio {block['median_ratio']:.3f} ({block['counted']} probes; {each})")
+    return lines
+
+
+# ---- in the guest --------------------------------------------------------------------------------------------------
+def main(arguments: list[str]) -> None:
+    """Run in the guest: measure, and leave ``costs.json`` in the shared folder."""
+    rounds, folder, modules = int(arguments[0]), Path(arguments[1]), arguments[2:]
+    tracefs = Tracefs.find()
+    INITCALL_DEBUG.write_text("Y\n", encoding="ascii")
+    costs: dict[str, dict[str, list[int]]] = {way: defaultdict(list) for way in WAYS}
+    for number in range(rounds + 1):
+        for way in WAYS if number % 2 else reversed(WAYS):
+            found = _one_round(tracefs, way, folder / "steps.sh", modules)
+            if number:
+                for device, cost in found:
+                    costs[way][device].append(cost)
+    (folder / "costs.json").write_text(json.dumps(costs), encoding="utf-8")
+
+
+def _one_round(tracefs: Tracefs, way: str, steps: Path, modules: list[str]) -> list[tuple[str, int]]:
+    """Take the steps once; return device and cost (µs) of each probe of the kernel's log."""
+    before = len(read_kernel_log().splitlines())
+    with ExitStack() as stack:
+        if way != WAYS[0]:
+            options = replace(RecordOptions(), sched=way.endswith("+sched"))
+            stack.enter_context(Recorder(tracefs, options)).start()
+        _run(["/bin/sh", str(steps)])
+    lines = read_kernel_log().splitlines()[before:]
+    for module in modules:
+        _run(["modprobe", "-r", module])
+    return list(probe_costs(lines))
+
+
+def probe_costs(lines: Iterable[str]) -> Iterable[tuple[str, int]]:
+    """Return device and cost in µs of each successful probe that ``initcall_debug`` tells."""
+    for line in lines:
+        match = _PROBE.search(line)
+        if match:
+            yield match[1], int(match[2])
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=False, stdin=subprocess.DEVNULL)  # noqa: S603  fixed commands, in the guest
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
