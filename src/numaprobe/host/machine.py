@@ -121,9 +121,7 @@ class HostMachine(Life, BodyCalls):
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return the possible CPUs that are not isolated (DOMAIN) or not tickless (WQ), as sysfs says now."""
         if kind is HkType.UNBOUND:
-            domain = self.housekeeping(HkType.DOMAIN)
-            unbound = self.topology.housekeeping.unbound_cpus
-            return domain if unbound is None else domain & unbound or domain
+            return self._workqueues.mask
         now = time.monotonic_ns()
         if self._isolation is None or now - self._isolation[0] > _HOUSEKEEPING_NS:
             self._isolation = (now, limits.isolated_cpus(), limits.nohz_full_cpus())

@@ -4,8 +4,7 @@ What it is: virtual integer time, tasks driven straight from a heap keyed (time,
 and a run is repeatable. Locks, events, timers, flushes, worker names and ids behave as the protocol says.
 
 What it is not: a model of CPUs. Every task has a CPU to itself: ``compute`` passes time and is counted as running,
-nobody is ever runnable, and every work gets a worker at once (no concurrency management, no ``max_active``). An
-LLC is never cut into shards. Whoever wants to know what a policy *costs* uses the virtual machine.
+nobody is ever runnable, and every work gets a worker at once (no concurrency management, no ``max_active``). Whoever wants to know what a policy *costs* uses the virtual machine.
 
 One owner guards all state: the loop in ``run``, which executes one task or timer at a time.
 """
@@ -20,10 +19,11 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.records import RunWarning
 from numaprobe.runtime.fake_objects import Entry, FakeTask, FakeWorkqueue, WorkState, as_coroutine, suspend
+from numaprobe.runtime.pods import pods
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType, Usage, Work
 from numaprobe.runtime.sync import FifoLock, Flag
-from numaprobe.topology import Topology, symmetric
+from numaprobe.topology import Topology, symmetric, unbound_cpumask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,10 +65,9 @@ class FakeMachine:
 
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return possible CPUs without the isolated (DOMAIN) or tickless (WQ) ones."""
-        keep = self.topology.housekeeping
         if kind is HkType.UNBOUND:
-            domain = self.topology.possible - keep.isolated
-            return domain if keep.unbound_cpus is None else domain & keep.unbound_cpus
+            return self._unbound_mask()
+        keep = self.topology.housekeeping
         return self.topology.possible - (keep.isolated if kind is HkType.DOMAIN else keep.nohz_full)
 
     # ---- time and tasks --------------------------------------------------------------------------------------------
@@ -358,31 +357,15 @@ class FakeMachine:
         """Return the pool's part of the worker's name, and the CPU that the worker gets."""
         if not wq.unbound:
             return str(cpu), cpu if cpu in self.online else self._place(None, None)
-        pods = self._pods(wq.scope)
-        index = next(i for i, pod in enumerate(pods) if cpu in pod)
+        groups = pods(self.topology, wq.scope, self.profile.cache_shard_size)
+        index = next(i for i, pod in enumerate(groups) if pod >> cpu & 1)
         mask = self._unbound_mask() & self.online
-        allowed = pods[index] & mask or mask or self.online
+        allowed = CpuSet(groups[index]) & mask or mask or self.online
         first_pool = (2 + self.profile.bh_pools_per_cpu) * len(self.topology.possible) + 1
         return f"u{first_pool + index}", self._place(cpu if cpu in allowed else None, allowed)
 
-    def _pods(self, scope: AffinityScope) -> tuple[CpuSet, ...]:
-        topology = self.topology
-        return {
-            AffinityScope.CPU: tuple(CpuSet.of([cpu]) for cpu in topology.possible),
-            AffinityScope.SMT: topology.cores,
-            AffinityScope.NUMA: tuple(node.cpus for node in topology.nodes if node.cpus),
-            AffinityScope.SYSTEM: (topology.possible,),
-        }.get(scope, topology.llcs)
-
     def _unbound_mask(self) -> CpuSet:
-        """Return possible & HK_DOMAIN (& HK_WQ) & ``workqueue.unbound_cpus``, each skipped if it leaves nothing."""
-        cuts = [self.housekeeping(HkType.DOMAIN), self.topology.housekeeping.unbound_cpus or self.topology.possible]
-        if self.profile.unbound_mask_has_wq:
-            cuts.append(self.housekeeping(HkType.WQ))
-        mask = self.topology.possible
-        for cut in cuts:
-            mask = mask & cut or mask
-        return mask
+        return unbound_cpumask(self.topology, with_wq=self.profile.unbound_mask_has_wq)
 
     async def flush_work(self, work: Work) -> bool:
         """Wait until the last queueing of ``work`` has run; return False if it was idle."""

@@ -1,0 +1,157 @@
+"""The host machine beside ``concurrent.futures`` with the same pinning, and processes beside threads.
+
+Both run the same bodies on the same CPUs in the same run, in turns; figures are medians, each with its base. A probe
+does more than a future: matching, two locks, states, a record with CPU and schedstat readings.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from numaprobe.buses import PlatformBus
+from numaprobe.drivercore import Device, Driver, DriverCore, ProbeType
+from numaprobe.host import HostMachine
+from numaprobe.host.bodies import burn
+from numaprobe.policies import make_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MS = 1_000_000
+
+
+def empty(_dev: object) -> int:
+    return 0
+
+
+def one_ms(_dev: object) -> int:
+    burn(MS)
+    return 0
+
+
+def crunch(count: int) -> int:
+    """Compute in plain Python: what holds the interpreter lock."""
+    return sum(i * i % 7 for i in range(count))
+
+
+def futures_ns(devices: int, body: Callable[[object], int], *, serial: bool) -> int:
+    """Return the time to run ``body`` for each device in a pool of pinned threads, one per CPU."""
+    cpus = os.sched_getaffinity(0)
+    with ThreadPoolExecutor(len(cpus), initializer=lambda: os.sched_setaffinity(0, cpus)) as pool:
+        list(pool.map(empty, range(len(cpus))))
+        start = time.perf_counter_ns()
+        if serial:
+            for device in range(devices):
+                pool.submit(body, device).result()
+        else:
+            for future in [pool.submit(body, device) for device in range(devices)]:
+                future.result()
+        return time.perf_counter_ns() - start
+
+
+def host_ns(devices: int, body: Callable[[object], int], policy: str, *, serial: bool) -> int:
+    """Return the time from loading the driver until its last probe is done."""
+    machine = HostMachine()
+    probe_type = ProbeType.FORCE_SYNCHRONOUS if serial else ProbeType.PREFER_ASYNCHRONOUS
+
+    async def main() -> int:
+        core = DriverCore(machine, make_policy(policy))
+        bus = core.bus_register(PlatformBus())
+        for index in range(devices):
+            await core.device_add(Device(name=f"d{index}", bus=bus, node=0, compatible="x"))
+
+        async def probe(dev: Device) -> int:
+            return await machine.call(body, dev)
+
+        driver = Driver(name="x", bus=bus, probe=probe, compatible=("x",), probe_type=probe_type)
+        start = time.perf_counter_ns()
+        await core.load_module(driver)
+        return time.perf_counter_ns() - start
+
+    return machine.run(main)
+
+
+def per_probe(devices: int, body: Callable[[object], int], policy: str, *, serial: bool, rounds: int) -> None:
+    ours, theirs = [], []
+    for _ in range(rounds):
+        theirs.append(futures_ns(devices, body, serial=serial) / devices)
+        ours.append(host_ns(devices, body, policy, serial=serial) / devices)
+    own, base = statistics.median(ours), statistics.median(theirs)
+    mode = "sync" if serial else "async"
+    print(
+        f"{body.__name__:8} {mode:6} {policy:12} {devices:6} devices   numaprobe {own / 1000:8.1f} us/probe   "
+        f"futures {base / 1000:8.1f} us/probe   ratio {own / base:5.2f}"
+    )
+
+
+def memory_per_device() -> None:
+    tracemalloc.start()
+    machine = HostMachine()
+
+    async def main() -> float:
+        core = DriverCore(machine, make_policy("inline"))
+        bus = core.bus_register(PlatformBus())
+        before = tracemalloc.get_traced_memory()[0]
+        for index in range(2000):
+            await core.device_add(Device(name=f"d{index}", bus=bus, node=0, compatible="x"))
+        return (tracemalloc.get_traced_memory()[0] - before) / 2000
+
+    print(f"memory of a registered device: {machine.run(main):.0f} bytes")
+    tracemalloc.stop()
+
+
+def scaling() -> None:
+    """Pure Python bodies: one, then one per CPU in threads, then one per CPU in processes."""
+    count = 400_000
+    cpus = len(os.sched_getaffinity(0))
+
+    def wall(bodies: int, *, process: bool) -> float:
+        machine = HostMachine()
+
+        async def body() -> None:
+            call = machine.call_process if process else machine.call
+            await call(crunch, 1)  # the child is there
+            await ready.wait()
+            await call(crunch, count)
+
+        async def main() -> float:
+            tasks = [machine.spawn(body, comm=f"body{i}") for i in range(bodies)]
+            await machine.sleep(500 * MS if process else 50 * MS)
+            start = time.perf_counter()
+            ready.set()
+            for task in tasks:
+                await machine.join(task)
+            return time.perf_counter() - start
+
+        ready = machine.event("ready")
+        return machine.run(main)
+
+    one = statistics.median(wall(1, process=False) for _ in range(3))
+    threads = statistics.median(wall(cpus, process=False) for _ in range(3))
+    processes = statistics.median(wall(cpus, process=True) for _ in range(3))
+    print(
+        f"pure Python body: one {one * 1000:.0f} ms; {cpus} in threads {threads * 1000:.0f} ms ({threads / one:.2f}x "
+        f"of one); {cpus} in processes {processes * 1000:.0f} ms ({processes / one:.2f}x of one)"
+    )
+
+
+def main() -> None:
+    for devices, rounds in ((1, 9), (10, 9), (100, 7), (1000, 5), (10_000, 1)):
+        per_probe(devices, empty, "inline", serial=True, rounds=rounds)
+        per_probe(devices, empty, "inline", serial=False, rounds=rounds)
+        per_probe(devices, empty, "strict-node", serial=True, rounds=rounds)
+    for devices, rounds in ((100, 5), (1000, 3)):
+        per_probe(devices, one_ms, "inline", serial=True, rounds=rounds)
+        per_probe(devices, one_ms, "inline", serial=False, rounds=rounds)
+        per_probe(devices, one_ms, "strict-node", serial=True, rounds=rounds)
+    memory_per_device()
+    scaling()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The driver core as users hold it: ``Core`` for plain code, ``AsyncCore`` for async code.
+
+Both may be used from anywhere: from outside (the question travels to the core's thread), and from inside a probe body,
+where it is asked in the name of the body's own task, so that a child that a probe adds is a *nested* probe. The one
+place where ``Core`` refuses is the core's own thread, that is inside an async body: it would wait for itself there;
+``core.aio`` is for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from numaprobe.errors import UsageError
+from numaprobe.host.thread import this_thread
+from numaprobe.topology import load_topology
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numaprobe.drivercore import Device
+    from numaprobe.host import HostMachine
+    from numaprobe.library.driver import DeviceDriver
+    from numaprobe.library.operations import Operations
+    from numaprobe.records import ProbeRecord, RunWarning, Trace
+
+T = TypeVar("T")
+
+#: The task that stands for code outside of the core.
+COMM = "python"
+
+
+class View:
+    """What can be seen without waiting."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    @property
+    def machine(self) -> HostMachine:
+        """The machine it runs on: ``compute``, ``sleep``, ``allocate``, ``lock`` for async bodies."""
+        return self._operations.machine
+
+    @property
+    def records(self) -> tuple[ProbeRecord, ...]:
+        """One record for each probe so far."""
+        return tuple(self._operations.core.records)
+
+    @property
+    def warnings(self) -> tuple[RunWarning, ...]:
+        """Remarks: hung bodies, refused pinning, garbage that a body returned."""
+        return self._operations.machine.warnings
+
+    def device(self, name: str, bus: str = "platform") -> Device:
+        """Return a device by name.
+
+        Raises:
+            UnknownNameError: there is none.
+
+        """
+        return self._operations.device(name, bus)
+
+    def trace(self) -> Trace:
+        """Return all records so far as a trace, for reports and comparisons."""
+        return self._operations.trace()
+
+
+class AsyncCore(View):
+    """The core for async code."""
+
+    async def _do(self, function: Callable[[], Awaitable[T]]) -> T:
+        machine = self._operations.machine
+        if machine.runner.core.here:
+            return await function()
+        return await asyncio.wrap_future(machine.submit(function, comm=COMM))
+
+    async def register(self, *drivers: DeviceDriver) -> None:
+        """Register drivers; when this returns their synchronous probes are done."""
+        for source in drivers:
+            await self._do(lambda source=source: self._operations.register(source))  # type: ignore[misc]
+
+    async def unregister(self, driver: DeviceDriver) -> None:
+        """Take a driver away: it lets its devices go, last bound first."""
+        await self._do(lambda: self._operations.unregister(driver))
+
+    async def add(self, name: str, **details: Any) -> Device:  # noqa: ANN401  see Operations.add
+        """Add a device (``compatible``, ``node``, ``bus``, ``parent``, ``suppliers``, ``data``)."""
+        return await self._do(lambda: self._operations.add(name, **details))
+
+    async def add_from(self, machine: str = "host", *, bus: str | None = None) -> tuple[Device, ...]:
+        """Add the devices of a machine (this one's sysfs, a sysfs tree, an hwloc file), or of one of its buses."""
+        known = await asyncio.to_thread(load_topology, machine)
+        chosen = [info for info in known.devices if bus is None or info.bus == bus]
+        return await self._do(lambda: self._operations.add_known(chosen))
+
+    async def remove(self, dev: Device) -> None:
+        """Remove a device: its children first, then its driver lets it go."""
+        await self._do(lambda: self._operations.remove(dev))
+
+    async def bind(self, device: str, driver: str, bus: str = "platform") -> int:
+        """Bind by name: 0 or a negative errno."""
+        return await self._do(lambda: self._operations.bind(device, driver, bus))
+
+    async def unbind(self, device: str, driver: str, bus: str = "platform") -> int:
+        """Unbind by name: 0 or a negative errno."""
+        return await self._do(lambda: self._operations.unbind(device, driver, bus))
+
+    async def wait(self) -> None:
+        """Wait until all probes, deferred and asynchronous ones too, are over."""
+        await self._do(self._operations.wait)
+
+    async def shut_down(self) -> None:
+        """Remove all devices and drivers, in reverse order; the end of a ``with`` block does it."""
+        await self._do(self._operations.shut_down)
+
+
+class Core(View):
+    """The core for plain code."""
+
+    def __init__(self, operations: Operations) -> None:
+        super().__init__(operations)
+        #: the same core for async code: for async bodies
+        self.aio = AsyncCore(operations)
+
+    def _do(self, function: Callable[[], Awaitable[T]]) -> T:
+        machine = self._operations.machine
+        if machine.runner.core.here:
+            raise UsageError(
+                "this is the core's own thread, which must not wait; use 'await core.aio...' in async bodies"
+            )
+        thread = this_thread()
+        if thread is not None and thread.owner in machine.runner.tasks:
+            return machine.ask(function)
+        return machine.submit(function, comm=COMM).result()
+
+    def register(self, *drivers: DeviceDriver) -> None:
+        """Register drivers; when this returns their synchronous probes are done."""
+        for source in drivers:
+            self._do(lambda source=source: self._operations.register(source))  # type: ignore[misc]
+
+    def unregister(self, driver: DeviceDriver) -> None:
+        """Take a driver away: it lets its devices go, last bound first."""
+        self._do(lambda: self._operations.unregister(driver))
+
+    def add(self, name: str, **details: Any) -> Device:  # noqa: ANN401  see Operations.add
+        """Add a device (``compatible``, ``node``, ``bus``, ``parent``, ``suppliers``, ``data``)."""
+        return self._do(lambda: self._operations.add(name, **details))
+
+    def add_from(self, machine: str = "host", *, bus: str | None = None) -> tuple[Device, ...]:
+        """Add the devices of a machine (this one's sysfs, a sysfs tree, an hwloc file), or of one of its buses."""
+        chosen = [info for info in load_topology(machine).devices if bus is None or info.bus == bus]
+        return self._do(lambda: self._operations.add_known(chosen))
+
+    def remove(self, dev: Device) -> None:
+        """Remove a device: its children first, then its driver lets it go."""
+        self._do(lambda: self._operations.remove(dev))
+
+    def bind(self, device: str, driver: str, bus: str = "platform") -> int:
+        """Bind by name: 0 or a negative errno."""
+        return self._do(lambda: self._operations.bind(device, driver, bus))
+
+    def unbind(self, device: str, driver: str, bus: str = "platform") -> int:
+        """Unbind by name: 0 or a negative errno."""
+        return self._do(lambda: self._operations.unbind(device, driver, bus))
+
+    def wait(self) -> None:
+        """Wait until all probes, deferred and asynchronous ones too, are over."""
+        self._do(self._operations.wait)
+
+    def shut_down(self) -> None:
+        """Remove all devices and drivers, in reverse order; the end of a ``with`` block does it."""
+        self._do(self._operations.shut_down)
