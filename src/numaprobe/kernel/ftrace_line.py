@@ -40,6 +40,8 @@ _ADDRESS: Final = re.compile(rb"(?:0x)?[0-9a-f]{8,16}")
 
 _FAULT: Final = "(fault)"
 _LONGEST_TIME: Final = 24
+#: ns of the last decimal, by number of decimals
+_SCALES: Final = tuple(int("1".ljust(10 - decimals, "0")) for decimals in range(10))
 #: a dot and six decimals
 _MICROSECONDS: Final = 7
 
@@ -90,7 +92,7 @@ def parse_time(text: bytes) -> int | None:
         if dot < 0:
             return int(text)
         fraction = text[dot + 1 : dot + 10]
-        return int(text[:dot]) * 1_000_000_000 + int(fraction) * 10 ** (9 - len(fraction))
+        return int(text[:dot]) * 1_000_000_000 + int(fraction) * _SCALES[len(fraction)]
     except ValueError:
         return None
 
