@@ -1,4 +1,4 @@
-"""The rules on what real kernels did (``tests/data/kernel/placements.csv``, worked out from traces of Debian kernels)."""
+"""The rules on what real Debian kernels did, as ``tests/data/kernel/placements.csv`` tells it."""
 
 from __future__ import annotations
 

@@ -68,7 +68,8 @@ def queued(*starts: int, **fields: object) -> Trace:
     """Async probes of 10 ms on CPU 0 in one worker, from a caller each."""
     values = {"cpu": 0, "comm": "kworker/0:1", "cost_ns": 10 * MS} | fields
     probes = [
-        s.probe(f"d{i}", start_ns=start, **({"caller_comm": f"kworker/u8:{i}"} | values)) for i, start in enumerate(starts)
+        s.probe(f"d{i}", start_ns=start, **({"caller_comm": f"kworker/u8:{i}"} | values))
+        for i, start in enumerate(starts)
     ]
     return s.trace(*probes, machine=s.small())
 
@@ -273,7 +274,9 @@ def test_serial_async_staircase_of_a_lock() -> None:
 def test_serial_async_is_silent_when_they_run_together() -> None:
     assert not of_kind("serial-async", s.nvme_after())
     assert not of_kind("serial-async", async_probes((0, 10 * MS), (0, 20 * MS), (0, 35 * MS)))
-    assert not of_kind("serial-async", async_probes((0, 10 * MS), (10 * MS, 20 * MS), (20 * MS, 30 * MS), asynchronous=False))
+    assert not of_kind(
+        "serial-async", async_probes((0, 10 * MS), (10 * MS, 20 * MS), (20 * MS, 30 * MS), asynchronous=False)
+    )
 
 
 # ---- serial-sync, slow-sync, udev-timeout ----

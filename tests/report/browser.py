@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,14 @@ FLAGS = (
     "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
 TIMEOUT_S = 30
+#: Puts the two pipes where the browser looks for them, descriptors 3 and 4, and becomes the browser.
+PLUMBER = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for end, wanted in zip(ends, (3, 4)):
+    os.dup2(end, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -33,7 +42,7 @@ class Browser:
         to_child, self._out = os.pipe()
         self._in, from_child = os.pipe()
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$0" "$@" 3<&{to_child} 4>&{from_child}', CHROMIUM, *FLAGS,
+            [sys.executable, "-c", PLUMBER, str(to_child), str(from_child), CHROMIUM, *FLAGS,
              f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}"],
             pass_fds=(to_child, from_child), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -126,5 +135,5 @@ class Browser:
         try:
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            self._process.terminate()
+            self._process.kill()
             self._process.wait(timeout=5)

@@ -1,8 +1,8 @@
 """Whether two sets of repeated runs differ: small and without assumptions about the distribution.
 
-People who tune a boot by hand boot ten times each and ask that the ranges do not overlap. That rule is kept, beside
-the one-sided Mann-Whitney rank test, which says how likely so large a shift in rank is if nothing changed. A gate
-takes both: few runs cannot pass the test by luck, and many runs with a stray outlier are not lost by the range.
+A gate believes the one-sided Mann-Whitney rank test, which says how likely so large a shift in rank is if nothing
+changed: two lucky runs do not pass it, and a stray outlier among many does not spoil it. People who tune a boot by hand
+boot ten times each and ask that the ranges do not overlap; whether they do is told beside it.
 
 The test counts exactly while that is cheap (no ties, at most ``EXACT_RUNS`` a side), and uses the normal approximation
 with the correction for ties beyond (Mann and Whitney, 1947).
@@ -45,7 +45,7 @@ class Verdict:
 
     @property
     def slower(self) -> bool:
-        """A regression to stop for: larger median, unlikely to be chance or ranges apart."""
+        """A regression to stop for: a larger median, and unlikely to be chance."""
         return self.median > self.base_median and self._believed
 
     @property

@@ -44,8 +44,12 @@ def print_comparison_findings(comparison: Comparison, console: Console) -> None:
 
 def print_warnings(warnings: Sequence[RunWarning], console: Console) -> None:
     """Print what the run, or the reader of the trace, wants known."""
+    if warnings:
+        console.print()
     for warning in warnings[:SHOWN_FINDINGS]:
-        console.print(f"warning: {warning.kind}: {printable(warning.message)}", style="yellow", soft_wrap=True)
+        console.print(
+            f"warning: {printable(warning.kind)}: {printable(warning.message)}", style="yellow", soft_wrap=True
+        )
     if len(warnings) > SHOWN_FINDINGS:
         console.print(f"… and {len(warnings) - SHOWN_FINDINGS} more warnings (--json has all)", style="dim")
 

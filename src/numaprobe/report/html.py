@@ -187,6 +187,7 @@ def _probe(record: ProbeRecord, first: int, strings: _Strings, *, with_segments:
         record.asynchronous,
         record.nested,
         record.attempt,
+        strings(record.path),
         None
         if segments is None
         else [part for ns, state, cpu in stretches(record) for part in (ns, _STATE_CODE[state], cpu)],

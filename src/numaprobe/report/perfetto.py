@@ -215,7 +215,7 @@ def _number(event: Any, name: str, value: int) -> None:  # noqa: ANN401  a proto
 
 def _facts(record: ProbeRecord) -> Iterator[tuple[str, str | int | None]]:
     yield "remote", None if record.local is None else not record.local
-    for name in ("device_node", "cpu", "cpu_node", "comm", "asynchronous", "result", "function", "attempt"):
+    for name in ("device_node", "cpu", "cpu_node", "comm", "asynchronous", "result", "function", "path", "attempt"):
         yield name, getattr(record, name)
     for name in ("cost_ns", "running_ns", "runnable_ns", "sleeping_ns", "remote_ns", "caller_cpu", "caller_comm"):
         yield name, getattr(record, name)

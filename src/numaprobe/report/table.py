@@ -13,7 +13,7 @@ from numaprobe.analysis.summary import summarize
 from numaprobe.cpuset import CpuSet
 from numaprobe.records import NO_NODE
 from numaprobe.report.explain import print_comparison_findings, print_findings, print_warnings
-from numaprobe.report.grid import UNKNOWN, Cell, Column, Grid, console_for, draw, stdout_or
+from numaprobe.report.grid import UNKNOWN, Cell, Column, Grid, console_for, draw, printable, stdout_or
 from numaprobe.units import format_size, format_time
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def print_comparison(
     """Print the policies side by side, their probes, and what was found."""
     console = console_for(stdout_or(stream))
     first = comparison.entries[0].trace
-    console.print(f"{_heading(first, comparison.scenario)}. Percentages are of {comparison.baseline}.", soft_wrap=True)
+    console.print(
+        f"{_heading(first, comparison.scenario)}. Percentages are of {printable(comparison.baseline)}.", soft_wrap=True
+    )
     console.print()
     rows = [_policy_row(entry, comparison.baseline) for entry in comparison.entries]
     draw(Grid(columns=_POLICIES, rows=rows), console, legend=legend)
@@ -102,7 +104,7 @@ def _heading(trace: Trace, scenario: str | None) -> str:
     machine = trace.machine.get("name")
     kernel = f"kernel {trace.kernel}" if trace.kernel else "kernel unknown"
     parts = [scenario or trace.source, *([str(machine)] if machine else []), f"{kernel} ({trace.source})"]
-    return ", ".join(parts)
+    return printable(", ".join(parts))
 
 
 def _figures(trace: Trace) -> str:

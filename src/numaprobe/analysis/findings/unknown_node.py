@@ -54,14 +54,18 @@ def _evidence(case: Case, bus: str | None, records: Sequence[ProbeRecord]) -> di
 
 
 def _extra(case: Case, records: Sequence[ProbeRecord]) -> int | None:
-    """Mean cost of these minus the mean cost of the same drivers' local probes; None without such probes."""
-    drivers = {record.driver for record in records}
-    placed = [r.cost_ns for r in case.probes if r.driver in drivers and case.is_remote(r) is False]
-    drivers_placed = {r.driver for r in case.probes if r.driver in drivers and case.is_remote(r) is False}
-    lost = [r.cost_ns for r in records if r.driver in drivers_placed and r.result != DEFERRED]
-    if not placed or not lost:
+    """Mean cost of these minus that of the same drivers' local probes, driver by driver; None without such probes."""
+    lost = group_by((r for r in records if r.result != DEFERRED), lambda r: r.driver)
+    local = (r for r in case.probes if r.driver in lost and r.result != DEFERRED and case.is_remote(r) is False)
+    placed = group_by(local, lambda r: r.driver)
+    if not placed:
         return None
-    return round(sum(lost) / len(lost) - sum(placed) / len(placed))
+    extra = sum(sum(r.cost_ns for r in lost[driver]) - len(lost[driver]) * _mean(placed[driver]) for driver in placed)
+    return round(extra / sum(len(lost[driver]) for driver in placed))
+
+
+def _mean(records: Sequence[ProbeRecord]) -> float:
+    return sum(record.cost_ns for record in records) / len(records)
 
 
 def _advice(bus: str | None, records: Sequence[ProbeRecord]) -> str:

@@ -1,8 +1,8 @@
 // What the page holds: the JSON block, unpacked once into plain objects. Nothing in it is ever used as markup.
 const FIELDS = ["device", "driver", "bus", "deviceNode", "cpu", "cpuNode", "comm", "start", "cost", "running", "runnable",
   "sleeping", "cpus", "remote", "callerCpu", "callerComm", "func", "memory", "result", "async", "nested", "attempt",
-  "segments"];
-const TEXT_FIELDS = ["device", "driver", "bus", "comm", "callerComm", "func", "result"];
+  "path", "segments"];
+const TEXT_FIELDS = ["device", "driver", "bus", "comm", "callerComm", "func", "result", "path"];
 const STATES = ["running", "runnable", "sleeping"];
 
 function unpack() {

@@ -300,6 +300,7 @@ function details(probe) {
   if (probe.memory) rows.push(["memory", Object.entries(probe.memory).map(([n, size]) => `node ${n}: ${formatSize(size)}`).join(", ")]);
   rows.push(["result", probe.result ?? "unknown"], ["timed", probe.func ?? "the probe"],
     ["asked for", (probe.async === null ? "unknown" : probe.async ? "asynchronously" : "synchronously") + (probe.nested ? ", nested in another probe" : "")]);
+  if (probe.path !== null) rows.push(["reached by", probe.path]);
   if (probe.attempt > 1) rows.push(["attempt", String(probe.attempt)]);
   return rows;
 }
