@@ -226,6 +226,10 @@ def test_first_llc_says_how_much_room_is_left() -> None:
     assert "costs nothing yet" in finding.advice
 
 
+def test_first_llc_is_silent_on_policies_whose_queue_serves_the_node() -> None:
+    assert not of_kind("first-llc", replace(s.nvme_after(), policy="strict-node"))
+
+
 def test_first_llc_looks_at_shards_of_a_single_llc() -> None:
     machine = symmetric("big-llc", nodes=2, cores=32)
     probes = [s.probe(f"d{i}", cpu=i, comm=f"kworker/u513:{i}", start_ns=i) for i in range(8)]

@@ -101,6 +101,12 @@ def test_hostile_names_stay_text() -> None:
         assert "[bold]" in text
 
 
+def test_what_is_true_of_several_policies_is_said_once() -> None:
+    text = shown(print_comparison, compare([s.nvme_after(), replace(s.nvme_after(), policy="other")]))
+    assert text.count("most in flight 3") == 1
+    assert "queue-on-node, other: 0000:01:00.0" in text
+
+
 def test_no_probes_is_a_table_too() -> None:
     empty = Trace(source="host", probes=())
     assert "0 probes" in shown(print_trace, empty)

@@ -105,17 +105,27 @@ def _by_kind(pairs: Any) -> dict[str, list[tuple[str, Finding]]]:  # noqa: ANN40
     return dict(groups)
 
 
+def _by_evidence(group: Sequence[tuple[str, Finding]]) -> dict[str, list[str]]:
+    """Return what is said of a kind, each once, with the policies of which it is true."""
+    told: dict[str, list[str]] = defaultdict(list)
+    for label, finding in group:
+        body = f"{devices_text(finding.devices)}; {evidence_text(finding.evidence)}"
+        if printable(label) not in told[body]:
+            told[body].append(printable(label))
+    return dict(told)
+
+
 def _print_kind(kind: str, group: Sequence[tuple[str, Finding]], console: Console) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
     console.print()
     console.print(Text.assemble((kind, "bold yellow"), (f": {summary_of(kind)}", "")))
-    for label, finding in group[:SHOWN_FINDINGS]:
-        head = Text(f"{printable(label)}: " if label else "", style="bold")
-        body = Text(f"{devices_text(finding.devices)}; {evidence_text(finding.evidence)}")
-        say(Padding(head + body, (0, 0, 0, 2)), console)
-    if len(group) > SHOWN_FINDINGS:
-        console.print(f"  … and {len(group) - SHOWN_FINDINGS} more of this kind (--json has all)", style="dim")
+    told = _by_evidence(group)
+    for body, labels in list(told.items())[:SHOWN_FINDINGS]:
+        head = Text(f"{', '.join(labels)}: " if any(labels) else "", style="bold")
+        say(Padding(head + Text(body), (0, 0, 0, 2)), console)
+    if len(told) > SHOWN_FINDINGS:
+        console.print(f"  … and {len(told) - SHOWN_FINDINGS} more of this kind (--json has all)", style="dim")
     for advice in list(dict.fromkeys(finding.advice for _, finding in group))[:SHOWN_ADVICE]:
         say(Padding(Text(f"→ {printable(advice)}", style="cyan"), (0, 0, 0, 2)), console)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 KIND: Final = "first-llc"
 SUMMARY: Final = "all of a node's probes ran in its first LLC or shard"
 
+#: Policies whose queue serves the whole node: that an idle node's first LLC is enough is then the scheduler's choice.
+NODE_WIDE: Final = frozenset({"strict-node", "spread"})
 #: Cores of a shard by default (``workqueue.cache_shard_size``).
 SHARD_CORES: Final = 8
 #: One or two CPUs can share an LLC by chance; from this many on it is a rule. Arbitrary.
@@ -37,7 +39,7 @@ MIN_PROBES: Final = 3
 
 def find(case: Case) -> Iterator[Finding]:
     """Yield a finding for each node whose unbound work stayed in the first of several groups."""
-    if case.topology is None:
+    if case.topology is None or case.trace.policy in NODE_WIDE:
         return
     spread = (r for r in case.probes if r.cpu is not None and has_node(r) and unbound_pool(r.comm) is not None)
     for node, records in group_by(spread, lambda r: r.device_node).items():
