@@ -57,11 +57,13 @@ class BodyCalls:
         task, end = self.runner.current, time.monotonic_ns() + ns
         if task.pool is not None:
             task.pool.sleeping(task)
-        if ns > 2 * _FINE_SLEEP_NS:
-            await _loop_sleep(self.runner, ns - _FINE_SLEEP_NS)
-        await self.runner.hop(task, _sleep_until, end)
-        if task.pool is not None:
-            task.pool.waking(task)
+        try:
+            if ns > 2 * _FINE_SLEEP_NS:
+                await _loop_sleep(self.runner, ns - _FINE_SLEEP_NS)
+            await self.runner.hop(task, _sleep_until, end)
+        finally:
+            if task.pool is not None:
+                task.pool.waking(task)
 
     async def allocate(self, size: int, node: int | None = None) -> None:
         """Map ``size`` bytes and touch every page, on ``node`` or by the thread's policy; read back where they lie.

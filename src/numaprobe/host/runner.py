@@ -11,6 +11,7 @@ still means nothing.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import errno
 from functools import partial
@@ -23,7 +24,6 @@ from numaprobe.host.task import CURRENT, HostTask
 from numaprobe.host.thread import BodyThread, Outcome, this_thread
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from numaprobe.host.attributes import Applier, Attributes
@@ -85,6 +85,8 @@ class Runner:
         self.failures: list[Exception] = []
         self.threads: set[BodyThread] = set()
         self.hung: list[BodyThread] = []
+        #: all is being cancelled: bodies may finish in their own time
+        self.closing = False
         #: what a report of a deadlock adds: works held back by max_active
         self.held: Callable[[], Iterable[str]] = tuple
         self._topology = topology
@@ -235,14 +237,18 @@ class Runner:
         thread = self.thread_of(task)
         future: asyncio.Future[Outcome] = self.core.loop.create_future()
         thread.submit(future, function, args)
-        if deadline_ns is None:
-            outcome = await future
-        else:
+        alarm = None
+        if deadline_ns is not None:
             expire = partial(self._expire, task, thread, future, deadline_ns)
             alarm = self.core.loop.call_later(deadline_ns / 1e9, expire)
-            try:
-                outcome = await future
-            finally:
+        try:
+            outcome = await future
+        except asyncio.CancelledError:
+            if not self.closing:
+                self._give_up(task, thread, f"{task.comm}: a body was cancelled at {thread.stack()}")
+            raise
+        finally:
+            if alarm is not None:
                 alarm.cancel()
         self._account(task, outcome)
         if outcome.error is not None:
@@ -254,11 +260,16 @@ class Runner:
         if future.done():
             return
         message = f"{task.comm}: a body is past its deadline of {deadline_ns / 1e6:g} ms, at {thread.stack()}"
-        thread.abandon()
-        task.thread = None
-        self.hung.append(thread)
-        self._warn("deadline", message)
+        self._give_up(task, thread, message)
         future.set_exception(TimeoutError(errno.ETIMEDOUT, message))
+
+    def _give_up(self, task: HostTask, thread: BodyThread, message: str) -> None:
+        """Let the task go on with a new thread; what the old one does cannot be stopped."""
+        thread.abandon()
+        self.hung.append(thread)
+        if task.thread is thread:
+            task.thread = None
+        self._warn("deadline", message)
 
     def _account(self, task: HostTask, outcome: Outcome) -> None:
         task.saw(outcome.cpu_before)

@@ -27,6 +27,7 @@ def shut_down(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) 
     A body that still runs then is abandoned, with a remark ``left-behind`` that says where it is: its thread ends when
     it returns, or with the program.
     """
+    runner.closing = True
     threads = {*runner.threads, *(task.thread for task in runner.tasks if task.thread is not None), *runner.hung}
     runner.core.submit(_cancel_all()).result()
     for thread in threads:
@@ -41,3 +42,4 @@ def shut_down(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) 
     runner.tasks.clear()
     runner.threads = {thread for thread in runner.threads if not thread.join(0)}
     runner.accounting.clear()
+    runner.closing = False

@@ -76,6 +76,8 @@ class Host:
     def _start_shutdown(self) -> concurrent.futures.Future[None]:
         if self._operations is None:
             raise UsageError("this host was not entered; use it in a 'with' block")
+        while self._operations.before_end:
+            self._operations.before_end.pop()()
         return self._machine.submit(self._operations.shut_down, comm="shutdown")
 
     def _close(self) -> None:

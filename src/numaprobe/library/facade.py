@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numaprobe.host import HostMachine
     from numaprobe.library.driver import DeviceDriver
     from numaprobe.library.operations import Operations
+    from numaprobe.library.udev import UdevFollower
     from numaprobe.records import ProbeRecord, RunWarning, Trace
 
 T = TypeVar("T")
@@ -59,6 +60,10 @@ class View:
 
         """
         return self._operations.device(name, bus)
+
+    def names(self, bus: str = "platform") -> tuple[str, ...]:
+        """Return the names of the devices on a bus, in the order of adding."""
+        return tuple(self._operations.bus(bus).devices)
 
     def trace(self) -> Trace:
         """Return all records so far as a trace, for reports and comparisons."""
@@ -170,3 +175,16 @@ class Core(View):
     def shut_down(self) -> None:
         """Remove all devices and drivers, in reverse order; the end of a ``with`` block does it."""
         self._do(self._operations.shut_down)
+
+    def follow_udev(self, subsystem: str) -> UdevFollower:
+        """Add the devices of a udev subsystem, now and as they come; remove them as they go. Needs pyudev.
+
+        Raises:
+            MissingInterfaceError: pyudev is not there.
+
+        """
+        from numaprobe.library.udev import UdevFollower
+
+        follower = UdevFollower(self, subsystem)
+        self._operations.before_end.append(follower.stop)
+        return follower

@@ -10,13 +10,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.drivercore import Bus, Device, DriverCore
-from numaprobe.errors import UnknownNameError
+from numaprobe.errors import StateError, UnknownNameError
 from numaprobe.library.driver import bind_driver
 from numaprobe.records import Trace
 from numaprobe.topology import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numaprobe.drivercore import CoreOptions, Driver
     from numaprobe.host import HostMachine
@@ -49,6 +49,8 @@ class Operations:
         self.machine = machine
         self.policy = policy
         self.core = DriverCore(machine, policy, options)
+        #: called when the end begins, before anything is removed
+        self.before_end: list[Callable[[], None]] = []
         self._drivers: list[Driver] = []
         self._devices: dict[Device, None] = {}
 
@@ -170,7 +172,7 @@ class Operations:
             dev = next(reversed(self._devices))
             del self._devices[dev]
             if dev.state not in ("new", "removed"):
-                with contextlib.suppress(UnknownNameError):
+                with contextlib.suppress(StateError):  # somebody else removes it
                     await self.core.device_del(dev)
         while self._drivers:
             await self.core.driver_unregister(self._drivers.pop())

@@ -4,7 +4,8 @@ What it is: virtual integer time, tasks driven straight from a heap keyed (time,
 and a run is repeatable. Locks, events, timers, flushes, worker names and ids behave as the protocol says.
 
 What it is not: a model of CPUs. Every task has a CPU to itself: ``compute`` passes time and is counted as running,
-nobody is ever runnable, and every work gets a worker at once (no concurrency management, no ``max_active``). Whoever wants to know what a policy *costs* uses the virtual machine.
+nobody is ever runnable, and every work gets a worker at once (no concurrency management, no ``max_active``). Whoever
+wants to know what a policy *costs* uses the virtual machine.
 
 One owner guards all state: the loop in ``run``, which executes one task or timer at a time.
 """
