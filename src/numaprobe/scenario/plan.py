@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
-from numaprobe.scenario.quantities import expand_name
+from numaprobe.scenario.quantities import expand_name, may_expand_to
 from numaprobe.scenario.schema import MAX_DEVICES, DeviceGroup, DriverModel, Phase, Scenario, Step
 
 if TYPE_CHECKING:
@@ -233,7 +233,9 @@ class _Count:
         if index not in self._registered:
             self._registered[index] = None
             known = sum(self.devices(child) for child in registered_groups(driver.phases))
-            known += sum(enabled_vfs(driver.phases)) * self._with_children(driver.bus, f"{compatible}-vf")
+            functions = sum(enabled_vfs(driver.phases))
+            if functions:
+                known += functions * self._with_children(driver.bus, f"{compatible}-vf")
             self._registered[index] = known
         return known
 
@@ -241,7 +243,7 @@ class _Count:
 def _may_match(driver: DriverModel, bus: str, compatible: str | None) -> bool:
     if driver.bus != bus or compatible is None:
         return False
-    return "{" in compatible or compatible in (driver.match or (driver.name,))
+    return may_expand_to(compatible, driver.match or (driver.name,))
 
 
 def enabled_vfs(phases: Iterable[Phase]) -> Iterator[int]:

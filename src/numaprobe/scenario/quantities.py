@@ -6,7 +6,7 @@ would let a file ask for a name of a thousand million blanks.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final
 
 from pydantic import BeforeValidator
@@ -101,6 +101,15 @@ def expand_name(pattern: str, index: int, parent: str = "") -> str:
         return format(number, f"{match[4] or ''}{match[5] or ''}{match[6] or 'd'}")
 
     return _FIELD.sub(fill, pattern)
+
+
+def may_expand_to(pattern: str, names: Iterable[str]) -> bool:
+    """Tell whether some device of a group with this pattern could be called one of ``names``."""
+    if "{" not in pattern:
+        return pattern in names
+    literals = [re.escape(part) for part in re.split(r"\{[^}]*\}", pattern)]
+    shape = re.compile(".*".join(literals), re.DOTALL)
+    return any(shape.fullmatch(name) for name in names)
 
 
 def _arithmetic(index: int, operator: str | None, operand: int) -> int:

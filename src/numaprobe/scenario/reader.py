@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from numaprobe.errors import InputError, UsageError
-from numaprobe.scenario.schema import Scenario, Table
+from numaprobe.scenario.schema import TABLES, Scenario
 
 #: A file of 200,000 devices, each written out, is smaller; ``count`` makes it a few hundred bytes.
 MAX_FILE_BYTES: Final = 32 * 2**20
@@ -142,7 +142,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _reason(detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
-        return _unknown_key(str(detail["loc"][-1]))
+        return _unknown_key(detail["loc"])
     if kind == "missing":
         return "is missing"
     message = " ".join(detail["msg"].split()).replace("valid tuple", "list").replace("a valid dictionary", "a table")
@@ -154,17 +154,13 @@ def _short(value: object) -> str:
     return textwrap.shorten(text, 60, placeholder="…") if " " in text else text[:60]
 
 
-def _unknown_key(key: str) -> str:
-    near = difflib.get_close_matches(key[:60], _known_keys(), n=1, cutoff=0.6)
-    hint = f"did you mean '{near[0]}'?" if near else "see docs/scenarios.md for what a scenario can say"
+def _unknown_key(location: tuple[int | str, ...]) -> str:
+    *above, key = location
+    table = next((part for part in reversed(above) if isinstance(part, str)), "")
+    known = [field.alias or name for name, field in TABLES[table].model_fields.items()]
+    near = difflib.get_close_matches(str(key)[:60], known, n=1, cutoff=0.6)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
     return f"unknown key; {hint}"
-
-
-def _known_keys() -> set[str]:
-    def tables(table: type[Table]) -> list[type[Table]]:
-        return [table, *(below for child in table.__subclasses__() for below in tables(child))]
-
-    return {field.alias or key for table in tables(Table) for key, field in table.model_fields.items()}
 
 
 # ---- overrides -----------------------------------------------------------------------------------------------------

@@ -159,7 +159,8 @@ def _outcome(
     setting: Setting, core: DriverCore, label: str, checks: tuple[CheckResult, ...], deadlock: str | None
 ) -> Outcome:
     scenario = setting.plan.scenario
-    probes = tuple(sorted(core.records, key=lambda record: (record.start_ns or 0, record.end_ns or 0)))
+    # Records come in the order of their ends; a probe that starts inside another one at once comes after that.
+    probes = tuple(sorted(core.records, key=lambda record: (record.start_ns or 0, bool(record.nested))))
     if scenario.expect_async_on_node:
         away = [r for r in probes if r.asynchronous and r.local is False]
         shown = f"{len(away)} elsewhere" + (f", first {away[0].device} on CPU {away[0].cpu}" if away else "")

@@ -355,3 +355,24 @@ class Scenario(Table):
             text = "a driver has 'jitter', so the scenario needs a 'seed': a run must be repeatable"
             raise PydanticCustomError("numaprobe", "{text}", {"text": text})
         return self
+
+
+#: key of the file -> the table that it holds; "" is the file itself
+TABLES: dict[str, type[Table]] = {
+    "": Scenario,
+    "allocate": Allocate,
+    "autoprobe": Autoprobe,
+    "buses": BusModel,
+    "busy": Busy,
+    "caller": Caller,
+    "devices": DeviceGroup,
+    "drivers": DriverModel,
+    "hold": Hold,
+    "parallel": Step,
+    "phases": Phase,
+    "register": DeviceGroup,
+    "remove": Phase,
+    "sequence": Step,
+    "steps": Step,
+    "wait": Wait,
+}
