@@ -41,7 +41,7 @@ def _put(path: Path, text: str) -> None:
 
 
 class FakeKernel(TracefsFiles):
-    """The kernel behind the tree; ``root`` is what ``Tracefs`` is given."""
+    """The kernel behind the tree; ``root`` is what ``Tracefs`` is given, ``recorded`` what its buffer will hold."""
 
     def __init__(self, root: Path, *, events: tuple[str, ...] = EVENTS, unknown: tuple[str, ...] = ()) -> None:
         self.root = root
@@ -50,6 +50,7 @@ class FakeKernel(TracefsFiles):
         self.largest_buffer = 1 << 30
         self.refuse: dict[str, int] = {}
         self.log: list[tuple[str, str]] = []
+        self.recorded = b""
         self._fill(root)
         _put(root / "kprobe_events", "")
         _put(root / "kprobe_profile", "")
@@ -91,6 +92,8 @@ class FakeKernel(TracefsFiles):
         if not path.exists():
             raise FileNotFoundError(errno.ENOENT, "no such file")
         path.write_text(text + "\n")
+        if path.name == "tracing_on" and text == "0" and self.recorded:
+            (path.parent / "trace").write_bytes(self.recorded)
         if path.name == "enable" and path.parent.parent.name == "events":
             for event in path.parent.glob("*/enable"):
                 event.write_text(text + "\n")
