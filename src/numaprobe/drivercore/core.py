@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from numaprobe.drivercore.asyncs import AsyncCalls
 from numaprobe.drivercore.binding import Binding
 from numaprobe.drivercore.body import ProbeBodies
-from numaprobe.drivercore.deadlock import refuse_async_wait, refuse_register, refuse_release, refuse_remove
+from numaprobe.drivercore.deadlock import refuse_async_wait, refuse_register, refuse_release, refuse_remove, refuse_wait
 from numaprobe.drivercore.deferred import DeferredProbes
 from numaprobe.drivercore.driver import ProbeType
 from numaprobe.drivercore.links import DeviceLinks
@@ -328,7 +328,7 @@ class DriverCore:
             DeadlockError: called from inside a probe.
 
         """
-        self.bodies.refuse_inside(lambda _: True, "waits for all probes")
+        refuse_wait(self)
         await self.deferred.flush()
         while self._probe_count:
             await self._probe_idle.wait()

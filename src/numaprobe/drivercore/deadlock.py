@@ -70,6 +70,16 @@ def refuse_async_wait(core: DriverCore, what: str) -> None:
     core.bodies.refuse_inside(lambda dev: dev.state is DeviceState.PROBING and dev.p.probing_async, what)
 
 
+def refuse_wait(core: DriverCore) -> None:
+    """Refuse to wait for all probes from inside a body.
+
+    Raises:
+        DeadlockError: we are inside one.
+
+    """
+    core.bodies.refuse_inside(lambda _: True, "waits for all probes")
+
+
 def _released_with(core: DriverCore, devices: Iterable[Device], *, children: bool = False) -> set[Device]:
     """Return ``devices`` and all whose release theirs waits for: consumers, with ``children`` these too."""
     found: set[Device] = set()

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.drivercore.deadlock import refuse_wait
 from numaprobe.runtime import Work
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class DeferredProbes:
 
     async def block(self) -> None:
         """Defer every probe from now on, and wait for those under way (``device_block_probing``)."""
+        refuse_wait(self._core)
         self.blocked = True
         await self._core.wait_for_device_probe()
 

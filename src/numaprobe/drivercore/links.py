@@ -58,6 +58,6 @@ class DeviceLinks:
             yield from tuple(self._consumers.get(name, {}).values())
 
     def busy_consumers(self, dev: Device) -> list[Device]:
-        """Return the consumers that are bound or being probed, last added first."""
-        busy = (DeviceState.BOUND, DeviceState.PROBING)
+        """Return the consumers that are bound, being probed or still letting go, last added first."""
+        busy = (DeviceState.BOUND, DeviceState.PROBING, DeviceState.RELEASING)
         return [one for one in self.consumers(dev) if one.state in busy][::-1]

@@ -19,8 +19,12 @@ EPROBE_DEFER: Final = 517
 ENOTSUPP: Final = 524
 
 _KERNEL_ONLY: Final = {"EPROBE_DEFER": EPROBE_DEFER, "ENOTSUPP": ENOTSUPP}
-_NAMES: Final[dict[int, str]] = {**errno.errorcode} | {value: name for name, value in _KERNEL_ONLY.items()}
-_VALUES: Final = {name: value for value, name in errno.errorcode.items()} | _KERNEL_ONLY
+#: Where one number has two names Python picks the one that the kernel does not.
+_KERNELS_CHOICE: Final = {errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+_NAMES: Final[dict[int, str]] = (
+    dict(errno.errorcode) | _KERNELS_CHOICE | {value: name for name, value in _KERNEL_ONLY.items()}
+)
+_VALUES: Final = {name: value for names in (errno.errorcode, _NAMES) for value, name in names.items()}
 
 #: ``include/linux/err.h``: an error pointer or return is one of the last 4095 values.
 MAX_ERRNO: Final = 4095
@@ -46,7 +50,7 @@ def errno_value(name: str) -> int:
     try:
         return _VALUES[name]
     except KeyError:
-        raise InputError(f"'{name[:40]}' is no errno name; write for example ENODEV or EPROBE_DEFER") from None
+        raise InputError(f"{name[:40]!a} is no errno name; write for example ENODEV or EPROBE_DEFER") from None
 
 
 def is_deferral(result: int) -> bool:
