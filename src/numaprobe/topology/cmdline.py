@@ -45,7 +45,9 @@ class CommandLine:
         for match in _PARAMETER.finditer(text):
             if match[0] == "--":
                 break
-            found.append(_split(match[0]))
+            name, value = _split(match[0])
+            if name:
+                found.append((name, value))
         return cls(tuple(found))
 
     def get(self, name: str) -> str | None:

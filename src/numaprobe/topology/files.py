@@ -34,16 +34,25 @@ def read_bytes(path: Path, limit: int = MAX_FILE) -> bytes | None:
         return None
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {_reason(error)}", str(path)) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise InputError("is not a regular file", str(path))
-        try:
-            data = file.read(limit + 1)
-        except OSError as error:
-            raise InputError(f"cannot be read: {_reason(error)}", str(path)) from None
+        data = _read(descriptor, limit + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {_reason(error)}", str(path)) from None
+    finally:
+        os.close(descriptor)
     if len(data) > limit:
         raise InputError(f"is larger than {limit} bytes, which no such file is", str(path))
     return data
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    parts = []
+    while size > 0 and (part := os.read(descriptor, size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def read_text(path: Path, limit: int = MAX_FILE) -> str | None:

@@ -4,7 +4,8 @@ hwloc draws a tree of objects with CPU sets; memory is attached to objects. A Li
 rules of the translation:
 
 * A CPU's node is the NUMANode with the smallest set that holds it. Of several with the same set (DRAM beside HBM
-  or CXL memory) it is the first by number: on Linux the others have no CPUs of their own.
+  or CXL memory) it is the first by number: on Linux the others have no CPUs of their own. Neither has a node that
+  would get none but CPUs that are off line.
 * The LLC is the highest level of data or unified cache; without any, the package. It ends at the border of a node.
 * A machine without Package objects has one package for each node with CPUs.
 """
@@ -91,7 +92,7 @@ def parse_bitmap(text: str, where: str) -> CpuSet:
     return CpuSet(bits)
 
 
-def assemble(objects: Iterable[HwlocObject], possible: CpuSet, where: str) -> Parts:
+def assemble(objects: Iterable[HwlocObject], possible: CpuSet, online: CpuSet, where: str) -> Parts:
     """Return the partitions that a tree's objects make of the possible CPUs.
 
     Raises:
@@ -99,7 +100,7 @@ def assemble(objects: Iterable[HwlocObject], possible: CpuSet, where: str) -> Pa
 
     """
     found = list(objects)
-    nodes = _nodes([thing for thing in found if thing.kind.name == "numanode"], possible, where)
+    nodes = _nodes([thing for thing in found if thing.kind.name == "numanode"], possible, online, where)
     node_sets = [node.cpus for node in nodes]
     packages = [thing.cpus for thing in found if thing.kind.name == "package"] or node_sets
     package_parts = partition((cpus for cpus in packages if cpus), possible)
@@ -114,7 +115,7 @@ def assemble(objects: Iterable[HwlocObject], possible: CpuSet, where: str) -> Pa
     )
 
 
-def _nodes(memory: list[HwlocObject], possible: CpuSet, where: str) -> tuple[Node, ...]:
+def _nodes(memory: list[HwlocObject], possible: CpuSet, online: CpuSet, where: str) -> tuple[Node, ...]:
     if not 0 < len(memory) <= MAX_NODES:
         raise InputError(f"a machine has 1 to {MAX_NODES} NUMA nodes, this one {len(memory)}", where)
     numbered: dict[int, HwlocObject] = {}
@@ -125,6 +126,6 @@ def _nodes(memory: list[HwlocObject], possible: CpuSet, where: str) -> tuple[Nod
     rest = possible
     own: dict[int, CpuSet] = {}
     for index, thing in sorted(numbered.items(), key=lambda item: (len(item[1].cpus), item[0])):
-        own[index] = thing.cpus & rest
-        rest -= thing.cpus
+        own[index] = thing.cpus & rest if thing.cpus & rest & online else CpuSet()
+        rest -= own[index]
     return tuple(Node(index, own[index], thing.memory) for index, thing in sorted(numbered.items()))

@@ -45,6 +45,8 @@ def hwloc_losses(topology: Topology) -> list[str]:
         losses.append("CPUs that are possible but not present are written like present ones that are off line")
     if any(not core & topology.online for core in topology.cores):
         losses.append("cores without a CPU on line have no object: their siblings and caches are not said")
+    if any(node.cpus and not node.cpus & topology.online for node in topology.nodes):
+        losses.append("nodes whose CPUs are all off line are written as memory-only, and those CPUs are on no node")
     others = [device for device in topology.devices if not _BUS_ID.fullmatch(device.name)]
     if others:
         losses.append(f"{len(others)} devices are not on PCI: only PCI devices have a place")
@@ -95,10 +97,9 @@ def _tree(topology: Topology) -> _Object:
     for part in sorted(parts, key=lambda part: -len(part.cpus)):
         if part.cpus & topology.online:
             _insert(part, holder, topology.name)
-    by_set = {id(part): part for part in parts if part.type in ("Package", "Group")}
+    groups = {part.cpus: part for part in parts if part.type == "Group" and part.cpus & topology.online}
     for node in topology.nodes:
-        same = (part for part in by_set.values() if part.cpus == node.cpus and part.type == "Group")
-        next(same, root).memory.append(node)
+        groups.get(node.cpus, root).memory.append(node)
     return root
 
 

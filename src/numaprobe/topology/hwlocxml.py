@@ -165,12 +165,13 @@ class _Reader:
         if not self.machine:
             raise InputError("holds no Machine object: it is not what 'lstopo --of xml' writes", self.where)
         possible = self.machine["possible"]
-        parts = assemble(self.objects, possible, self.where)
+        online = self.machine["online"] & possible
+        parts = assemble(self.objects, possible, online, self.where)
         topology = Topology(
             name=name,
             possible=possible,
             present=possible,
-            online=self.machine["online"] & possible,
+            online=online,
             nodes=parts.nodes,
             cores=parts.cores,
             llcs=parts.llcs,

@@ -79,7 +79,7 @@ def parse_synthetic(text: str) -> Topology:
         raise InputError(f"'{text[:60]}': indexes= of the PUs must be distinct numbers below {MAX_CPUS}")
     objects = [thing for place in range(len(levels)) for thing in _objects(levels, place, pus)]
     possible = CpuSet.of(pus)
-    parts = assemble(objects, possible, text[:60])
+    parts = assemble(objects, possible, possible, text[:60])
     topology = Topology(
         name=" ".join(text.split())[:200],
         possible=possible,
