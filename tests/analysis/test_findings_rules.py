@@ -417,3 +417,10 @@ def test_ten_thousand_probes_take_no_square() -> None:
         times.append(time.perf_counter() - start)
     assert times[1] < max(8 * times[0], 0.5)
     assert times[1] < 5
+
+
+def test_the_handbook_explains_every_rule() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
+    for rule in CATALOGUE:
+        assert f"\n## {rule.KIND}\n" in text
+        assert f"| [`{rule.KIND}`]" in text
