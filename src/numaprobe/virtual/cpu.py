@@ -99,9 +99,12 @@ class RunQueue:
 
     def head(self) -> tuple[int, int, VirtualTask] | None:
         """Return who is next: the least vruntime, the longest waiting of those."""
-        if not self.waiting:
-            return None
-        return min(heap[0] for heap in self.waiting.values())
+        heaps = self.waiting.values()
+        if len(heaps) > 1:
+            return min(heap[0] for heap in heaps)
+        for heap in heaps:
+            return heap[0]
+        return None
 
     def pop(self, mask: int) -> VirtualTask:
         """Take the first of the waiting tasks that have this mask."""
@@ -121,8 +124,7 @@ class RunQueue:
 
     def update_min(self, now: int) -> int:
         """Bring ``min_vruntime`` up to date and return it."""
-        head = self.head()
-        current = self.current
+        current, head = self.current, self.head()
         if current is not None:
             least = current.vruntime + now - current.since
             if head is not None and head[0] < least:

@@ -290,8 +290,8 @@ class Scheduler:
                 return
             time = min(time, end)
         allowance = task.cpu_allowance(self.model.cpu_intensive_ns)
-        if allowance is not None:
-            time = min(time, now + allowance)
+        if allowance is not None and now + allowance < time:
+            time = now + allowance
         if time < ENDLESS:
             self._program_at(queue, time)
 
