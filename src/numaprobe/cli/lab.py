@@ -160,12 +160,14 @@ class _Run:
         from numaprobe.kernel.lab.tools import profile_of
         from numaprobe.runtime.profile import kernel_profile
         from numaprobe.scenario import run_scenario
-        from numaprobe.scenario.guest import guest_names
+        from numaprobe.scenario.guest import guest_names, with_recorded_costs
         from numaprobe.topology import from_json
 
         profile = kernel_profile(profile_of(self.image.release))
         topology = from_json(trace.machine)
-        predicted = run_scenario(self.scenario, profile.pci_policy, kernel=profile, machine=topology)
+        predicted = run_scenario(
+            with_recorded_costs(self.scenario, trace), profile.pci_policy, kernel=profile, machine=topology
+        )
         return compare(predicted, trace, guest_names(self.plan, trace), topology), predicted
 
 
@@ -235,7 +237,7 @@ def _table(report: Report) -> list[str]:
     lines += [f"{probe.device:<14} {probe.driver:<11} {'(not predicted)':<22} recorded" for probe in report.unexpected]
     agreeing = sum(row.agrees for row in report.rows)
     error = report.median_cost_error
-    cost = "" if error is None else f"; recorded cost / predicted - 1: median {error:+.0%} (emulated, judges nothing)"
+    cost = "" if error is None else f"; recorded cost / predicted - 1: median {error:+.1%} (judges nothing)"
     lines.append(f"{agreeing} of {len(report.rows)} probes as predicted{cost}")
     return lines
 
@@ -244,7 +246,7 @@ def _line(row: Row) -> str:
     here = row.recorded
     verdicts = (row.same_node, row.same_llc, row.same_kind, row.same_order, row.same_result)
     shown = " ".join(f"{_MARK[verdict]:<{width}}" for verdict, width in zip(verdicts, (4, 3, 4, 5, 6), strict=True))
-    error = "" if row.cost_error is None else f"{row.cost_error:+.0%}"
+    error = "" if row.cost_error is None else f"{row.cost_error:+.1%}"
     where = f"CPU {here.cpu} {here.comm}" if here else "not probed"
     predicted = f"CPU {row.predicted.cpu} {row.predicted.comm}"
     return f"{row.device:<14} {row.driver:<11} {predicted:<22} {where:<22} {shown}  {error}"

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
 from numaprobe.kernel.lab.plan import KIND_OF_DRIVER, GuestDevice, GuestPlan, check_plan, place_devices
 from numaprobe.scenario.plan import DeviceSpec, choose, make_plan
-from numaprobe.scenario.schema import STEP_KEYS, DriverModel, Scenario, Step
+from numaprobe.scenario.schema import STEP_KEYS, DriverModel, Phase, Scenario, Step
 from numaprobe.scenario.steps import default_steps
 
 if TYPE_CHECKING:
@@ -43,6 +44,28 @@ def as_the_kernel_does(scenario: Scenario, version: tuple[int, int]) -> Scenario
         for driver in scenario.drivers
     )
     return scenario.model_copy(update={"drivers": drivers})
+
+
+def with_recorded_costs(scenario: Scenario, recorded: Trace) -> Scenario:
+    """Return ``scenario`` with the CPU and sleeping time that a guest's probes had, as medians of each driver.
+
+    What is left to predict is then where probes run, and how much they wait for a CPU and for each other. A driver
+    whose recorded costs are not divided (no scheduler events) keeps the scenario's. The CPU part is put in the middle,
+    as in the seeds' NVMe drive.
+    """
+    return scenario.model_copy(update={"drivers": tuple(_with_cost(driver, recorded) for driver in scenario.drivers)})
+
+
+def _with_cost(driver: DriverModel, recorded: Trace) -> DriverModel:
+    probes = [probe for probe in recorded.probes if probe.driver == driver.name]
+    running = [probe.running_ns for probe in probes if probe.running_ns is not None]
+    sleeping = [probe.sleeping_ns for probe in probes if probe.sleeping_ns is not None]
+    if not running or not sleeping:
+        return driver
+    half = f"{int(median(sleeping)) // 2}ns"
+    spans = [{"sleep": half}, {"compute": f"{int(median(running))}ns"}, {"sleep": half}]
+    phases = tuple(Phase.model_validate(span) for span in spans)
+    return driver.model_copy(update={"phases": phases})
 
 
 def prefers_async(driver: str, version: tuple[int, int]) -> bool:

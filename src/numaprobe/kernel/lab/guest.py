@@ -41,7 +41,7 @@ _SPARE: Final = 30.0
 _BLOCK: Final = 65536
 
 _PANIC: Final = re.compile(rb"Kernel panic - not syncing: ([^\r\n]{0,200})")
-_REFUSAL: Final = re.compile(rb"(?m)^(?:qemu-system-\w+|virtme\S*|vng)[^\r\n]{0,10}: (?!warning)[^\r\n]{0,300}")
+_REFUSAL: Final = re.compile(rb"(?m)^(?:qemu-system-\w+|virtme[\w-]*|vng): (?!warning)[^\r\n]{0,300}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
