@@ -18,8 +18,8 @@ from numaprobe.records import RunState, Segment
 if TYPE_CHECKING:
     from numaprobe.kernel.open_probe import OpenProbe
 
-#: Changes of state that a task's log keeps; beyond, its open calls keep their sums and lose their segments.
-MAX_LOG: Final = 50_000
+#: Changes of state that all logs together keep (about 40 MB); beyond, calls keep their sums and lose their segments.
+MAX_LOGGED: Final = 400_000
 
 RUNNING: Final = RunState.RUNNING
 RUNNABLE: Final = RunState.RUNNABLE
@@ -98,11 +98,19 @@ class Call:
 
 
 @dataclass(slots=True, eq=False)
+class LogSpace:
+    """How many changes of state all logs hold."""
+
+    used: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class TaskTime:
     """A task with open calls."""
 
     #: None while ftrace only said ``<...>``
     comm: str | None
+    space: LogSpace
     state: RunState = RUNNING
     #: outermost first
     calls: list[Call] = field(default_factory=list)
@@ -116,7 +124,8 @@ class TaskTime:
             now = log[-1][0]
         log.append((now, state, cpu))
         self.state = state
-        if len(log) > MAX_LOG:
+        self.space.used += 1
+        if self.space.used > MAX_LOGGED:
             self._fold()
 
     def open(self, call: Call) -> None:
@@ -147,4 +156,10 @@ class TaskTime:
             call.account.segments = None
             call.account.add(self.log[call.first :], last[0])
             call.first = 0
+        self.space.used -= len(self.log) - 1
         self.log = [last]
+
+    def forget(self) -> None:
+        """The task has no open call any more: give back its log's space."""
+        self.space.used -= len(self.log)
+        self.log = []

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.kernel.calls import Account, Call, TaskTime
+from numaprobe.kernel.calls import Account, Call, LogSpace, TaskTime
 from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, PATHS, REALLY_PROBE, SYNC_PATH
 from numaprobe.kernel.open_probe import Finished, OpenProbe
 from numaprobe.records import NO_NODE, ProbeRecord, Segment
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numaprobe.topology import DeviceInfo, Topology
 
 #: Tasks with open calls, calls of a task, works in flight: more of any means that returns are being missed.
-MAX_TASKS: Final = 16_384
-MAX_DEPTH: Final = 64
+MAX_TASKS: Final = 4096
+MAX_DEPTH: Final = 32
 #: Segments kept over all records (about 40 MB); records beyond keep their sums.
 MAX_KEPT_SEGMENTS: Final = 250_000
 #: A driver or device that nobody named.
@@ -74,6 +74,7 @@ class ProbeAssembler:
         self._async_workers: set[bytes] = set()
         self._deferred: dict[tuple[str, str], int] = {}
         self._left: list[ProbeRecord] = []
+        self._space = LogSpace()
 
     # ---- works -------------------------------------------------------------------------------------------------------
     def queued(self, pid: bytes, work: bytes) -> None:
@@ -115,7 +116,7 @@ class ProbeAssembler:
 
     def really_probe(self, pid: bytes, comm: str | None, cpu: int, now: int, device: str | None, driver: str) -> None:
         """The driver core begins to probe ``device``."""
-        task = self._task(pid, comm)
+        task = self._task(pid, comm, REALLY_PROBE, device)
         name = device or UNNAMED
         if not task.calls and pid in self._helpers:
             self._helpers[pid] = {name: path} if (path := self._helpers[pid].get(name)) else {}
@@ -127,11 +128,11 @@ class ProbeAssembler:
         self, pid: bytes, comm: str | None, cpu: int, now: int, function: str, device: str | None, driver: str
     ) -> None:
         """A function nearer to the driver was entered: ``local_pci_probe``, the driver's own."""
-        probe = self._belongs_to(pid, device)
-        if probe is None and device is None:
+        if device is None and self._belongs_to(pid, None) is None:
             self.counts.unnamed += 1
             return
-        task = self._task(pid, comm)
+        task = self._task(pid, comm, function, device)
+        probe = self._belongs_to(pid, device)
         if probe is None:
             probe = OpenProbe(device or UNNAMED, driver, None, None, True if task.calls else None)
         probe.is_pci |= function == LOCAL_PCI_PROBE
@@ -145,15 +146,17 @@ class ProbeAssembler:
             self.counts.orphans += 1
             return None
         self._abandon(missed)
-        if not task.calls:
-            del self.tasks[pid]
         done = Finished(call, task.log[-1][0], result)
+        if not task.calls:
+            self.tasks.pop(pid).forget()
         call.probe.offer(done)
         return self._finish(call.probe, done) if call.probe.root is call else None
 
     def drop_task(self, pid: bytes) -> None:
         """Forget a task's open calls: their returns were missed."""
-        self._abandon(self.tasks.pop(pid).calls)
+        task = self.tasks.pop(pid)
+        task.forget()
+        self._abandon(task.calls)
 
     def drop_all(self) -> None:
         """Forget everything in flight: the trace ends here, or another one begins."""
@@ -174,14 +177,23 @@ class ProbeAssembler:
                 call.gap = True
 
     # ---- inside ------------------------------------------------------------------------------------------------------
-    def _task(self, pid: bytes, comm: str | None) -> TaskTime:
+    def _task(self, pid: bytes, comm: str | None, function: str, device: str | None) -> TaskTime:
+        """Return the task, without calls that cannot be open any more."""
         task = self.tasks.get(pid)
         if task is None:
             if len(self.tasks) >= MAX_TASKS:
                 self.drop_task(next(iter(self.tasks)))
-            task = self.tasks[pid] = TaskTime(comm)
-        elif len(task.calls) >= MAX_DEPTH:
+            task = self.tasks[pid] = TaskTime(comm, self._space)
+            return task
+        if len(task.calls) >= MAX_DEPTH:
             self._abandon([task.calls.pop(0)])
+        for index, call in enumerate(task.calls):
+            if call.function == function and call.probe.device == device:
+                self._abandon(task.calls[index:])  # a device is probed once at a time: the return was missed
+                del task.calls[index:]
+                break
+        if not task.calls:
+            task.forget()
         return task
 
     def _begin(self, task: TaskTime, probe: OpenProbe, function: str, now: int, cpu: int) -> None:
@@ -195,7 +207,7 @@ class ProbeAssembler:
         if device is not None:
             return self._open.get(device)
         task = self.tasks.get(pid)
-        return task.calls[-1].probe if task else self._carried.get(pid)
+        return task.calls[-1].probe if task and task.calls else self._carried.get(pid)
 
     def _path(self, pid: bytes, device: str) -> str | None:
         found = self._helpers.get(pid, {}).get(device)
@@ -210,14 +222,14 @@ class ProbeAssembler:
 
     def _abandon(self, calls: list[Call]) -> None:
         for call in calls:
-            probe = call.probe
+            probe, body = call.probe, call.probe.body
             if probe.root is not call:
                 continue
-            self._close(probe)
-            if probe.body is None:
+            if body is None:
                 self.counts.unfinished += 1
+                self._close(probe)
             else:
-                self._left.append(self._finish(probe, Finished(call, probe.body.end_ns, None)))
+                self._left.append(self._finish(probe, Finished(call, body.end_ns, None)))
 
     def _close(self, probe: OpenProbe) -> None:
         if self._open.get(probe.device) is probe:
@@ -225,10 +237,12 @@ class ProbeAssembler:
         if not self._open:
             self._works.clear()
             self._carried.clear()
+        probe.root = probe.body = None  # they point back: let go at once, not when the collector comes by
 
     def _finish(self, probe: OpenProbe, root: Finished) -> ProbeRecord:
+        record = self._record(probe, root, probe.body or root)
         self._close(probe)
-        return self._record(probe, root, probe.body or root)
+        return record
 
     def _record(self, probe: OpenProbe, root: Finished, body: Finished) -> ProbeRecord:
         call = body.call
