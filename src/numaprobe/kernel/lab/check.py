@@ -168,8 +168,9 @@ def _order(pairs: Sequence[tuple[ProbeRecord, ProbeRecord | None]]) -> dict[int,
 
 def _serial(probes: Iterable[ProbeRecord]) -> bool:
     """Whether these probes have times, and none begins before the one before it is over."""
+    probes = list(probes)
     timed = sorted((p.start_ns, p.end_ns) for p in probes if p.start_ns is not None and p.end_ns is not None)
-    return bool(timed) and all(end <= start for (_, end), (start, _) in pairwise(timed))
+    return len(timed) == len(probes) and all(end <= start for (_, end), (start, _) in pairwise(timed))
 
 
 def report_to_json(report: Report) -> dict[str, Any]:
