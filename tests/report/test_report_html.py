@@ -101,9 +101,9 @@ def test_too_many_stretches_are_left_out_and_it_says_so(monkeypatch: pytest.Monk
 
 def test_five_thousand_probes_are_a_small_file_made_quickly(tmp_path: Path) -> None:
     comparison = compare([s.many(5000)])
-    start = time.perf_counter()
+    start = time.process_time()
     write_html(comparison, tmp_path / "big.html")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert (tmp_path / "big.html").stat().st_size < 2_000_000
 
 

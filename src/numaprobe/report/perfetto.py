@@ -112,7 +112,7 @@ class _Writer:
             inner = self.begin(at, track, state.value)
             inner.categories.append(state.value)
             if cpu != record.cpu:
-                _number(inner, "cpu", cpu)
+                inner.debug_annotations.add(name="cpu", int_value=cpu)
             at += length
             self.end(at, track)
         self.end(bar.start_ns + record.cost_ns, track)
@@ -163,8 +163,9 @@ class _Writer:
     def end(self, time_ns: int, track: int) -> None:
         packet = self.packet()
         packet.timestamp = time_ns
-        packet.track_event.type = self._end
-        packet.track_event.track_uuid = track
+        event = packet.track_event
+        event.type = self._end
+        event.track_uuid = track
 
     def packet(self) -> Any:  # noqa: ANN401  a protobuf message
         if self._pending >= _CHUNK:
@@ -194,23 +195,14 @@ def _free_row(ends: list[int], bar: Bar) -> int:
 
 
 def _annotate(event: Any, record: ProbeRecord) -> None:  # noqa: ANN401  a protobuf message
+    add = event.debug_annotations.add
     for name, value in _facts(record):
         if isinstance(value, bool):
-            annotation = event.debug_annotations.add()
-            annotation.name = name
-            annotation.bool_value = value
+            add(name=name, bool_value=value)
         elif isinstance(value, int):
-            _number(event, name, value)
+            add(name=name, int_value=value)
         elif value is not None:
-            annotation = event.debug_annotations.add()
-            annotation.name = name
-            annotation.string_value = value
-
-
-def _number(event: Any, name: str, value: int) -> None:  # noqa: ANN401  a protobuf message
-    annotation = event.debug_annotations.add()
-    annotation.name = name
-    annotation.int_value = value
+            add(name=name, string_value=value)
 
 
 def _facts(record: ProbeRecord) -> Iterator[tuple[str, str | int | None]]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.analysis.findings.case import names
+from numaprobe.analysis.findings.case import group_by, names
 from numaprobe.analysis.findings.serial_sync import CAUTION, MIN_SAVING_NS, saving_ns
-from numaprobe.analysis.findings.waiting import Visit, visits
+from numaprobe.analysis.findings.waiting import visits
 from numaprobe.records import Finding
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numaprobe.analysis.findings.case import Case
+    from numaprobe.analysis.findings.waiting import Visit
 
 KIND: Final = "slow-sync"
 SUMMARY: Final = "a slow synchronous probe held up its caller"
@@ -28,26 +29,28 @@ SLOW_NS: Final = 100_000_000
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Yield a finding for each visit that is held by single slow probes."""
-    for visit in visits(case):
-        if visit.worst_ns >= SLOW_NS and saving_ns(visit) < MIN_SAVING_NS:
-            yield _finding(visit)
+    """Yield a finding for each driver whose registration was held up by single slow probes."""
+    slow = (v for v in visits(case) if v.worst_ns >= SLOW_NS and saving_ns(v) < MIN_SAVING_NS and not v.is_bind)
+    for driver, group in group_by(slow, lambda visit: visit.driver).items():
+        yield _finding(driver, group)
 
 
-def _finding(visit: Visit) -> Finding:
-    slow = [record for record in visit.records if record.cost_ns >= SLOW_NS]
+def _finding(driver: str, group: Sequence[Visit]) -> Finding:
+    longest = max(group, key=lambda visit: visit.held_ns)
+    slow = (record for visit in group for record in visit.records if record.cost_ns >= SLOW_NS)
     return Finding(
         kind=KIND,
         devices=names(slow),
         evidence={
-            "driver": visit.driver,
-            "caller": visit.caller,
-            "held_ns": visit.held_ns,
-            "slowest_ns": visit.worst_ns,
+            "driver": driver,
+            "caller": longest.caller,
+            "held_ns": longest.held_ns,
+            "slowest_ns": max(visit.worst_ns for visit in group),
+            "times": len(group),
         },
         advice=(
-            f"{visit.caller or 'The caller'} waited {format_time(visit.held_ns)} for {visit.driver}. With"
-            f" driver_async_probe={visit.driver} a built-in driver's registration goes on at once; a module's load also"
-            f" needs {visit.driver}.async_probe, else it waits at its end ({CAUTION})."
+            f"{longest.caller or 'The caller'} waited {format_time(longest.held_ns)} for {driver}. With"
+            f" driver_async_probe={driver} a built-in driver's registration goes on at once; a module's load also needs"
+            f" {driver}.async_probe, else it waits at its end ({CAUTION})."
         ),
     )
