@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -18,8 +19,7 @@ from numaprobe.kernel.ftrace_line import parse_event_line, parse_lost
 from numaprobe.kernel.initcall import read_log
 from numaprobe.kernel.kprobes import KprobeDefinition, parse_kprobe_events
 from numaprobe.kernel.lines import ByteStream, Lines
-from numaprobe.records.files import MAX_JSON_BYTES, PARQUET_MAGIC, looks_like_json
-from numaprobe.records.json_codec import load_trace
+from numaprobe.records.files import MAX_JSON_BYTES, PARQUET_MAGIC, load_limited, looks_like_json
 from numaprobe.records.parquet import read_parquet
 
 if TYPE_CHECKING:
@@ -130,16 +130,25 @@ def _beside(path: Path) -> dict[str, KprobeDefinition]:
 def _read(
     stream: ByteStream, where: str, topology: Topology | None, definitions: Mapping[str, KprobeDefinition]
 ) -> Trace:
-    rewound = _Rewound(stream)
-    if rewound.head.startswith(_GZIP):
-        rewound = _unpacked(rewound, where)
+    try:
+        rewound = _Rewound(stream)
+        if rewound.head.startswith(_GZIP):
+            rewound = _Rewound(gzip.GzipFile(mode="rb", fileobj=rewound))  # type: ignore[call-overload]  # it has read()
+        return _told_apart(rewound, where, topology, definitions)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"cannot be unpacked: {error}", where) from None
+
+
+def _told_apart(
+    rewound: _Rewound, where: str, topology: Topology | None, definitions: Mapping[str, KprobeDefinition]
+) -> Trace:
     head = rewound.head
     if head.startswith(PARQUET_MAGIC):
         return _parquet(rewound, where)
     if head.startswith(_TRACE_DAT):
         raise InputError("is a binary trace.dat: make text of it first, with 'trace-cmd report -i FILE'", where)
     if looks_like_json(head):
-        return load_trace(rewound.read(MAX_JSON_BYTES), where)
+        return load_limited(rewound.read(MAX_JSON_BYTES), where)
     if _is_ftrace(head):
         return read_ftrace(rewound, definitions=definitions, topology=topology)
     trace = read_log(rewound, topology=topology)
@@ -149,13 +158,6 @@ def _read(
         )
         raise InputError(what, where)
     return trace
-
-
-def _unpacked(stream: ByteStream, where: str) -> _Rewound:
-    try:
-        return _Rewound(gzip.GzipFile(mode="rb", fileobj=stream))  # type: ignore[call-overload]  # it asks for read()
-    except (EOFError, OSError) as error:
-        raise InputError(f"cannot be unpacked: {error}", where) from None
 
 
 def _parquet(stream: _Rewound, where: str) -> Trace:

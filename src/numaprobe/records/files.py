@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numaprobe.records.model import Trace
 
 PARQUET_MAGIC: Final = b"PAR1"
-#: A JSON trace is read as a whole; one of 5 million probes is smaller than this.
-MAX_JSON_BYTES: Final = 4 * 2**30
+#: A JSON trace is read as a whole; one of a million probes is smaller than this.
+MAX_JSON_BYTES: Final = 2**30
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
@@ -85,7 +85,7 @@ def read_records(path: str | os.PathLike[str]) -> Trace:
 
                 return read_parquet(path)
             if looks_like_json(head):
-                return load_trace(head + file.read(MAX_JSON_BYTES), str(path))
+                return load_limited(head + file.read(MAX_JSON_BYTES), str(path))
             file.seek(0)
             trace = read_printk(line.decode(errors="backslashreplace") for line in file)
     except OSError as error:
@@ -95,6 +95,18 @@ def read_records(path: str | os.PathLike[str]) -> Trace:
             "holds no trace: neither JSON nor Parquet of numaprobe, nor a printk line of a probe", str(path)
         )
     return trace
+
+
+def load_limited(content: bytes, where: str) -> Trace:
+    """Return the trace of a JSON text that was read up to the limit.
+
+    Raises:
+        InputError: it is longer, or no trace.
+
+    """
+    if len(content) >= MAX_JSON_BYTES:
+        raise InputError(f"is larger than {MAX_JSON_BYTES >> 30} GiB of JSON: use Parquet", where)
+    return load_trace(content, where)
 
 
 def looks_like_json(head: bytes) -> bool:
