@@ -38,6 +38,20 @@ unit: $(STAMP)
 bench: $(STAMP)  ## side-by-side figures: medians of several runs
 	$(BIN)/python -m bench
 
+# Debian's kernels that the lab boots, and the scenarios that it compares with their prediction.
+LAB_KERNELS ?= 6.1 6.12
+LAB_SCENARIOS ?= lab-nvme lab-nvme-async lab-bind lab-virtio
+LAB_PACKAGES := qemu-system-x86 busybox-static kmod
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+lab: $(STAMP)  ## boot Debian kernels in QEMU (fetched with apt), record there, compare with the prediction
+	@for p in qemu-system-x86_64 busybox depmod; do PATH=$$PATH:/usr/sbin:/sbin command -v $$p >/dev/null || need=1; done; \
+	if [ -n "$$need" ]; then $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); fi
+	@failed=; for k in $(LAB_KERNELS); do $(BIN)/numaprobe lab --fetch $$k || exit; \
+	for s in $(LAB_SCENARIOS); do echo "== $$k $$s"; $(BIN)/numaprobe lab $$s --kernel $$k --check || failed="$$failed $$k/$$s"; done; \
+	echo "== $$k overhead"; $(BIN)/numaprobe lab lab-virtio --kernel $$k --overhead 9 || failed="$$failed $$k/overhead"; done; \
+	if [ -n "$$failed" ]; then echo "the lab failed for:$$failed"; exit 1; fi
+
 docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every example in them
 	$(BIN)/python -m docs.build
 

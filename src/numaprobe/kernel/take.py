@@ -8,6 +8,7 @@ recorded: reading takes longer than recording, and the kernel should be free of 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,10 +69,10 @@ def take(
     if command:
         find_program(command)
     options = with_command(options, command)
-    before = read_sysfs(sysfs)
+    before = read_sysfs(sysfs, name=os.uname().nodename)
     with _folder(raw) as folder:
         recording, status = _record(Recorder(tracefs, options), folder, command, seconds)
-        topology = with_devices_of(read_sysfs(sysfs), before)
+        topology = with_devices_of(read_sysfs(sysfs, name=os.uname().nodename), before)
         save_machine(folder, topology)
         trace = _read(folder, topology, options, recording)
     if status:

@@ -1,0 +1,95 @@
+"""One short guest: the recorder against a real kernel, in QEMU.
+
+It proves what no model of tracefs can: that the kernel takes our kprobes, filters and buffer sizes, that nothing is
+left afterwards, that what a crashed recording left is removed, and that the virtual machine predicted every placement.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from numaprobe.errors import KernelInterfaceError
+from numaprobe.kernel.lab.check import compare
+from numaprobe.kernel.lab.fetch import fetch_kernel
+from numaprobe.kernel.lab.guest import guest_environment, run_script
+from numaprobe.kernel.lab.tools import KernelImage, Tools, find_kernel, find_tools, profile_of
+from numaprobe.records import Trace, load_trace
+from numaprobe.runtime.profile import kernel_profile
+from numaprobe.scenario import Scenario, load_scenario, prepare, run_scenario
+from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
+from numaprobe.topology import from_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.guest
+
+T = "/sys/kernel/tracing"
+TIMEOUT = 420.0
+
+
+@pytest.fixture(scope="module")
+def tools() -> Tools:
+    try:
+        return find_tools()
+    except KernelInterfaceError as error:
+        pytest.skip(f"NO GUEST WAS BOOTED, the recorder was not tested on a kernel: {error}")
+
+
+@pytest.fixture(scope="module")
+def kernel(tools: Tools) -> KernelImage:
+    try:
+        return find_kernel()
+    except KernelInterfaceError:
+        try:
+            return fetch_kernel("6.1")
+        except KernelInterfaceError as error:
+            pytest.skip(f"NO GUEST WAS BOOTED, the recorder was not tested on a kernel: {error}")
+
+
+def predicted_and_recorded_agree(scenario: Scenario, trace: Trace, kernel: KernelImage) -> bool:
+    plan = guest_plan(scenario, prepare(scenario).plan.topology, kernel.version)
+    profile, topology = kernel_profile(profile_of(kernel.release)), from_json(trace.machine)
+    predicted = run_scenario(with_recorded_costs(scenario, trace), profile.pci_policy, kernel=profile, machine=topology)
+    report = compare(predicted, trace, guest_names(plan, trace), topology)
+    assert report.passed, report
+    return report.passed
+
+
+def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools: Tools, kernel: KernelImage) -> None:
+    scenario = as_the_kernel_does(load_scenario("lab-nvme"), kernel.version)
+    plan = guest_plan(scenario, prepare(scenario).plan.topology, kernel.version)
+    record = [sys.executable, "-m", "numaprobe", "record", "--memory", "--output", str(tmp_path / "trace.json")]
+    steps = tmp_path / "steps.sh"
+    steps.write_text(f"ls {T}/instances > {tmp_path}/during\n" + "\n".join(plan.steps) + "\n")
+    lines = [
+        f"mkdir {T}/instances/numaprobe-999999",
+        f"echo 'p:numaprobe/left_over really_probe' > {T}/kprobe_events",
+        f"echo 1 > {T}/instances/numaprobe-999999/events/numaprobe/enable",
+        f"{guest_environment()} {shlex.join([*record, '--', '/bin/sh', str(steps)])}; status=$?",
+        f"{{ ls {T}/instances; cat {T}/kprobe_events {T}/set_event; }} > {tmp_path}/after",
+        "(exit $status)",
+    ]
+    status = run_script(plan, lines, kernel=kernel, tools=tools, folder=tmp_path, timeout=TIMEOUT)
+    console = (tmp_path / "console.log").read_text(errors="replace")
+    assert status == 0, console[-2000:]
+    assert (tmp_path / "during").read_text().startswith("numaprobe-")
+    assert "999999" not in (tmp_path / "during").read_text()
+    assert (tmp_path / "after").read_text() == ""
+
+    trace = load_trace((tmp_path / "trace.json").read_bytes())
+    assert trace.kernel == kernel.release
+    assert [probe.device for probe in trace.probes if probe.driver == "nvme"]
+    assert "stale-recording" in {warning.kind for warning in trace.warnings}
+    for probe in trace.probes:
+        assert probe.running_ns is not None
+        assert probe.runnable_ns is not None
+        assert probe.sleeping_ns is not None
+        assert probe.running_ns + probe.runnable_ns + probe.sleeping_ns == probe.cost_ns
+    pages = [sum((probe.memory or {}).get(node, 0) for probe in trace.probes) for node in (0, 1)]
+    assert pages[1] > pages[0]
+    assert predicted_and_recorded_agree(scenario, trace, kernel)
