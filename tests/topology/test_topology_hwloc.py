@@ -225,7 +225,7 @@ def test_what_is_no_machine(text: str, word: str) -> None:
 
 def test_too_many_elements_are_refused() -> None:
     with pytest.raises(InputError, match="elements"):
-        parse_hwloc_xml(b'<topology version="2.0">' + b"<a/>" * 600_000 + b"</topology>")
+        parse_hwloc_xml(b'<topology version="2.0">' + b"<a/>" * 260_000 + b"</topology>")
 
 
 def test_words_of_hwloc() -> None:

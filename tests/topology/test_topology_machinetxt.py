@@ -13,11 +13,11 @@ GUESTS = sorted(path.parent.relative_to(KERNEL).as_posix() for path in KERNEL.gl
 
 
 def test_there_are_four_guests() -> None:
-    assert GUESTS == [
+    assert [
         f"{kernel}/{folder}"
         for kernel in ("debian-6.1", "debian-7.2")
         for folder in ("two-nodes", "two-nodes-isolated")
-    ]
+    ] == GUESTS
 
 
 @pytest.mark.parametrize("guest", GUESTS)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TYPES: Final = {"numa": "numanode", "node": "numanode", "socket": "package", "processor": "pu"}
 _KNOWN: Final = ("package", "numanode", "core", "pu", "group", "die")
 _CACHE = re.compile(r"l([1-5])(?:(d|i|u)?(?:cache)?)", re.ASCII)
-_WORD = re.compile(r"0x([0-9a-fA-F]{1,8})|", re.ASCII)
+_WORD = re.compile(r"(?:0x[0-9a-fA-F]{1,8})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,12 @@ def parse_bitmap(text: str, where: str) -> CpuSet:
         InputError: not such a text, an infinite set (``0xf...f``), or a number that is not below MAX_CPUS.
 
     """
-    bits = 0
-    for word in text.split(","):
-        match = _WORD.fullmatch(word.strip())
-        if match is None:
-            raise InputError(f"'{text[:40]}' is not a finite hwloc bitmap", where)
-        bits = bits << 32 | int(match[1] or "0", 16)
-        if bits.bit_length() > MAX_CPUS:
-            raise InputError(f"the bitmap names more than {MAX_CPUS} CPUs", where)
+    words = [word.strip() for word in text.split(",", MAX_CPUS)]
+    if not all(map(_WORD.fullmatch, words)):
+        raise InputError(f"'{text[:40]}' is not a finite hwloc bitmap", where)
+    bits = int("".join(word[2:].zfill(8) for word in words), 16)
+    if bits.bit_length() > MAX_CPUS:
+        raise InputError(f"the bitmap names more than {MAX_CPUS} CPUs", where)
     return CpuSet(bits)
 
 

@@ -25,13 +25,15 @@ from numaprobe.topology.model import MAX_NODES, NO_NODE, REMOTE_DISTANCE, Device
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-#: An 8192-CPU machine makes 15 MiB and 150,000 elements.
+#: An 8192-CPU machine makes 15 MiB and 100,000 elements.
 MAX_XML: Final = 32 * 2**20
-MAX_ELEMENTS: Final = 500_000
+MAX_ELEMENTS: Final = 250_000
 MAX_DEPTH: Final = 256
 _BUS_ID = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]", re.ASCII)
 #: Class, vendor:device, subsystem, revision; format 3 adds the programming interface, the last 8 bits of the class.
 _PCI_TYPE = re.compile(r"(\w{4}) \[(\w{4}):(\w{4})\](?: \[(\w{4}):(\w{4})\])?(?: \w\w)?(?: (\w\w))?", re.ASCII)
+#: Numbers in hwloc's files are of 64 bits.
+_MAX_DIGITS: Final = 19
 _IO_TYPES: Final = ("Bridge", "PCIDev", "OSDev", "Misc")
 #: Kind bits of hwloc's distances: 1 = from the operating system, 4 = latency.
 _LATENCY: Final = 4
@@ -143,7 +145,7 @@ class _Reader:
     # ---- values ----------------------------------------------------------------------------------------------------
     def _numbers(self, element: Element, tag: str) -> list[int]:
         words = " ".join(part.text or "" for part in element.iter(tag)).split()
-        if not all(re.fullmatch(r"\d{1,18}", word, re.ASCII) for word in words):
+        if not all(word.isascii() and word.isdigit() and len(word) <= _MAX_DIGITS for word in words):
             raise InputError(f"distances2: {tag} must be numbers", self.where)
         return [int(word) for word in words]
 

@@ -43,11 +43,14 @@ class _Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._made: set[str] = set()
 
     def write(self, path: str, text: str) -> None:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("x", encoding="utf-8") as file:
+        directory = path.rpartition("/")[0]
+        if directory not in self._made:
+            (self.root / directory).mkdir(parents=True, exist_ok=True)
+            self._made.add(directory)
+        with (self.root / path).open("x", encoding="utf-8") as file:
             file.write(text + "\n")
 
     def write_set(self, path: str, mask: str, cpus: CpuSet, width: int) -> None:
