@@ -92,7 +92,11 @@ class CoreThread:
 
     def submit(self, coroutine: Coroutine[object, object, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine in the loop, outside any task; may be called from any other thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        except (UsageError, RuntimeError):
+            coroutine.close()
+            raise
 
     def call_soon(self, function: Callable[..., object], *args: object) -> None:
         """Call ``function`` in the loop, outside any task; may be called from any thread."""

@@ -103,7 +103,7 @@ class Pool:
         self._host = host
         self._works: deque[Item] = deque()
         self._idle: list[Worker] = []
-        self._making = False
+        self._making: Worker | None = None
         self._free_ids: list[int] = []
         self._watching = False
 
@@ -141,17 +141,18 @@ class Pool:
 
     # ---- workers ---------------------------------------------------------------------------------------------------
     def _make_worker(self) -> None:
-        if self._making:
+        if self._making is not None:
             return
-        self._making = True
         number = heapq.heappop(self._free_ids) if self._free_ids else len(self.workers)
         worker = Worker(f"kworker/{self.name}:{number}", number, self.cpu, self)
         self.workers.add(worker)
+        self._making = worker
         self._host.start_worker(worker)
 
-    def made(self) -> None:
+    def made(self, worker: Worker) -> None:
         """The worker being made is there (or failed)."""
-        self._making = False
+        if self._making is worker:
+            self._making = None
 
     def idle(self, worker: Worker) -> bool:
         """Keep a worker for later; False = there are enough, it shall end."""
@@ -165,6 +166,8 @@ class Pool:
         """Forget a worker that ended."""
         self._uncount(worker)
         self.workers.discard(worker)
+        if worker in self._idle:
+            self._idle.remove(worker)
         heapq.heappush(self._free_ids, worker.number)
 
     # ---- concurrency management ------------------------------------------------------------------------------------

@@ -49,20 +49,23 @@ class Workers:
 
     async def _serve(self, worker: Worker, pool: Pool) -> None:
         try:
+            if await self._has_thread(worker):
+                pool.made(worker)
+                await self._work_on(worker, pool)
+            else:
+                self.call_later(_RETRY_S, pool.kick)
+        finally:
+            pool.made(worker)
+            pool.gone(worker)
+            self._runner.leave(worker)
+
+    async def _has_thread(self, worker: Worker) -> bool:
+        try:
             await self._runner.hop(worker, nothing)
         except RuntimeError as error:  # threading: can't start new thread
             self._warn("no-thread", f"{worker.comm}: {error}; its works wait for the others, or for a thread")
-            pool.gone(worker)
-            pool.made()
-            self.call_later(_RETRY_S, pool.kick)
-            self._runner.leave(worker)
-            return
-        pool.made()
-        try:
-            await self._work_on(worker, pool)
-        finally:
-            pool.gone(worker)
-            self._runner.leave(worker)
+            return False
+        return True
 
     async def _work_on(self, worker: Worker, pool: Pool) -> None:
         while True:
