@@ -393,7 +393,7 @@ RECORDS = st.builds(
     driver=st.sampled_from(["nvme", "ixgbe"]),
     bus=st.sampled_from(["pci", None]),
     device_node=st.sampled_from([None, -1, 0, 1, 7]),
-    cpu=st.sampled_from([None, 0, 3, 6, 500]),
+    cpu=st.sampled_from([None, 0, 3, 6, 500, 10**9]),
     cpu_node=st.sampled_from([None, 0, 1, -1]),
     comm=st.sampled_from([None, "modprobe", "kworker/0:1", "kworker/0:2", "kworker/u32:4", "kworker/u99999999999:1"]),
     asynchronous=st.sampled_from([None, True, False]),
@@ -418,6 +418,14 @@ def test_whatever_a_source_leaves_out_the_rules_stand_and_give_evidence(probes: 
         assert finding.evidence
         assert finding.advice.endswith(".")
         json.dumps(finding_to_json(finding), allow_nan=False)
+
+
+def test_ten_thousand_lost_devices_take_no_square() -> None:
+    trace = s.trace(*(s.probe(f"d{i}", start_ns=i, result="EPROBE_DEFER") for i in range(10_000)))
+    start = time.process_time()
+    finding = the("deferral-chain", trace)
+    assert len(finding.devices) == 10_000
+    assert time.process_time() - start < 2
 
 
 def test_ten_thousand_probes_take_no_square() -> None:

@@ -283,6 +283,27 @@ def test_hostile_names_are_shown_as_text(browser: Browser, tmp_path: Path) -> No
 
 
 @needs_browser
+def test_whatever_a_source_leaves_out_is_drawn(browser: Browser, tmp_path: Path) -> None:
+    """Nothing but a duration; no duration; a CPU of no node; 10^18 ns; a name of 200 characters."""
+    probes = [
+        ProbeRecord(device="bare", driver="x", cost_ns=10**6),
+        s.probe("none", cost_ns=0, cpu=None, cpu_node=None, comm=None),
+        s.probe("far", start_ns=10**18, cost_ns=10**9, running_ns=1, runnable_ns=1, sleeping_ns=10**9 - 2),
+        s.probe("lost", device_node=-1, cpu=9999, cpu_node=-1, attempt=3, nested=True, memory={}),
+        s.probe("n" * 200, caller_cpu=3, cost_ns=10**12),
+    ]
+    write_html(compare([s.trace(*probes), s.trace()]), tmp_path / "odd.html")
+    page = Page(browser, tmp_path / "odd.html")
+    assert len(page.bars()) == 5
+    page.ask("document.querySelector('.chart').focus()")
+    for _ in probes:
+        browser.key("n")
+        assert "unknown" in page.text("#tip") or "node" in page.text("#tip")
+        browser.key("Enter")
+    assert browser.complaints() == []
+
+
+@needs_browser
 def test_five_thousand_probes_are_drawn_and_answer(browser: Browser, tmp_path: Path) -> None:
     write_html(compare([s.many(5000), s.many(5000, per_cpu=True)]), tmp_path / "big.html")
     page = Page(browser, tmp_path / "big.html")

@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numaprobe.cpuset import MAX_CPUS, CpuSet
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numaprobe.records import ProbeRecord, Trace
     from numaprobe.topology import Topology
 
@@ -26,6 +30,11 @@ def topology_of(trace: Trace) -> Topology | None:
     from numaprobe.topology import from_json
 
     return from_json(trace.machine)
+
+
+def cpu_list(cpus: Iterable[int]) -> str:
+    """Return CPUs as the kernel writes a list, ``0-3,8``; numbers that no kernel has (a damaged trace) are left out."""
+    return str(CpuSet.of(cpu for cpu in cpus if 0 <= cpu < MAX_CPUS))
 
 
 def cpu_node_of(record: ProbeRecord, topology: Topology | None) -> int | None:

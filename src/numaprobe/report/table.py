@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TextIO
 
-from numaprobe.analysis.machine import cpu_node_of, topology_of
+from numaprobe.analysis.machine import cpu_list, cpu_node_of, topology_of
 from numaprobe.analysis.summary import summarize
-from numaprobe.cpuset import CpuSet
 from numaprobe.records import NO_NODE
 from numaprobe.report.explain import print_comparison_findings, print_findings, print_warnings
 from numaprobe.report.grid import UNKNOWN, Cell, Column, Grid, console_for, draw, printable, stdout_or
@@ -205,7 +204,7 @@ def _say_cut(traces: Iterable[Trace], console: object) -> None:
 
 def cpu_text(cpus: Sequence[int]) -> str:
     """Return a CPU list, cut if long: ``0-7,128-135``, ``0,2,4,6,8,… (64 CPUs)``."""
-    text = str(CpuSet.of(cpus))
+    text = cpu_list(cpus)
     if not text:
         return UNKNOWN
     if len(text) <= _CPU_TEXT:

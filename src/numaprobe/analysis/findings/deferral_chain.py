@@ -53,7 +53,8 @@ def find(case: Case) -> Iterator[Finding]:
             chains[_root(waiter, waiters)].append(waiter)
     for root, chain in chains.items():
         yield _chain(root, sorted(chain, key=lambda w: w.success.end_ns if w.success else 0))
-    lost = [waiter for waiter in waiters.values() if waiter.success is None and not _bound_untimed(case, waiter)]
+    untimed = {record.device for record in case.probes if record.result == "0" and record.start_ns is None}
+    lost = [waiter for waiter in waiters.values() if waiter.success is None and waiter.device not in untimed]
     if lost:
         yield _unresolved(lost)
 
@@ -88,10 +89,6 @@ def _root(waiter: _Waiter, waiters: dict[str, _Waiter]) -> str:
         root = step.after
         step = waiters.get(root)
     return root
-
-
-def _bound_untimed(case: Case, waiter: _Waiter) -> bool:
-    return any(r.device == waiter.device and r.result == "0" for r in case.probes if r.start_ns is None)
 
 
 def _chain(root: str, chain: Sequence[_Waiter]) -> Finding:

@@ -41,7 +41,8 @@ def find(case: Case) -> Iterator[Finding]:
     """Yield a finding for each node whose unbound work stayed in the first of several groups."""
     if case.topology is None or case.trace.policy in NODE_WIDE:
         return
-    spread = (r for r in case.probes if r.cpu is not None and has_node(r) and unbound_pool(r.comm) is not None)
+    possible = case.topology.possible
+    spread = (r for r in case.probes if r.cpu in possible and has_node(r) and unbound_pool(r.comm) is not None)
     for node, records in group_by(spread, lambda r: r.device_node).items():
         if node is not None and len(records) >= MIN_PROBES:
             yield from _node(case, case.topology, node, records)

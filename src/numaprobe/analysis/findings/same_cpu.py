@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.findings.blockers import waits
 from numaprobe.analysis.findings.case import SHOWN, Timed, bound_worker_cpu, group_by, names, plural, unbound_pool
+from numaprobe.analysis.machine import cpu_list
 from numaprobe.analysis.sweep import clusters, coverage
-from numaprobe.cpuset import CpuSet
 from numaprobe.records import Finding
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _node(case: Case, node: int | None, group: Sequence[Timed]) -> Iterator[Find
 def _merged(case: Case, node: int | None, bursts: Sequence[tuple[int, Sequence[Timed], dict[str, Any]]]) -> Finding:
     """One finding for a node where many CPUs were shared while others were not used."""
     records = [timed.record for _, burst, _ in bursts for timed in burst]
-    evidence: dict[str, Any] = {"node": node, "shared_cpus": str(CpuSet.of(cpu for cpu, _, _ in bursts))}
+    evidence: dict[str, Any] = {"node": node, "shared_cpus": cpu_list(cpu for cpu, _, _ in bursts)}
     evidence["probes"] = len(records)
     for key in ("cost_ns", "overlap_ns", "runnable_ns"):
         evidence[key] = sum(one.get(key, 0) for _, _, one in bursts)
