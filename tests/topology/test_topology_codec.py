@@ -102,7 +102,7 @@ def test_mistakes_have_a_place(changes: dict[str, Any], where: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(list(to_json(preset("laptop")))), JSON))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_any_json_is_a_machine_or_an_input_error(changes: dict[str, Any]) -> None:
     for block in (changes, to_json(preset("laptop")) | changes):
         try:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 DATA = Path(__file__).parents[1] / "data"
-FUZZ = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 #: Bytes that mean something to one of the formats.
 TOKENS = [b"", b"0", b"-", b"9" * 20, b"N", b":", b"/", b",", b"0x", b'"', b"<", b"&", b"\xff", b"\0", b"\n", b"all"]
