@@ -150,7 +150,7 @@ class HostMachine(Life, BodyCalls):
         """Wait until a spawned task is done; return what it returned, or raise what it raised."""
         return await self.runner.join(_mine(task))
 
-    async def park(self, why: str) -> Any:  # noqa: ANN401  what ``wake`` gives
+    async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
         """Leave the current task until it is woken; for locks and events."""
         return await self.runner.park(why)
 

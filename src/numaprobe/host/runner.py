@@ -159,7 +159,7 @@ class Runner:
         return task.result
 
     # ---- waiting ---------------------------------------------------------------------------------------------------
-    async def park(self, why: str) -> Any:  # noqa: ANN401  what ``wake`` gives
+    async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
         """Leave the current task until it is woken; ``why`` is what a deadlock report says."""
         task = self.current
         future = task.parked = self.core.loop.create_future()

@@ -48,7 +48,7 @@ class HostTask:
         self.pool = pool
         self.work: Work | None = None
         self.thread: BodyThread | None = None
-        self.waits = ""
+        self.waits: object = ""
         self.parked: asyncio.Future[Any] | None = None
         self.done = False
         self.joined = False

@@ -148,7 +148,7 @@ class FakeMachine:
         self.wake(task)
         return task
 
-    async def park(self, why: str) -> Any:  # noqa: ANN401  what ``wake`` gives
+    async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
         """Leave the CPU until somebody wakes the task; ``why`` is what a deadlock report says."""
         return await suspend(why)
 

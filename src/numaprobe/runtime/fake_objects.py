@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @types.coroutine
-def suspend(why: str) -> Generator[str, Any, Any]:
+def suspend(why: object) -> Generator[object, Any, Any]:
     """Give the CPU back to the loop; returns what the loop sends."""
     return (yield why)
 
@@ -51,7 +51,7 @@ class FakeTask:
     home: int
     is_worker: bool = False
     work: Work | None = None
-    waits: str = ""
+    waits: object = ""
     memory_node: int | None = None
     done: bool = False
     result: Any = None

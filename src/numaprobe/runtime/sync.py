@@ -25,8 +25,8 @@ class Waker(Protocol):
         """The task whose code is running."""
         ...
 
-    async def park(self, why: str) -> Any:  # noqa: ANN401  what ``wake`` gives
-        """Leave the current task until it is woken; ``why`` is what a deadlock report says."""
+    async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
+        """Leave the current task until it is woken; a deadlock report holds ``str(why)`` as it is then."""
         ...
 
     def wake(self, task: Task, *, value: object = None) -> None:
@@ -54,7 +54,7 @@ class FifoLock:
             self.owner = task
             return
         self._waiters.append(task)
-        await self._machine.park(f"lock '{self.name}' held by {self.owner.comm}")
+        await self._machine.park(self)
 
     def release(self) -> None:
         """Give it to the longest waiter.
@@ -68,6 +68,9 @@ class FifoLock:
         self.owner = self._waiters.popleft() if self._waiters else None
         if self.owner is not None:
             self._machine.wake(self.owner)
+
+    def __str__(self) -> str:
+        return f"lock '{self.name}' held by {self.owner.comm if self.owner is not None else 'nobody'}"
 
     async def __aenter__(self) -> Self:
         await self.acquire()
@@ -110,7 +113,10 @@ class Flag:
                 self._machine.wake(task, value=False)
 
         timer = None if timeout_ns is None else self._machine.timer(timeout_ns, expire)
-        answer: bool = await self._machine.park(f"event '{self._name}'")
+        answer: bool = await self._machine.park(self)
         if timer is not None:
             timer.cancel()
         return answer
+
+    def __str__(self) -> str:
+        return f"event '{self._name}'"

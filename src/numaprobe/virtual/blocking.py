@@ -1,17 +1,19 @@
-"""Waiting for another task: what blocks a task, and what locks and events are made of.
+"""Waiting for another task: what blocks a task and wakes it. Locks and events (``runtime.sync``) stand on it.
 
 A blocked task is not live (see ``loop``): if nothing else is, it waits for ever, and ``waits_for`` says for what.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from numaprobe.errors import UsageError
 from numaprobe.virtual.loop import PAUSE, EventLoop, ShutDown, VirtualTimer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numaprobe.runtime import Task
     from numaprobe.virtual.cpu import CpuModel
     from numaprobe.virtual.task import VirtualTask
 
@@ -75,7 +77,9 @@ class Blocker:
         self.scheduler.sleep(task)
 
     def unblock(self, task: VirtualTask) -> None:
-        """Wake a task that ``block`` put to sleep."""
+        """Wake a task that ``block`` put to sleep; nobody goes on while the machine is being closed."""
+        if self.loop.closing:
+            return
         if task.waits_for is not None:
             task.waits_for = None
             del self.blocked[task]
@@ -94,103 +98,25 @@ class Blocker:
             raise UsageError("this call belongs into a task: use machine.run or machine.spawn")
         return task
 
+    # ---- as ``runtime.sync`` wants it ------------------------------------------------------------------------------
+    @property
+    def current(self) -> VirtualTask:
+        """The task whose code is running."""
+        return self.running()
 
-class VirtualLock:
-    """A mutex: FIFO, with an owner, handed over at release."""
-
-    __slots__ = ("blocker", "name", "owner", "waiters")
-
-    def __init__(self, blocker: Blocker, name: str) -> None:
-        self.blocker = blocker
-        self.name = name
-        self.owner: VirtualTask | None = None
-        self.waiters: deque[VirtualTask] = deque()
-
-    async def acquire(self) -> None:
-        """Take it, after all who asked before."""
-        task = self.blocker.running()
-        if self.owner is None:
-            self.owner = task
-            return
-        self.waiters.append(task)
-        self.blocker.block(task, self)
+    async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
+        """Leave the current task until it is woken; return what ``wake`` was given."""
+        task = self.running()
+        self.block(task, why)
         await PAUSE
+        return task.result
 
-    def release(self) -> None:
-        """Give it to the longest waiter.
+    def wake(self, task: Task, *, value: object = None) -> None:
+        """Wake a parked task; its ``park`` returns ``value``."""
+        parked = cast("VirtualTask", task)
+        parked.result = value
+        self.unblock(parked)
 
-        Raises:
-            UsageError: the current task does not own it.
-
-        """
-        if self.blocker.loop.closing:
-            return
-        task = self.blocker.running()
-        if self.owner is not task:
-            owner = "nobody" if self.owner is None else self.owner.comm
-            raise UsageError(f"{task.comm} releases lock '{self.name}', which {owner} holds")
-        if self.waiters:
-            self.owner = self.waiters.popleft()
-            self.blocker.unblock(self.owner)
-        else:
-            self.owner = None
-
-    async def __aenter__(self) -> Self:
-        await self.acquire()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        self.release()
-
-    def describe(self) -> str:
-        """Name it and its owner for a report of who waits for whom."""
-        return f"lock '{self.name}', held by {self.owner.comm if self.owner else 'nobody'}"
-
-
-class VirtualEvent:
-    """A flag that tasks wait for."""
-
-    __slots__ = ("blocker", "is_set", "name", "waiters")
-
-    def __init__(self, blocker: Blocker, name: str) -> None:
-        self.blocker = blocker
-        self.name = name
-        self.is_set = False
-        #: who waits -> the timer that ends its waiting, if any
-        self.waiters: dict[VirtualTask, VirtualTimer | None] = {}
-
-    def set(self) -> None:
-        """Set it, and wake all who wait, in the order in which they came."""
-        self.is_set = True
-        waiters, self.waiters = self.waiters, {}
-        for task, timer in waiters.items():
-            if timer is not None:
-                timer.cancel()
-            task.result = True
-            self.blocker.unblock(task)
-
-    def clear(self) -> None:
-        """Take it back."""
-        self.is_set = False
-
-    async def wait(self, timeout_ns: int | None = None) -> bool:
-        """Wait until the flag is set; return False if ``timeout_ns`` passed first."""
-        if self.is_set:
-            return True
-        task = self.blocker.running()
-        timer = None
-        if timeout_ns is not None:
-            timer = VirtualTimer(self.blocker.loop, timeout_ns, lambda: self._give_up(task), task.cpu)
-        self.waiters[task] = timer
-        self.blocker.block(task, self)
-        await PAUSE
-        return bool(task.result)
-
-    def _give_up(self, task: VirtualTask) -> None:
-        del self.waiters[task]
-        task.result = False
-        self.blocker.unblock(task)
-
-    def describe(self) -> str:
-        """Name it for a report of who waits for whom."""
-        return f"event '{self.name}', which nobody sets"
+    def timer(self, delay_ns: int, function: Callable[[], object]) -> VirtualTimer:
+        """Call ``function`` after ``delay_ns``, outside any task, on the CPU that arms the timer."""
+        return VirtualTimer(self.loop, delay_ns, function, self.loop.cpu)

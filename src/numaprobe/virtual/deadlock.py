@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numaprobe.virtual.task import VirtualTask
-
-
-class Describable(Protocol):
-    """What a task can wait for: a lock, an event, an item, another task."""
-
-    def describe(self) -> str:
-        """Name it, and who holds it."""
-        ...
 
 
 def waits(blocked: Iterable[VirtualTask]) -> list[str]:
@@ -25,4 +17,4 @@ def waits(blocked: Iterable[VirtualTask]) -> list[str]:
 
 def _line(task: VirtualTask) -> str:
     doing = f" (executing {task.work.name})" if task.work is not None else ""
-    return f"{task.comm}{doing} waits for {cast('Describable', task.waits_for).describe()}"
+    return f"{task.comm}{doing} waits for {task.waits_for}"

@@ -149,7 +149,7 @@ class VirtualTimer:
 
     __slots__ = ("cpu", "function", "loop", "pending")
 
-    def __init__(self, loop: EventLoop, delay_ns: int, function: Callable[[], None], cpu: int) -> None:
+    def __init__(self, loop: EventLoop, delay_ns: int, function: Callable[[], object], cpu: int) -> None:
         self.loop = loop
         self.function = function
         #: where it was armed, and where the call is made

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, UsageError
-from numaprobe.records import RunWarning
+from numaprobe.records import NO_NODE, RunWarning
 from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, HkType, KernelProfile, Usage, kernel_profile
-from numaprobe.virtual.blocking import Blocker, SchedulerLike, VirtualEvent, VirtualLock
+from numaprobe.runtime.sync import FifoLock, Flag
+from numaprobe.virtual.blocking import Blocker, SchedulerLike
 from numaprobe.virtual.cpu import CpuModel
 from numaprobe.virtual.deadlock import waits
 from numaprobe.virtual.freecpus import FreeCpus
@@ -79,7 +80,6 @@ class VirtualMachine:
         self.loop = EventLoop()
         self.scheduler: SchedulerLike = (Scheduler if model.enabled else FreeCpus)(self.loop, topology, model)
         self._free = not model.enabled
-        self._step = self.loop.step
         self.blocker = Blocker(self.loop, self.scheduler)
         size = self._profile.cache_shard_size if shard_size is None else shard_size
         if size < 1:
@@ -191,15 +191,15 @@ class VirtualMachine:
         """Call ``function`` (which must not sleep) after ``delay_ns``, outside any task."""
         if delay_ns < 0:
             raise UsageError(f"a timer of {delay_ns} ns: time does not run backwards; give 0 or more")
-        return VirtualTimer(self.loop, delay_ns, function, self.loop.cpu)
+        return self.blocker.timer(delay_ns, function)
 
-    def lock(self, name: str) -> VirtualLock:
+    def lock(self, name: str) -> FifoLock:
         """Return a new mutex."""
-        return VirtualLock(self.blocker, name)
+        return FifoLock(self.blocker, name)
 
-    def event(self, name: str) -> VirtualEvent:
+    def event(self, name: str) -> Flag:
         """Return a new flag, not set."""
-        return VirtualEvent(self.blocker, name)
+        return Flag(self.blocker, name)
 
     # ---- what a probe body does ------------------------------------------------------------------------------------
     def compute(self, ns: int) -> Awaitable[None]:
@@ -235,9 +235,9 @@ class VirtualMachine:
         raise BodyError(f"{what} of {ns} ns: time does not run backwards; give 0 or more")
 
     async def allocate(self, size: int, node: int | None = None) -> None:
-        """Allocate ``size`` bytes: on ``node``, or by the task's memory policy (local node first) if None."""
+        """Allocate ``size`` bytes: on ``node``, or by the task's memory policy (local node first) if None or -1."""
         task = self.blocker.running()
-        if node is None:
+        if node is None or node == NO_NODE:
             node = self._topology.node_of(task.cpu) if task.memory_node is None else task.memory_node
         for giver, part in self.memory.allocate(size, node):
             for frame in task.frames:

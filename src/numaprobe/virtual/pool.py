@@ -64,8 +64,7 @@ class Item:
         #: tasks that flush it
         self.waiters: list[VirtualTask] = []
 
-    def describe(self) -> str:
-        """Name it for a report of who waits for whom."""
+    def __str__(self) -> str:
         worker = self.state.worker
         if worker is not None and worker.item is self:
             return f"work {self.work.name}, executed by {worker.comm}"

@@ -109,7 +109,7 @@ class VirtualTask:
         vruntime: its place in the run queue's order; comparable within one queue only.
         due: it is in the loop's queue of tasks to step now.
         on_cpu: it is the one its CPU runs: its code may go on.
-        waits_for: what it is blocked on, for reports; None if it is not.
+        waits_for: what it is blocked on, ``str`` of it for reports; None if it is not.
         load: background load: endless, and not waited for.
 
     """
@@ -213,10 +213,6 @@ class VirtualTask:
 
     def hogged(self, limit: int) -> None:
         """It has computed for a while; ``limit`` as for ``cpu_allowance``."""
-
-    def describe(self) -> str:
-        """Name it for a report of who waits for whom."""
-        return f"the end of {self.comm}"
 
     def __repr__(self) -> str:
         return f"<task {self.comm} on CPU {self.cpu}, {self.state.name.lower()}>"

@@ -87,7 +87,7 @@ class Tasks:
         if task.state is not State.DEAD:
             current = self.blocker.running()
             task.waiters.append(current)
-            self.blocker.block(current, task)
+            self.blocker.block(current, f"the end of {task.comm}")
             await PAUSE
         if task.error is not None:
             self.unjoined.pop(task, None)

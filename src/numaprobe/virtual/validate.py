@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.errors import InternalError
-from numaprobe.virtual.blocking import VirtualEvent, VirtualLock
+from numaprobe.runtime.sync import FifoLock, Flag
 from numaprobe.virtual.loop import VirtualTimer
 from numaprobe.virtual.pool import Item, Worker
 from numaprobe.virtual.sched import Scheduler
@@ -141,12 +141,12 @@ def _check_blocked(task: VirtualTask, blocked: dict[VirtualTask, None]) -> None:
     if reason is None:
         return
     hold(task.state is State.SLEEPING, f"{task} is blocked and sleeps")
-    if isinstance(reason, VirtualLock):
-        hold(task in reason.waiters and reason.owner is not None, f"{task} waits for an owned lock that knows it")
-    elif isinstance(reason, VirtualEvent):
-        hold(task in reason.waiters and not reason.is_set, f"{task} waits for a flag that is not set and knows it")
-    elif isinstance(reason, Item | VirtualTask):
-        hold(task in reason.waiters, f"{task} waits for {reason.describe()}, which knows it")
+    if isinstance(reason, FifoLock):
+        hold(reason.owner is not None, f"{task} waits for a lock that is owned")
+    elif isinstance(reason, Flag):
+        hold(not reason.is_set, f"{task} waits for a flag that is not set")
+    elif isinstance(reason, Item):
+        hold(task in reason.waiters, f"{task} waits for {reason}, which knows it")
 
 
 def _check_live(machine: VirtualMachine, tasks: Iterable[VirtualTask]) -> None:
