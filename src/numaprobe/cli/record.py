@@ -29,8 +29,9 @@ def record(
         str | None, typer.Option("--for", metavar="TIME", help="Record for this long (10s); else until Ctrl-C.")
     ] = None,
     sched: Annotated[
-        bool, typer.Option("--sched/--no-sched", help="Scheduler events: how cost divides into running and waiting.")
-    ] = True,
+        bool | None,
+        typer.Option("--sched/--no-sched", help="Scheduler events: running and waiting. On; off with --boot."),
+    ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="From which node each probe's pages came.")] = False,
     comm: Annotated[
         list[str] | None,
@@ -71,7 +72,7 @@ def record(
     """
     _check_usage(command, duration, boot=boot, collect=collect, loaders=(grub, systemd_boot))
     if boot:
-        _print_boot_parameters(sched=sched, btf=btf, grub=grub, entry=systemd_boot)
+        _print_boot_parameters(sched=sched is True, btf=btf, grub=grub, entry=systemd_boot)
         return
     if collect:
         _finish(_collect(tracefs, raw), output, as_json=as_json, note="this boot")
@@ -80,7 +81,7 @@ def record(
     from numaprobe.kernel.record import PROBING_COMMS, RecordOptions
 
     options = RecordOptions(
-        sched=sched,
+        sched=sched is not False,
         memory=memory,
         comms=(*PROBING_COMMS, *(comm or ())),
         functions=tuple(function or ()),
