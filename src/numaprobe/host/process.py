@@ -55,6 +55,8 @@ def _serve(pipe: Connection, comm: str, wish: Attributes) -> None:
             data = pipe.recv_bytes()
         except (EOFError, OSError):
             return
+        if not data:  # a forked child holds the other end of its own pipe open: it is told to end, not only closed
+            return
         pipe.send_bytes(_answer(data))
 
 
@@ -129,7 +131,9 @@ class BodyProcess:
             self._process.kill()
 
     def close(self) -> None:
-        """Close the pipe, wait for its end, kill it if it takes too long."""
+        """Tell it to end, wait for that, kill it if it takes too long."""
+        with suppress(OSError):
+            self._pipe.send_bytes(b"")
         with suppress(OSError):
             self._pipe.close()
         self._process.join(_END_S)
