@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 #: Tasks with open calls, calls of a task, works in flight: more of any means that returns are being missed.
 MAX_TASKS: Final = 4096
 MAX_DEPTH: Final = 32
-#: Segments kept over all records (about 40 MB); records beyond keep their sums.
-MAX_KEPT_SEGMENTS: Final = 250_000
+#: Segments kept over all records (about 90 MB); records beyond keep their sums.
+MAX_KEPT_SEGMENTS: Final = 600_000
 #: A driver or device that nobody named.
 UNNAMED: Final = "?"
 
