@@ -39,7 +39,12 @@ def read_trace(text: str) -> Trace:
 
     if text == "-" and sys.stdin.isatty():
         raise UsageError("standard input is the terminal; pipe a trace into it: dmesg | numaprobe report -")
-    trace = read(sys.stdin.buffer if text == "-" else text)
+    try:
+        trace = read(sys.stdin.buffer if text == "-" else text)
+    except InputError as error:
+        if text == "-":
+            raise InputError(error.what, "standard input") from None
+        raise
     if not trace.probes:
         raise InputError("holds no probe", "standard input" if text == "-" else text)
     return trace

@@ -107,7 +107,7 @@ def _in_one_line(error: Exception) -> tuple[str, int]:
     """Return what to say about an error, and the exit code."""
     if isinstance(error, _ClickError):
         text = getattr(error, "format_message", error.__str__)()
-        return f"{text}{_usage_hint(error)}", NumaprobeError.exit_code
+        return f"{text.rstrip('.')}{_usage_hint(error)}", NumaprobeError.exit_code
     if isinstance(error, NumaprobeError) and not isinstance(error, InternalError):
         return str(error), error.exit_code
     if isinstance(error, MemoryError):
@@ -121,12 +121,12 @@ def _in_one_line(error: Exception) -> tuple[str, int]:
 
 def _usage_hint(error: Exception) -> str:
     context = getattr(error, "ctx", None)
-    return f" See '{context.command_path} --help'." if context is not None else ""
+    return f"; see '{context.command_path} --help'" if context is not None else ""
 
 
 def _complain(text: str, code: int) -> int:
     """Write one line on standard error, whatever ``text`` holds; return ``code``."""
-    line = " ".join(text.split())
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"numaprobe: {line}\n")
         sys.stderr.flush()

@@ -44,5 +44,5 @@ Overrides = Annotated[
 ]
 Details = Annotated[
     bool | None,
-    typer.Option("--details/--no-details", help="Every probe under every policy; by default up to 32 devices."),
+    typer.Option("--details/--no-details", help="Every probe under every policy; by default up to 16 probes."),
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.errors import UnknownNameError
 
@@ -54,16 +55,7 @@ def _json(entries: list[dict[str, Any]]) -> str:
 
 
 def _table(entries: list[dict[str, Any]], stream: "TextIO") -> None:
-    from numaprobe.report.grid import Column, Grid, console_for, draw
-
-    columns = [
-        Column(title="policy"),
-        Column(title="what it does"),
-        Column(title="origin", spare=1),
-        Column(title="options", legend="appended to the name: probe-on-node+pin", spare=2),
-    ]
-    rows = [[e["name"], e["summary"], e["origin"], " ".join(e["options"])] for e in entries]
-    draw(Grid(columns=columns, rows=rows), console_for(stream))
+    write_list([(entry["name"], f"{entry['summary']} ({entry['origin']})") for entry in entries], stream)
 
 
 def _explanation(entries: list[dict[str, Any]]) -> str:

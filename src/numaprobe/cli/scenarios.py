@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 
 if TYPE_CHECKING:
@@ -37,8 +38,4 @@ def _json(entries: list[dict[str, Any]]) -> str:
 
 
 def _table(entries: list[dict[str, Any]], stream: "TextIO") -> None:
-    from numaprobe.report.grid import Column, Grid, console_for, draw
-
-    columns = [Column(title="scenario"), Column(title="what it shows"), Column(title="machine", spare=1)]
-    rows = [[entry["name"], entry["summary"], entry["machine"]] for entry in entries]
-    draw(Grid(columns=columns, rows=rows), console_for(stream))
+    write_list([(entry["name"], entry["summary"]) for entry in entries], stream)
