@@ -124,17 +124,19 @@ def test_kinds_of_workers(comm: str | None, kind: str | None) -> None:
     assert worker_kind(comm) == kind
 
 
-def test_overhead_is_a_ratio_of_medians_of_the_same_device() -> None:
+def test_overhead_is_the_median_of_pairs_of_the_same_device_and_round() -> None:
+    none, kprobes, sched = WAYS
     costs = {
-        WAYS[0]: {"a": [100, 110, 90], "b": [50]},
-        WAYS[1]: {"a": [105], "b": [50]},
-        WAYS[2]: {"a": [150], "b": [75]},
+        none: {"a": [100, 200, 100], "b": [50]},
+        kprobes: {"a": [105, 210, 90], "b": [50]},
+        sched: {"a": [150], "b": [75]},
     }
     figures = summarise(costs, "6.1")
-    assert figures["ways"][WAYS[0]]["median_ratio"] == 1
-    assert figures["ways"][WAYS[1]]["median_ratio"] == pytest.approx(1.025)
-    assert figures["ways"][WAYS[2]]["ratio"] == {"a": 1.5, "b": 1.5}
-    assert "median ratio 1.025" in overhead_lines(figures)[2]
+    assert figures["ways"][none]["median_ratio"] == 1
+    assert figures["ways"][kprobes]["ratio"] == {"a": pytest.approx(1.05), "b": 1}
+    assert figures["ways"][kprobes]["median_ratio"] == pytest.approx(1.025)
+    assert figures["ways"][sched]["ratio"] == {"a": 1.5, "b": 1.5}
+    assert "median ratio 1.025 (4 pairs" in overhead_lines(figures)[2]
 
 
 def test_nothing_timed_is_refused() -> None:

@@ -2,8 +2,9 @@
 
 The witness is independent of us: with ``initcall_debug`` the kernel itself times each probe (``really_probe_debug``)
 and logs it. In one guest, in turn: the steps without any recording, with kprobes alone, with scheduler events as well;
-then again. Each device's median of each way is compared with its median without. Rounds alternate, so that a slow
-minute of the host hits all ways alike; the first round warms caches and is not counted.
+then again. Each probe is compared with the same device's probe of the same round without recording, and the median of
+these pairs is the figure: a slow minute of the host hits all ways of a round alike. The order of the ways alternates,
+and the first round warms caches and is not counted.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _modules(plan: GuestPlan) -> list[str]:
 
 
 def summarise(costs: Mapping[str, Mapping[str, list[int]]], release: str) -> dict[str, Any]:
-    """Return ``numaprobe.overhead/1``: for each way and device the median cost, and its ratio to the base.
+    """Return ``numaprobe.overhead/1``: for each way and device the median cost, and the median ratio to the base.
 
     Args:
         costs: way -> device -> costs in µs.
@@ -96,20 +97,26 @@ def summarise(costs: Mapping[str, Mapping[str, list[int]]], release: str) -> dic
         RefusedError: a way has no cost of any device.
 
     """
-    base = {device: median(values) for device, values in costs.get(WAYS[0], {}).items() if values}
-    ways = {}
-    for way in WAYS:
-        medians = {device: median(values) for device, values in costs.get(way, {}).items() if values and device in base}
-        if not medians:
-            raise RefusedError(f"no probe was timed with '{way}': does this kernel have initcall_debug?")
-        ratios = {device: value / base[device] for device, value in medians.items() if base[device]}
-        ways[way] = {
-            "median_us": medians,
-            "ratio": ratios,
-            "median_ratio": median(ratios.values()),
-            "counted": sum(len(costs[way][device]) for device in medians),
-        }
+    base = costs.get(WAYS[0], {})
+    ways = {way: _one_way(way, costs.get(way, {}), base) for way in WAYS}
     return {"schema": OVERHEAD_SCHEMA, "kernel": release, "base": WAYS[0], "ways": ways}
+
+
+def _one_way(way: str, costs: Mapping[str, list[int]], base: Mapping[str, list[int]]) -> dict[str, Any]:
+    """Return the figures of one way: each probe over the same device's probe of the same round without recording."""
+    pairs = {
+        device: [mine / theirs for mine, theirs in zip(values, base.get(device, ()), strict=False) if theirs]
+        for device, values in costs.items()
+    }
+    ratios = [ratio for each in pairs.values() for ratio in each]
+    if not ratios:
+        raise RefusedError(f"no probe was timed with '{way}': does this kernel have initcall_debug?")
+    return {
+        "median_us": {device: median(values) for device, values in costs.items() if values},
+        "ratio": {device: median(each) for device, each in pairs.items() if each},
+        "median_ratio": median(ratios),
+        "pairs": len(ratios),
+    }
 
 
 def overhead_lines(figures: Mapping[str, Any]) -> list[str]:
@@ -117,7 +124,7 @@ def overhead_lines(figures: Mapping[str, Any]) -> list[str]:
     lines = [f"kernel {figures['kernel']}: what recording adds to a probe's cost, by the kernel's own initcall_debug"]
     for way, block in figures["ways"].items():
         each = ", ".join(f"{device} {value:.0f} us" for device, value in block["median_us"].items())
-        lines.append(f"{way:<14} median ratio {block['median_ratio']:.3f} ({block['counted']} probes; {each})")
+        lines.append(f"{way:<14} median ratio {block['median_ratio']:.3f} ({block['pairs']} pairs of probes; {each})")
     return lines
 
 
