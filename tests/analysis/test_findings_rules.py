@@ -129,6 +129,20 @@ def test_remote_names_the_nodes_and_the_caller() -> None:
     assert "numactl --cpunodebind=0" in finding.advice
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason", "word"),
+    [
+        ({"comm": "kworker/u33:1", "asynchronous": False}, "worker without a node", "deferred"),
+        ({"comm": "kworker/u33:1", "asynchronous": True}, "async worker", "isolcpus="),
+        ({"comm": "insmod", "asynchronous": False}, "caller", "numactl"),
+    ],
+)
+def test_remote_advises_by_what_ran_it(fields: dict, reason: str, word: str) -> None:
+    finding = the("remote", s.trace(s.probe(device_node=1, **fields), machine=s.small()))
+    assert finding.evidence["ran_in"] == reason
+    assert word in finding.advice
+
+
 def test_remote_is_silent_on_the_node_and_without_one() -> None:
     assert not of_kind("remote", s.nvme_before())
     assert not of_kind("remote", s.trace(s.probe(device_node=-1, cpu_node=1), machine=s.small()))
@@ -194,12 +208,18 @@ def test_machine_wide_in_either_numbering_of_pools(pool: int) -> None:
         ("kworker/u32:1", isolated("0-1")),
         ("kworker/u32:1", isolated("4-7")),
         ("modprobe", isolated("4-5")),
+        ("kworker/4:1", isolated("4-5")),
     ],
-    ids=["a pod's pool", "nothing isolated", "another node", "whole node isolated", "no worker"],
+    ids=["a pod's pool", "nothing isolated", "another node", "whole node isolated", "no worker", "a bound worker"],
 )
 def test_machine_wide_is_silent(comm: str, machine: Topology) -> None:
     probe = s.probe(device_node=1, cpu=2, cpu_node=0, comm=comm, caller_comm=comm)
     assert not of_kind("machine-wide", s.trace(probe, machine=machine))
+
+
+def test_machine_wide_is_silent_where_the_pool_stayed_on_the_node() -> None:
+    probe = s.probe(device_node=1, cpu=6, cpu_node=1, comm="kworker/u32:1")
+    assert not of_kind("machine-wide", s.trace(probe, machine=isolated("4-5")))
 
 
 def test_unknown_node_says_what_it_costs() -> None:
@@ -241,6 +261,9 @@ def test_first_llc_looks_at_shards_of_a_single_llc() -> None:
 
 def test_first_llc_is_silent_on_bound_workers_few_probes_and_other_llcs() -> None:
     assert not of_kind("first-llc", s.nvme_before())
+    pf = s.probe("pf", comm="kworker/u1025:1", cost_ns=90 * MS)
+    vfs = [s.probe(f"vf{i}", comm="kworker/u1025:1", start_ns=i * MS, cost_ns=MS, nested=True) for i in range(5)]
+    assert not of_kind("first-llc", s.trace(pf, *vfs, machine=s.epyc()))
     two = s.nvme_after().probes[:2]
     assert not of_kind("first-llc", s.trace(*two, machine=s.epyc()))
     away = [s.probe(f"d{i}", cpu=i * 8, comm=f"kworker/u{1025 + i}:1", start_ns=i) for i in range(4)]

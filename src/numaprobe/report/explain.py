@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Devices, and findings of one kind, that are spelled out.
 SHOWN_DEVICES: Final = 4
+#: Items of a list (workers, drivers, CPUs) that are spelled out.
+SHOWN_ITEMS: Final = 4
 #: A value of the evidence is cut here: a CPU list of a large machine has hundreds of characters.
 LONGEST_VALUE: Final = 60
 SHOWN_FINDINGS: Final = 9
@@ -81,7 +83,9 @@ def _value_text(key: str, value: object) -> str:
             format_time(value) if key.endswith("_ns") else format_size(value) if key.endswith("_bytes") else str(value)
         )
     if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
-        return " ".join(printable(str(item)) for item in value)
+        return " ".join(printable(str(item)) for item in value[:SHOWN_ITEMS]) + (
+            " …" if len(value) > SHOWN_ITEMS else ""
+        )
     if key.endswith("_nodes") and hasattr(value, "items"):
         return "/".join(f"{node} ({count})" for node, count in value.items())
     return _cut(printable(value)) if isinstance(value, str) else ""

@@ -42,8 +42,9 @@ def find(case: Case) -> Iterator[Finding]:
     if case.topology is None or case.trace.policy in NODE_WIDE:
         return
     possible = case.topology.possible
-    spread = (r for r in case.probes if r.cpu in possible and has_node(r) and unbound_pool(r.comm) is not None)
-    for node, records in group_by(spread, lambda r: r.device_node).items():
+    spread = (r for r in case.probes if r.cpu in possible and has_node(r) and not r.nested)
+    unbound = (r for r in spread if unbound_pool(r.comm) is not None)
+    for node, records in group_by(unbound, lambda r: r.device_node).items():
         if node is not None and len(records) >= MIN_PROBES:
             yield from _node(case, case.topology, node, records)
 
@@ -55,6 +56,8 @@ def _node(case: Case, machine: Topology, node: int, records: Sequence[ProbeRecor
     if len(groups) < 2 or not used.issubset(groups[0]):  # noqa: PLR2004  one group leaves no choice
         return
     evidence = _evidence(node, kind, groups, used, records)
+    if evidence.get("most_in_flight") == 1:
+        return
     yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(node, kind, groups, evidence))
 
 

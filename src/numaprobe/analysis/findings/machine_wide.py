@@ -35,23 +35,18 @@ def find(case: Case) -> Iterator[Finding]:
     if case.topology is None or not case.isolated:
         return
     default = _default_pool(case)
-    wide = (r for r in case.probes if has_node(r) and _serving_pool(r) == default and _first_isolated(case, r))
+    wide = (r for r in case.probes if has_node(r) and unbound_pool(r.comm) == default and _first_isolated(case, r))
     for node, records in group_by(wide, lambda r: r.device_node).items():
-        if node is not None and case.usable_cpus(node):
+        if node is not None and case.usable_cpus(node) and any(case.is_remote(record) for record in records):
             evidence = _evidence(case, node, default, records)
             yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, records))
-
-
-def _serving_pool(record: ProbeRecord) -> int | None:
-    """The unbound pool that ran the body, or whose worker waited for it."""
-    own = unbound_pool(record.comm)
-    return own if own is not None else unbound_pool(record.caller_comm)
 
 
 def _default_pool(case: Case) -> int:
     assert case.topology is not None  # noqa: S101  the caller looked
     possible = len(case.topology.possible)
-    seen = [pool for record in case.probes if (pool := _serving_pool(record)) is not None]
+    comms = {comm for record in case.probes for comm in (record.comm, record.caller_comm)}
+    seen = [pool for comm in comms if (pool := unbound_pool(comm)) is not None]
     old = bool(seen) and min(seen) < _POOLS_PER_CPU_BH * possible
     return possible * (_POOLS_PER_CPU if old else _POOLS_PER_CPU_BH)
 

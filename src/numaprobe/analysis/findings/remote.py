@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.findings.case import SHOWN, group_by, has_node, is_worker, names, plural
+from numaprobe.analysis.findings.case import SHOWN, bound_worker_cpu, group_by, has_node, is_worker, names, plural
 from numaprobe.records import Finding
 
 if TYPE_CHECKING:
@@ -23,17 +23,29 @@ KIND: Final = "remote"
 SUMMARY: Final = "the probe ran on another node than its device"
 
 
+#: Why nothing held the probe on its node: what the advice depends on.
+_CALLER: Final = "caller"
+_WORKER: Final = "worker without a node"
+_ASYNC: Final = "async worker"
+
+
 def find(case: Case) -> Iterator[Finding]:
-    """Yield a finding for each driver and device node whose probes ran on a farther node than they had to."""
+    """Yield a finding for each device node and reason: probes that ran on a farther node than they had to."""
     away = (record for record in case.probes if case.is_remote(record) and not _nearest(case, record))
-    for (driver, node), records in group_by(away, lambda r: (r.driver, r.device_node)).items():
+    for (node, reason), records in group_by(away, lambda r: (r.device_node, _reason(r))).items():
         if node is not None:
             yield Finding(
                 kind=KIND,
                 devices=names(records),
-                evidence=_evidence(case, driver, node, records),
-                advice=_advice(case, driver, node, records),
+                evidence=_evidence(case, node, records) | {"ran_in": reason},
+                advice=_advice(case, node, reason, records),
             )
+
+
+def _reason(record: ProbeRecord) -> str:
+    if record.asynchronous or bound_worker_cpu(record.comm) is not None:
+        return _ASYNC
+    return _WORKER if is_worker(record.comm) else _CALLER
 
 
 def _nearest(case: Case, record: ProbeRecord) -> bool:
@@ -45,12 +57,12 @@ def _nearest(case: Case, record: ProbeRecord) -> bool:
     return not distances or machine.distance(node, ran_on) <= min(distances)
 
 
-def _evidence(case: Case, driver: str, node: int, records: Sequence[ProbeRecord]) -> dict[str, Any]:
+def _evidence(case: Case, node: int, records: Sequence[ProbeRecord]) -> dict[str, Any]:
     ran_on = Counter(case.cpu_node(record) for record in records)
     evidence: dict[str, Any] = {
-        "driver": driver,
         "node": node,
         "ran_on_nodes": {str(other): count for other, count in sorted(ran_on.items(), key=str)},
+        "drivers": _drivers(records),
         "probes": len(records),
         "tasks": sorted({record.comm for record in records if record.comm})[:SHOWN],
         "cost_ns": sum(record.cost_ns for record in records),
@@ -61,7 +73,7 @@ def _evidence(case: Case, driver: str, node: int, records: Sequence[ProbeRecord]
     if known:
         evidence["remote_ns"] = sum(known)
     away = _memory_away(records)
-    if away is not None:
+    if away:
         evidence["memory_away_bytes"] = away
     return evidence
 
@@ -73,17 +85,27 @@ def _memory_away(records: Iterable[ProbeRecord]) -> int | None:
     return sum(sum(r.memory.values()) - r.memory.get(r.device_node or 0, 0) for r in known if r.memory is not None)
 
 
-def _advice(case: Case, driver: str, node: int, records: Sequence[ProbeRecord]) -> str:
+def _drivers(records: Iterable[ProbeRecord]) -> list[str]:
+    return sorted({record.driver for record in records})[:SHOWN]
+
+
+def _advice(case: Case, node: int, reason: str, records: Sequence[ProbeRecord]) -> str:
     usable = case.usable_cpus(node)
     if usable is not None and not usable:
         return f"Node {node} has no CPU that may do kernel work: probe on the nearest node that has one."
-    if any(record.asynchronous or is_worker(record.comm) for record in records):
+    if reason == _ASYNC:
         return (
             "The worker was not held on the node: look at isolcpus=, nohz_full= and workqueue.unbound_cpus= on the"
             " command line, and at workqueue.default_affinity_scope=; the policy strict-node holds it there."
         )
+    if reason == _WORKER:
+        return (
+            "A worker without a node ran them, as deferred and hot-plugged devices get: no parameter gives it one. The"
+            f" policies of the driver core (probe-on-node) place {plural(len(records), 'probe')} on node {node}."
+        )
+    drivers = ",".join(_drivers(records))
     return (
-        f"On this bus a synchronous probe runs wherever its caller is. Load {driver} or write to its bind file from a"
-        f" CPU of node {node} (numactl --cpunodebind={node}), or probe it asynchronously (driver_async_probe={driver});"
-        f" the policy probe-on-node does it for {plural(len(records), 'probe')} at once."
+        f"They ran synchronously where their caller was. Load the driver or write to its bind file from a CPU of node"
+        f" {node} (numactl --cpunodebind={node}), or probe asynchronously (driver_async_probe={drivers}); the policy"
+        f" probe-on-node does it for {plural(len(records), 'probe')} at once."
     )

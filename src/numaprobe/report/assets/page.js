@@ -141,38 +141,50 @@ class Page {
     const side = byId("findings");
     side.append(element("h2", "", "Findings"));
     if (this.charts.every((chart) => !chart.trace.findings.length)) side.append(element("p", "quiet", "Nothing found."));
-    for (const chart of this.charts) {
-      if (!chart.trace.findings.length) continue;
-      side.append(element("h3", "", chart.trace.label));
-      for (const finding of chart.trace.findings) side.append(this.findingButton(chart, finding));
-    }
+    for (const card of this.cards().values()) side.append(this.findingButton(card));
   }
 
-  findingButton(chart, finding) {
+  // What is true of several runs is one card.
+  cards() {
+    const cards = new Map();
+    for (const chart of this.charts)
+      for (const finding of chart.trace.findings) {
+        const key = JSON.stringify([finding.kind, finding.evidence, finding.advice, [...finding.devices]]);
+        if (!cards.has(key)) cards.set(key, { finding, charts: [] });
+        cards.get(key).charts.push(chart);
+      }
+    return cards;
+  }
+
+  findingButton(card) {
+    const { finding, charts } = card;
     const button = element("button", "finding");
     button.setAttribute("aria-pressed", "false");
     const count = finding.devices.size;
+    if (this.charts.length > 1) button.append(element("span", "runs", charts.map((chart) => chart.trace.label).join(", ")));
     button.append(element("b", "", finding.kind), element("span", "what", `${finding.summary} (${count} device${count === 1 ? "" : "s"})`),
       element("span", "evidence", finding.evidence), element("span", "advice", finding.advice));
-    button.addEventListener("click", () => this.toggleFinding(chart, finding, button));
+    button.addEventListener("click", () => this.toggleFinding(card, button));
     return button;
   }
 
-  toggleFinding(chart, finding, button) {
+  toggleFinding({ finding, charts }, button) {
     const on = button.getAttribute("aria-pressed") !== "true";
     this.letGo();
     if (!on) return;
     button.setAttribute("aria-pressed", "true");
-    chart.highlight = finding.devices;
-    const probes = chart.visible.filter((probe) => finding.devices.has(probe.device));
-    if (probes.length) {
-      const from = probes.reduce((least, probe) => Math.min(least, probe.start), Infinity);
-      const to = probes.reduce((most, probe) => Math.max(most, probe.end), 0);
+    const shown = charts.flatMap((chart) => {
+      chart.highlight = finding.devices;
+      return chart.visible.filter((probe) => finding.devices.has(probe.device));
+    });
+    if (shown.length) {
+      const from = shown.reduce((least, probe) => Math.min(least, probe.start), Infinity);
+      const to = shown.reduce((most, probe) => Math.max(most, probe.end), 0);
       const margin = (to - from) * 0.06 + 5;
       this.show(from - margin, to + margin);
-      chart.reveal(probes[0]);
+      charts.forEach((chart) => chart.reveal(shown.find((probe) => probe.trace === chart.trace) ?? shown[0]));
     }
-    chart.panel.scrollIntoView({ behavior: "smooth", block: "nearest" });
+    charts[0].panel.scrollIntoView({ behavior: "smooth", block: "nearest" });
     this.redraw();
   }
 
