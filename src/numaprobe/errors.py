@@ -51,7 +51,8 @@ class UnknownNameError(UsageError):
         self.known = tuple(known)
         near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(self.known)}"
-        super().__init__(f"unknown {kind} '{name}': {hint}")
+        shown = "".join(letter if letter.isprintable() else "?" for letter in name[:80])
+        super().__init__(f"unknown {kind} '{shown}': {hint}")
 
 
 class StateError(UsageError):
