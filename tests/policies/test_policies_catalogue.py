@@ -1,0 +1,207 @@
+"""The catalogue: names, specs, options, policies from outside."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numaprobe.errors import UnknownNameError, UsageError
+from numaprobe.policies import POLICIES, NodeWork, Policy, all_policies, make_policy, policy_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from core_world import World
+
+#: the nine of the design, in the order of their history, and the room for a better one
+NAMES = [
+    "inline", "migrate-caller", "work-on-cpu", "probe-workqueue", "skip-in-worker", "queue-on-node", "exec-on-node",
+    "probe-on-node", "strict-node", "spread",
+]  # fmt: skip
+
+
+def test_the_catalogue() -> None:
+    assert list(POLICIES) == NAMES
+    assert list(all_policies())[-len(NAMES) :] == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_names_itself_its_origin_and_what_it_does(name: str) -> None:
+    policy = POLICIES[name]
+    assert policy.name == name
+    for text in (policy.origin, policy.summary):
+        assert 5 < len(text) < 110
+        assert "\n" not in text
+    assert "Source:" in (policy.__doc__ or "") or name == "inline"
+    assert isinstance(make_policy(name), policy)
+    assert make_policy(name) is not make_policy(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_options_are_fields_that_default_to_what_the_label_leaves_out(name: str) -> None:
+    policy = make_policy(name)
+    assert policy.label == name
+    for spec, field in policy_options(POLICIES[name]).items():
+        default = getattr(policy, field)
+        assert isinstance(default, bool)
+        text = f"{name}+no-{spec}" if default else f"{name}+{spec}"
+        changed = make_policy(text)
+        assert getattr(changed, field) is not default
+        assert changed.label == text
+        assert make_policy(name, **{field: not default}) == changed
+
+
+def test_the_reviewers_questions_are_options() -> None:
+    for name in ("queue-on-node", "exec-on-node", "probe-on-node", "strict-node"):
+        assert {"pin", "skip-if-on-node", "nested-inline"} <= policy_options(POLICIES[name]).keys()
+    for option in ("skip_if_on_node", "pin", "nested_inline"):
+        assert f"{option}:" in (NodeWork.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_policy_in_use_keeps_its_label(name: str, make_world: Callable[..., World]) -> None:
+    policy = make_policy(name)
+    world = make_world(policy)
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("drv", bus=world.pci))
+        await world.core.device_add(world.device("a", bus=world.pci, node=1))
+
+    world.run(main)
+    assert policy.label == name
+    assert world.bound() == {"a": "drv"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("prob-on-node", "did you mean 'probe-on-node'"),
+        ("", "known: "),
+        ("inline+pin", "unknown option of policy inline 'pin'"),
+        ("probe-on-node+pim", "did you mean 'pin'"),
+        ("probe-on-node+", "unknown option"),
+        ("probe-on-node+no-", "unknown option"),
+        ("probe-on-node+name", "unknown option"),
+        ("spread+next", "unknown option"),
+        ("Probe-On-Node", "unknown policy"),
+    ],
+)
+def test_a_spec_that_names_nothing(spec: str, message: str) -> None:
+    with pytest.raises(UnknownNameError, match=message) as caught:
+        make_policy(spec)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_an_option_by_keyword_that_is_none() -> None:
+    with pytest.raises(UnknownNameError, match="unknown option of policy inline 'pin'"):
+        make_policy("inline", pin=True)
+    with pytest.raises(UnknownNameError, match="did you mean 'pin'"):
+        make_policy("strict-node", pim=True)
+    with pytest.raises(UnknownNameError, match="unknown option"):
+        make_policy("strict-node", _wq=True)
+
+
+@given(st.text(st.sampled_from("+-noprbe inl\n\x00é"), max_size=30))
+def test_any_spec_is_a_policy_or_one_line(spec: str) -> None:
+    lines = []
+    try:
+        assert make_policy(spec).name in NAMES
+    except UnknownNameError as error:
+        lines = str(error).split("\n")
+    assert len(lines) <= 1
+
+
+# ---- policies from outside -------------------------------------------------------------------------------------------
+@dataclass(kw_only=True)
+class Outside(Policy):
+    """Counts."""
+
+    name = "outside"
+    origin = "a test"
+    summary = "leaves probes where they are and counts them"
+
+    loud: bool = False
+
+    def __post_init__(self) -> None:
+        self.calls = 0
+
+    async def probe_device(self, core: Any, dev: Any, function: Any, *, is_async: bool) -> int:
+        self.calls += 1
+        return await function()  # type: ignore[no-any-return]
+
+
+class Entry:
+    def __init__(self, name: str, loaded: object) -> None:
+        self.name = name
+        self.value = f"package.module:{name}"
+        self._loaded = loaded
+
+    def load(self) -> object:
+        if isinstance(self._loaded, Exception):
+            raise self._loaded
+        return self._loaded
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *entries: Entry) -> None:
+    def entry_points(*, group: str) -> tuple[Entry, ...]:
+        assert group == "numaprobe.policies"
+        return entries
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+
+
+def test_a_policy_from_an_entry_point(monkeypatch: pytest.MonkeyPatch, make_world: Callable[..., World]) -> None:
+    install(monkeypatch, Entry("outside", Outside))
+    assert list(all_policies()) == ["outside", *NAMES]
+    policy = make_policy("outside+loud")
+    assert isinstance(policy, Outside)
+    assert (policy.loud, policy.label) == (True, "outside+loud")
+    world = make_world(policy)
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("drv"))
+        await world.core.device_add(world.device("a"))
+
+    world.run(main)
+    assert policy.calls == 1
+    with pytest.raises(UnknownNameError, match="did you mean 'outside'"):
+        make_policy("outsid")
+
+
+def test_ours_win_a_clash_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Entry("inline", Outside))
+    assert all_policies()["inline"] is POLICIES["inline"]
+    assert type(make_policy("inline")) is POLICIES["inline"]
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        ImportError("no module named 'gone'\nand more"),
+        AttributeError("x"),
+        SyntaxError("bad"),
+        ValueError(""),
+        int,
+        object(),
+        "Outside",
+        None,
+    ],
+)
+def test_a_broken_entry_point_is_one_line(monkeypatch: pytest.MonkeyPatch, loaded: object) -> None:
+    install(monkeypatch, Entry("broken", loaded))
+    with pytest.raises(UsageError, match=r"policy 'broken' from package.module:broken") as caught:
+        all_policies()
+    assert len(str(caught.value).splitlines()) == 1
+    assert make_policy("inline").name == "inline"  # what is ours needs no other package
+
+
+def test_private_fields_are_no_options() -> None:
+    for policy in POLICIES.values():
+        private = {one.name for one in fields(policy) if not one.init}
+        assert all(name.startswith("_") for name in private)
+        assert not private & set(policy_options(policy).values())
