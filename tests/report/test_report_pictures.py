@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -13,7 +14,7 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace as Decoded
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TrackEvent
 
 from numaprobe.analysis import compare
-from numaprobe.records import RunState
+from numaprobe.records import RunState, Segment
 from numaprobe.report.lanes import lanes, stretches
 from numaprobe.report.perfetto import write_perfetto
 from numaprobe.report.picture import svg, write_png, write_svg
@@ -67,15 +68,21 @@ def test_the_svg_has_a_bar_for_every_state(golden: Callable[[str, str], None]) -
     golden("nvme.svg", text)
     root = ET.fromstring(text)  # noqa: S314  our own text
     fills = [rect.get("fill") for rect in root.iter(f"{SVG}rect")]
-    # Four turns each under work-on-cpu, one each under the others, one in the legend.
-    assert fills.count("#0072b2") == 3 * 4 + 3 + 3 + 1
-    assert (
-        fills.count("url(#h)")
-        == sum(state is RunState.RUNNABLE for record in s.nvme_before().probes for _, state, _ in stretches(record)) + 1
-    )
+    # Four turns each under work-on-cpu, one each under the others, two in the legend.
+    assert fills.count("#0072b2") == 3 * 4 + 3 + 3 + 2
+    waiting = [state for r in s.nvme_before().probes for _, state, _ in stretches(r) if state is RunState.RUNNABLE]
+    assert fills.count("url(#h)") == len(waiting) + 1
     words = [text.text for text in root.iter(f"{SVG}text")]
     assert words.count("! 0000:02:00.0") == 1
     assert "CPU 134  LLC 0" in words
+
+
+def test_a_probe_that_moved_is_pale_while_it_is_elsewhere() -> None:
+    parts = (Segment(0, 10, RunState.RUNNING, 1), Segment(10, 20, RunState.RUNNING, 3))
+    moved = s.probe(cost_ns=20, running_ns=20, runnable_ns=0, sleeping_ns=0, segments=parts)
+    stayed = replace(moved, segments=(parts[0], parts[1]._replace(cpu=1)))
+    pale = [svg(compare([s.trace(one)])).count('fill="#0072b2" fill-opacity=".35"') for one in (moved, stayed)]
+    assert pale == [2, 1]
 
 
 def test_hostile_names_stay_text_in_svg() -> None:

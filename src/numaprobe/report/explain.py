@@ -63,6 +63,13 @@ def summary_of(kind: str) -> str:
     return next((rule.SUMMARY for rule in CATALOGUE if kind == rule.KIND), "")
 
 
+def rank_of(kind: str) -> int:
+    """Return the place of a kind in the catalogue, which is the order of a report; unknown kinds come last."""
+    from numaprobe.analysis.findings import CATALOGUE
+
+    return next((index for index, rule in enumerate(CATALOGUE) if kind == rule.KIND), len(CATALOGUE))
+
+
 def evidence_text(evidence: Mapping[str, Any]) -> str:
     """Return the evidence as ``key value`` pairs with units; nested and empty values are left to the JSON."""
     parts = []
@@ -106,7 +113,7 @@ def _by_kind(pairs: Any) -> dict[str, list[tuple[str, Finding]]]:  # noqa: ANN40
     groups: dict[str, list[tuple[str, Finding]]] = defaultdict(list)
     for label, finding in pairs:
         groups[finding.kind].append((label, finding))
-    return dict(groups)
+    return dict(sorted(groups.items(), key=lambda item: rank_of(item[0])))
 
 
 def _by_evidence(group: Sequence[tuple[str, Finding]]) -> dict[str, list[str]]:

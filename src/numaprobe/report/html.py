@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.machine import topology_of
 from numaprobe.records import RunState, write_atomically
-from numaprobe.report.explain import evidence_text, summary_of
+from numaprobe.report.explain import evidence_text, rank_of, summary_of
 from numaprobe.report.lanes import stretches
 
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ def _places(trace: Trace) -> tuple[dict[str, int], dict[str, list[int | None]]]:
 def _finding(finding: Finding, strings: _Strings) -> dict[str, Any]:
     return {
         "kind": finding.kind,
+        "rank": rank_of(finding.kind),
         "summary": summary_of(finding.kind),
         "devices": [strings(device) for device in finding.devices],
         "evidence": evidence_text(finding.evidence),

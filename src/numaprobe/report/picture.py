@@ -1,7 +1,8 @@
 """The picture of a comparison as SVG or PNG, for documents and mails: lanes, bars, one time scale.
 
-The same shapes as in the HTML page: running is a full bar, runnable a hatched one, sleeping a thin line; a red frame
-marks a probe off its device's node. A bar without a recorded timeline is cut in bands, as tall as the shares.
+The same shapes as in the HTML page: running is a full bar, runnable a hatched one, sleeping a thin line; running on
+another CPU than the lane's is pale; a red frame marks a probe off its device's node. A bar without a recorded
+timeline is cut in bands, as tall as the shares.
 
 Size stays bounded: rows get lower as they get more (``_row_height``), and of several bars of one row within a pixel one
 is drawn. PNG is rendered from the SVG by vl-convert (resvg), without a network.
@@ -161,20 +162,23 @@ class _Drawing:
         if record.running_ns is None or right - left < 4:  # noqa: PLR2004  px: no room for states
             self.rect(left, y, right - left, height, _PLAIN if record.running_ns is None else _COLOR[RunState.RUNNING])
         elif record.segments:
-            for x, width, state in self.stretches(bar):
-                self.state(x, width, state, y, height)
+            for x, width, state, cpu in self.stretches(bar):
+                if state is RunState.RUNNING and cpu != record.cpu:
+                    self.rect(x, y, width, height, _COLOR[state], ' fill-opacity=".35"')
+                else:
+                    self.state(x, width, state, y, height)
         else:
             for share, offset, state in _bands(record):
                 self.rect(left, y + offset * height, right - left, share * height, _COLOR[state])
 
-    def stretches(self, bar: Bar) -> Iterator[tuple[float, float, RunState]]:
-        """Yield x, width, state; a stretch below half a pixel goes to the next one."""
+    def stretches(self, bar: Bar) -> Iterator[tuple[float, float, RunState, int]]:
+        """Yield x, width, state, CPU; a stretch below half a pixel goes to the next one."""
         at, left = bar.start_ns, self.x(bar.start_ns)
-        for length, state, _ in stretches(bar.record):
+        for length, state, cpu in stretches(bar.record):
             at += length
             right = self.x(at)
             if right - left >= 0.5:  # noqa: PLR2004  px
-                yield left, right - left, state
+                yield left, right - left, state, cpu
                 left = right
 
     def state(self, x: float, width: float, state: RunState, y: float, height: float) -> None:
@@ -233,6 +237,7 @@ def _figures(entry: Entry, *, base: bool) -> str:
 def _legend(y: float) -> str:
     swatches = (
         ("running", f'fill="{_COLOR[RunState.RUNNING]}"'),
+        ("running on another CPU", f'fill="{_COLOR[RunState.RUNNING]}" fill-opacity=".35"'),
         ("runnable (waits for a CPU)", 'fill="url(#h)"'),
         ("sleeping", f'fill="{_COLOR[RunState.SLEEPING]}"'),
         ("not known", f'fill="{_PLAIN}"'),

@@ -1,6 +1,7 @@
 // One trace on a canvas that stays as tall as what is seen of it: the rows of a large trace scroll under it.
 const GUTTER = 148;
 const AXIS = 26;
+const ELSEWHERE = 3;
 
 class Chart {
   constructor(trace, page) {
@@ -195,7 +196,8 @@ class Chart {
       at += probe.segments[i];
       const right = Math.min(this.x(at), this.width + 20);
       if (right - left < 0.7 && i + 3 < probe.segments.length) continue;
-      if (right > left) fillState(context, this.colors, probe.segments[i + 1], left, y, right - left, height);
+      const state = probe.segments[i + 1] === 0 && probe.segments[i + 2] !== probe.cpu ? ELSEWHERE : probe.segments[i + 1];
+      if (right > left) fillState(context, this.colors, state, left, y, right - left, height);
       left = Math.max(left, right);
     }
   }
@@ -305,8 +307,19 @@ function nodeLabel(group, trace) {
 }
 
 // Running is a full bar, runnable a full hatched bar, sleeping a thin line: told apart by shape as well as by colour.
+// Running on another CPU than the lane's is hollow: it does not occupy this one.
 function fillState(context, colors, state, x, y, width, height, band = false) {
   if (width <= 0 || height <= 0) return;
+  if (state === ELSEWHERE) {
+    context.fillStyle = colors.running;
+    const alpha = context.globalAlpha;
+    context.globalAlpha = alpha * 0.3;
+    context.fillRect(x, y, width, height);
+    context.globalAlpha = alpha;
+    context.fillRect(x, y, width, 1);
+    context.fillRect(x, y + height - 1, width, 1);
+    return;
+  }
   context.fillStyle = [colors.running, colors.runnable, colors.sleeping][state];
   if (state === 2 && !band) {
     const thin = Math.max(2, height * 0.34);

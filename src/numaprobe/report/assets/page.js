@@ -141,10 +141,10 @@ class Page {
     const side = byId("findings");
     side.append(element("h2", "", "Findings"));
     if (this.charts.every((chart) => !chart.trace.findings.length)) side.append(element("p", "quiet", "Nothing found."));
-    for (const card of this.cards().values()) side.append(this.findingButton(card));
+    for (const card of this.cards()) side.append(this.findingButton(card));
   }
 
-  // What is true of several runs is one card.
+  // What is true of several runs is one card; the order is the catalogue's.
   cards() {
     const cards = new Map();
     for (const chart of this.charts)
@@ -153,7 +153,7 @@ class Page {
         if (!cards.has(key)) cards.set(key, { finding, charts: [] });
         cards.get(key).charts.push(chart);
       }
-    return cards;
+    return [...cards.values()].sort((a, b) => a.finding.rank - b.finding.rank);
   }
 
   findingButton(card) {
@@ -270,12 +270,13 @@ class Page {
     const colors = palette();
     const items = [
       ["running", (c) => fillState(c, colors, 0, 0, 1, 26, 12)],
-      ["runnable: ready, and waiting for a CPU", (c) => fillState(c, colors, 1, 0, 1, 26, 12)],
+      ["on another CPU", (c) => fillState(c, colors, ELSEWHERE, 0, 1, 26, 12)],
+      ["runnable: waits for a CPU", (c) => fillState(c, colors, 1, 0, 1, 26, 12)],
       ["sleeping", (c) => fillState(c, colors, 2, 0, 1, 26, 12)],
       ["not known", (c) => { c.fillStyle = colors.plain; c.fillRect(0, 1, 26, 12); }],
-      ["on another node than its device", (c) => { c.strokeStyle = colors.remote; c.lineWidth = 2; c.strokeRect(1, 2, 24, 10); }],
+      ["off its device's node", (c) => { c.strokeStyle = colors.remote; c.lineWidth = 2; c.strokeRect(1, 2, 24, 10); }],
       ["its caller waits", (c) => { c.strokeStyle = colors.caller; c.setLineDash([4, 3]); c.lineWidth = 1.5; c.beginPath(); c.moveTo(0, 7); c.lineTo(26, 7); c.stroke(); }],
-      ["bands: shares without an order (no timeline recorded)", (c) => { fillState(c, colors, 0, 0, 1, 26, 4, true); fillState(c, colors, 1, 0, 5, 26, 4, true); fillState(c, colors, 2, 0, 9, 26, 4, true); }],
+      ["bands: shares, no order recorded", (c) => { fillState(c, colors, 0, 0, 1, 26, 4, true); fillState(c, colors, 1, 0, 5, 26, 4, true); fillState(c, colors, 2, 0, 9, 26, 4, true); }],
     ];
     byId("legend").replaceChildren(...items.map(([text, paint]) => {
       const item = element("li"), swatch = element("canvas");
