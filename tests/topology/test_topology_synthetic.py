@@ -73,6 +73,8 @@ def test_the_llc_is_the_highest_cache_that_holds_data(text: str, llcs: str) -> N
         ("numa:2(memory=1gb) pu:1", 10**9),
         ("numa:2(memory=0x400) pu:1", 1024),
         ("numa:2(memory=3) pu:1", 3),
+        ("numa:2(memory=0) pu:1", 2**30),
+        ("pack:2 [numa(memory=0)] pu:1", 0),
         ("pack:2 [numa] pu:1", 0),
         ("pack:2 [numa(memory=2TiB)] pu:1", 2**41),
     ],
@@ -141,4 +143,4 @@ def test_round_trip(topology: Topology, memory: int) -> None:
 def test_what_the_syntax_cannot_say() -> None:
     assert to_synthetic(preset("epyc-9a64")) is None  # its distances
     assert to_synthetic(preset("threadripper-2990wx")) is None
-    assert to_synthetic(preset("xeon-2s")) == "pack:2 numa:1(memory=274877906944) l3:1 core:40 pu:2(indexes=2*80:1*2)"
+    assert to_synthetic(preset("xeon-2s")) == "pack:2 [numa(memory=274877906944)] l3:1 core:40 pu:2(indexes=2*80:1*2)"

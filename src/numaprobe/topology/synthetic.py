@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_TEXT: Final = 65536
 #: hwloc's own limit of items.
 MAX_LEVELS: Final = 128
-#: Memory of a node that is an item and does not say; an attached one that does not say has none (lstopo 2.9).
+#: Memory of a node that is an item and says none; an attached one that says none has none (lstopo 2.9).
 _DEFAULT_MEMORY: Final = 2**30
 
 #: What hwloc makes of numbers alone, by how many there are (seen with lstopo 2.9).
@@ -179,8 +179,7 @@ def _objects(levels: list[_Level], place: int, pus: Sequence[int]) -> list[Hwloc
     if level.kind.name != "numanode":
         return [HwlocObject(level.kind, cpus) for cpus in sets]
     numbers = _node_numbers(levels, place)
-    default = 0 if level.attached else _DEFAULT_MEMORY
-    memory = _memory(level.attributes["memory"]) if "memory" in level.attributes else default
+    memory = _memory(level.attributes.get("memory", "0")) or (0 if level.attached else _DEFAULT_MEMORY)
     return [HwlocObject(level.kind, cpus, number, memory) for cpus, number in zip(sets, numbers, strict=True)]
 
 
@@ -268,9 +267,11 @@ def to_synthetic(topology: Topology) -> str | None:
     if not all(widths) or any(large % small for small, large in pairwise(widths)):
         return None
     packages, nodes, llcs, cores = counts
+    memory = topology.nodes[0].memory
     shape = [
         f"pack:{packages}",
-        f"numa:{nodes // packages}(memory={topology.nodes[0].memory})",
+        *([f"group:{nodes // packages}"] if nodes != packages else []),
+        f"[numa(memory={memory})]" if memory else "[numa]",
         f"l3:{llcs // nodes}",
         f"core:{cores // llcs}",
         f"pu:{widths[-1] // cores}",
