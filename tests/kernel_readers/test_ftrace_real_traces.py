@@ -125,6 +125,14 @@ def test_the_symbols_in_the_text_tell_what_definitions_would() -> None:
     assert without.probes == read(path).probes
 
 
+def test_trace_cmds_words_for_a_recorded_trace_say_the_same() -> None:
+    # written by trace-cmd report 3.1.6 from a trace.dat of the same events (bench/trace_dat.py makes one)
+    report = DATA / "trace-cmd" / "debian-7.2-async.1.report.gz"
+    probes = read_trace(report, kprobes=DATA / "debian-7.2" / "two-nodes" / "machine.txt").probes
+    assert probes == read(DATA / "debian-7.2" / "two-nodes" / "async.1.trace.gz").probes
+    assert len(probes) == 3
+
+
 def test_addresses_instead_of_symbols_need_the_definitions() -> None:
     path = DATA / "debian-7.2" / "two-nodes" / "sync.1.trace.gz"
     lines = gzip.decompress(path.read_bytes()).replace(b"(really_probe+0x0/0x380)", b"(ffffffff89b6c8e0)")
