@@ -46,7 +46,7 @@ class WorkState:
     def __init__(self) -> None:
         #: its queueing that no worker has taken yet
         self.pending: Item | None = None
-        #: who executes it
+        #: who executes it; of two (it was queued on another workqueue meanwhile, which the kernel allows) the later
         self.worker: Worker | None = None
 
 
@@ -194,7 +194,8 @@ class Worker(VirtualTask):
         item, pool = self.item, self.pool
         assert item is not None  # noqa: S101  only a worker with an item is stepped to an end
         self.item = None
-        item.state.worker = None
+        if item.state.worker is self:
+            item.state.worker = None
         self._clear_intensive()
         item.wq.done(item)
         following = self.scheduled.popleft() if self.scheduled else None

@@ -107,7 +107,9 @@ def _check_pool(pool: Pool) -> None:
     for worker in pool.workers:
         hold((worker.item is None) == (worker in pool.idle), f"{worker.comm} is idle iff it has no work")
         hold(worker.item is not None or not worker.scheduled, f"{worker.comm} is idle and has nothing to do")
-        hold(worker.item is None or worker.item.state.worker is worker, f"{worker.comm} and its work know each other")
+        known = worker.item.state.worker if worker.item is not None else None
+        same = known is not None and known.item is not None and known.work is worker.work
+        hold(worker.item is None or known is None or same, f"{worker.comm} and its work know each other")
     hold(not pool.workers or bool(pool.idle), f"{where} has a spare worker")
     if pool.need_more_worker():
         hold(
