@@ -27,7 +27,7 @@ from numaprobe.topology.model import (
 #: Version of the form; a reader refuses what it does not know.
 MACHINE_SCHEMA: Final = "numaprobe.machine/1"
 #: More devices than any machine has; a longer list is a mistake or an attack.
-MAX_DEVICES: Final = 1_000_000
+MAX_DEVICES: Final = 200_000
 
 _CPU_SETS: Final = ("possible", "present", "online")
 _PARTITIONS: Final = ("cores", "llcs", "packages")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import MAX_CPUS, CpuSet
 from numaprobe.errors import InputError
-from numaprobe.topology.model import MAX_NODES, Node, partition
+from numaprobe.topology.model import MAX_NODES, Node, Topology, default_distances, partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,16 +53,6 @@ class HwlocObject:
     memory: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The partitions of a machine's CPUs."""
-
-    nodes: tuple[Node, ...]
-    cores: tuple[CpuSet, ...]
-    llcs: tuple[CpuSet, ...]
-    packages: tuple[CpuSet, ...]
-
-
 def object_kind(name: str) -> Kind | None:
     """Return the kind of an hwloc type name in any case, also cut short as hwloc takes it; None if unknown."""
     lower = name.lower()
@@ -90,8 +80,8 @@ def parse_bitmap(text: str, where: str) -> CpuSet:
     return CpuSet(bits)
 
 
-def assemble(objects: Iterable[HwlocObject], possible: CpuSet, online: CpuSet, where: str) -> Parts:
-    """Return the partitions that a tree's objects make of the possible CPUs.
+def assemble(name: str, objects: Iterable[HwlocObject], possible: CpuSet, online: CpuSet, where: str) -> Topology:
+    """Return the machine that a tree's objects make of the possible CPUs, with the kernel's default distances.
 
     Raises:
         InputError: no NUMA node, one without a number, two with the same, or too many.
@@ -100,16 +90,21 @@ def assemble(objects: Iterable[HwlocObject], possible: CpuSet, online: CpuSet, w
     found = list(objects)
     nodes = _nodes([thing for thing in found if thing.kind.name == "numanode"], possible, online, where)
     node_sets = [node.cpus for node in nodes]
-    packages = [thing.cpus for thing in found if thing.kind.name == "package"] or node_sets
-    package_parts = partition((cpus for cpus in packages if cpus), possible)
+    told = [thing.cpus for thing in found if thing.kind.name == "package"] or node_sets
+    packages = partition((cpus for cpus in told if cpus), possible)
     caches = [thing for thing in found if thing.kind.name == "cache" and not thing.kind.instruction]
     highest = max((cache.kind.level for cache in caches), default=0)
-    llcs = [cache.cpus for cache in caches if cache.kind.level == highest] or package_parts
-    return Parts(
+    llcs = [cache.cpus for cache in caches if cache.kind.level == highest] or packages
+    return Topology(
+        name=name,
+        possible=possible,
+        present=possible,
+        online=online,
         nodes=nodes,
         cores=partition((thing.cpus for thing in found if thing.kind.name == "core"), possible),
         llcs=partition(llcs, possible, node_sets),
-        packages=package_parts,
+        packages=packages,
+        distances=default_distances(len(nodes)),
     )
 
 

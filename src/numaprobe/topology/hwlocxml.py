@@ -20,10 +20,12 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.topology.files import read_bytes
 from numaprobe.topology.hwloc import HwlocObject, assemble, object_kind, parse_bitmap
-from numaprobe.topology.model import MAX_NODES, NO_NODE, REMOTE_DISTANCE, DeviceInfo, Node, Topology
+from numaprobe.topology.model import MAX_NODES, NO_NODE, REMOTE_DISTANCE, DeviceInfo
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
+
+    from numaprobe.topology.model import Node, Topology
 
 #: An 8192-CPU machine makes 15 MiB and 100,000 elements.
 MAX_XML: Final = 32 * 2**20
@@ -168,21 +170,12 @@ class _Reader:
             raise InputError("holds no Machine object: it is not what 'lstopo --of xml' writes", self.where)
         possible = self.machine["possible"]
         online = self.machine["online"] & possible
-        parts = assemble(self.objects, possible, online, self.where)
-        topology = Topology(
-            name=name,
-            possible=possible,
-            present=possible,
-            online=online,
-            nodes=parts.nodes,
-            cores=parts.cores,
-            llcs=parts.llcs,
-            packages=parts.packages,
-            distances=self._table(parts.nodes),
-            devices=tuple(
-                _placed(device, near, parts.nodes)
-                for device, near in sorted(self.devices, key=lambda pair: pair[0].name)
-            ),
+        bare = assemble(name, self.objects, possible, online, self.where)
+        devices = sorted(self.devices, key=lambda pair: pair[0].name)
+        topology = replace(
+            bare,
+            distances=self._table(bare.nodes),
+            devices=tuple(_placed(device, near, bare.nodes) for device, near in devices),
             info={"source": "hwloc XML", **self.info},
         )
         topology.validate()

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.cpuset import MAX_CPUS, CpuSet
 from numaprobe.errors import InputError
 from numaprobe.topology.hwloc import HwlocObject, Kind, assemble, object_kind
-from numaprobe.topology.model import MAX_NODES, Topology, default_distances
+from numaprobe.topology.model import MAX_NODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numaprobe.topology.model import Topology
 
 #: Longest text that is looked at: a list of 8192 indexes takes 40,000 characters.
 MAX_TEXT: Final = 65536
@@ -79,18 +81,7 @@ def parse_synthetic(text: str) -> Topology:
         raise InputError(f"'{text[:60]}': indexes= of the PUs must be distinct numbers below {MAX_CPUS}")
     objects = [thing for place in range(len(levels)) for thing in _objects(levels, place, pus)]
     possible = CpuSet.of(pus)
-    parts = assemble(objects, possible, possible, text[:60])
-    topology = Topology(
-        name=" ".join(text.split())[:200],
-        possible=possible,
-        present=possible,
-        online=possible,
-        nodes=parts.nodes,
-        cores=parts.cores,
-        llcs=parts.llcs,
-        packages=parts.packages,
-        distances=default_distances(len(parts.nodes)),
-    )
+    topology = assemble(" ".join(text.split())[:200], objects, possible, possible, text[:60])
     topology.validate()
     return topology
 
