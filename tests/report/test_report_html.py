@@ -18,6 +18,7 @@ from numaprobe.analysis import compare
 from numaprobe.records import ProbeRecord, RunWarning, Trace
 from numaprobe.report import html as report
 from numaprobe.report.html import embed, html_page, write_html
+from numaprobe.report.lanes import lanes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -301,6 +302,19 @@ def test_whatever_a_source_leaves_out_is_drawn(browser: Browser, tmp_path: Path)
         assert "unknown" in page.text("#tip") or "node" in page.text("#tip")
         browser.key("Enter")
     assert browser.complaints() == []
+
+
+@needs_browser
+def test_the_browser_lays_out_rows_as_the_picture_does(browser: Browser, tmp_path: Path) -> None:
+    """Two witnesses for the rows: the page's script, and the module that draws SVG."""
+    trace = s.many(400, cpus=8)
+    write_html(compare([trace]), tmp_path / "rows.html")
+    page = Page(browser, tmp_path / "rows.html")
+    tops = {bar["device"]: bar["top"] for bar in page.bars()}
+    for lane in lanes(trace):
+        heights = sorted({tops[bar.record.device] for bar in lane.bars})
+        assert len(heights) == lane.rows
+        assert all(heights.index(tops[bar.record.device]) == bar.row for bar in lane.bars)
 
 
 @needs_browser

@@ -72,8 +72,8 @@ def _pack(lane: Lane, records: Iterable[ProbeRecord], first: int) -> None:
     """Give each probe the lowest row that is free at its start: two heaps, so that many rows cost little."""
     busy: list[tuple[int, int]] = []
     free: list[int] = []
-    starts = sorted(((r.start_ns or first) - first, index, r) for index, r in enumerate(records))
-    for start, _, record in starts:
+    starts = sorted(((r.start_ns or first) - first, r.cost_ns, index, r) for index, r in enumerate(records))
+    for start, _, _, record in starts:
         while busy and busy[0][0] <= start:
             heapq.heappush(free, heapq.heappop(busy)[1])
         row = heapq.heappop(free) if free else len(busy)

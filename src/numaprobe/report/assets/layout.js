@@ -27,22 +27,48 @@ function byPlace(a, b) {
 const rowHeight = (rows) => (rows <= 30 ? 24 : rows <= 90 ? 16 : rows <= 300 ? 11 : rows <= 1000 ? 7 : 4);
 const rowGap = (height) => (height > 12 ? 4 : height > 5 ? 2 : 1);
 
-// The first free row for each item by start: probes above those who wait. A heap is not needed: rows are few.
+// The lowest free row for each item by start: probes above those who wait. Two heaps, so that many rows cost little.
 function pack(items) {
   items.sort((a, b) => a.start - b.start || a.end - b.end);
   let count = 0;
   for (const waiting of [false, true]) {
-    const ends = [];
+    const busy = new Heap(([end]) => end), free = new Heap((row) => row);
+    let rows = 0;
     for (const item of items) {
       if (item.waiting !== waiting) continue;
-      let row = ends.findIndex((end) => end <= item.start);
-      if (row < 0) row = ends.push(0) - 1;
-      ends[row] = Math.max(item.end, item.start + 1);
+      while (busy.size && busy.top[0] <= item.start) free.push(busy.pop()[1]);
+      const row = free.size ? free.pop() : rows++;
+      busy.push([Math.max(item.end, item.start + 1), row]);
       item.row = count + row;
     }
-    count += ends.length;
+    count += rows;
   }
   return Math.max(1, count);
+}
+
+class Heap {
+  constructor(key) { this.key = key; this.list = []; }
+  get size() { return this.list.length; }
+  get top() { return this.list[0]; }
+  less(a, b) { return this.key(this.list[a]) < this.key(this.list[b]); }
+  swap(a, b) { [this.list[a], this.list[b]] = [this.list[b], this.list[a]]; }
+  push(value) {
+    let at = this.list.push(value) - 1;
+    for (let up = (at - 1) >> 1; at > 0 && this.less(at, up); at = up, up = (at - 1) >> 1) this.swap(at, up);
+  }
+  pop() {
+    const least = this.list[0], last = this.list.pop();
+    if (!this.list.length) return least;
+    this.list[0] = last;
+    for (let at = 0; ;) {
+      let next = 2 * at + 1;
+      if (next >= this.list.length) return least;
+      if (next + 1 < this.list.length && this.less(next + 1, next)) next += 1;
+      if (!this.less(next, at)) return least;
+      this.swap(at, next);
+      at = next;
+    }
+  }
 }
 
 function place(trace, lanes, height) {
