@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 #: Longest text that is looked at.
 MAX_SPEC: Final = 65536
-#: 8192 CPUs on 1024 nodes take 5 MiB, 200,000 devices 16 MiB; the parser needs up to 20 times this of memory.
-MAX_JSON: Final = 24 * 2**20
+#: 8192 CPUs on 1024 nodes take 5 MiB, 200,000 devices 12 MiB; the parser may need 30 times as much memory.
+MAX_JSON: Final = 16 * 2**20
 
 _SUFFIXES: Final = (".xml", ".json", ".txt")
 
