@@ -1,15 +1,15 @@
 """``numaprobe compare``: every policy side by side on one scenario, or recorded traces beside each other."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.formats import comparison_shapes
-from numaprobe.cli.inputs import is_trace, load_scenario, read_trace
+from numaprobe.cli.inputs import is_trace, read_trace, set_up
 from numaprobe.cli.output import choose_format, write
 from numaprobe.cli.progress import Progress
-from numaprobe.errors import UnknownNameError, UsageError
+from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from numaprobe.records import Trace
     from numaprobe.scenario import Setting
 
+#: formats that show when a probe ran, waited and slept
+DRAWN: Final = {"html", "svg", "png", "perfetto"}
+
 
 def compare(  # noqa: PLR0917  a command's signature is its options
-    what: Annotated[list[str], typer.Argument(metavar="SCENARIO|TRACE...", help="A scenario, or recorded traces.")],
+    what: Annotated[list[str], typer.Argument(metavar="INPUT", help="A scenario, or recorded traces.")],
     policy: options.Policies = None,
     machine: options.Machine = None,
     kernel: options.Kernel = None,
@@ -34,10 +37,9 @@ def compare(  # noqa: PLR0917  a command's signature is its options
 ) -> int:
     """Show every policy side by side: where each probe ran, what it cost, what went wrong.
 
-    SCENARIO is a built-in one (numaprobe scenarios), a TOML file, or host: this machine's devices. With recorded traces
-    instead, they are compared with each other. All policies are compared unless --policy chooses; the base is the
-    policy that the kernel profile itself follows. FORMAT is table, json,
-    html, svg, png or perfetto.
+    INPUT is a scenario: a built-in one (numaprobe scenarios), a TOML file, or host: this machine's devices. Or it is
+    recorded traces, which are compared with each other. All policies are compared unless --policy chooses; the base is
+    the policy that the kernel profile itself follows. FORMAT is table, json, html, svg, png or perfetto.
 
     Exit code 1: a check of the scenario failed under some policy, or a policy deadlocked.
     """
@@ -49,36 +51,24 @@ def compare(  # noqa: PLR0917  a command's signature is its options
             {"--policy": policy, "--machine": machine, "--kernel": kernel, "--cmdline": cmdline, "--devices": devices}
         )
         traces: Sequence[Trace] = [read_trace(one) for one in what]
+    elif len(what) > 1:
+        raise UsageError(f"one scenario at a time: '{what[1]}' is no recorded trace")
     else:
-        if len(what) > 1:
-            raise UsageError(f"one scenario at a time: '{what[1]}' is no recorded trace")
-        from numaprobe.scenario import prepare
-
-        scenario = load_scenario(what[0], overrides, devices, machine)
-        setting = prepare(scenario, kernel=kernel, machine=None if what[0] == "host" else machine, cmdline=cmdline)
-        labels = policy_specs(policy, setting, baseline)
-        baseline = baseline or _default_baseline(labels, setting)
-        traces, code = _run_all(setting, labels, timeline=chosen in {"html", "svg", "png", "perfetto"})
+        setting = set_up(what[0], overrides=overrides, devices=devices, machine=machine, kernel=kernel, cmdline=cmdline)
+        baseline = baseline or setting.profile.pci_policy
+        traces, code = _run_all(setting, policy_specs(policy, baseline), timeline=chosen in DRAWN)
     from numaprobe.analysis import compare as put_together
 
     write(put_together(traces, baseline), shapes[chosen], chosen, output)
     return code
 
 
-def policy_specs(wanted: "Iterable[str] | None", setting: "Setting", baseline: str | None) -> list[str]:
+def policy_specs(wanted: "Iterable[str] | None", baseline: str) -> list[str]:
     """Return the policies to run: those wanted, and the base; by default the whole catalogue."""
     from numaprobe.policies import all_policies
 
     specs = list(dict.fromkeys(wanted or all_policies()))
-    base = baseline or setting.profile.pci_policy
-    return specs if base in specs else [base, *specs]
-
-
-def _default_baseline(specs: "Sequence[str]", setting: "Setting") -> str:
-    base = setting.profile.pci_policy
-    if base not in specs:
-        raise UnknownNameError("baseline", base, specs)
-    return base
+    return specs if baseline in specs else [baseline, *specs]
 
 
 def _run_all(setting: "Setting", specs: "Sequence[str]", *, timeline: bool) -> "tuple[list[Trace], int]":

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numaprobe.records import Trace
-    from numaprobe.scenario import Scenario
+    from numaprobe.scenario import Scenario, Setting
 
 
 def is_trace(text: str) -> bool:
@@ -69,6 +69,26 @@ def load_scenario(name: str, overrides: Sequence[str] | None, devices: int | Non
     changes = list(overrides or ())
     if devices is not None:
         changes.append(f"devices[0].count={devices}")
-    if name == "host" and machine is not None:
-        return host_scenario(changes, machine)
-    return load(name, changes)
+    return host_scenario(changes, machine or "host") if name == "host" else load(name, changes)
+
+
+def set_up(
+    name: str,
+    *,
+    overrides: Sequence[str] | None,
+    devices: int | None,
+    machine: str | None,
+    kernel: str | None,
+    cmdline: str | None,
+) -> Setting:
+    """Return a scenario on its machine, each as the command line wants it.
+
+    Raises:
+        NumaprobeError: see ``numaprobe.scenario.prepare``.
+
+    """
+    from numaprobe.scenario import prepare
+
+    scenario = load_scenario(name, overrides, devices, machine)
+    # the scenario of a host brings the machine along, with whatever is special about it
+    return prepare(scenario, kernel=kernel, machine=None if name == "host" else machine, cmdline=cmdline)

@@ -44,5 +44,8 @@ Overrides = Annotated[
 ]
 Details = Annotated[
     bool | None,
-    typer.Option("--details/--no-details", help="Every probe under every policy; by default up to 16 probes."),
+    typer.Option(
+        "--details/--no-details",
+        help="List the probes under every policy, the slowest if many; by default if there are few.",
+    ),
 ]

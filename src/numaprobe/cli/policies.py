@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def policies(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Explain this one.")] = None,
     as_json: options.Json = False,
     output: options.Output = None,
 ) -> int:

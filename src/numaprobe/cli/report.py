@@ -13,7 +13,7 @@ from numaprobe.errors import UsageError
 
 
 def report(
-    traces: Annotated[list[str], typer.Argument(metavar="TRACE...", help="A file, or - for standard input.")],
+    traces: Annotated[list[str], typer.Argument(metavar="TRACE", help="A file, or - for standard input.")],
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,

@@ -7,7 +7,7 @@ import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.formats import TRACE_SHAPES
-from numaprobe.cli.inputs import load_scenario
+from numaprobe.cli.inputs import set_up
 from numaprobe.cli.output import choose_format, write
 
 
@@ -30,11 +30,10 @@ def run(
     Exit code 1: a check of the scenario failed, or the run ended in a deadlock.
     """
     from numaprobe.analysis import find
-    from numaprobe.scenario import prepare, run_setting
+    from numaprobe.scenario import run_setting
 
     chosen = choose_format(format, as_json, output, TRACE_SHAPES)
-    loaded = load_scenario(scenario, overrides, devices, machine)
-    setting = prepare(loaded, kernel=kernel, machine=None if scenario == "host" else machine, cmdline=cmdline)
+    setting = set_up(scenario, overrides=overrides, devices=devices, machine=machine, kernel=kernel, cmdline=cmdline)
     outcome = run_setting(setting, policy or setting.profile.pci_policy, timeline=chosen not in {"table", "printk"})
     trace = replace(outcome.trace, findings=find(outcome.trace))
     write(trace, TRACE_SHAPES[chosen], chosen, output)

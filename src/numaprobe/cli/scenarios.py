@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def scenarios(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Write this one's file.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Write this one's file.")] = None,
     as_json: options.Json = False,
     output: options.Output = None,
 ) -> int:

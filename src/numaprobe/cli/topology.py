@@ -10,10 +10,15 @@ from numaprobe.cli.topologyshapes import TOPOLOGY_SHAPES
 
 
 def topology(
-    machine: Annotated[str, typer.Argument(metavar="[MACHINE]", help="Preset, '2 nodes x 8 cores', file, or host.")] = (
+    machine: Annotated[str, typer.Argument(metavar="MACHINE", help="Preset, '2 nodes x 8 cores', file, or host.")] = (
         "host"
     ),
-    cmdline: options.Cmdline = None,
+    cmdline: Annotated[
+        str | None,
+        typer.Option(
+            "--cmdline", "-c", metavar="PARAMETERS", help="Isolation as these kernel parameters would have it."
+        ),
+    ] = None,
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,
@@ -21,7 +26,8 @@ def topology(
     """Show a machine's nodes, caches, CPUs, distances and what is isolated; by default this machine's.
 
     MACHINE is host, a preset (epyc-9a64), a compact text ('2 nodes x 8 llcs x 8 cores x 2 smt'), hwloc's synthetic
-    text, an hwloc XML file, or a sysfs tree. FORMAT is table, json, compact, synthetic or xml.
+    text, an hwloc XML file, or a sysfs tree. FORMAT is table, json, compact, synthetic, xml, or sysfs (a new
+    folder).
     """
     from numaprobe.topology import apply_cmdline, load_topology
 

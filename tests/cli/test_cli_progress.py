@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+from numaprobe.cli import progress as module
+from numaprobe.cli.progress import Progress
+
+if TYPE_CHECKING:
+    import pytest
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, patience: float) -> str:
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(module, "PATIENCE_S", patience)
+    with Progress("policy", 2) as progress:
+        progress.step("inline")
+        progress.step("spread")
+    return stream.getvalue()
+
+
+def test_long_work_is_told_on_a_terminal_and_wiped_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch, Terminal(), -1)
+    assert text == "\r\x1b[Kpolicy 1/2: inline\r\x1b[Kpolicy 2/2: spread\r\x1b[K"
+
+
+def test_short_work_and_pipes_show_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shown(monkeypatch, Terminal(), 60) == ""
+    assert shown(monkeypatch, io.StringIO(), -1) == ""
