@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 MAX_NAMES: Final = 4096
 #: A step back of the clock by more than this is another clock or another boot, not two CPUs that disagree.
 CLOCK_JUMP_NS: Final = 1_000_000_000
+#: head, event, arguments of a line; and a switch's arguments around its two ``_pid=``
+PARTS: Final = 3
 #: TASK_COMM_LEN, and room for what trace-cmd adds
 MAX_COMM: Final = 64
 MAX_CPU_DIGITS: Final = 5
@@ -59,6 +61,10 @@ MAX_SHORT: Final = 256
 
 _UNKNOWN_COMM: Final = b"<...>"
 _ASYNC_WORK: Final = b"async_run_entry_fn"
+_SWITCH: Final = re.compile(
+    rb"prev_comm=.* prev_pid=(\d+) prev_prio=-?\d+ prev_state=(\S+) ==> next_comm=(.*) next_pid=(\d+) next_prio=",
+    re.DOTALL,
+)
 #: trace-cmd's own words: ``kworker/4:1:89 [120] D ==> swapper/4:0 [120]``, ``kworker/4:1:89 [120] CPU:004``
 _SWITCH_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\] (\S+) ==> (.*):(\d+) \[", re.DOTALL)
 _TASK_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\]", re.DOTALL)
@@ -99,7 +105,7 @@ class FtraceReader:
         self._kprobes: dict[bytes, _Kprobe] = {}
         self._last_ns = 0
         self._has_dot: bool | None = None
-        self._handlers: dict[bytes, Callable[[bytes, bytes, bytes], None] | None] = {
+        self._handlers: dict[bytes, Callable[[bytes, bytes, bytes], None]] = {
             b"sched_switch": self._on_switch,
             b"sched_wakeup": self._on_wakeup,
             b"sched_wakeup_new": self._on_wakeup,
@@ -107,21 +113,20 @@ class FtraceReader:
             b"workqueue_queue_work": self._on_queue,
             b"workqueue_execute_start": self._on_start,
             b"workqueue_execute_end": self._on_end,
-            **dict.fromkeys((b"tracing_mark_write", b"print", b"bprint", b"bputs"), None),
+            **dict.fromkeys((b"tracing_mark_write", b"print", b"bprint", b"bputs"), _pass_over),
         }
 
     def records(self, stream: ByteStream) -> Iterator[ProbeRecord]:
         """Return each probe's record as soon as the probe is over."""
         lines = Lines(stream)
-        handlers, kprobes = self._handlers, self._kprobes
+        handler_of, kprobes = self._handlers.get, self._kprobes
         for block in lines.blocks():
             self.counts.lines += len(block)
             for line in block:
-                head, _, event = line.partition(b": ")
-                name, _, arguments = event.partition(b":")
-                if name in handlers:
-                    if (handler := handlers[name]) is not None:
-                        handler(head, arguments, line)
+                parts = line.split(b": ", 2)
+                name = parts[1] if len(parts) == PARTS else b""
+                if (handler := handler_of(name)) is not None:
+                    handler(parts[0], parts[2], line)
                 elif name in kprobes or self._learn(line):
                     record = self._on_kprobe(line)
                     if record is not None:
@@ -148,8 +153,7 @@ class FtraceReader:
             return False
         name = parsed.event
         if name in self._handlers:  # the task's name holds a ": "
-            if (handler := self._handlers[name]) is not None:
-                handler(b"[%d] %s" % (parsed.cpu, parsed.time), parsed.arguments, line)
+            self._handlers[name](b"[%d] %s" % (parsed.cpu, parsed.time), parsed.arguments, line)
             return False
         if name in self._kprobes:
             return True
@@ -157,7 +161,7 @@ class FtraceReader:
         if len(self._handlers) + len(self._kprobes) >= MAX_NAMES:
             return found is not None
         if found is None:
-            self._handlers[name] = None
+            self._handlers[name] = _pass_over
             return False
         self._kprobes[name] = self._meaning(decode(name), found)
         return True
@@ -247,20 +251,19 @@ class FtraceReader:
         tasks = self._tasks
         if not tasks:
             return
-        start = arguments.find(b" prev_pid=") + 10
-        other = arguments.rfind(b" next_pid=") + 10
-        if start < 10 or other < 10:  # noqa: PLR2004  find() gave -1: trace-cmd's own words
-            self._on_short_switch(head, arguments)
+        parts = arguments.split(b"_pid=")
+        if len(parts) != PARTS:
+            self._on_odd_switch(head, arguments)
             return
-        previous = arguments[start : arguments.find(b" ", start)]
-        following = arguments[other : arguments.find(b" ", other)]
+        previous, following = parts[1].split(b" ", 1)[0], parts[2].split(b" ", 1)[0]
         if previous in tasks or following in tasks:
-            state = arguments.find(b" prev_state=", start) + 12
-            comm = arguments.find(b" next_comm=", state) + 11
-            self._switch(head, previous, arguments[state : state + 1], following, arguments[comm : other - 10])
+            middle = parts[1].partition(b" prev_state=")[2]
+            self._switch(head, previous, middle[:1], following, middle.partition(b" next_comm=")[2][:-5])
 
-    def _on_short_switch(self, head: bytes, arguments: bytes) -> None:
-        match = _SWITCH_SHORT.match(arguments[:MAX_SHORT])
+    def _on_odd_switch(self, head: bytes, arguments: bytes) -> None:
+        """Handle a switch in trace-cmd's words, or of a task that calls itself ``_pid=``."""
+        text = arguments[:MAX_SHORT]
+        match = _SWITCH.match(text) or _SWITCH_SHORT.match(text)
         if match is None:
             self.counts.torn += 1
         elif match[1] in self._tasks or match[4] in self._tasks:
@@ -291,9 +294,9 @@ class FtraceReader:
 
     def _target(self, arguments: bytes) -> TaskTime | None:
         """Return the watched task that a wake-up or a migration is about."""
-        start = arguments.rfind(b" pid=") + 5
-        if start >= 5:  # noqa: PLR2004  rfind() gave -1: trace-cmd's own words
-            return self._tasks.get(arguments[start : arguments.find(b" ", start)])
+        parts = arguments.split(b" pid=")
+        if len(parts) > 1:
+            return self._tasks.get(parts[-1].split(b" ", 1)[0])
         match = _TASK_SHORT.match(arguments[:MAX_SHORT])
         return self._tasks.get(match[1]) if match else None
 
@@ -336,6 +339,10 @@ class FtraceReader:
             cpu, time = b"%d" % parsed.cpu, parsed.time
         now = self._time(time)
         return None if now is None or len(cpu) > MAX_CPU_DIGITS else (int(cpu), now)
+
+
+def _pass_over(_head: bytes, _arguments: bytes, _line: bytes) -> None:
+    """Handle an event that tells nothing of probes."""
 
 
 def read_ftrace(
