@@ -302,6 +302,22 @@ def test_a_new_driver_goes_on_after_a_failed_probe(world: World) -> None:
     assert world.bound() == {"a": "drv", "c": "drv"}
 
 
+def test_a_driver_that_leaves_during_a_scan_is_not_tried(world: World) -> None:
+    leaving = world.driver("leaving")
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("fails", ns=10 * MS, results=(-errno.EIO,)))
+        await world.core.driver_register(leaving)
+        await world.core.driver_register(world.driver("last"))
+        adding = world.machine.spawn(lambda: world.core.device_add(world.device("a")), comm="sh", cpu=1)
+        await world.machine.sleep(5 * MS)
+        await world.core.driver_unregister(leaving)
+        await world.machine.join(adding)
+
+    world.run(main)
+    assert world.probed() == ["fails a", "last a"]
+
+
 # ---- __driver_probe_device -------------------------------------------------------------------------------------------
 def test_a_bound_device_is_busy(world: World) -> None:
     async def main() -> None:
@@ -416,6 +432,24 @@ def test_a_preset_driver_that_is_not_there_is_forgotten(world: World) -> None:
 
     world.run(main)
     assert world.bound() == {"a": "drv"}
+
+
+def test_a_preset_driver_waits_for_the_bus_to_probe(world: World) -> None:
+    """As in the kernel: it stays named, so that nothing else takes the device."""
+    drv = world.driver("drv")
+    dev = world.device("a", driver=drv)
+
+    async def main() -> None:
+        world.bus.drivers_autoprobe = False
+        await world.core.driver_register(drv)
+        await world.core.driver_register(world.driver("other"))
+        await world.core.device_add(dev)
+        assert await world.core.bind("plain", "other", "a") == -errno.EBUSY
+        world.validate()
+        await world.core.device_del(dev)
+
+    world.run(main)
+    assert world.log == []
 
 
 # ---- locks -----------------------------------------------------------------------------------------------------------

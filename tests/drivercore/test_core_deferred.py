@@ -321,6 +321,21 @@ def test_after_it_expired_the_timeout_is_not_armed_again(make_world: Callable[..
     assert world.machine.now() < 12 * S
 
 
+def test_a_timeout_asked_for_runs_from_the_first_registration_on_a_booted_system(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(options=CoreOptions(deferred_probe_timeout_ns=5 * S))
+    _, drv = gated(world)
+
+    async def main() -> None:
+        await world.core.device_add(world.device("a"))
+        await world.core.driver_register(drv)
+
+    world.run(main)
+    assert len(world.warnings("deferred-probe-timeout")) == 1
+    assert 5 * S < world.machine.now() < 5.1 * S
+
+
 def test_a_device_whose_supplier_is_missing_says_so(make_world: Callable[..., World]) -> None:
     world = make_world(options=CoreOptions(booted=False))
 

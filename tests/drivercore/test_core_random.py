@@ -273,6 +273,26 @@ def test_three_tasks_registering_at_once_give_the_same_bindings(tasks: list[list
     assert len(model.world.bound()) == len(DEVICES) - 2
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    tasks=st.lists(st.lists(STEP, max_size=10), min_size=2, max_size=3),
+    machine=st.sampled_from(sorted(MACHINES)),
+    policy=st.sampled_from(POLICIES),
+)
+def test_a_run_is_repeatable(tasks: list[list[tuple[str, int, int]]], machine: str, policy: str) -> None:
+    outcomes = []
+    for _ in range(2):
+        model = Model(machine, policy)
+
+        async def main(model: Model = model) -> None:
+            for number, steps in enumerate(tasks):
+                model.world.machine.spawn(lambda steps=steps: model.task(steps), comm=f"task{number}")
+
+        model.world.run(main)
+        outcomes.append((model.core.records, model.world.machine.warnings, model.world.machine.now()))
+    assert outcomes[0] == outcomes[1]
+
+
 def test_the_model_sees_a_lost_device() -> None:
     """The check itself must be able to fail."""
     model = Model("fake", "inline")

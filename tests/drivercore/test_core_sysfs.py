@@ -138,6 +138,22 @@ def test_parallel_binds_of_one_device_probe_it_once(world: World) -> None:
     assert len(world.probed()) == 1
 
 
+def test_a_bind_is_not_counted_as_a_probe(world: World) -> None:
+    """device_driver_attach calls __driver_probe_device: wait_for_device_probe does not see it."""
+
+    async def main() -> None:
+        world.bus.drivers_autoprobe = False
+        await world.core.driver_register(world.driver("drv", ns=10 * MS))
+        await world.core.device_add(world.device("a"))
+        writer = world.machine.spawn(lambda: world.core.bind("plain", "drv", "a"), comm="sh", cpu=1)
+        await world.machine.sleep(5 * MS)
+        await world.core.wait_for_device_probe()
+        assert world.machine.now() < 6 * MS
+        assert await world.machine.join(writer) == 0
+
+    world.run(main)
+
+
 def test_autoprobe_off_gates_devices_and_drivers_but_not_users(world: World) -> None:
     async def main() -> None:
         world.core.bus("plain").drivers_autoprobe = False

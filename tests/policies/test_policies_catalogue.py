@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numaprobe.errors import UnknownNameError, UsageError
@@ -106,6 +106,7 @@ def test_an_option_by_keyword_that_is_none() -> None:
         make_policy("strict-node", _wq=True)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.text(st.sampled_from("+-noprbe inl\n\x00é"), max_size=30))
 def test_any_spec_is_a_policy_or_one_line(spec: str) -> None:
     lines = []

@@ -15,7 +15,7 @@ from numaprobe.drivercore import asyncs
 from numaprobe.errors import DeadlockError
 from numaprobe.policies import POLICIES, make_policy
 from numaprobe.policies.strict_node import StrictNode
-from numaprobe.runtime import AffinityScope
+from numaprobe.runtime import AffinityScope, Work
 from numaprobe.topology import Housekeeping, symmetric
 
 if TYPE_CHECKING:
@@ -25,6 +25,28 @@ if TYPE_CHECKING:
     from numaprobe.drivercore import DriverCore
 
 TOPOLOGY = symmetric("llcs", nodes=2, llcs=2, cores=2)
+
+
+# ---- (a) PF_WQ_WORKER says nothing about the node -------------------------------------------------------------------
+@pytest.mark.parametrize(("policy", "cpu"), [("work-on-cpu", 4), ("skip-in-worker", 0), ("queue-on-node", 0)])
+def test_a_device_that_a_hotplug_worker_adds(make_world: Callable[..., World], policy: str, cpu: int) -> None:
+    """A kworker of CPU 0 finds a device of node 1. (The retry of deferred probes: test_policies_placement.py.)"""
+    world = make_world(make_policy(policy), topology=TOPOLOGY)
+
+    async def hotplug() -> None:
+        await world.core.device_add(world.device("a", bus=world.pci, node=1))
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("drv", bus=world.pci))
+        work = Work(hotplug, "pciehp_work")
+        world.machine.queue_work_on(0, world.machine.system_percpu_wq, work)
+        await world.machine.flush_work(work)
+
+    world.run(main)
+    record = world.record("a")
+    assert (record.cpu, record.local) == (cpu, cpu == 4)
+    assert re.fullmatch(rf"kworker/{cpu}:\d", record.comm or "")
+    assert re.fullmatch(r"kworker/0:\d", record.caller_comm or "")
 
 
 # ---- (b) works of one class inside each other ------------------------------------------------------------------------
@@ -164,6 +186,31 @@ def test_the_prober_is_not_the_owner_of_the_device_lock(
 
     world.run(main)
     assert seen == [same]
+
+
+@pytest.mark.parametrize("bus", ["pci", "platform"])
+@pytest.mark.parametrize("policy", list(POLICIES))
+def test_a_wait_for_oneself_is_named_through_the_workers_in_between(
+    make_world: Callable[..., World], policy: str, bus: str
+) -> None:
+    """A child's probe removes its grandparent, two workers up: nobody hangs."""
+    world = make_world(make_policy(policy), topology=TOPOLOGY)
+    where = world.core.bus(bus)
+
+    async def body(dev: Any) -> int:
+        if dev.name == "c":
+            await world.core.device_del(where.devices["a"])
+        else:
+            below = chr(ord(dev.name) + 1)
+            await world.core.device_add(world.device(below, bus=where, node=ord(below) % 2, parent=dev))
+        return 0
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("drv", bus=where, body=body))
+        await world.core.device_add(world.device("a", bus=where, node=1))
+
+    world.run(main)
+    assert [(one.device, one.result) for one in world.core.records] == [("c", "EDEADLK"), ("b", "0"), ("a", "0")]
 
 
 # ---- (d) the isolated first LLC --------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ def _device_problems(core: DriverCore, dev: Device, *, quiescent: bool) -> Itera
             yield "it is bound, but its driver does not list it"
         if dev in core.deferred and not (dev.p.deferred_reason or "").endswith(CANNOT_MATCH):
             yield "it is bound and on the deferred list"
-    if dev.state is DeviceState.UNBOUND and (dev.driver or dev.drvdata is not None or dev.p.devres):
+    unclean = _has_old_driver(dev) or dev.drvdata is not None or dev.p.devres
+    if dev.state is DeviceState.UNBOUND and unclean:
         yield "it is not bound, but keeps something of a driver"
     if dev.key in core.deferred.pending and dev.key in core.deferred.active:
         yield "it is on both deferred lists"
@@ -50,6 +51,11 @@ def _device_problems(core: DriverCore, dev: Device, *, quiescent: bool) -> Itera
         yield "its parent does not know it"
     if quiescent:
         yield from _quiescent_problems(dev)
+
+
+def _has_old_driver(dev: Device) -> bool:
+    """Tell whether it names a driver and did not come with it, still to be bound (``_bind_preset``)."""
+    return dev.driver is not None and any("  probe: " in line for line in dev.story())
 
 
 def _quiescent_problems(dev: Device) -> Iterator[str]:
