@@ -308,24 +308,18 @@ class FtraceReader:
             return
         task.enter(RUNNABLE, where[1], int(target[1]))
 
-    def _on_queue(self, _: bytes, arguments: bytes, line: bytes) -> None:
-        if not self._tasks:
-            return
-        work, parsed = _WORK.match(arguments), parse_event_line(line)
-        if work is not None and parsed is not None:
-            self.assembler.queued(parsed.pid, work[1])
+    def _on_queue(self, head: bytes, arguments: bytes, line: bytes) -> None:
+        if self._tasks and (pid := _pid(head, line)) in self._tasks and (work := _WORK.match(arguments)) is not None:
+            self.assembler.queued(pid, work[1])
 
-    def _on_start(self, _: bytes, arguments: bytes, line: bytes) -> None:
+    def _on_start(self, head: bytes, arguments: bytes, line: bytes) -> None:
         is_async = _ASYNC_WORK in arguments
-        if not is_async and not self._tasks:
-            return
-        work, parsed = _WORK.match(arguments), parse_event_line(line)
-        if work is not None and parsed is not None:
-            self.assembler.work_begins(parsed.pid, work[1], is_async=is_async)
+        if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None:
+            self.assembler.work_begins(_pid(head, line), work[1], is_async=is_async)
 
-    def _on_end(self, _: bytes, arguments: bytes, line: bytes) -> None:
-        if (_ASYNC_WORK in arguments or self._tasks) and (parsed := parse_event_line(line)) is not None:
-            self.assembler.work_ends(parsed.pid)
+    def _on_end(self, head: bytes, arguments: bytes, line: bytes) -> None:
+        if self._tasks or _ASYNC_WORK in arguments:
+            self.assembler.work_ends(_pid(head, line))
 
     def _where(self, head: bytes) -> tuple[int, int] | None:
         """Return CPU and time of a line that was cut at its first ``": "``."""
@@ -339,6 +333,15 @@ class FtraceReader:
             cpu, time = b"%d" % parsed.cpu, parsed.time
         now = self._time(time)
         return None if now is None or len(cpu) > MAX_CPU_DIGITS else (int(cpu), now)
+
+
+def _pid(head: bytes, line: bytes) -> bytes:
+    """Return the pid of a line that was cut at its first ``": "``."""
+    pid = head.rpartition(b" [")[0].rstrip().rpartition(b"-")[2]
+    if pid.isdigit():
+        return pid
+    parsed = parse_event_line(line)  # with a column of thread groups, or without brackets
+    return parsed.pid if parsed is not None else b""
 
 
 def _pass_over(_head: bytes, _arguments: bytes, _line: bytes) -> None:
