@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core_world import MS
-from numaprobe.drivercore import Bus, DeviceState
+from numaprobe.drivercore import Bus, DeviceState, Placement
 from numaprobe.errors import BodyError, DeadlockError, StateError
 
 if TYPE_CHECKING:
@@ -130,6 +130,52 @@ def test_a_remove_that_raises_still_lets_go(world: World) -> None:
     assert world.warnings("raised") == ["a: remove of drv raised RuntimeError: will not"]
 
 
+@pytest.mark.parametrize("answer", [None, "yes", 1.5, [1], KeyError("no such id")])
+def test_a_match_that_misbehaves_is_no_match(world: World, answer: object) -> None:
+    def match(_: Device) -> Any:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def main() -> None:
+        await world.core.device_add(world.device("a"))
+        await world.core.driver_register(world.driver("odd", match=match))
+        await world.core.driver_register(world.driver("well"))
+        assert world.bound() == {"a": "well"}
+
+    world.run(main)
+    assert world.warnings("body")[0].startswith("a: match of odd r")
+
+
+@pytest.mark.parametrize(("answer", "bound"), [(True, True), (False, False)])
+def test_a_match_may_be_a_truth_value(world: World, answer: bool, bound: bool) -> None:
+    async def main() -> None:
+        await world.core.device_add(world.device("a"))
+        await world.core.driver_register(world.driver("drv", match=lambda _: answer))
+
+    world.run(main)
+    assert bool(world.bound()) is bound
+    assert world.warnings("body") == []
+
+
+def test_a_policy_that_raises_leaves_no_device_between_states(make_world: Callable[..., World]) -> None:
+    class Broken(Placement):
+        async def bus_probe(self, core: Any, dev: Any, function: Any, *, under_parent: bool) -> int:
+            raise RuntimeError("no such queue")
+
+    world = make_world(Broken())
+    dev = world.device("a", bus=world.pci)
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("drv", bus=world.pci))
+        with pytest.raises(RuntimeError, match="no such queue"):
+            await world.core.device_add(dev)
+
+    world.run(main)
+    assert (dev.state, dev.driver) == (DeviceState.UNBOUND, None)
+    assert dev.story()[-1].endswith("fail: unbound RuntimeError")
+
+
 # ---- waits for oneself -----------------------------------------------------------------------------------------------
 def waits(world: World, what: str) -> Callable[[Device], Awaitable[Any]]:
     core = world.core
@@ -188,7 +234,43 @@ def test_blocking_from_inside_a_probe_does_not_block(world: World) -> None:
     assert not world.core.deferred.blocked
 
 
-@pytest.mark.parametrize("what", WAITS)
+@pytest.mark.parametrize("what", ["wait", "block"])
+@pytest.mark.parametrize("where", ["bind", "remove"])
+def test_bind_and_remove_are_not_counted_and_may_wait_for_all_probes(world: World, what: str, where: str) -> None:
+    body = waits(world, what)
+
+    async def main() -> None:
+        world.bus.drivers_autoprobe = False
+        drv = world.driver("drv", body=body) if where == "bind" else world.driver("drv", remove=body)
+        await world.core.driver_register(drv)
+        await world.core.device_add(world.device("a"))
+        assert await world.core.bind("plain", "drv", "a") == 0
+        world.core.device_unblock_probing()
+        assert await world.core.unbind("plain", "drv", "a") == 0
+
+    world.run(main)
+    assert world.warnings("raised") == []
+    assert world.record("a").result in {"0", "EINVAL"}
+
+
+def test_a_managed_resource_whose_release_waits_for_its_device(world: World) -> None:
+    dev = world.device("a")
+
+    async def body(_: Device) -> int:
+        world.core.devm_add_action(dev, "loop", lambda: world.core.device_del(dev))
+        return 0
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("drv", body=body))
+        await world.core.device_add(dev)
+        await world.core.unbind("plain", "drv", "a")
+
+    world.run(main)
+    assert dev.state is DeviceState.UNBOUND
+    assert "release of loop raised DeadlockError" in world.warnings("raised")[0]
+
+
+@pytest.mark.parametrize("what", sorted({*WAITS} - {"wait", "block"}))
 def test_a_remove_that_waits_for_itself_is_warned_of_and_goes_on(world: World, what: str) -> None:
     dev = world.device("a", suppliers=("clk",))
     dev.parent = parent = world.device("parent", "none")

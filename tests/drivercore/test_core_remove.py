@@ -200,7 +200,7 @@ def test_a_child_and_its_parent_removed_at_once(world: World, child_first: bool)
 
     world.run(main)
     assert world.bus.devices == {}
-    assert world.log.count("remove drv c") == 1
+    assert world.log.count("remove drv c") == world.log.count("done drv c") <= 1
 
 
 def test_a_dying_parent_takes_no_children(world: World) -> None:

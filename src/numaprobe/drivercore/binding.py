@@ -116,7 +116,7 @@ class Binding:
 
     def _match(self, dev: Device, drv: Driver) -> int:
         """Match; a driver that cannot tell yet puts the device on the deferred list."""
-        ret = dev.bus.match(dev, drv)
+        ret = self._core.bodies.match(dev, drv)
         if ret == -EPROBE_DEFER:
             dev.p.can_match = True
             self._core.deferred.add(dev, f"{drv.name} {CANNOT_MATCH}")
@@ -208,13 +208,20 @@ class Binding:
             return -errno.EBUSY
         dev.step("probe", self._machine.now(), f"by {drv.name}")
         dev.driver = drv
-        ret = await dev.bus.probe(core, dev)
+        try:
+            ret = await dev.bus.probe(core, dev)
+        except Exception as error:  # the policy's or the machine's: bodies do not raise
+            await self._probe_failed(dev, type(error).__name__)
+            raise
         if ret:
-            await self._unbind_cleanup(dev)
-            dev.step("fail", self._machine.now(), errno_name(ret))
+            await self._probe_failed(dev, errno_name(ret))
             return -ret
         self._driver_bound(dev, drv)
         return 0
+
+    async def _probe_failed(self, dev: Device, why: str) -> None:
+        await self._unbind_cleanup(dev)
+        dev.step("fail", self._machine.now(), why)
 
     def _driver_bound(self, dev: Device, drv: Driver) -> None:
         core = self._core
@@ -257,7 +264,7 @@ class Binding:
         """Release managed resources in reverse, then forget the driver (``device_unbind_cleanup``)."""
         while dev.p.devres:
             name, release = dev.p.devres.pop()
-            await self._core.guarded(f"{dev.name}: release of {name}", release)
+            await self._core.bodies.let_go(dev, f"{dev.name}: release of {name}", release)
         dev.driver = None
         dev.drvdata = None
 

@@ -1,4 +1,4 @@
-"""Running other people's code: the bodies of probes and removes, measured, recorded, and kept from doing harm.
+"""Running other people's code: matches, probes, removes and releases, kept from doing harm; probes are recorded.
 
 A body may raise, return garbage, or wait for something that waits for itself. None of this stops the core: an
 exception becomes an errno (its own, if it is an ``OSError``, else ``-EIO``), garbage becomes ``-EINVAL``, a wait for
@@ -15,7 +15,7 @@ from numaprobe.errors import DeadlockError
 from numaprobe.records import ProbeRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore.core import DriverCore
     from numaprobe.drivercore.device import Device
@@ -81,15 +81,28 @@ class ProbeBodies:
     async def remove(self, dev: Device) -> None:
         """Run the driver's remove in the current task."""
         drv = dev.driver
-        if drv is None or drv.remove is None:
-            return
-        body = drv.remove
+        if drv is not None and drv.remove is not None:
+            body = drv.remove
+            await self.let_go(dev, f"{dev.name}: remove of {drv.name}", lambda: body(dev))
+
+    async def let_go(self, dev: Device, what: str, function: Callable[[], Awaitable[None]]) -> None:
+        """Run a remove, or the release of a managed resource, in the current task; what it raises is a warning."""
         chain, _ = self._owners[dev.key]
         before = self._enter(chain, dev)
         try:
-            await self._core.guarded(f"{dev.name}: remove of {drv.name}", lambda: body(dev))
+            await self._core.guarded(what, function)
         finally:
             self._leave(before)
+
+    def match(self, dev: Device, drv: Driver) -> int:
+        """Ask the bus whether ``drv`` can drive ``dev``; what it raises, or what is no number, is -EINVAL."""
+        try:
+            result: object = dev.bus.match(dev, drv)
+        except Exception as error:  # noqa: BLE001  a driver may bring its own match: other people's code
+            return self._complain("match", drv, dev, f"raised {type(error).__name__}: {error}", -errno.EINVAL)
+        if not isinstance(result, int):
+            return self._complain("match", drv, dev, f"returned {result!r:.60}, which is no number", -errno.EINVAL)
+        return result
 
     def _enter(self, chain: Chain, dev: Device) -> Chain:
         task = self._machine.current
@@ -108,19 +121,19 @@ class ProbeBodies:
         try:
             result = await drv.probe(dev)
         except DeadlockError as error:
-            return self._complain(drv, dev, str(error), -errno.EDEADLK)
+            return self._complain("probe", drv, dev, str(error), -errno.EDEADLK)
         except OSError as error:
-            return self._complain(drv, dev, f"raised {error}", -_errno_of(error))
+            return self._complain("probe", drv, dev, f"raised {error}", -_errno_of(error))
         except Exception as error:  # noqa: BLE001  other people's code: whatever it raises is an outcome
-            return self._complain(drv, dev, f"raised {type(error).__name__}: {error}", -errno.EIO)
+            return self._complain("probe", drv, dev, f"raised {type(error).__name__}: {error}", -errno.EIO)
         if result is None:
             return 0
         if type(result) is not int or abs(result) > MAX_ERRNO:
-            return self._complain(drv, dev, f"returned {result!r:.60}, which is no errno", -errno.EINVAL)
+            return self._complain("probe", drv, dev, f"returned {result!r:.60}, which is no errno", -errno.EINVAL)
         return result
 
-    def _complain(self, drv: Driver, dev: Device, what: str, result: int) -> int:
-        line = f"{dev.name}: probe of {drv.name} {what}"
+    def _complain(self, body: str, drv: Driver, dev: Device, what: str, result: int) -> int:
+        line = f"{dev.name}: {body} of {drv.name} {what}"
         self._machine.warn("body", line)
         dev.tell(self._machine.now(), line)
         return result

@@ -279,7 +279,7 @@ class DriverCore:
         if drv is None or dev is None:
             return -errno.ENODEV
         with self.using(drv):
-            if dev.bus.match(dev, drv) == 0:  # an error counts as a match here, as in bind_store
+            if self.bodies.match(dev, drv) == 0:  # an error counts as a match here, as in bind_store
                 return -errno.ENODEV
             return await self.binding.device_driver_attach(drv, dev)
 

@@ -54,7 +54,7 @@ def refuse_register(core: DriverCore, drv: Driver) -> None:
     """
     if not core.bodies.inside() or not drv.bus.drivers_autoprobe:
         return
-    locked = {dev for dev in drv.bus.devices.values() if drv.bus.match(dev, drv) > 0}
+    locked = {dev for dev in drv.bus.devices.values() if core.bodies.match(dev, drv) > 0}
     if drv.bus.need_parent_lock:
         locked |= {dev.parent for dev in locked if dev.parent is not None}
     core.bodies.refuse_inside(lambda dev: dev in locked, f"registers driver {drv.name}, which locks it")
@@ -71,13 +71,15 @@ def refuse_async_wait(core: DriverCore, what: str) -> None:
 
 
 def refuse_wait(core: DriverCore) -> None:
-    """Refuse to wait for all probes from inside a body.
+    """Refuse to wait for all probes from inside one that is counted (``bind`` does not count).
 
     Raises:
         DeadlockError: we are inside one.
 
     """
-    core.bodies.refuse_inside(lambda _: True, "waits for all probes")
+    core.bodies.refuse_inside(
+        lambda dev: dev.state is DeviceState.PROBING and dev.p.path != "device_driver_attach", "waits for all probes"
+    )
 
 
 def _released_with(core: DriverCore, devices: Iterable[Device], *, children: bool = False) -> set[Device]:
