@@ -133,7 +133,12 @@ def test_remote_names_the_nodes_and_the_caller() -> None:
     ("fields", "reason", "word"),
     [
         ({"comm": "kworker/u33:1", "asynchronous": False}, "worker without a node", "deferred"),
-        ({"comm": "kworker/u33:1", "asynchronous": True}, "async worker", "isolcpus="),
+        ({"comm": "kworker/u33:1", "asynchronous": True}, "worker queued for the node", "strict-node"),
+        (
+            {"comm": "kworker/u33:1", "asynchronous": False, "caller_comm": "insmod"},
+            "worker queued for the node",
+            "idle CPU",
+        ),
         ({"comm": "insmod", "asynchronous": False}, "caller", "numactl"),
     ],
 )
@@ -253,10 +258,22 @@ def test_first_llc_is_silent_on_policies_whose_queue_serves_the_node() -> None:
 def test_first_llc_looks_at_shards_of_a_single_llc() -> None:
     machine = symmetric("big-llc", nodes=2, cores=32)
     probes = [s.probe(f"d{i}", cpu=i, comm=f"kworker/u513:{i}", start_ns=i) for i in range(8)]
-    finding = the("first-llc", s.trace(*probes, machine=machine))
+    finding = the("first-llc", s.trace(*probes, machine=machine, kernel="7.2.12-amd64"))
     assert (finding.evidence["group"], finding.evidence["group_cpus"]) == ("shard", "0-7")
     spread = [replace(record, cpu=4 * i) for i, record in enumerate(probes)]
-    assert not of_kind("first-llc", s.trace(*spread, machine=machine))
+    assert not of_kind("first-llc", s.trace(*spread, machine=machine, kernel="7.2"))
+    for kernel in ("7.0", "6.19", None):
+        assert not of_kind("first-llc", s.trace(*probes, machine=machine, kernel=kernel))
+
+
+def test_first_llc_says_what_it_cost() -> None:
+    def advice(**fields: object) -> str:
+        probes = [s.probe(f"d{i}", cpu=i % 8, comm=f"kworker/u1025:{i}", start_ns=i, **fields) for i in range(20)]
+        return the("first-llc", s.trace(*probes, machine=s.epyc())).advice
+
+    assert "waited 200.000 ms for its 16 CPUs" in advice(runnable_ns=10 * MS)
+    assert "costs nothing yet: no probe waited" in advice(runnable_ns=0)
+    assert "More probes at once" in advice()
 
 
 def test_first_llc_is_silent_on_bound_workers_few_probes_and_other_llcs() -> None:

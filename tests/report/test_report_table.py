@@ -107,6 +107,12 @@ def test_what_is_true_of_several_policies_is_said_once() -> None:
     assert "queue-on-node, other: 0000:01:00.0" in text
 
 
+def test_policies_that_did_the_same_are_listed_once() -> None:
+    text = shown(print_comparison, compare([s.nvme_after(), replace(s.nvme_after(), policy="other")]), legend=False)
+    assert text.count("kworker/u1025:4 on 1") == 1
+    assert "queue-on-node (+1): the same under other" in text
+
+
 def test_no_probes_is_a_table_too() -> None:
     empty = Trace(source="host", probes=())
     assert "0 probes" in shown(print_trace, empty)

@@ -18,6 +18,8 @@ from numaprobe.units import format_size, format_time
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from rich.console import Console
+
     from numaprobe.analysis.compare import Comparison, Entry
     from numaprobe.records import ProbeRecord, Trace
     from numaprobe.topology import Topology
@@ -82,8 +84,9 @@ def print_comparison(
     draw(Grid(columns=_POLICIES, rows=rows), console, legend=legend)
     if details:
         console.print()
-        rows = [row for entry in comparison.entries for row in _detail_rows(entry.trace, entry.label)]
-        draw(_known_columns(Grid(columns=_DETAILS, rows=rows)), console, legend=legend)
+        groups = _alike(comparison.entries)
+        draw(_known_columns(Grid(columns=_DETAILS, rows=_grouped_rows(groups))), console, legend=legend)
+        _say_alike(groups, console)
         _say_cut([entry.trace for entry in comparison.entries], console)
     print_comparison_findings(comparison, console)
 
@@ -182,6 +185,30 @@ def _memory(memory: Mapping[int, int] | None) -> str:
     return ", ".join(f"n{node}: {format_size(size)}" for node, size in sorted(memory.items())) or "0"
 
 
+def _alike(entries: Iterable[Entry]) -> list[tuple[list[str], list[list[str | Cell]]]]:
+    """Return the policies by what they did, probe by probe: labels, and the rows that they share."""
+    groups: dict[str, tuple[list[str], list[list[str | Cell]]]] = {}
+    for entry in entries:
+        rows = _detail_rows(entry.trace, "")
+        groups.setdefault(repr(rows), ([], rows))[0].append(entry.label)
+    return list(groups.values())
+
+
+def _grouped_rows(groups: Iterable[tuple[list[str], list[list[str | Cell]]]]) -> list[list[str | Cell]]:
+    rows: list[list[str | Cell]] = []
+    for labels, shared in groups:
+        more = f" (+{len(labels) - 1})" if len(labels) > 1 else ""
+        rows += [[labels[0] + more if index == 0 else "", *row[1:]] for index, row in enumerate(shared)]
+    return rows
+
+
+def _say_alike(groups: Iterable[tuple[list[str], object]], console: Console) -> None:
+    for labels, _ in groups:
+        if len(labels) > 1:
+            names = ", ".join(printable(label) for label in labels[1:])
+            console.print(f"{printable(labels[0])} (+{len(labels) - 1}): the same under {names}", style="dim")
+
+
 def _known_columns(grid: Grid) -> Grid:
     """Leave out the columns about which the source told nothing, and the policy if there is no such column's text."""
 
@@ -194,11 +221,9 @@ def _known_columns(grid: Grid) -> Grid:
     )
 
 
-def _say_cut(traces: Iterable[Trace], console: object) -> None:
-    from rich.console import Console
-
+def _say_cut(traces: Iterable[Trace], console: Console) -> None:
     most = max((len(trace.probes) for trace in traces), default=0)
-    if most > DETAIL_ROWS and isinstance(console, Console):
+    if most > DETAIL_ROWS:
         console.print(f"the {DETAIL_ROWS} slowest probes of {most} for each policy (--json has all)", style="dim")
 
 

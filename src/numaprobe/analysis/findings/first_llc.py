@@ -5,12 +5,13 @@ or one shard of it (scope ``cache_shard``, since 7.1). Every device of the node 
 idles. It costs nothing while the group has a free CPU for each probe, and the evidence says how near that is: the
 most probes in flight at once, beside the CPUs of the group.
 
-A shard is a part of an LLC of about eight cores (``workqueue.cache_shard_size``); it is looked at only where the node
-has a single LLC, for a group of a whole LLC says the same with more certainty.
+A shard is a part of an LLC of about eight cores (``workqueue.cache_shard_size``); it is looked at only where the
+kernel is one that has them and the node has a single LLC: a group of a whole LLC says the same with more certainty.
 """
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from numaprobe.analysis.findings.case import group_by, has_node, names, plural, 
 from numaprobe.analysis.sweep import coverage
 from numaprobe.cpuset import CpuSet
 from numaprobe.records import Finding
+from numaprobe.units import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +33,10 @@ SUMMARY: Final = "all of a node's probes ran in its first LLC or shard"
 
 #: Policies whose queue serves the whole node: that an idle node's first LLC is enough is then the scheduler's choice.
 NODE_WIDE: Final = frozenset({"strict-node", "spread"})
+#: Waiting for a CPU less than this share of the cost is not worth a word. As in ``same-cpu``.
+MIN_WAIT_SHARE: Final = 0.01
+#: The first release whose default scope is ``cache_shard``.
+_SHARDS_SINCE: Final = (7, 1)
 #: Cores of a shard by default (``workqueue.cache_shard_size``).
 SHARD_CORES: Final = 8
 #: One or two CPUs can share an LLC by chance; from this many on it is a rule. Arbitrary.
@@ -51,7 +57,7 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _node(case: Case, machine: Topology, node: int, records: Sequence[ProbeRecord]) -> Iterator[Finding]:
     usable = case.usable_cpus(node) or CpuSet()
-    kind, groups = _groups(machine, usable)
+    kind, groups = _groups(machine, usable, sharded=_is_sharded(case.trace.kernel))
     used = CpuSet.of(record.cpu for record in records if record.cpu is not None)
     if len(groups) < 2 or not used.issubset(groups[0]):  # noqa: PLR2004  one group leaves no choice
         return
@@ -61,10 +67,16 @@ def _node(case: Case, machine: Topology, node: int, records: Sequence[ProbeRecor
     yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(node, kind, groups, evidence))
 
 
-def _groups(machine: Topology, usable: CpuSet) -> tuple[str, list[CpuSet]]:
-    """Return the node's LLCs that have a usable CPU, or, if it is one, the shards of that one."""
+def _is_sharded(kernel: str | None) -> bool:
+    """Whether this release cuts an LLC in shards by default; False if the trace does not say which it was."""
+    match = re.match(r"(\d{1,3})\.(\d{1,3})", kernel or "")
+    return match is not None and (int(match[1]), int(match[2])) >= _SHARDS_SINCE
+
+
+def _groups(machine: Topology, usable: CpuSet, *, sharded: bool) -> tuple[str, list[CpuSet]]:
+    """Return the node's LLCs that have a usable CPU, or, if it is one and the kernel cuts it, its shards."""
     llcs = [llc & usable for llc in machine.llcs if llc & usable]
-    if len(llcs) != 1:
+    if len(llcs) != 1 or not sharded:
         return "LLC", llcs
     return "shard", _shards([core & usable for core in machine.cores if core & llcs[0]])
 
@@ -98,14 +110,21 @@ def _evidence(
 
 
 def _advice(node: int, kind: str, groups: Sequence[CpuSet], evidence: dict[str, Any]) -> str:
-    first = groups[0]
-    peak = evidence.get("most_in_flight")
-    room = plural(len(first), "CPU")
-    if peak is not None and peak <= len(first):
-        now = f"It costs nothing yet: at most {plural(peak, 'probe')} at once on its {room}."
-    else:
-        now = f"More probes at once than its {room} wait for each other."
+    others = f"the other {kind}" if len(groups) == 2 else f"the other {len(groups) - 1} {kind}s"  # noqa: PLR2004
     return (
-        f"{now} To let the work use the other {len(groups) - 1} of node {node}, boot with"
-        f" workqueue.default_affinity_scope=numa, or use the policy strict-node (first {kind}: CPUs {first})."
+        f"{_price(groups[0], evidence)} To let the work use {others} of node {node}, boot with"
+        f" workqueue.default_affinity_scope=numa, or use the policy strict-node (first {kind}: CPUs {groups[0]})."
     )
+
+
+def _price(first: CpuSet, evidence: dict[str, Any]) -> str:
+    """Say what it cost, as far as the source tells."""
+    room = plural(len(first), "CPU")
+    runnable, peak = evidence.get("runnable_ns"), evidence.get("most_in_flight")
+    if runnable is not None and runnable >= MIN_WAIT_SHARE * evidence["cost_ns"]:
+        return f"The probes waited {format_time(runnable)} for its {room}."
+    if runnable is not None:
+        return f"It costs nothing yet: no probe waited long for its {room}."
+    if peak is not None and peak <= len(first):
+        return f"It costs nothing yet: at most {plural(peak, 'probe')} at once on its {room}."
+    return f"More probes at once than its {room} wait for each other."

@@ -23,10 +23,15 @@ KIND: Final = "remote"
 SUMMARY: Final = "the probe ran on another node than its device"
 
 
+#: Said where isolation may be the cause.
+_ISOLATION: Final = (
+    "; isolcpus=, nohz_full= or workqueue.unbound_cpus= may have left its pod without a CPU"
+    " (workqueue.default_affinity_scope=numa mends most of that)"
+)
 #: Why nothing held the probe on its node: what the advice depends on.
 _CALLER: Final = "caller"
 _WORKER: Final = "worker without a node"
-_ASYNC: Final = "async worker"
+_QUEUED: Final = "worker queued for the node"
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -43,9 +48,11 @@ def find(case: Case) -> Iterator[Finding]:
 
 
 def _reason(record: ProbeRecord) -> str:
-    if record.asynchronous or bound_worker_cpu(record.comm) is not None:
-        return _ASYNC
-    return _WORKER if is_worker(record.comm) else _CALLER
+    """A worker that was given the probe by a waiting caller was meant for the node; one that ran it inline was not."""
+    if not is_worker(record.comm):
+        return _CALLER
+    given = record.caller_comm not in (None, record.comm)
+    return _QUEUED if record.asynchronous or given or bound_worker_cpu(record.comm) is not None else _WORKER
 
 
 def _nearest(case: Case, record: ProbeRecord) -> bool:
@@ -93,10 +100,12 @@ def _advice(case: Case, node: int, reason: str, records: Sequence[ProbeRecord]) 
     usable = case.usable_cpus(node)
     if usable is not None and not usable:
         return f"Node {node} has no CPU that may do kernel work: probe on the nearest node that has one."
-    if reason == _ASYNC:
+    if reason == _QUEUED:
+        kept = case.node_cpus(node)
+        isolation = kept is None or bool(kept & case.isolated)
         return (
-            "The worker was not held on the node: look at isolcpus=, nohz_full= and workqueue.unbound_cpus= on the"
-            " command line, and at workqueue.default_affinity_scope=; the policy strict-node holds it there."
+            "Nothing held the worker on the node: unbound queues are not strict, and the scheduler looks for an idle"
+            f" CPU anywhere{_ISOLATION if isolation else ''}. The policy strict-node holds it there."
         )
     if reason == _WORKER:
         return (
