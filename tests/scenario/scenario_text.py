@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from numaprobe.errors import NumaprobeError
+from numaprobe.errors import InternalError, NumaprobeError
 from numaprobe.scenario import Outcome, Scenario, parse_scenario, prepare, run_setting
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ def run(policy: str = "inline", **changes: Any) -> Outcome:
 
 
 def refusal(call: Callable[[], object]) -> str | None:
-    """Return the text of the error that ``call`` ends with; None if it does not. Another exception passes through."""
+    """Return the text of the error that ``call`` ends with; None if it does not. A bug of ours passes through."""
     try:
         call()
+    except InternalError:
+        raise
     except NumaprobeError as error:
         return str(error)
     return None
