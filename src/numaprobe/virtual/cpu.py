@@ -124,7 +124,8 @@ class RunQueue:
 
     def update_min(self, now: int) -> int:
         """Bring ``min_vruntime`` up to date and return it."""
-        current, head = self.current, self.head()
+        current = self.current
+        head = self.head() if self.waiting else None
         if current is not None:
             least = current.vruntime + now - current.since
             if head is not None and head[0] < least:

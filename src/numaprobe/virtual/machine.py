@@ -9,10 +9,8 @@ Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``add_load``, ``vali
 
 from __future__ import annotations
 
-import gc
-from contextlib import contextmanager
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, UsageError
@@ -24,7 +22,7 @@ from numaprobe.virtual.cpu import CpuModel
 from numaprobe.virtual.deadlock import waits
 from numaprobe.virtual.freecpus import FreeCpus
 from numaprobe.virtual.hotplug import Hotplug
-from numaprobe.virtual.loop import NOTHING, PAUSE, EventLoop, ShutDown, VirtualTimer
+from numaprobe.virtual.loop import NOTHING, PAUSE, EventLoop, ShutDown, VirtualTimer, fewer_collections
 from numaprobe.virtual.memory import Memory
 from numaprobe.virtual.queueing import Workqueues
 from numaprobe.virtual.sched import Scheduler
@@ -34,15 +32,12 @@ from numaprobe.virtual.validate import validate
 from numaprobe.virtual.workqueue import VirtualWorkqueue
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
     from numaprobe.runtime import Task, Work, Workqueue
     from numaprobe.topology import Topology
 
 T = TypeVar("T")
-
-#: New objects between two looks of the cyclic collector during a run; Python's default is 700.
-COLLECT_AFTER: Final = 100_000
 
 
 class VirtualMachine:
@@ -143,7 +138,7 @@ class VirtualMachine:
         task = self.tasks.start(main, comm, None if cpu is None else CpuSet.of([cpu]), cpu)
         self._broken = True
         try:
-            with _fewer_collections():
+            with fewer_collections():
                 self.loop.run()
         except BaseException:
             self.tasks.close(self.workqueues.workers())
@@ -380,21 +375,6 @@ class VirtualMachine:
         """
         if not self._broken or self.loop.current is not None:
             validate(self)
-
-
-@contextmanager
-def _fewer_collections() -> Iterator[None]:
-    """Let the cyclic collector look less often.
-
-    A run makes objects by the hundred thousand that live to its end; scanning them again and again takes longer than
-    the run itself. What a run frees, it frees by reference count.
-    """
-    usual = gc.get_threshold()
-    gc.set_threshold(usual[0] and max(usual[0], COLLECT_AFTER), *usual[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*usual)
 
 
 def _own(wq: Workqueue) -> VirtualWorkqueue:

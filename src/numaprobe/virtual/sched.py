@@ -222,7 +222,7 @@ class Scheduler:
 
     def _pick(self, queue: RunQueue) -> None:
         """Run the next task of ``queue``, or one of another queue if it has none."""
-        head = queue.head()
+        head = queue.head() if queue.waiting else None
         if head is not None:
             task = queue.pop(head[2].mask)
             self._no_longer_waiting(queue, task.mask)
