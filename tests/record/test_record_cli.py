@@ -82,7 +82,7 @@ def test_the_lab_says_what_it_needs(capsys: pytest.CaptureFixture[str], monkeypa
     assert refused(capsys, "lab")[0] == 2
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    monkeypatch.setattr("numaprobe.kernel.lab.tools._SYSTEM_PATHS", ())
+    monkeypatch.setattr("numaprobe.kernel.lab.tools.SYSTEM_PATHS", ())
     code, text = refused(capsys, "lab", "lab-nvme")
     assert code == 3
     assert "virtme-ng" in text

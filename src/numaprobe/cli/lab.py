@@ -127,6 +127,7 @@ class _Run:
         from numaprobe.kernel.lab.overhead import measure_overhead, overhead_lines
 
         with _kept(self.keep) as folder:
+            self._say_where(folder)
             figures = measure_overhead(
                 self.plan,
                 rounds,
@@ -145,6 +146,7 @@ class _Run:
         from numaprobe.kernel.lab.guest import run_guest
 
         with _kept(self.keep) as folder:
+            self._say_where(folder)
             return run_guest(
                 self.plan,
                 kernel=self.image,
@@ -154,6 +156,11 @@ class _Run:
                 record=options,
                 kvm=self.kvm,
             )
+
+    def _say_where(self, folder: Path) -> None:
+        """Tell who watches a terminal what takes so long, and where to look."""
+        if sys.stderr.isatty():
+            typer.echo(f"booting {self.image.release}; its console: {folder / 'console.log'}", err=True)
 
     def _compare(self, trace: Trace) -> tuple[Report, Trace]:
         from numaprobe.kernel.lab.check import compare

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,7 +119,7 @@ def _take(
 
     seconds = parse_time(duration) / 1e9 if duration else None
     tracefs = Tracefs.find(root)
-    if not command and seconds is None:
+    if not command and seconds is None and sys.stderr.isatty():
         typer.echo("recording; stop with Ctrl-C", err=True)
     taken = take(tracefs, options, command=command, seconds=seconds, raw=raw)
     note = f"{taken.events} events, {taken.lost} lost"

@@ -6,6 +6,7 @@ directory, ``depmod -b`` indexes its modules there. Nothing on this system chang
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError, MissingInterfaceError, RefusedError
-from numaprobe.kernel.lab.tools import KernelImage, cache_directory, find_kernel
+from numaprobe.kernel.lab.tools import SYSTEM_PATHS, KernelImage, cache_directory, find_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def fetch_kernel(series: str, cache: Path | None = None) -> KernelImage:
     if not _SERIES.fullmatch(series):
         raise InputError(f"'{series[:40]}' is no kernel series; write for example 6.1 or 6.12")
     for program in ("apt-cache", "apt-get", "dpkg-deb", "depmod"):
-        if shutil.which(program, path="/usr/bin:/bin:/usr/sbin:/sbin") is None:
+        if shutil.which(program, path=_search()) is None:
             raise MissingInterfaceError(
                 f"fetching kernels needs {program} (a Debian system); give --kernel IMAGE instead"
             )
@@ -77,10 +78,22 @@ def _unpack(package: str, release: str, folder: Path) -> None:
         root.rename(folder)
 
 
+def _search() -> str:
+    """Return PATH with the system's own directories behind it: depmod is there."""
+    return os.pathsep.join((os.environ.get("PATH", ""), *SYSTEM_PATHS))
+
+
 def _run(command: Sequence[str], *, cwd: Path | None = None, check: bool = True) -> str:
     try:
         done = subprocess.run(  # noqa: S603  fixed programs; the one variable part is checked by its pattern
-            command, cwd=cwd, capture_output=True, text=True, timeout=_PATIENCE, check=False, stdin=subprocess.DEVNULL
+            command,
+            cwd=cwd,
+            env={**os.environ, "PATH": _search()},
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RefusedError(f"{' '.join(command)}: {error}") from None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _IMAGE: Final = re.compile(r"vmlinuz-(\d+\.\d+\S*)", re.ASCII)
 #: system administration programs are not in everybody's PATH
-_SYSTEM_PATHS: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+SYSTEM_PATHS: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 _HINTS: Final = {
     "vng": "install virtme-ng (pip install virtme-ng, or apt-get install virtme-ng)",
@@ -79,7 +79,7 @@ def find_tools(search: str | None = None) -> Tools:
     """
     if search is None:
         own = str(Path(sys.executable).parent)
-        search = os.pathsep.join((own, os.environ.get("PATH", ""), *_SYSTEM_PATHS))
+        search = os.pathsep.join((own, os.environ.get("PATH", ""), *SYSTEM_PATHS))
     found = {name: shutil.which(name, path=search) for name in _HINTS}
     missing = [hint for name, hint in _HINTS.items() if found[name] is None]
     if missing:
