@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core_world import World
+from host_exceptions import host_kinds, make_host
 from numaprobe.runtime import DEFAULT_PROFILE, kernel_profile
 from numaprobe.runtime.fake import FakeMachine
 from numaprobe.topology import symmetric
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numaprobe.topology import Topology
 
 #: kind -> how to make one of a topology and a kernel profile
-MACHINES: dict[str, Callable[..., Any]] = {"fake": FakeMachine, "virtual": VirtualMachine}
+MACHINES: dict[str, Callable[..., Any]] = {"fake": FakeMachine, "virtual": VirtualMachine, "host": make_host}
 #: machines in virtual time: every test runs on these
 EXACT = ("fake", "virtual")
 
@@ -33,7 +34,8 @@ EXACT = ("fake", "virtual")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "machine_kind" in metafunc.fixturenames:
         only = metafunc.definition.get_closest_marker("machines")
-        metafunc.parametrize("machine_kind", only.args if only else EXACT)
+        exact_and_real = EXACT + host_kinds(metafunc.definition.path.parent.name, metafunc.function.__name__)
+        metafunc.parametrize("machine_kind", only.args if only else exact_and_real)
 
 
 def pytest_configure(config: pytest.Config) -> None:
