@@ -35,6 +35,8 @@ KINDS: dict[str, tuple[bool, tuple[int, ...]]] = {
     "async-later": (True, (-EPROBE_DEFER, -EPROBE_DEFER)),
     "fails": (False, (-5,) * 1000),
     "async-fails": (True, (-5,) * 1000),
+    "nest": (False, ()),
+    "async-nest": (True, ()),
 }
 #: device -> (kind, suppliers, parent); a name is added and removed many times
 DEVICES: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -48,6 +50,8 @@ DEVICES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "f1": ("async-fails", ("s0",), ""),
     "c0": ("sync", (), "a0"),
     "c1": ("async", ("c0",), "s0"),
+    "n0": ("nest", (), ""),
+    "n1": ("async-nest", ("n0",), "a0"),
 }
 POLICIES = ("inline", "exec-on-node", "probe-on-node+nested-inline", "strict-node", "spread", "migrate-caller")
 MACHINES: dict[str, Callable[..., Machine]] = {"fake": FakeMachine, "virtual": VirtualMachine}
@@ -80,6 +84,8 @@ class Model:
             await self.world.machine.compute((ord(dev.name[-1]) % 3) * MS)
             await self.world.machine.sleep(2 * MS)
             self._expect(dev, "probing")
+            if "nest" in kind:
+                await self._add_kid(dev)
             attempt = self.tries[dev] = self.tries.get(dev, 0) + 1
             result = results[attempt - 1] if attempt <= len(results) else 0
             if result:
@@ -91,10 +97,19 @@ class Model:
         async def remove(dev: Device) -> None:
             self._expect(dev, "bound")
             await self.world.machine.sleep(MS)
+            for kid in tuple(dev.children.values()):
+                if kid.name.endswith("-kid") and not kid.p.dead:
+                    await self.core.device_del(kid)
             self.seen.pop(dev, None)
 
         wish = ProbeType.PREFER_ASYNCHRONOUS if asynchronous else ProbeType.FORCE_SYNCHRONOUS
         return Driver(name=kind, bus=self.bus, probe=probe, remove=remove, compatible=(kind,), probe_type=wish)
+
+    async def _add_kid(self, dev: Device) -> None:
+        kid = Device(
+            name=f"{dev.name}-kid", bus=self.bus, compatible="sync" if dev.name == "n0" else "async", parent=dev
+        )
+        await self.core.device_add(kid)
 
     def _expect(self, dev: Device, state: str | None) -> None:
         if self.seen.get(dev) != state:
@@ -244,7 +259,8 @@ def test_every_order_of_registration_gives_the_same_bindings(
     model.world.run(main)
     model.check(excuses=False)
     failing = {"f0", "f1"}
-    assert model.world.bound() == {name: kind for name, (kind, _, _) in DEVICES.items() if name not in failing}
+    bound = {name: kind for name, (kind, _, _) in DEVICES.items() if name not in failing}
+    assert model.world.bound() == bound | {"n0-kid": "sync", "n1-kid": "async"}
 
 
 @settings(deadline=None, max_examples=40)
@@ -270,7 +286,7 @@ def test_three_tasks_registering_at_once_give_the_same_bindings(tasks: list[list
 
     model.world.run(main)
     model.check(excuses=False)
-    assert len(model.world.bound()) == len(DEVICES) - 2
+    assert len(model.world.bound()) == len(DEVICES)  # two fail, two have a child
 
 
 @settings(deadline=None, max_examples=30)
