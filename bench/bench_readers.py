@@ -56,13 +56,13 @@ def repeated(size: int) -> Iterator[bytes]:
         shift += span
 
 
-def seconds(function: Callable[[], object]) -> float:
-    """Median of RUNS."""
+def cpu_seconds(function: Callable[[], object]) -> float:
+    """Median of RUNS: CPU time of this process and of those that it waited for."""
     times = []
     for _ in range(RUNS):
-        start = time.perf_counter()
+        start = sum(os.times()[:4])
         function()
-        times.append(time.perf_counter() - start)
+        times.append(sum(os.times()[:4]) - start)
     return statistics.median(times)
 
 
@@ -74,36 +74,44 @@ def plain_loop(path: Path) -> int:
     return count
 
 
-def speeds(path: Path) -> None:
+def our_rate(path: Path) -> tuple[float, int]:
+    """MB of text read in a second of CPU, and the probes found."""
     from numaprobe.kernel.readers import read_trace
 
-    megabytes = path.stat().st_size / 1e6
-    ours = megabytes / seconds(lambda: read_trace(path, kprobes=DATA / "machine.txt"))
-    loop = megabytes / seconds(lambda: plain_loop(path))
     probes = len(read_trace(path, kprobes=DATA / "machine.txt").probes)
-    print(f"ftrace text, {megabytes:.0f} MB, {probes} probes")
-    print(f"  numaprobe                {ours:8.1f} MB/s")
-    print(f"  for line in file         {loop:8.1f} MB/s   ours takes {loop / ours:.1f} times as long")
-    trace_cmd(ours)
+    return path.stat().st_size / 1e6 / cpu_seconds(lambda: read_trace(path, kprobes=DATA / "machine.txt")), probes
 
 
-def trace_cmd(ours: float) -> None:
-    from bench.trace_dat import write_trace_dat
-
+def speeds(path: Path) -> None:
+    ours, probes = our_rate(path)
+    loop = path.stat().st_size / 1e6 / cpu_seconds(lambda: plain_loop(path))
+    print(f"ftrace text, {path.stat().st_size / 1e6:.0f} MB, {probes} probes, MB of text in a second of CPU")
+    print(f"  numaprobe                {ours:8.1f}")
+    print(f"  for line in file         {loop:8.1f}   {loop / ours:.1f} times ours")
     program = shutil.which("trace-cmd")
     if program is None:
         print("  trace-cmd report         left out: trace-cmd is not installed (Debian package trace-cmd)")
         return
+    trace_cmd(program)
+
+
+def trace_cmd(program: str) -> None:
+    """The same events from a trace.dat: how fast trace-cmd writes them as text, and how fast we read that text."""
+    from bench.trace_dat import write_trace_dat
+
     with tempfile.TemporaryDirectory(prefix="numaprobe-bench-") as folder:
-        path = Path(folder) / "trace.dat"
-        write_trace_dat(path, b"".join(repeated(SPEED_BYTES // 10)))
-        command = [program, "report", "-i", str(path)]
-        size = len(subprocess.run(command, check=True, capture_output=True).stdout)
-        took = seconds(
-            lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
-    rate = size / 1e6 / took
-    print(f"  trace-cmd report         {rate:8.1f} MB/s   of text written; ours reads {ours / rate:.2f} times as fast")
+        binary, text = Path(folder) / "trace.dat", Path(folder) / "report"
+        write_trace_dat(binary, b"".join(repeated(SPEED_BYTES // 4)))
+
+        def report() -> None:
+            with text.open("wb") as file:
+                subprocess.run([program, "report", "-i", str(binary)], check=True, stdout=file)
+
+        took = cpu_seconds(report)
+        rate = text.stat().st_size / 1e6 / took
+        ours, probes = our_rate(text)
+    print(f"  trace-cmd report         {rate:8.1f}   of text written")
+    print(f"  numaprobe on that text   {ours:8.1f}   {ours / rate:.2f} times trace-cmd, {probes} probes")
 
 
 def memory(path: Path) -> None:

@@ -17,7 +17,8 @@ from numaprobe.kernel.ftrace import FtraceReader, read_ftrace
 from numaprobe.kernel.lines import BLOCK, MAX_LINE, Lines
 from numaprobe.kernel.probes import MAX_TASKS
 from numaprobe.kernel.readers import read_trace
-from numaprobe.records import ProbeRecord, Trace, dump_trace, printk_lines, write_parquet
+from numaprobe.records import ProbeRecord, Trace, dump_trace, load_trace, printk_lines, write_parquet
+from numaprobe.topology import symmetric, to_json
 
 DATA = Path(__file__).parents[1] / "data" / "kernel"
 SAMPLE = gzip.decompress((DATA / "debian-6.1" / "two-nodes" / "vnest.1.trace.gz").read_bytes())
@@ -88,6 +89,15 @@ def test_definitions_given_beside_and_none(tmp_path: Path) -> None:
         read_trace(trace, kprobes=definitions)
     with pytest.raises(InputError, match="cannot be read"):
         read_trace(trace, kprobes=tmp_path / "missing")
+
+
+def test_the_machine_given_goes_into_the_trace_and_its_records() -> None:
+    machine = symmetric("two", nodes=2, cores=4)
+    for text in (SAMPLE, b"nvme d: CPU: 5, COMM: x, probe cost: 3 ns"):
+        trace = read_trace(io.BytesIO(text), topology=machine)
+        assert trace.machine == to_json(machine)
+        assert {record.cpu_node for record in trace.probes} <= {0, 1}
+        assert load_trace(dump_trace(trace)) == trace
 
 
 def test_a_compressed_trace_that_ends_early_keeps_what_it_has() -> None:

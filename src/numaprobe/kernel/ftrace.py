@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 MAX_NAMES: Final = 4096
 #: A step back of the clock by more than this is another clock or another boot, not two CPUs that disagree.
 CLOCK_JUMP_NS: Final = 1_000_000_000
-#: head, event, arguments of a line; and a switch's arguments around its two ``_pid=``
+#: head, event, arguments of a line; also what is around a switch's two ``_pid=``, or its two priorities
 PARTS: Final = 3
 #: TASK_COMM_LEN, and room for what trace-cmd adds
 MAX_COMM: Final = 64
 MAX_CPU_DIGITS: Final = 5
-#: No scheduler's event is longer in trace-cmd's words.
+#: No scheduler's event is longer.
 MAX_SHORT: Final = 256
 
 _UNKNOWN_COMM: Final = b"<...>"
@@ -65,9 +65,7 @@ _SWITCH: Final = re.compile(
     rb"prev_comm=.* prev_pid=(\d+) prev_prio=-?\d+ prev_state=(\S+) ==> next_comm=(.*) next_pid=(\d+) next_prio=",
     re.DOTALL,
 )
-#: trace-cmd's own words: ``kworker/4:1:89 [120] D ==> swapper/4:0 [120]``, ``kworker/4:1:89 [120] CPU:004``
-_SWITCH_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\] (\S+) ==> (.*):(\d+) \[", re.DOTALL)
-_TASK_SHORT: Final = re.compile(rb"\s*.*:(\d+) \[-?\d+\]", re.DOTALL)
+#: trace-cmd says ``kworker/4:1:89 [120] CPU:004``
 _TARGET_CPU: Final = re.compile(rb"(?:target_cpu=|dest_cpu=|CPU:)(\d{1,5})\s*$")
 _WORK: Final = re.compile(rb"\s*work struct[ =](?:0x)?([0-9a-fA-F]+)")
 
@@ -262,8 +260,14 @@ class FtraceReader:
 
     def _on_odd_switch(self, head: bytes, arguments: bytes) -> None:
         """Handle a switch in trace-cmd's words, or of a task that calls itself ``_pid=``."""
-        text = arguments[:MAX_SHORT]
-        match = _SWITCH.match(text) or _SWITCH_SHORT.match(text)
+        parts = arguments.split(b" [")
+        if len(parts) == PARTS:
+            previous, following = parts[0].rpartition(b":")[2], parts[1].rpartition(b":")[2]
+            if previous in self._tasks or following in self._tasks:
+                state, _, comm = parts[1].partition(b"] ")[2].partition(b" ==> ")
+                self._switch(head, previous, state[:1], following, comm.rpartition(b":")[0])
+            return
+        match = _SWITCH.match(arguments[:MAX_SHORT])
         if match is None:
             self.counts.torn += 1
         elif match[1] in self._tasks or match[4] in self._tasks:
@@ -297,8 +301,7 @@ class FtraceReader:
         parts = arguments.split(b" pid=")
         if len(parts) > 1:
             return self._tasks.get(parts[-1].split(b" ", 1)[0])
-        match = _TASK_SHORT.match(arguments[:MAX_SHORT])
-        return self._tasks.get(match[1]) if match else None
+        return self._tasks.get(arguments.partition(b" [")[0].rpartition(b":")[2])
 
     def _moved(self, head: bytes, arguments: bytes, task: TaskTime) -> None:
         """A task was put on the queue of the CPU that the line names last, to run there."""

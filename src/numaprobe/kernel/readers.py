@@ -10,6 +10,7 @@ import gzip
 import os
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from numaprobe.kernel.kprobes import KprobeDefinition, parse_kprobe_events
 from numaprobe.kernel.lines import ByteStream, Lines
 from numaprobe.records.files import MAX_JSON_BYTES, PARQUET_MAGIC, load_limited, looks_like_json
 from numaprobe.records.parquet import read_parquet
+from numaprobe.topology import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -150,14 +152,19 @@ def _told_apart(
     if looks_like_json(head):
         return load_limited(rewound.read(MAX_JSON_BYTES), where)
     if _is_ftrace(head):
-        return read_ftrace(rewound, definitions=definitions, topology=topology)
-    trace = read_log(rewound, topology=topology)
+        return _on(topology, read_ftrace(rewound, definitions=definitions, topology=topology))
+    trace = _on(topology, read_log(rewound, topology=topology))
     if not trace.probes:
         what = (
             "holds no probe: no trace of numaprobe, no ftrace text, no line of initcall_debug or of the seeds' printk"
         )
         raise InputError(what, where)
     return trace
+
+
+def _on(topology: Topology | None, trace: Trace) -> Trace:
+    """Return the trace with the machine that it was recorded on."""
+    return trace if topology is None else replace(trace, machine=to_json(topology))
 
 
 def _parquet(stream: _Rewound, where: str) -> Trace:
