@@ -11,6 +11,7 @@ import synthetic as s
 from numaprobe.analysis import compare, find
 from numaprobe.cpuset import CpuSet
 from numaprobe.records import ProbeRecord, RunWarning, Trace
+from numaprobe.report.explain import evidence_text
 from numaprobe.report.grid import Cell, Column, Grid, console_for, draw, printable
 from numaprobe.report.machine import print_topology
 from numaprobe.report.table import cpu_text, print_comparison, print_trace
@@ -111,6 +112,17 @@ def test_policies_that_did_the_same_are_listed_once() -> None:
     text = shown(print_comparison, compare([s.nvme_after(), replace(s.nvme_after(), policy="other")]), legend=False)
     assert text.count("kworker/u1025:4 on 1") == 1
     assert "queue-on-node (+1): the same under other" in text
+
+
+def test_a_finding_says_who_waited_because_of_whom() -> None:
+    text = " ".join(shown(print_comparison, compare([s.nvme_before()])).split())
+    assert "waits 0000:03:00.0 18.400 ms (meanwhile ran 0000:02:00.0: 9.300 ms; 0000:01:00.0: 9.100 ms)" in text
+
+
+def test_evidence_of_any_shape_is_told_or_left_out() -> None:
+    told = evidence_text({"after": {"b": "a"}, "delay_ns": {"b": 5}, "deep": [{"x": 1}], "none": None, "e\x1b_ns": 7})
+    assert told == "after b after a, delay b: 5 ns, e\\x1b 7 ns"
+    assert evidence_text({"waits": [{"device": "d"}, 3], "odd": {"a": []}}) == ""
 
 
 def test_no_probes_is_a_table_too() -> None:

@@ -22,6 +22,8 @@ SHOWN_DEVICES: Final = 4
 SHOWN_ITEMS: Final = 4
 #: A value of the evidence is cut here: a CPU list of a large machine has hundreds of characters.
 LONGEST_VALUE: Final = 60
+#: Waiting probes that are spelled out, with those who ran meanwhile.
+SHOWN_WAITS: Final = 3
 SHOWN_FINDINGS: Final = 9
 #: Different advices of one kind that are spelled out.
 SHOWN_ADVICE: Final = 2
@@ -71,35 +73,63 @@ def rank_of(kind: str) -> int:
 
 
 def evidence_text(evidence: Mapping[str, Any]) -> str:
-    """Return the evidence as ``key value`` pairs with units; nested and empty values are left to the JSON."""
-    parts = []
-    for key, value in evidence.items():
-        text = _value_text(key, value)
-        if text:
-            parts.append(f"{_label(key)} {text}")
-    return ", ".join(parts)
+    """Return the evidence as ``key value`` pairs with units; what is nested deeper is left to the JSON."""
+    told = ((_label(key), _value_text(key, value)) for key, value in evidence.items())
+    return ", ".join(f"{label} {text}" for label, text in told if text)
 
 
 def _label(key: str) -> str:
-    return key.removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
+    return printable(key).removesuffix("_ns").removesuffix("_bytes").replace("_", " ")
 
 
 def _value_text(key: str, value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
-        return (
-            format_time(value) if key.endswith("_ns") else format_size(value) if key.endswith("_bytes") else str(value)
-        )
-    if isinstance(value, list) and all(isinstance(item, str | int) for item in value):
-        return " ".join(printable(str(item)) for item in value[:SHOWN_ITEMS]) + (
-            " …" if len(value) > SHOWN_ITEMS else ""
-        )
-    if key.endswith("_nodes") and hasattr(value, "items"):
-        return "/".join(f"{node} ({count})" for node, count in value.items())
-    return _cut(printable(value)) if isinstance(value, str) else ""
+        return _number(key, value)
+    if isinstance(value, str):
+        return _cut(printable(value))
+    if isinstance(value, list):
+        return _waits(value) if key == "waits" else _items(value)
+    if isinstance(value, dict):
+        return _pairs(key, value)
+    return ""
+
+
+def _number(key: str, value: int) -> str:
+    if key.endswith("_ns"):
+        return format_time(value)
+    return format_size(value) if key.endswith("_bytes") else str(value)
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def _items(values: Sequence[Any]) -> str:
+    if not all(isinstance(item, str | int) for item in values):
+        return ""
+    more = " …" if len(values) > SHOWN_ITEMS else ""
+    return " ".join(printable(str(item)) for item in values[:SHOWN_ITEMS]) + more
+
+
+def _pairs(key: str, values: Mapping[Any, Any]) -> str:
+    """A mapping of one level: ``phy after clk``, ``node 1: 3``, ``0000:01:00.0 9.000 ms``."""
+    shown = [(printable(str(name)), item) for name, item in list(values.items())[:SHOWN_ITEMS]]
+    if key == "after":
+        return "; ".join(f"{name} after {printable(str(item))}" for name, item in shown)
+    if not all(isinstance(item, int) for _, item in shown):
+        return ""
+    return "; ".join(f"{name}: {_number(key, item)}" for name, item in shown)
+
+
+def _waits(waits: Sequence[Any]) -> str:
+    """Who waited how long for the CPU, and which others ran meanwhile; the longest first."""
+    told = []
+    for wait in waits[:SHOWN_WAITS]:
+        if isinstance(wait, dict) and isinstance(wait.get("runnable_ns"), int):
+            others = _pairs("because_of_ns", wait.get("because_of") or {})
+            told.append(f"{printable(str(wait.get('device')))} {format_time(wait['runnable_ns'])}")
+            told[-1] += f" (meanwhile ran {others})" if others else ""
+    return " | ".join(told)
 
 
 def devices_text(devices: Sequence[str]) -> str:
@@ -131,7 +161,7 @@ def _print_kind(kind: str, group: Sequence[tuple[str, Finding]], console: Consol
     from rich.text import Text
 
     console.print()
-    console.print(Text.assemble((kind, "bold yellow"), (f": {summary_of(kind)}", "")))
+    console.print(Text.assemble((printable(kind), "bold yellow"), (f": {summary_of(kind)}", "")))
     told = _by_evidence(group)
     for body, labels in list(told.items())[:SHOWN_FINDINGS]:
         head = Text(f"{', '.join(labels)}: " if any(labels) else "", style="bold")
