@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -116,6 +116,12 @@ def test_waiting_for_nothing_returns_at_once(world: World) -> None:
         return world.machine.now()
 
     assert world.run(main) < MS
+
+
+@pytest.mark.machines("virtual")
+def test_the_async_queue_is_unbound_and_never_throttled_below_1024(world: World) -> None:
+    wq: Any = world.core.asyncs._wq
+    assert (wq.name, wq.unbound, wq.min_active) == ("async", True, 1024)
 
 
 def test_calls_run_near_their_node(world: World) -> None:
