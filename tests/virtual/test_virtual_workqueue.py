@@ -261,6 +261,27 @@ def test_a_running_work_is_queued_to_the_pool_that_runs_it(make: Make) -> None:
     ]
 
 
+def test_on_another_workqueue_a_running_work_runs_beside_itself(make: Make) -> None:
+    """Non-reentrancy holds within one workqueue, as in the kernel; flush then waits for the later one."""
+    machine = make()
+    log = Log(machine)
+    work = log.work("a", ("sleep", 5))
+
+    async def main() -> int:
+        machine.queue_work_on(1, machine.system_percpu_wq, work)
+        await machine.sleep(MS)
+        machine.queue_work_on(1, machine.system_dfl_wq, work)
+        machine.validate()
+        await machine.sleep(MS)
+        machine.validate()
+        assert await machine.flush_work(work)
+        machine.validate()
+        return machine.now()
+
+    assert machine.run(main, cpu=7) == 6 * MS
+    assert [line[:2] for line in log.lines] == [(0, "a"), (1, "a"), (5, "/a"), (6, "/a")]
+
+
 def test_flush_waits_for_the_queueing_it_saw_and_not_for_later_ones(make: Make) -> None:
     machine = make()
     log = Log(machine)

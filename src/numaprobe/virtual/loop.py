@@ -4,9 +4,9 @@ Theory of operation
 ===================
 
 Time is an integer count of nanoseconds and moves only when nothing is due now. What is due later waits in a heap whose
-key is (time, priority, serial): the serial is given out in the order of asking, so the order is total, and a run is
-repeatable to the byte. What is due *now* waits in a FIFO queue, which is the heap's class (now, first, serial) without
-the cost of a heap.
+key is (time, priority, serial), the last two in one integer: the serial is given out in the order of asking, so the
+order is total, and a run is repeatable to the byte. What is due *now* waits in a FIFO queue, which is the heap's class
+(now, first, serial) without the cost of a heap.
 
 A task is driven by ``task.send(None)``: the ``send`` of its coroutine (or, for a worker without work, what a worker
 does when it wakes). The code between two awaits takes no virtual time. An awaitable of the machine arranges for its own
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 #: New objects between two looks of the cyclic collector during a run; Python's default is 700.
 COLLECT_AFTER: Final = 100_000
 
-#: Heap priorities at one instant: wake-ups come before the CPUs' decisions, so that a slice's end sees all who woke.
+#: Heap priorities at one instant, to be added to the serial: wake-ups come before the CPUs' decisions, so that the end
+#: of a turn sees all who woke.
 PRIORITY_TIMER: Final = 0
 PRIORITY_CPU: Final = 1 << 62
 
