@@ -33,6 +33,15 @@ def test_a_closed_pipe_ends_quietly(arguments: str) -> None:
     assert piped(f"{COMMAND} {arguments} | true") == "141\n"
 
 
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&-", 0), ("<&- >&- 2>&-", 0)])
+def test_streams_that_were_closed_before_do_no_harm(closed: str, code: int) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{COMMAND} run pmem-2018 {closed}"], timeout=60, check=False, capture_output=True
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_full_disk_is_told_once() -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123  a device, not a path
         done = subprocess.run(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -333,3 +334,14 @@ def test_asynchronous_probes_elsewhere_fail_the_check() -> None:
     lost = run(**settled, cmdline="isolcpus=2-3")
     assert [c.passed for c in lost.checks] == [False]
     assert "elsewhere, first dev on CPU" in lost.checks[0].detail
+
+
+def test_many_devices_with_parents_are_added_in_linear_time() -> None:
+    def took(count: int) -> float:
+        hubs = {"name": "hub{i}", "count": count}
+        ports = {"name": "port{i}", "count": count, "parent": "hub{i}", "compatible": "d"}
+        start = time.process_time()
+        assert len(run(devices=[hubs, ports]).trace.probes) == count
+        return time.process_time() - start
+
+    assert took(4000) < 12 * max(took(400), 0.02)

@@ -69,8 +69,11 @@ def main() -> NoReturn:
 
 
 def _set_up_process() -> None:
-    """Let SIGTERM unwind (so that no temporary file stays), and let no character stop the output."""
+    """Let SIGTERM unwind (so that no temporary file stays), and let no character and no closed stream stop us."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  stays open as the stream it stands for
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a replaced stream lacks it

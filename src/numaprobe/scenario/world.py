@@ -100,6 +100,9 @@ class World:
         """Return every device that is registered now, by name; of two with one name the first bus's."""
         return {dev.name: dev for bus in reversed(self.core.buses.values()) for dev in bus.devices.values()}
 
+    def _find(self, name: str) -> Device | None:
+        return next((bus.devices[name] for bus in self.core.buses.values() if name in bus.devices), None)
+
     async def add(self, specs: Iterable[DeviceSpec]) -> None:
         """Register these devices, in order; those of an nvdimm bus by its own asynchronous way, which is waited for."""
         waiting: dict[NvdimmBus, None] = {}
@@ -117,7 +120,7 @@ class World:
         bus = self._bus(spec.bus)
         kind = PciDevice if isinstance(bus, PciBus) else Device
         if parent is None and spec.parent is not None:
-            parent = self.devices().get(spec.parent)
+            parent = self._find(spec.parent)
         return kind(
             name=spec.name,
             bus=bus,
