@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.findings.case import SHOWN, bound_worker_cpu, group_by, has_node, is_worker, names, plural
+from numaprobe.analysis.findings.case import SHOWN, group_by, is_worker, names, plural
 from numaprobe.records import Finding
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def _reason(record: ProbeRecord) -> str:
     if not is_worker(record.comm):
         return _CALLER
     given = record.caller_comm not in (None, record.comm)
-    return _QUEUED if record.asynchronous or given or bound_worker_cpu(record.comm) is not None else _WORKER
+    return _QUEUED if record.asynchronous or given else _WORKER
 
 
 def _nearest(case: Case, record: ProbeRecord) -> bool:
@@ -85,11 +85,9 @@ def _evidence(case: Case, node: int, records: Sequence[ProbeRecord]) -> dict[str
     return evidence
 
 
-def _memory_away(records: Iterable[ProbeRecord]) -> int | None:
-    known = [record for record in records if record.memory is not None and has_node(record)]
-    if not known:
-        return None
-    return sum(sum(r.memory.values()) - r.memory.get(r.device_node or 0, 0) for r in known if r.memory is not None)
+def _memory_away(records: Iterable[ProbeRecord]) -> int:
+    """Bytes that the bodies allocated on other nodes than their device's, as far as records tell."""
+    return sum(size for r in records for node, size in (r.memory or {}).items() if node != r.device_node)
 
 
 def _drivers(records: Iterable[ProbeRecord]) -> list[str]:
