@@ -103,6 +103,23 @@ def test_a_guest_that_hangs_after_its_work_is_no_failure(tmp_path: Path) -> None
     assert result.status == 0
 
 
+def test_a_guest_that_dies_of_the_emulators_race_is_booted_once_more_in_one_thread(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    trace.write_text(dump_trace(Trace(source="kernel", probes=())))
+    script = f"""echo "$@" >> {tmp_path}/calls
+case "$*" in *thread=single*) cp {trace} $S/trace.json; echo 0 > $S/status;;
+*) echo '[   65.776641] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI'; echo 'Kernel panic - not syncing: Fatal';; esac"""
+    assert boot(tmp_path, script).status == 0
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert ["thread=single" in call for call in calls] == [False, True]
+
+
+def test_another_panic_is_not_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="panicked"):
+        boot(tmp_path, f"echo x >> {tmp_path}/calls; echo 'Kernel panic - not syncing: Oops'")
+    assert (tmp_path / "calls").read_text() == "x\n"
+
+
 def test_a_torn_trace_is_refused(tmp_path: Path) -> None:
     from numaprobe.errors import InputError
 

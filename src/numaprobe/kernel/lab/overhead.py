@@ -4,7 +4,8 @@ The witness is independent of us: with ``initcall_debug`` the kernel itself time
 and logs it. In one guest, in turn: the steps without any recording, with kprobes alone, with scheduler events as well;
 then again. Each probe is compared with the same device's probe of the same round without recording, and the median of
 these pairs is the figure: a slow minute of the host hits all ways of a round alike. The order of the ways alternates,
-and the first round warms caches and is not counted.
+and the first round warms caches and is not counted. The guest is emulated in one thread: so much switching on and off
+is more than QEMU's race allows (``guest.py``).
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def measure_overhead(
         "#!/bin/sh\nset -u\n" + "".join(f"{line}\n" for line in plan.steps), encoding="utf-8"
     )
     plan = replace(plan, cmdline=f"{plan.cmdline} log_buf_len=4M".strip())
-    run_script(plan, lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm)
+    run_script(plan, lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm, one_thread=True)
     try:
         costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -114,7 +114,14 @@ def _drive(index: int) -> list[str]:
 
 
 def vng_command(
-    plan: GuestPlan, *, vng: Path, kernel: Path, shared: Path, script: Path, kvm: bool = False
+    plan: GuestPlan,
+    *,
+    vng: Path,
+    kernel: Path,
+    shared: Path,
+    script: Path,
+    kvm: bool = False,
+    one_thread: bool = False,
 ) -> list[str]:
     """Return the command that boots ``kernel`` on the plan's machine, runs ``script`` there and ends.
 
@@ -125,11 +132,13 @@ def vng_command(
         shared: a directory of this system that the guest may write.
         script: what the guest runs.
         kvm: use the processor's virtualisation.
+        one_thread: emulate all CPUs in one thread of the host: slower, and without QEMU's races (see ``guest.py``).
 
     """
     blacklist = ",".join((*STEP_MODULES, *_UNWANTED))
     parameters = f"modprobe.blacklist={blacklist} {plan.cmdline}".strip()
     total = sum(guest_memory(plan.topology).values())
+    options = qemu_options(plan) + (["-accel", "tcg,thread=single"] if one_thread and not kvm else [])
     return [
         str(vng),
         "--verbose",
@@ -140,6 +149,6 @@ def vng_command(
         *("--memory", f"{total // _MIB}M"),
         *("--rwdir", str(shared)),
         f"--append={parameters}",
-        f"--qemu-opts={' '.join(qemu_options(plan))}",
+        f"--qemu-opts={' '.join(options)}",
         *("--exec", str(script)),
     ]
