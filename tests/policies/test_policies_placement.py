@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -224,6 +224,52 @@ def test_strict_queues_have_pools_of_their_own(make_world: Callable[..., World],
     pools = [(probe_one(make_world, policy, "pci", node=node).comm or "").partition(":")[0] for node in (0, 1)]
     assert len(set(pools)) == 2
     assert not set(pools) & {f"kworker/u{number}" for number in range(32, 37)}
+
+
+# ---- hotplug ---------------------------------------------------------------------------------------------------------
+@pytest.mark.machines("virtual")
+@pytest.mark.parametrize("policy", list(POLICIES))
+def test_the_cpu_of_a_probe_goes_off_line(make_world: Callable[..., World], policy: str) -> None:
+    """The probe goes on elsewhere, and the next one finds a CPU of the node that is there."""
+    world = make_world(make_policy(policy), topology=TOPOLOGY)
+    machine: Any = world.machine
+
+    async def body(_: object) -> int:
+        await machine.compute(10 * MS)
+        return 0
+
+    async def add(name: str) -> None:
+        await world.core.device_add(world.device(name, bus=world.pci, node=1))
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("drv", bus=world.pci, body=body, ns=0))
+        first = machine.spawn(lambda: add("a"), comm="sh", cpu=0)
+        await machine.sleep(5 * MS)
+        await machine.cpu_down(4)
+        await machine.join(first)
+        await machine.join(machine.spawn(lambda: add("b"), comm="sh", cpu=0))
+
+    world.run(main, cpu=None)
+    assert world.bound() == {"a": "drv", "b": "drv"}
+    assert 4 not in (world.record("b").cpus or ())
+    if policy != "inline":
+        assert (world.record("a").cpu_node, world.record("b").cpu_node) == (1, 1)
+
+
+@pytest.mark.machines("virtual")
+@pytest.mark.parametrize("policy", ["work-on-cpu", "probe-workqueue", "skip-in-worker"])
+def test_pci_is_inline_when_the_whole_node_is_off_line(make_world: Callable[..., World], policy: str) -> None:
+    world = make_world(make_policy(policy), topology=TOPOLOGY)
+    machine: Any = world.machine
+
+    async def main() -> None:
+        for cpu in (4, 5, 6, 7):
+            await machine.cpu_down(cpu)
+        await world.core.driver_register(world.driver("drv", bus=world.pci))
+        await world.core.device_add(world.device("a", bus=world.pci, node=1))
+
+    world.run(main)
+    lands(world.record("a"), CALLER)
 
 
 # ---- options ---------------------------------------------------------------------------------------------------------
