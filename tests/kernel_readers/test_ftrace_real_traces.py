@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -116,6 +117,19 @@ def test_only_probes_that_really_did_not_end_are_missed() -> None:
         ("asyncparam", "2"): [words.format(1)],
         ("rescan", "1"): [words.format(2)],
     }
+
+
+@pytest.mark.parametrize("space", [3, 40, 200])
+def test_sums_stay_right_when_there_is_no_room_for_segments(monkeypatch: pytest.MonkeyPatch, space: int) -> None:
+    path = DATA / "debian-7.2" / "two-nodes" / "async.1.trace.gz"
+    whole = read(path).probes
+    monkeypatch.setattr("numaprobe.kernel.calls.MAX_LOGGED", space)
+    trace = read_trace(path)
+    assert any(probe.segments is None for probe in trace.probes)
+    assert "no-segments" in {warning.kind for warning in trace.warnings}
+    assert [replace(probe, segments=None) for probe in trace.probes] == [
+        replace(probe, segments=None) for probe in whole
+    ]
 
 
 def test_the_symbols_in_the_text_tell_what_definitions_would() -> None:

@@ -188,10 +188,23 @@ def test_lost_events_leave_the_cost_and_take_the_parts() -> None:
 def test_a_missed_return_does_not_swallow_what_follows() -> None:
     text = Ftrace().at(9, WORKER, 4, "workqueue_execute_start: work struct 00aa: function async_run_entry_fn")
     text.probe(10, WORKER, 4, "a")
+    text.at(19, WORKER, 4, "workqueue_execute_end: work struct 00aa: function async_run_entry_fn")
     text.at(20, WORKER, 4, "workqueue_execute_start: work struct 00bb: function async_run_entry_fn")
     trace = read(text.probe(30, WORKER, 4, "b").probed(40, WORKER, 4))
     assert [(record.device, record.nested) for record in trace.probes] == [("b", False)]
     assert kinds(trace) == ["unfinished"]
+
+
+@pytest.mark.parametrize("flags", ["..s1.", ".....", ""])
+def test_a_work_in_a_softirq_does_not_end_what_it_borrows(flags: str) -> None:
+    text = Ftrace().at(9, WORKER, 4, "workqueue_execute_start: work struct 00aa: function async_run_entry_fn")
+    text.probe(10, WORKER, 4, "a")
+    text.layout = "{task:>16}-{pid:<7} [{cpu:03d}] " + flags + " {time:>12}: {event}"
+    text.at(20, WORKER, 4, "workqueue_execute_start: work struct 00bb: function bh_work")
+    text.at(21, WORKER, 4, "workqueue_execute_end: work struct 00bb: function bh_work")
+    trace = read(text.probed(40, WORKER, 4))
+    assert [(record.device, record.cost_ns) for record in trace.probes] == [("a", 30_000)]
+    assert kinds(trace) == []
 
 
 def test_a_body_that_returned_is_kept_though_the_trace_ends() -> None:

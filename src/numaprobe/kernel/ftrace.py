@@ -60,6 +60,8 @@ MAX_CPU_DIGITS: Final = 5
 MAX_SHORT: Final = 256
 
 _UNKNOWN_COMM: Final = b"<...>"
+#: third flag of a line: hard interrupt, softirq, both, non-maskable
+_INTERRUPT_FLAGS: Final = frozenset((b"h", b"s", b"H", b"z", b"Z"))
 _ASYNC_WORK: Final = b"async_run_entry_fn"
 _SWITCH: Final = re.compile(
     rb"prev_comm=.* prev_pid=(\d+) prev_prio=-?\d+ prev_state=(\S+) ==> next_comm=(.*) next_pid=(\d+) next_prio=",
@@ -312,17 +314,21 @@ class FtraceReader:
         task.enter(RUNNABLE, where[1], int(target[1]))
 
     def _on_queue(self, head: bytes, arguments: bytes, line: bytes) -> None:
-        if self._tasks and (pid := _pid(head, line)) in self._tasks and (work := _WORK.match(arguments)) is not None:
-            self.assembler.queued(pid, work[1])
+        if self._tasks and (pid := _pid(head, line)) in self._tasks and not _in_interrupt(head):
+            work = _WORK.match(arguments)
+            if work is not None:
+                self.assembler.queued(pid, work[1])
 
     def _on_start(self, head: bytes, arguments: bytes, line: bytes) -> None:
         is_async = _ASYNC_WORK in arguments
-        if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None:
+        if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None and not _in_interrupt(head):
             self.assembler.work_begins(_pid(head, line), work[1], is_async=is_async)
 
     def _on_end(self, head: bytes, arguments: bytes, line: bytes) -> None:
         if self._tasks or _ASYNC_WORK in arguments:
-            self.assembler.work_ends(_pid(head, line))
+            work = _WORK.match(arguments)
+            if work is not None and not _in_interrupt(head):
+                self.assembler.work_ends(_pid(head, line), work[1])
 
     def _where(self, head: bytes) -> tuple[int, int] | None:
         """Return CPU and time of a line that was cut at its first ``": "``."""
@@ -345,6 +351,12 @@ def _pid(head: bytes, line: bytes) -> bytes:
         return pid
     parsed = parse_event_line(line)  # with a column of thread groups, or without brackets
     return parsed.pid if parsed is not None else b""
+
+
+def _in_interrupt(head: bytes) -> bool:
+    """Tell whether a line's flags say that an interrupt or a softirq borrowed the task."""
+    flags = head.rpartition(b"]")[2].split(b" ", 2)
+    return len(flags) > 1 and flags[1][2:3] in _INTERRUPT_FLAGS
 
 
 def _pass_over(_head: bytes, _arguments: bytes, _line: bytes) -> None:

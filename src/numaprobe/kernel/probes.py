@@ -71,6 +71,7 @@ class ProbeAssembler:
         self._helpers: dict[bytes, dict[str, str]] = {}
         self._carried: dict[bytes, OpenProbe] = {}
         self._works: dict[bytes, OpenProbe] = {}
+        self._executing: dict[bytes, bytes] = {}
         self._async_workers: set[bytes] = set()
         self._deferred: dict[tuple[str, str], int] = {}
         self._left: list[ProbeRecord] = []
@@ -86,18 +87,29 @@ class ProbeAssembler:
     def work_begins(self, pid: bytes, work: bytes, *, is_async: bool) -> None:
         """A worker turns to a work; calls that it still had open missed their return."""
         if pid in self.tasks:
+            if pid in self._executing:
+                return  # a work of the softirq kind (BH), on top of what the worker does
             self.drop_task(pid)
         self._helpers.pop(pid, None)
-        self._carried.pop(pid, None)
-        self._async_workers.discard(pid)
+        self._turn_from(pid)
+        if len(self._executing) >= MAX_TASKS:
+            self._executing.clear()
+        self._executing[pid] = work
         if is_async and len(self._async_workers) < MAX_TASKS:
             self._async_workers.add(pid)
         probe = self._works.pop(work, None)
         if probe is not None:
             self._carried[pid] = probe
 
-    def work_ends(self, pid: bytes) -> None:
-        """A worker is done with its work."""
+    def work_ends(self, pid: bytes, work: bytes) -> None:
+        """A worker is done with its work; calls that it still has open missed their return."""
+        if self._executing.get(pid) == work and pid in self.tasks:
+            self.drop_task(pid)
+        if self._executing.get(pid, work) == work:
+            self._turn_from(pid)
+
+    def _turn_from(self, pid: bytes) -> None:
+        self._executing.pop(pid, None)
         self._carried.pop(pid, None)
         self._async_workers.discard(pid)
 
@@ -162,7 +174,8 @@ class ProbeAssembler:
         """Forget everything in flight: the trace ends here, or another one begins."""
         for pid in list(self.tasks):
             self.drop_task(pid)
-        for table in (self._open, self._helpers, self._carried, self._works, self._async_workers):
+        self._async_workers.clear()
+        for table in (self._open, self._helpers, self._carried, self._works, self._executing):
             table.clear()
 
     def take_left(self) -> list[ProbeRecord]:
@@ -171,7 +184,8 @@ class ProbeAssembler:
         return left
 
     def gap(self) -> None:
-        """Events were lost: the parts of what is in flight cannot be told."""
+        """Events were lost: the parts of what is in flight cannot be told, nor who is in which work."""
+        self._executing.clear()
         for task in self.tasks.values():
             for call in task.calls:
                 call.gap = True
