@@ -344,5 +344,5 @@ def test_many_devices_with_parents_are_added_in_linear_time() -> None:
         assert len(run(devices=[hubs, ports]).trace.probes) == count
         return time.process_time() - start
 
-    # ten times as many: about ten times as long, with room for a busy machine; a look at all for each would be a hundred
+    # ten times as many: ten times as long, with room for a busy machine; a look at all for each would be a hundred
     assert took(4000) < 40 * max(took(400), 0.02)

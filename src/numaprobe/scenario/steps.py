@@ -1,6 +1,6 @@
 """Steps: what the caller does, one after the other, and the checks on it.
 
-Each kind of step is one small function; the table at the end of the file is the whole list. A step that names another
+Each kind of step is one small function; the table at the end of the class is the whole list. A step that names another
 task, CPU or a set of parallel steps runs in tasks of its own, as a shell with ``taskset`` would.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import errno_name
@@ -113,7 +113,7 @@ class Steps:
         key = next(key for key in STEP_KEYS if _value(step, key) is not None)
         start = self._machine.now()
         try:
-            await STEPS[key](self, step, where)
+            await self._MEANING[key](self, step, where)
         except (InputError, UsageError, RefusedError) as error:
             if isinstance(error, InputError) and error.where:
                 raise
@@ -249,6 +249,29 @@ class Steps:
         detail = f"{shown}; not: {', '.join(unbound[:5])}" if unbound else shown
         self._check(step.check or f"bound: {' '.join(step.expect_bound or ())}", not unbound, detail)
 
+    #: key of a step -> what it means
+    _MEANING: ClassVar[dict[str, Callable[[Steps, Step, str], Awaitable[None]]]] = {
+        "add": _add,
+        "remove": _remove,
+        "load": _load,
+        "register": _register,
+        "unregister": _unregister,
+        "bind": _bind,
+        "unbind": _unbind,
+        "drivers_probe": _drivers_probe,
+        "parallel": _parallel,
+        "sequence": _sequence,
+        "offline": _offline,
+        "online": _online,
+        "isolate": _isolate,
+        "busy": _start_busy,
+        "wait": _wait,
+        "settle": _settle,
+        "block_probing": _block_probing,
+        "autoprobe": _autoprobe,
+        "expect_bound": _expect_bound,
+    }
+
 
 def _by_name(specs: Iterable[DeviceSpec]) -> dict[str, list[DeviceSpec]]:
     found: dict[str, list[DeviceSpec]] = {}
@@ -264,26 +287,3 @@ def _value(step: Step, key: str) -> object:
 def _names(step: Step, key: str) -> tuple[str, ...]:
     value = _value(step, key)
     return value if isinstance(value, tuple) and all(isinstance(item, str) for item in value) else ()
-
-
-STEPS: Final[dict[str, Callable[[Steps, Step, str], Awaitable[None]]]] = {
-    "add": Steps._add,  # noqa: SLF001  this table is part of the class: what a key means
-    "remove": Steps._remove,  # noqa: SLF001
-    "load": Steps._load,  # noqa: SLF001
-    "register": Steps._register,  # noqa: SLF001
-    "unregister": Steps._unregister,  # noqa: SLF001
-    "bind": Steps._bind,  # noqa: SLF001
-    "unbind": Steps._unbind,  # noqa: SLF001
-    "drivers_probe": Steps._drivers_probe,  # noqa: SLF001
-    "parallel": Steps._parallel,  # noqa: SLF001
-    "sequence": Steps._sequence,  # noqa: SLF001
-    "offline": Steps._offline,  # noqa: SLF001
-    "online": Steps._online,  # noqa: SLF001
-    "isolate": Steps._isolate,  # noqa: SLF001
-    "busy": Steps._start_busy,  # noqa: SLF001
-    "wait": Steps._wait,  # noqa: SLF001
-    "settle": Steps._settle,  # noqa: SLF001
-    "block_probing": Steps._block_probing,  # noqa: SLF001
-    "autoprobe": Steps._autoprobe,  # noqa: SLF001
-    "expect_bound": Steps._expect_bound,  # noqa: SLF001
-}
