@@ -15,7 +15,7 @@ from rules import isolated, the, three_nodes
 
 import numaprobe.analysis.findings as folder
 from numaprobe.analysis import CATALOGUE, find
-from numaprobe.records import finding_to_json
+from numaprobe.records import Trace, finding_to_json
 
 if TYPE_CHECKING:
     from numaprobe.topology import Topology
@@ -75,16 +75,20 @@ def test_ten_thousand_lost_devices_take_no_square() -> None:
     assert time.process_time() - start < 2
 
 
-def test_ten_thousand_probes_take_no_square() -> None:
-    """Four times the probes may take at most eight times as long: far from the sixteen of a square."""
+def best_of_three(trace: Trace) -> float:
     times = []
-    for count in (2_500, 10_000):
-        trace = s.many(count, per_cpu=True)
+    for _ in range(3):
         start = time.process_time()
         find(trace)
         times.append(time.process_time() - start)
-    assert times[1] < max(8 * times[0], 0.5)
-    assert times[1] < 5
+    return min(times)
+
+
+def test_ten_thousand_probes_take_no_square() -> None:
+    """Four times the probes: four times the work, some for sorting and for the caches; a square would be sixteen."""
+    few, many = (best_of_three(s.many(count, per_cpu=True)) for count in (2_500, 10_000))
+    assert many < 11 * few
+    assert many < 5
 
 
 def test_the_handbook_explains_every_rule() -> None:

@@ -91,6 +91,15 @@ def test_same_cpu_is_silent_where_the_node_has_no_other_cpu() -> None:
     assert not of_kind("same-cpu", replace(queued(0, MS, 2 * MS), machine=s.trace(machine=machine).machine))
 
 
+def test_same_cpu_looks_at_the_cpus_of_the_time_and_not_of_the_whole_boot() -> None:
+    """Later probes on the node's other CPUs do not excuse that they idled before."""
+    later = [s.probe(f"l{i}", cpu=i, start_ns=10_000 * MS * (i + 1), cost_ns=MS) for i in range(4)]
+    together = queued(0, MS, 2 * MS).probes
+    assert the("same-cpu", s.trace(*together, *later, machine=s.small())).devices == ("d0", "d1", "d2")
+    busy = [s.probe(f"b{i}", cpu=i, comm=f"kworker/{i}:9", cost_ns=10 * MS) for i in (1, 2, 3)]
+    assert not of_kind("same-cpu", s.trace(*together, *busy, machine=s.small()))
+
+
 def test_same_cpu_is_one_finding_when_many_cpus_are_shared() -> None:
     probes = [
         s.probe(f"d{i}", cpu=i % 8, comm=f"kworker/u1025:{i}", start_ns=i, cost_ns=10 * MS, runnable_ns=MS)

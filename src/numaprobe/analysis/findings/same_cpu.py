@@ -17,7 +17,7 @@ another: it is the same task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from numaprobe.analysis.findings.blockers import waits
 from numaprobe.analysis.findings.case import SHOWN, Timed, bound_worker_cpu, group_by, names, plural, unbound_pool
@@ -43,38 +43,49 @@ BURST_GAP_NS: Final = 100_000_000
 MOST_PER_NODE: Final = 4
 
 
+class _Burst(NamedTuple):
+    """Probes of one CPU that lost time to each other."""
+
+    cpu: int
+    records: list[ProbeRecord]
+    evidence: dict[str, Any]
+
+
 def find(case: Case) -> Iterator[Finding]:
     """Yield a finding for each CPU on which probes of one node lost time to each other; one if it is many CPUs."""
     timed = (t for t in case.timed if not t.record.nested and t.record.cpu is not None)
     for node, group in group_by(timed, lambda t: t.record.device_node).items():
-        if _has_choice(case, node, {t.record.cpu for t in group}):
-            yield from _node(case, node, group)
+        bursts = [burst for period in clusters(group, _span, BURST_GAP_NS) for burst in _bursts(case, node, period)]
+        if len(bursts) > MOST_PER_NODE:
+            yield _merged(case, node, bursts)
+        else:
+            yield from (_single(case, node, burst) for burst in bursts)
     yield from _untimed(case)
 
 
-def _node(case: Case, node: int | None, group: Sequence[Timed]) -> Iterator[Finding]:
-    bursts = [
-        (cpu, burst, evidence)
-        for cpu, on_cpu in group_by(group, lambda t: t.record.cpu).items()
-        if cpu is not None
-        for burst in clusters(on_cpu, _span, BURST_GAP_NS)
-        if (evidence := _burst(node, cpu, burst)) is not None
-    ]
-    if len(bursts) > MOST_PER_NODE:
-        yield _merged(case, node, bursts)
+def _bursts(case: Case, node: int | None, period: Sequence[Timed]) -> Iterator[_Burst]:
+    """Yield the CPUs on which time was lost in a period without a pause, if the node had a CPU to spare in it."""
+    if not _has_choice(case, node, {timed.record.cpu for timed in period}):
         return
-    for cpu, burst, evidence in bursts:
-        records = [timed.record for timed in burst]
-        yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, cpu, records))
+    for cpu, on_cpu in group_by(period, lambda t: t.record.cpu).items():
+        for burst in clusters(on_cpu, _span, BURST_GAP_NS):
+            evidence = None if cpu is None else _evidence(node, cpu, burst)
+            if cpu is not None and evidence is not None:
+                yield _Burst(cpu, [timed.record for timed in burst], evidence)
 
 
-def _merged(case: Case, node: int | None, bursts: Sequence[tuple[int, Sequence[Timed], dict[str, Any]]]) -> Finding:
+def _single(case: Case, node: int | None, burst: _Burst) -> Finding:
+    advice = _advice(case, node, burst.cpu, burst.records)
+    return Finding(kind=KIND, devices=names(burst.records), evidence=burst.evidence, advice=advice)
+
+
+def _merged(case: Case, node: int | None, bursts: Sequence[_Burst]) -> Finding:
     """One finding for a node where many CPUs were shared while others were not used."""
-    records = [timed.record for _, burst, _ in bursts for timed in burst]
-    evidence: dict[str, Any] = {"node": node, "shared_cpus": cpu_list(cpu for cpu, _, _ in bursts)}
+    records = [record for burst in bursts for record in burst.records]
+    evidence: dict[str, Any] = {"node": node, "shared_cpus": cpu_list(burst.cpu for burst in bursts)}
     evidence["probes"] = len(records)
     for key in ("cost_ns", "overlap_ns", "runnable_ns"):
-        evidence[key] = sum(one.get(key, 0) for _, _, one in bursts)
+        evidence[key] = sum(burst.evidence.get(key, 0) for burst in bursts)
     return Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, None, records))
 
 
@@ -88,7 +99,7 @@ def _has_choice(case: Case, node: int | None, used: set[int | None]) -> bool:
     return usable is None or any(cpu not in used for cpu in usable)
 
 
-def _burst(node: int | None, cpu: int, burst: Sequence[Timed]) -> dict[str, Any] | None:
+def _evidence(node: int | None, cpu: int, burst: Sequence[Timed]) -> dict[str, Any] | None:
     """Return the evidence of a burst; None if nothing was lost."""
     records = [timed.record for timed in burst]
     cost = sum(record.cost_ns for record in records)
