@@ -75,7 +75,7 @@ class HostMachine(Life, BodyCalls):
         self._memory_nodes = limits.memory_nodes()
         self._origin = time.monotonic_ns()
         self._warnings: list[RunWarning] = []
-        self._allowed: tuple[set[int], CpuSet] = (set(), CpuSet())
+        self._allowed: tuple[set[int], CpuSet, CpuSet] = (set(), CpuSet(), CpuSet())
         self._isolation: tuple[int, CpuSet, CpuSet] | None = None
         self._applier = Applier(self.warn, self._allowed_now)
         self.runner = Runner(self.topology, self._applier, self.warn)
@@ -105,13 +105,15 @@ class HostMachine(Life, BodyCalls):
         if self.runner.core.here or not self.runner.core.alive:
             now = os.sched_getaffinity(0)
             if now != self._allowed[0]:
-                self._allowed = (now, CpuSet.of(now))
+                allowed = CpuSet.of(now)
+                self._allowed = (now, allowed, allowed & self.topology.possible)
         return self._allowed[1]
 
     @property
     def online(self) -> CpuSet:
         """The CPUs of the topology that are on line and that this process may use, now."""
-        return self._allowed_now() & self.topology.possible
+        self._allowed_now()
+        return self._allowed[2]
 
     @property
     def cpu_quota(self) -> float | None:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 from numaprobe.runtime.protocol import Usage
 
 if TYPE_CHECKING:
-    from collections import Counter
-
     from numaprobe.host.task import HostTask
 
 
@@ -31,9 +29,9 @@ class Stretch:
         self._start = now
         self._thread = task.thread
         self._delay = task.thread.run_delay_ns() if task.thread is not None else 0
-        self._running = task.running.copy()
+        self._running = dict(task.running)
         self._between = task.between_nodes
-        self._memory = task.memory.copy()
+        self._memory = dict(task.memory)
         self._unknown_memory = task.unknown_memory
         self._first = task.trail_mark = len(task.trail)
         task.measuring += 1
@@ -78,5 +76,5 @@ class Stretch:
         return max(0, min(delay - before, left))
 
 
-def _grown(after: Counter[int], before: Counter[int]) -> dict[int, int]:
-    return {node: amount - before[node] for node, amount in after.items() if amount != before[node]}
+def _grown(after: dict[int, int], before: dict[int, int]) -> dict[int, int]:
+    return {node: amount - before.get(node, 0) for node, amount in after.items() if amount != before.get(node)}

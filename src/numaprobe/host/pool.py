@@ -98,6 +98,8 @@ class Pool:
         self.wish = wish
         self.cpu = cpu
         self.managed = managed
+        #: the node that holds all its CPUs, if one does: its share of a workqueue's max_active
+        self.node = -1
         self.workers: set[Worker] = set()
         self.nr_running = 0
         self._host = host

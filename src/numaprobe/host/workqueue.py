@@ -79,6 +79,8 @@ class HostWorkqueue:
         self.pods = tuple(CpuSet(bits) for bits in groups)
         self.pod_of = {cpu: index for index, pod in enumerate(self.pods) for cpu in pod}
         self.limits: dict[object, ActiveLimit] = {}
+        #: pod -> the pool that serves it while these CPUs are on line
+        self.pools: dict[int, tuple[CpuSet, Pool]] = {}
 
 
 class Workqueues:
@@ -150,6 +152,13 @@ class Workqueues:
         return wq
 
     # ---- pools -----------------------------------------------------------------------------------------------------
+    def _serving(self, wq: HostWorkqueue, pod: int) -> Pool:
+        online = self._online()
+        known = wq.pools.get(pod)
+        if known is None or known[0] is not online:
+            known = wq.pools[pod] = online, self._pod_pool(wq.pods[pod], wq)
+        return known[1]
+
     def _pod_pool(self, pod: CpuSet, wq: HostWorkqueue) -> Pool:
         cpus = pod & self.mask
         return self._unbound_pool(cpus if cpus & self._online() else self.mask, wq)
@@ -163,6 +172,7 @@ class Workqueues:
             number, self._next_id = self._next_id, self._next_id + 1
             first = (pod & self._online()).first
             pool = Pool(f"u{number}", wish, pod.first or 0 if first is None else first, managed=False, host=self._host)
+            pool.node = self.node_of(pod)
             self.pools[key] = pool
         return pool
 
@@ -192,7 +202,7 @@ class Workqueues:
         work.state = state
         if state.pending is not None:
             return False
-        pool = self._pod_pool(wq.pods[wq.pod_of[cpu]], wq) if wq.unbound else self._cpu_pool(cpu)
+        pool = self._serving(wq, wq.pod_of[cpu]) if wq.unbound else self._cpu_pool(cpu)
         if state.running is not None and state.running.wq is wq:
             pool = state.running.pool
         limit = self._limit(wq, pool)
@@ -218,7 +228,7 @@ class Workqueues:
 
     def _limit(self, wq: HostWorkqueue, pool: Pool) -> ActiveLimit:
         per_node = wq.unbound and not self.profile.hard_unbound_pools
-        key: object = self.node_of(pool.wish.hint or pool.wish.cpus or CpuSet()) if per_node else pool.name
+        key: object = pool.node if per_node else pool.name
         limit = wq.limits.get(key)
         if limit is None:
             limit = wq.limits[key] = ActiveLimit(self._maximum(wq, key if per_node else None), self._accounting)
