@@ -28,6 +28,7 @@ TEXTS = {
     "topology-epyc": ["topology", "epyc-9a64"],
     "compare-nvme-epyc": ["compare", "nvme-epyc"],
     "run-mixed-bus": ["run", "mixed-bus"],
+    "run-async-probe-test": ["run", "async-probe-test", "--machine", "1 nodes x 1 llc x 2 cores"],
     "run-printk": ["run", "nvme-epyc", "--policy", "queue-on-node", "--format", "printk"],
 }
 

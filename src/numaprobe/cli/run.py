@@ -1,5 +1,6 @@
 """``numaprobe run``: one scenario under one policy."""
 
+import sys
 from dataclasses import replace
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from numaprobe.cli import options
 from numaprobe.cli.formats import TRACE_SHAPES
 from numaprobe.cli.inputs import set_up
+from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import choose_format, write
 
 
@@ -37,4 +39,8 @@ def run(
     outcome = run_setting(setting, policy or setting.profile.pci_policy, timeline=chosen not in {"table", "printk"})
     trace = replace(outcome.trace, findings=find(outcome.trace))
     write(trace, TRACE_SHAPES[chosen], chosen, output)
+    if chosen == "table" and output is None and outcome.checks:
+        sys.stdout.write("\nchecks of the scenario\n")
+        rows = [("passed" if c.passed else "FAILED", f"{c.check} ({c.detail})") for c in outcome.checks]
+        write_list(rows, sys.stdout)
     return int(not outcome.passed)
