@@ -28,6 +28,7 @@ def test_same_cpu_says_who_waited_for_whom() -> None:
     for wait in finding.evidence["waits"]:
         others = wait["because_of"]
         assert wait["device"] not in others
+        assert wait["others"] == 2
         # Nothing but the three runs on this CPU: what one waited is what the others ran meanwhile.
         assert sum(others.values()) == wait["runnable_ns"]
     assert "128 CPUs of node 0" in finding.advice

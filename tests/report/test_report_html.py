@@ -236,6 +236,8 @@ def test_zoom_by_button_wheel_keys_and_drag(small: Page) -> None:
     for kind, at in (("mousePressed", x), ("mouseMoved", x + 100), ("mouseReleased", x + 100)):
         small.browser.mouse(kind, at, y, button="left", buttons=1, clickCount=1, modifiers=8)
     assert span() < 0.2 * whole
+    small.press(".panel:nth-child(2) button")
+    assert span() < 0.5 * whole
     small.ask("document.querySelector('.chart').focus()")
     small.browser.key("0")
     assert span() == pytest.approx(whole)

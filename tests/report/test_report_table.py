@@ -122,6 +122,10 @@ def test_a_finding_says_who_waited_because_of_whom() -> None:
 def test_evidence_of_any_shape_is_told_or_left_out() -> None:
     told = evidence_text({"after": {"b": "a"}, "delay_ns": {"b": 5}, "deep": [{"x": 1}], "none": None, "e\x1b_ns": 7})
     assert told == "after b after a, delay b: 5 ns, e\\x1b 7 ns"
+    crowd = {"device": "d", "runnable_ns": 9, "because_of": dict.fromkeys("abcdefgh", 1), "others": 2499}
+    assert evidence_text({"waits": [crowd]}).endswith(
+        "(meanwhile ran a: 1 ns; b: 1 ns; c: 1 ns; d: 1 ns and 2495 more)"
+    )
     assert evidence_text({"waits": [{"device": "d"}, 3], "odd": {"a": []}}) == ""
 
 

@@ -123,13 +123,19 @@ def _pairs(key: str, values: Mapping[Any, Any]) -> str:
 
 def _waits(waits: Sequence[Any]) -> str:
     """Who waited how long for the CPU, and which others ran meanwhile; the longest first."""
-    told = []
-    for wait in waits[:SHOWN_WAITS]:
-        if isinstance(wait, dict) and isinstance(wait.get("runnable_ns"), int):
-            others = _pairs("because_of_ns", wait.get("because_of") or {})
-            told.append(f"{printable(str(wait.get('device')))} {format_time(wait['runnable_ns'])}")
-            told[-1] += f" (meanwhile ran {others})" if others else ""
-    return " | ".join(told)
+    known = [wait for wait in waits if isinstance(wait, dict) and isinstance(wait.get("runnable_ns"), int)]
+    return " | ".join(
+        f"{printable(str(wait.get('device')))} {format_time(wait['runnable_ns'])}{_meanwhile(wait)}"
+        for wait in known[:SHOWN_WAITS]
+    )
+
+
+def _meanwhile(wait: Mapping[str, Any]) -> str:
+    ran = wait.get("because_of")
+    if not isinstance(ran, dict) or not ran:
+        return ""
+    more = int(wait.get("others") or 0) - SHOWN_ITEMS
+    return f" (meanwhile ran {_pairs('because_of_ns', ran)}{f' and {more} more' if more > 0 else ''})"
 
 
 def devices_text(devices: Sequence[str]) -> str:

@@ -24,13 +24,22 @@ _Stretch = tuple[int, int, str]
 
 
 def waits(records: Sequence[ProbeRecord], cpu: int) -> list[dict[str, Any]]:
-    """Return the longest waits for ``cpu``: device, ``runnable_ns``, and ``because_of`` {device: ns} where known."""
+    """Return the longest waits for ``cpu``: device, ``runnable_ns``, and who ran meanwhile, where that is known.
+
+    ``because_of`` is {device: ns} of those who ran the longest, ``others`` how many there were in all.
+    """
     running = _running(records, cpu)
     worst = sorted((r for r in records if r.runnable_ns), key=lambda r: -(r.runnable_ns or 0))[:SHOWN]
-    return [
-        {"device": record.device, "runnable_ns": record.runnable_ns, "because_of": _blockers(record, cpu, running)}
-        for record in worst
-    ]
+    return [_wait(record, _blockers(record, cpu, running)) for record in worst]
+
+
+def _wait(record: ProbeRecord, blocked: Counter[str]) -> dict[str, Any]:
+    return {
+        "device": record.device,
+        "runnable_ns": record.runnable_ns,
+        "because_of": dict(blocked.most_common(SHOWN)),
+        "others": len(blocked),
+    }
 
 
 def _running(records: Iterable[ProbeRecord], cpu: int) -> list[_Stretch]:
@@ -42,14 +51,14 @@ def _running(records: Iterable[ProbeRecord], cpu: int) -> list[_Stretch]:
     )
 
 
-def _blockers(record: ProbeRecord, cpu: int, running: list[_Stretch]) -> dict[str, int]:
-    """Return the ns that each other probe ran while ``record`` waited; the longest first, others left out."""
+def _blockers(record: ProbeRecord, cpu: int, running: list[_Stretch]) -> Counter[str]:
+    """Return the ns that each other probe ran while ``record`` waited."""
     blocked: Counter[str] = Counter()
     for segment in record.segments or ():
         if segment.state is RunState.RUNNABLE and segment.cpu == cpu:
             _count(blocked, segment.start_ns, segment.end_ns, running)
     del blocked[record.device]
-    return dict(blocked.most_common(SHOWN))
+    return blocked
 
 
 def _count(blocked: Counter[str], start: int, end: int, running: list[_Stretch]) -> None:

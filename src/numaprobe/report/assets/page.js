@@ -65,6 +65,9 @@ class Page {
       const panel = element("section", "panel");
       const head = element("header");
       head.append(element("h2", "", chart.trace.label), element("span", "", chart.trace.about));
+      const fit = element("button", "", "Fit this run");
+      fit.addEventListener("click", () => this.show(-chart.trace.end * 0.02, chart.trace.end * 1.04));
+      head.append(fit);
       for (const warning of chart.trace.warnings) head.append(element("span", "warning", warning));
       panel.append(head, chart.axis, chart.box);
       byId("panels").append(panel);
