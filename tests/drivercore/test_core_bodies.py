@@ -399,6 +399,53 @@ def test_a_bus_that_locks_parents_refuses_a_driver_for_the_children(world: World
     assert world.bound() == {"hub": "hub", "port": "port"}
 
 
+def test_a_hubs_body_cannot_make_others_let_its_children_go(world: World) -> None:
+    """unbind and unregister take the parent's lock, which the hub's own body is under; nothing must be half done."""
+    bus = world.core.bus_register(Bus("usb"))
+    bus.need_parent_lock = True
+    hub, port = world.device("hub", "hub", bus=bus), world.driver("port", bus=bus)
+    refused: list[str] = []
+
+    async def remove(_: Device) -> None:
+        for attempt in (lambda: world.core.driver_unregister(port), lambda: world.core.unbind("usb", "port", "port")):
+            with pytest.raises(DeadlockError):
+                await attempt()
+            refused.append("yes")
+
+    async def main() -> None:
+        await world.core.driver_register(port)
+        await world.core.driver_register(world.driver("hub", "hub", bus=bus, remove=remove))
+        await world.core.device_add(hub)
+        await world.core.device_add(world.device("port", bus=bus, parent=hub))
+        await world.core.unbind("usb", "hub", "hub")
+
+    world.run(main)
+    assert refused == ["yes", "yes"]
+    assert world.bound() == {"port": "port"}
+    assert port.registered
+
+
+def test_a_child_of_a_consumer_may_remove_the_supplier(world: World) -> None:
+    """The consumer is only released, and its child is left alone: nothing waits for the child's body."""
+    consumer = world.device("consumer", suppliers=("clk",))
+
+    async def body(_: Device) -> int:
+        await world.core.device_del(world.bus.devices["clk"])
+        return 0
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("clk", "clk"))
+        await world.core.driver_register(world.driver("drv"))
+        await world.core.driver_register(world.driver("child", "child", body=body))
+        await world.core.device_add(world.device("clk", "clk"))
+        await world.core.device_add(consumer)
+        await world.core.device_add(world.device("child", "child", parent=consumer))
+
+    world.run(main)
+    assert world.bound() == {"child": "child"}
+    assert world.record("child").result == "0"
+
+
 def test_a_hubs_remove_may_delete_its_children(world: World) -> None:
     """bus_remove_device releases without the parent's lock: no deadlock, though the hub's own lock is held."""
     bus = world.core.bus_register(Bus("usb"))

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 def refuse_release(core: DriverCore, devices: Iterable[Device], what: str) -> None:
-    """Refuse to release ``devices`` from inside a body of one of them, of a child, or of a consumer of these.
+    """Refuse to release ``devices`` from inside a body of one, of a consumer, or of a parent that is locked too.
 
     Raises:
         DeadlockError: we are inside such a body.
 
     """
     if core.bodies.inside():
-        closure = _released_with(core, devices)
-        core.bodies.refuse_inside(lambda dev: dev in closure, what)
+        locked = _locked_by_release(core, devices)
+        core.bodies.refuse_inside(lambda dev: dev in locked, what)
 
 
 def refuse_remove(core: DriverCore, dev: Device) -> None:
@@ -41,8 +41,8 @@ def refuse_remove(core: DriverCore, dev: Device) -> None:
 
     """
     if core.bodies.inside():
-        closure = _released_with(core, [dev], children=True)
-        core.bodies.refuse_inside(lambda one: one in closure, f"removes {dev.name}")
+        locked = _locked_by_release(core, [dev], remove=True)
+        core.bodies.refuse_inside(lambda one: one in locked, f"removes {dev.name}")
 
 
 def refuse_register(core: DriverCore, drv: Driver) -> None:
@@ -82,14 +82,22 @@ def refuse_wait(core: DriverCore) -> None:
     )
 
 
-def _released_with(core: DriverCore, devices: Iterable[Device], *, children: bool = False) -> set[Device]:
-    """Return ``devices`` and all whose release theirs waits for: consumers, with ``children`` these too."""
-    found: set[Device] = set()
-    todo = list(devices)
+def _locked_by_release(core: DriverCore, devices: Iterable[Device], *, remove: bool = False) -> set[Device]:
+    """Return all whose locks are taken when ``devices`` are released: theirs, their consumers', parents' where needed.
+
+    With ``remove`` the devices themselves go, their children before them, and none of these needs its parent's lock.
+    """
+    locked: set[Device] = set()
+    todo = [(dev, remove) for dev in devices]
+    seen: set[tuple[Device, bool]] = set()
     while todo:
-        dev = todo.pop()
-        if dev not in found:
-            found.add(dev)
-            todo += core.links.busy_consumers(dev)
-            todo += dev.children.values() if children else ()
-    return found
+        dev, goes = one = todo.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        locked.add(dev)
+        if not goes and dev.bus.need_parent_lock and dev.parent is not None:
+            locked.add(dev.parent)
+        todo += [(consumer, False) for consumer in core.links.busy_consumers(dev)]
+        todo += [(child, True) for child in dev.children.values()] if goes else []
+    return locked
