@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -12,9 +13,6 @@ from numaprobe.cli.main import run_command
 from numaprobe.policies import POLICIES
 from numaprobe.records import json_schema, read_records
 from numaprobe.topology import from_json, load_topology
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -192,3 +190,21 @@ def test_a_sysfs_tree_is_written_and_is_a_host(run: Any, tmp_path: Path) -> None
 
 def test_without_arguments_help_is_shown(run: Any) -> None:
     assert run() == run("--help")
+
+
+def test_a_kernels_trace_gets_its_nodes_from_its_machine(run: Any, tmp_path: Path) -> None:
+    recorded = Path(__file__).parents[1] / "data/kernel/debian-7.2/two-nodes"
+    trace = tmp_path / "alone.trace.gz"
+    trace.write_bytes((recorded / "async.1.trace.gz").read_bytes())
+
+    def probes(*options: object) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(run("report", trace, "--json", *options))["probes"]
+        return [probe for probe in found if probe["driver"] == "nvme" or probe["device"].startswith("0000:8")]
+
+    machine = recorded / "machine.txt"
+    known = probes("--machine", machine, "--kprobes", machine)
+    assert known
+    assert {(probe["device_node"], probe["cpu_node"]) for probe in known} == {(1, 1)}
+    assert {probe["device_node"] for probe in probes()} == {None}
+    compared = json.loads(run("compare", trace, trace, "--machine", machine, "--json"))["policies"]
+    assert len({entry["policy"] for entry in compared}) == 2

@@ -48,9 +48,9 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     code = 0
     if is_trace(what[0]):
         _refuse_scenario_options(
-            {"--policy": policy, "--machine": machine, "--kernel": kernel, "--cmdline": cmdline, "--devices": devices}
+            {"--policy": policy, "--kernel": kernel, "--cmdline": cmdline, "--devices": devices, "--set": overrides}
         )
-        traces: Sequence[Trace] = [read_trace(one) for one in what]
+        traces: Sequence[Trace] = [read_trace(one, machine=machine) for one in what]
     elif len(what) > 1:
         raise UsageError(f"one scenario at a time: '{what[1]}' is no recorded trace")
     else:

@@ -28,8 +28,13 @@ def is_trace(text: str) -> bool:
         return False
 
 
-def read_trace(text: str) -> Trace:
+def read_trace(text: str, *, machine: str | None = None, kprobes: Path | None = None) -> Trace:
     """Return the trace in a file, or on standard input (``-``).
+
+    Args:
+        text: the file.
+        machine: ``--machine``: where a kernel's trace was recorded; None = as the trace says, or unknown.
+        kprobes: ``--kprobes``: what its kprobes stand for; None = a file beside it, or our own names.
 
     Raises:
         InputError: it cannot be read or holds no trace.
@@ -39,8 +44,13 @@ def read_trace(text: str) -> Trace:
 
     if text == "-" and sys.stdin.isatty():
         raise UsageError("standard input is the terminal; pipe a trace into it: dmesg | numaprobe report -")
+    topology = None
+    if machine is not None:
+        from numaprobe.topology import load_topology
+
+        topology = load_topology(machine)
     try:
-        trace = read(sys.stdin.buffer if text == "-" else text)
+        trace = read(sys.stdin.buffer if text == "-" else text, topology=topology, kprobes=kprobes)
     except InputError as error:
         if text == "-":
             raise InputError(error.what, "standard input") from None

@@ -31,6 +31,14 @@ Cmdline = Annotated[
     str | None,
     typer.Option("--cmdline", "-c", metavar="PARAMETERS", help="Kernel parameters in place of the scenario's."),
 ]
+RecordedOn = Annotated[
+    str | None,
+    typer.Option("--machine", "-m", metavar="MACHINE", help="The machine it was recorded on, for nodes and devices."),
+]
+Kprobes = Annotated[
+    Path | None,
+    typer.Option("--kprobes", metavar="FILE", help="What the trace's kprobes stand for: lines of kprobe_events."),
+]
 Baseline = Annotated[
     str | None, typer.Option("--baseline", "-b", metavar="NAME", help="The policy that others are compared with.")
 ]

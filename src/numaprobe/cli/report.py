@@ -14,6 +14,8 @@ from numaprobe.errors import UsageError
 
 def report(
     traces: Annotated[list[str], typer.Argument(metavar="TRACE", help="A file, or - for standard input.")],
+    machine: options.RecordedOn = None,
+    kprobes: options.Kprobes = None,
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,
@@ -30,6 +32,6 @@ def report(
     if len(traces) > 1 and (output is not None or chosen not in {"table", "printk"}):
         raise UsageError(f"one trace at a time as {chosen}; numaprobe compare puts several into one")
     for name in traces:
-        trace = read_trace(name)
+        trace = read_trace(name, machine=machine, kprobes=kprobes)
         write(replace(trace, findings=find(trace)), TRACE_SHAPES[chosen], chosen, output)
     return 0
