@@ -127,9 +127,9 @@ def test_kinds_of_workers(comm: str | None, kind: str | None) -> None:
 def test_overhead_is_the_median_of_pairs_of_the_same_device_and_round() -> None:
     none, kprobes, sched = WAYS
     costs = {
-        none: {"a": [100, 200, 100], "b": [50]},
-        kprobes: {"a": [105, 210, 90], "b": [50]},
-        sched: {"a": [150], "b": [75]},
+        none: {"a": {"1": 100, "2": 200, "3": 100}, "b": {"1": 50}},
+        kprobes: {"a": {"1": 105, "2": 210, "3": 90, "4": 9000}, "b": {"1": 50}},
+        sched: {"a": {"2": 300}, "b": {"1": 75}},
     }
     figures = summarise(costs, "6.1")
     assert figures["ways"][none]["median_ratio"] == 1

@@ -3,7 +3,7 @@
 The witness is independent of us: with ``initcall_debug`` the kernel itself times each probe (``really_probe_debug``)
 and logs it. In one guest, in turn: the steps without any recording, with kprobes alone, with scheduler events as well;
 then again. Each probe is compared with the same device's probe of the same round without recording, and the median of
-these pairs is the figure: a slow minute of the host hits all ways of a round alike. The order of the ways alternates,
+these pairs is the figure: a slow minute of the host hits all ways of a round alike. The ways take turns at being first,
 and the first round warms caches and is not counted. The guest is emulated in one thread: so much switching on and off
 is more than QEMU's race allows (``guest.py``).
 """
@@ -87,11 +87,11 @@ def _modules(plan: GuestPlan) -> list[str]:
     return list(dict.fromkeys(line[line.index("modprobe") + 1] for line in words if "modprobe" in line))
 
 
-def summarise(costs: Mapping[str, Mapping[str, list[int]]], release: str) -> dict[str, Any]:
+def summarise(costs: Mapping[str, Mapping[str, Mapping[str, int]]], release: str) -> dict[str, Any]:
     """Return ``numaprobe.overhead/1``: for each way and device the median cost, and the median ratio to the base.
 
     Args:
-        costs: way -> device -> costs in µs.
+        costs: way -> device -> round -> cost in µs.
         release: the kernel's.
 
     Raises:
@@ -103,17 +103,17 @@ def summarise(costs: Mapping[str, Mapping[str, list[int]]], release: str) -> dic
     return {"schema": OVERHEAD_SCHEMA, "kernel": release, "base": WAYS[0], "ways": ways}
 
 
-def _one_way(way: str, costs: Mapping[str, list[int]], base: Mapping[str, list[int]]) -> dict[str, Any]:
+def _one_way(way: str, costs: Mapping[str, Mapping[str, int]], base: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """Return the figures of one way: each probe over the same device's probe of the same round without recording."""
     pairs = {
-        device: [mine / theirs for mine, theirs in zip(values, base.get(device, ()), strict=False) if theirs]
-        for device, values in costs.items()
+        device: [cost / base[device][number] for number, cost in rounds.items() if base.get(device, {}).get(number)]
+        for device, rounds in costs.items()
     }
     ratios = [ratio for each in pairs.values() for ratio in each]
     if not ratios:
         raise RefusedError(f"no probe was timed with '{way}': does this kernel have initcall_debug?")
     return {
-        "median_us": {device: median(values) for device, values in costs.items() if values},
+        "median_us": {device: median(rounds.values()) for device, rounds in costs.items() if rounds},
         "ratio": {device: median(each) for device, each in pairs.items() if each},
         "median_ratio": median(ratios),
         "pairs": len(ratios),
@@ -135,13 +135,13 @@ def main(arguments: list[str]) -> None:
     rounds, folder, modules = int(arguments[0]), Path(arguments[1]), arguments[2:]
     tracefs = Tracefs.find()
     INITCALL_DEBUG.write_text("Y\n", encoding="ascii")
-    costs: dict[str, dict[str, list[int]]] = {way: defaultdict(list) for way in WAYS}
+    costs: dict[str, dict[str, dict[int, int]]] = {way: defaultdict(dict) for way in WAYS}
     for number in range(rounds + 1):
-        for way in WAYS if number % 2 else reversed(WAYS):
+        turn = number % len(WAYS)
+        for way in WAYS[turn:] + WAYS[:turn]:
             found = _one_round(tracefs, way, folder / "steps.sh", modules)
-            if number:
-                for device, cost in found:
-                    costs[way][device].append(cost)
+            for device, cost in found if number else ():
+                costs[way][device][number] = cost
     (folder / "costs.json").write_text(json.dumps(costs), encoding="utf-8")
 
 
