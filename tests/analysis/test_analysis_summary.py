@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 
+import jsonschema
 import pytest
 import synthetic as s
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from numaprobe.analysis import compare, compare_runs, summarize, unique_labels
 from numaprobe.analysis.statistics import _approximate, rank_test
 from numaprobe.analysis.sweep import clusters, coverage
 from numaprobe.errors import InputError, UnknownNameError, UsageError
-from numaprobe.records import Trace, trace_from_json
+from numaprobe.records import Trace, json_schema, trace_from_json
 
 MS = s.MS
 
@@ -77,6 +78,24 @@ def test_compare_object_has_the_fields_of_the_schema() -> None:
     probe = before["probes"][0]
     again = trace_from_json({"schema": "numaprobe.trace/1", "source": "virtual", "probes": [probe]})
     assert again.probes[0] == comparison.entries[0].trace.probes[0]
+
+
+@pytest.mark.parametrize(
+    "traces",
+    [
+        [s.nvme_before(), s.nvme_after(), s.nvme_inline()],
+        [s.seed_table("dec27", "work-on-cpu"), s.seed_table("dec30", "queue-on-node")],
+        [Trace(source="host", probes=())],
+        [s.trace(s.probe(device_node=-1, memory={1: 5}, result="EPROBE_DEFER"), machine=s.small())],
+    ],
+    ids=["three policies", "no times", "no probes", "no node"],
+)
+def test_compare_object_is_what_the_published_schema_says(traces: list[Trace]) -> None:
+    data = json.loads(json.dumps(compare(traces).to_dict(), allow_nan=False))
+    schema = json_schema("numaprobe.compare/1")
+    jsonschema.validate(data, schema)
+    named = schema["$defs"]["entry"]["properties"]
+    assert all(set(entry) <= set(named) for entry in data["policies"])
 
 
 def test_compare_refuses_what_it_cannot_do() -> None:
