@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from command import numaprobe, refused
 
+from numaprobe.cli.main import run_command
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,17 +21,24 @@ DRIVER = '[[drivers]]\nname = "d"\n'
     ("arguments", "line"),
     [
         (["compare", "nvme-epic"], "unknown scenario 'nvme-epic': did you mean 'nvme-epyc'?"),
-        (
-            ["run", "nvme-epyc", "--policy", "probe-on-nod"],
-            "unknown policy 'probe-on-nod': did you mean 'probe-on-node'?",
-        ),
+        (["run", "nvme-epyc", "-p", "probe-on-nod"], "unknown policy 'probe-on-nod': did you mean 'probe-on-node'?"),
+        (["comare", "x"], "unknown command 'comare': did you mean 'compare'?"),
+        (["compare"], "Missing argument"),
+    ],
+)
+def test_wrong_calls(arguments: list[str], line: str) -> None:
+    assert line in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
         (
             ["run", "nvme-epyc", "-p", "probe-on-node+pn"],
             "unknown option of policy probe-on-node 'pn': did you mean 'pin'?",
         ),
         (["run", "nvme-epyc", "--kernel", "6.2"], "unknown kernel profile '6.2': did you mean '6.12'?"),
         (["run", "nvme-epyc", "--format", "jsn"], "unknown format 'jsn': did you mean 'json'?"),
-        (["comare", "x"], "unknown command 'comare': did you mean 'compare'?"),
         (["compare", "nvme-epyc", "--baseline", "inlin"], "unknown policy 'inlin': did you mean 'inline'?"),
         (["run", "nvme-epyc", "--json", "--format", "html"], "--json and --format html contradict each other"),
         (["compare", "nvme-epyc", "pmem-2018"], "one scenario at a time: 'pmem-2018' is no recorded trace"),
@@ -38,12 +47,16 @@ DRIVER = '[[drivers]]\nname = "d"\n'
         (["scenarios", "host"], "the scenario 'host' has no file"),
         (["run", "nvme-epyc", "--set", "x"], "'x' sets nothing; write for example drivers[0].probe_type=sync"),
         (["run", "nvme-epyc", "--devices", "1000000"], "nvme-epyc: devices[0].count: 1000000 is no count"),
-        (["compare"], "Missing argument"),
         (["run", "nvme-epyc", "--nonsense"], "No such option: --nonsense"),
     ],
 )
-def test_wrong_calls(arguments: list[str], line: str) -> None:
-    assert line in refused(*arguments)
+def test_wrong_options(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("numaprobe: ")
+    assert err.count("\n") == 1
+    assert line in err
 
 
 FILES = {
