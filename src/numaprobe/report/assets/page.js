@@ -78,7 +78,8 @@ class Page {
   buildOverview() {
     const table = element("table");
     const head = element("tr");
-    for (const title of ["run", "worst", "vs base", "mean", "vs base", "makespan", "vs base", "on node", "findings"]) {
+    const titles = ["run", "worst", "vs base", "mean", "vs base", "makespan", "vs base", "on node", "findings"];
+    for (const title of titles.filter((title) => this.charts.length > 1 || title !== "vs base")) {
       const cell = element("th", "", title);
       cell.scope = "col";
       head.append(cell);
@@ -97,7 +98,7 @@ class Page {
     row.append(first);
     for (const name of ["worst", "mean", "makespan"]) {
       row.append(element("td", "", summary[name + "_ns"] === null ? "-" : formatTime(summary[name + "_ns"])));
-      row.append(this.percentCell(difference[name + "_percent"], label === this.data.baseline));
+      if (this.charts.length > 1) row.append(this.percentCell(difference[name + "_percent"], label === this.data.baseline));
     }
     row.append(element("td", "", summary.local_share === null ? "-" : Math.round(100 * summary.local_share) + " %"));
     row.append(element("td", "text", [...new Set(findings.map((finding) => finding.kind))].join(", ") || "none"));
