@@ -1,4 +1,4 @@
-"""Run a scenario under a policy: the one place that joins driver core, policy and virtual machine.
+"""Run a scenario under a policy: the one place that joins driver core, policy and machine.
 
 What differs between two runs of one scenario is the policy alone: the machine, the kernel profile, the costs and the
 order of events are the same, and the virtual machine is repeatable to the byte.
@@ -15,12 +15,14 @@ from numaprobe.policies import Policy, make_policy
 from numaprobe.records import RunWarning, Trace
 from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.scenario.plan import Plan, make_plan
-from numaprobe.scenario.steps import CheckResult, Steps
+from numaprobe.scenario.steps import CheckResult, Hotplug, Steps
 from numaprobe.scenario.world import World
 from numaprobe.topology import CommandLine, Topology, apply_cmdline, load_topology, to_json
 from numaprobe.virtual import VirtualMachine
 
 if TYPE_CHECKING:
+    from numaprobe.records.model import Source
+    from numaprobe.runtime import Machine
     from numaprobe.scenario.schema import Scenario
 
 #: Parameters that replace what the machine itself says about isolation.
@@ -133,11 +135,29 @@ def run_setting(setting: Setting, policy: Policy | str, *, timeline: bool = Fals
         InputError: a step names what is not there at that moment.
 
     """
+    machine = VirtualMachine(setting.plan.topology, setting.profile, timeline=timeline)
+    return run_on(machine, setting, policy, hotplug=machine, source="virtual")
+
+
+def run_on(machine: Machine, setting: Setting, policy: Policy | str, *, hotplug: Hotplug, source: Source) -> Outcome:
+    """Run a prepared scenario under one policy on a fresh machine.
+
+    Args:
+        machine: of the setting's topology and profile.
+        setting: see ``prepare``.
+        policy: a fresh policy object, or its name with options.
+        hotplug: what the machine can do beyond the protocol.
+        source: what the trace says where it comes from.
+
+    Raises:
+        UnknownNameError: no such policy.
+        InputError: a step names what is not there at that moment.
+
+    """
     chosen = make_policy(policy) if isinstance(policy, str) else policy
     scenario = setting.plan.scenario
-    machine = VirtualMachine(setting.plan.topology, setting.profile, timeline=timeline)
     core = DriverCore(machine, chosen, setting.options)
-    steps = Steps(World(setting.plan, core), machine)
+    steps = Steps(World(setting.plan, core), hotplug)
     deadlock = None
     try:
         caller = scenario.caller
@@ -147,16 +167,21 @@ def run_setting(setting: Setting, policy: Policy | str, *, timeline: bool = Fals
             machine.run(lambda: _unpinned(machine, steps), comm=caller.comm)
     except DeadlockError as error:
         deadlock = str(error)
-    return _outcome(setting, core, chosen.label, tuple(steps.checks), deadlock)
+    return _outcome(setting, core, chosen.label, tuple(steps.checks), deadlock, source)
 
 
-async def _unpinned(machine: VirtualMachine, steps: Steps) -> None:
+async def _unpinned(machine: Machine, steps: Steps) -> None:
     caller = steps.caller
     await machine.join(machine.spawn(steps.run, comm=caller.comm, cpu=caller.cpu))
 
 
 def _outcome(
-    setting: Setting, core: DriverCore, label: str, checks: tuple[CheckResult, ...], deadlock: str | None
+    setting: Setting,
+    core: DriverCore,
+    label: str,
+    checks: tuple[CheckResult, ...],
+    deadlock: str | None,
+    source: Source,
 ) -> Outcome:
     scenario = setting.plan.scenario
     # Records come in the order of their ends; a probe that starts inside another one at once comes after that.
@@ -169,7 +194,7 @@ def _outcome(
     failed = [RunWarning(kind="check", message=f"check failed: {c.check} ({c.detail})") for c in checks if not c.passed]
     hung = [RunWarning(kind="deadlock", message=deadlock)] if deadlock else []
     trace = Trace(
-        source="virtual",
+        source=source,
         probes=probes,
         kernel=setting.profile.name,
         policy=label,
