@@ -1,4 +1,4 @@
-"""Results of probes: the kernel's errno values, their names, and what their signs mean.
+"""Results of probes: what their signs mean. Their names are in ``numaprobe.records.errnos``.
 
 A probe body returns 0 or a negative errno. ``really_probe`` tells two kinds of failure apart by sign: *negative* means
 that the core could not even try (suppliers missing, device gone), *positive* is the errno that the body returned. The
@@ -9,48 +9,18 @@ Source: ``drivers/base/dd.c``, ``include/linux/errno.h``.
 
 from __future__ import annotations
 
-import errno
 from typing import Final
 
-from numaprobe.errors import InputError
+from numaprobe.records.errnos import errno_name, errno_value
+
+__all__ = ["ENOTSUPP", "EPROBE_DEFER", "MAX_ERRNO", "errno_name", "errno_value", "is_deferral"]
 
 #: ``include/linux/errno.h``: never seen by user space, so Python's errno module does not know it.
-EPROBE_DEFER: Final = 517
-ENOTSUPP: Final = 524
-
-_KERNEL_ONLY: Final = {"EPROBE_DEFER": EPROBE_DEFER, "ENOTSUPP": ENOTSUPP}
-#: Where one number has two names Python picks the one that the kernel does not.
-_KERNELS_CHOICE: Final = {errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
-_NAMES: Final[dict[int, str]] = (
-    dict(errno.errorcode) | _KERNELS_CHOICE | {value: name for name, value in _KERNEL_ONLY.items()}
-)
-_VALUES: Final = {name: value for names in (errno.errorcode, _NAMES) for value, name in names.items()}
+EPROBE_DEFER: Final = errno_value("EPROBE_DEFER")
+ENOTSUPP: Final = errno_value("ENOTSUPP")
 
 #: ``include/linux/err.h``: an error pointer or return is one of the last 4095 values.
 MAX_ERRNO: Final = 4095
-
-
-def errno_name(result: int) -> str:
-    """Return "0", or the errno's name whatever the sign ("EPROBE_DEFER"); a number without a name as "E999"."""
-    if result == 0:
-        return "0"
-    value = abs(result)
-    return _NAMES.get(value, f"E{value}")
-
-
-def errno_value(name: str) -> int:
-    """Return the positive errno of this name ("ENODEV"); 0 for "0".
-
-    Raises:
-        InputError: no errno has this name.
-
-    """
-    if name == "0":
-        return 0
-    try:
-        return _VALUES[name]
-    except KeyError:
-        raise InputError(f"{name[:40]!a} is no errno name; write for example ENODEV or EPROBE_DEFER") from None
 
 
 def is_deferral(result: int) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from numaprobe.errors import InputError
+
 #: ``include/linux/errno.h``
 _KERNEL_ONLY: Final = {
     512: "ERESTARTSYS",
@@ -35,6 +37,8 @@ _KERNEL_ONLY: Final = {
 #: where one value has two names, the kernel's sources prefer these
 _PREFERRED: Final = {11: "EAGAIN", 35: "EDEADLK", 95: "EOPNOTSUPP"}
 _NAMES: Final = {0: "0", **errno.errorcode, **_KERNEL_ONLY, **_PREFERRED}
+#: both names of a value, where it has two
+_VALUES: Final = {name: value for names in (errno.errorcode, _NAMES) for value, name in names.items()}
 
 EPROBE_DEFER: Final = "EPROBE_DEFER"
 
@@ -43,3 +47,16 @@ def errno_name(result: int) -> str:
     """Return "0", or the errno's name whatever the sign; a number that has no name as ``E999``."""
     value = abs(result)
     return _NAMES.get(value, f"E{value}")
+
+
+def errno_value(name: str) -> int:
+    """Return the positive errno of this name ("ENODEV"); 0 for "0".
+
+    Raises:
+        InputError: no errno has this name.
+
+    """
+    try:
+        return _VALUES[name]
+    except KeyError:
+        raise InputError(f"{name[:40]!a} is no errno name; write for example ENODEV or EPROBE_DEFER") from None
