@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types floors unit bench docs lab lock clean help
+.PHONY: demo test lint types floors unit tools bench docs lab lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,8 +32,14 @@ types: $(STAMP)
 floors: $(STAMP)
 	$(BIN)/lint-imports --no-cache
 
-unit: $(STAMP)
+unit: $(STAMP) tools
 	$(BIN)/pytest -q -n auto
+
+tools:  ## headless Chromium for the HTML tests (apt, as root)
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	    apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	  echo "WARNING: no Chromium and it cannot be installed: the HTML report is NOT tested in a browser" >&2
 
 bench: $(STAMP)  ## side-by-side figures: medians of several runs
 	$(BIN)/python -m bench
