@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MAX_RID: Final = 1 << 16
 
 
-@dataclass(eq=False, slots=True, kw_only=True)
+@dataclass(eq=False, slots=True, kw_only=True, repr=False)
 class PciDevice(Device):
     """A PCI function.
 
