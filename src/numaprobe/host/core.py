@@ -115,5 +115,4 @@ class CoreThread:
         self._woken = False
         while self._outcomes:
             outcome = self._outcomes.popleft()
-            if not outcome.ticket.done():
-                outcome.ticket.set_result(outcome)
+            outcome.ticket.resolve(outcome)

@@ -22,6 +22,7 @@ from numaprobe.host.accounting import Accounting
 from numaprobe.host.core import CoreThread
 from numaprobe.host.task import CURRENT, HostTask
 from numaprobe.host.thread import BodyThread, Outcome, this_thread
+from numaprobe.host.ticket import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -235,14 +236,14 @@ class Runner:
 
         """
         thread = self.thread_of(task)
-        future: asyncio.Future[Outcome] = self.core.loop.create_future()
-        thread.submit(future, function, args)
+        ticket = Ticket(self.core.loop)
+        thread.submit(ticket, function, args)
         alarm = None
         if deadline_ns is not None:
-            expire = partial(self._expire, task, thread, future, deadline_ns)
+            expire = partial(self._expire, task, thread, ticket, deadline_ns)
             alarm = self.core.loop.call_later(deadline_ns / 1e9, expire)
         try:
-            outcome = await future
+            outcome = await ticket
         except asyncio.CancelledError:
             if not self.closing:
                 self._give_up(task, thread, f"{task.comm}: a body was cancelled at {thread.stack()}")
@@ -256,12 +257,12 @@ class Runner:
         value: T = outcome.value
         return value
 
-    def _expire(self, task: HostTask, thread: BodyThread, future: asyncio.Future[Outcome], deadline_ns: int) -> None:
-        if future.done():
+    def _expire(self, task: HostTask, thread: BodyThread, ticket: Ticket, deadline_ns: int) -> None:
+        if ticket.done():
             return
         message = f"{task.comm}: a body is past its deadline of {deadline_ns / 1e6:g} ms, at {thread.stack()}"
         self._give_up(task, thread, message)
-        future.set_exception(TimeoutError(errno.ETIMEDOUT, message))
+        ticket.fail(TimeoutError(errno.ETIMEDOUT, message))
 
     def _give_up(self, task: HostTask, thread: BodyThread, message: str) -> None:
         """Let the task go on with a new thread; what the old one does cannot be stopped."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from numaprobe.host.attributes import Applier
     from numaprobe.host.process import BodyProcess
+    from numaprobe.host.ticket import Ticket
 
 _here = threading.local()
 
@@ -39,7 +40,7 @@ class Outcome(NamedTuple):
     """What became of a job."""
 
     #: what ``submit`` was given, to find who waits
-    ticket: Any
+    ticket: Ticket
     value: Any
     error: BaseException | None
     #: CPU time of the job itself, jobs inside it not counted
@@ -49,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 class _Job(NamedTuple):
-    ticket: Any
+    ticket: Ticket
     function: Callable[..., Any]
     args: tuple[Any, ...]
 
@@ -102,7 +103,7 @@ class BodyThread:
         """Start it; it serves what was submitted meanwhile."""
         self._thread.start()
 
-    def submit(self, ticket: object, function: Callable[..., object], args: tuple[object, ...] = ()) -> None:
+    def submit(self, ticket: Ticket, function: Callable[..., object], args: tuple[object, ...] = ()) -> None:
         """Have the thread call ``function``; the outcome carries ``ticket``."""
         self._jobs.put(_Job(ticket, function, args))
 
