@@ -2,7 +2,8 @@
 
 Each phase becomes one step: an ``async def`` of the probe under way that awaits the machine and returns 0 or a negative
 errno; the first step that returns something else than 0 ends the probe. Phases are translated once per driver, not once
-per device. What a probe registered is taken back when the driver lets the device go, or when the probe fails.
+per device; a device that has phases of its own has them translated when it is probed. What a probe registered is taken
+back when the driver lets the device go, or when the probe fails.
 
 Jitter is a function of (seed, driver, device, attempt, number of the draw) and of nothing else: the same device gets
 the same costs under every policy, so that policies are compared on equal terms.
@@ -35,6 +36,10 @@ class Surroundings(Protocol):
 
     def lock(self, name: str) -> Lock:
         """Return the lock that all bodies share by this name."""
+        ...
+
+    def phases_of(self, dev: Device) -> tuple[Phase, ...] | None:
+        """Return the phases of this very device; None: its driver's."""
         ...
 
     def bound(self, device: str) -> Event:
@@ -84,10 +89,11 @@ def probe_body(driver: DriverModel, around: Surroundings, seed: int | None) -> C
     async def body(dev: Device) -> int:
         attempts[dev.name] = attempts.get(dev.name, 0) + 1
         probe = Probe(dev, attempts[dev.name], jitter_ppm, f"{seed}/{driver.bus}/{driver.name}/{dev.name}")
-        result = await _run(steps, probe)
+        own = around.phases_of(dev)
+        result = await _run(steps if own is None else [_step(phase, around) for phase in own], probe)
         if result == 0:
             around.bound(dev.name).set()
-        elif has_children:
+        elif has_children if own is None else _registers(own):
             await around.remove_children(dev)
         return result
 

@@ -35,6 +35,9 @@ class DeviceSpec:
     parent: str | None
     compatible: str
     suppliers: tuple[str, ...]
+    #: what its probe does, in place of its driver's phases
+    phases: tuple[Phase, ...] | None = None
+    virtual_function: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,8 @@ def expand_group(group: DeviceGroup, topology: Topology, parent: str = "") -> It
             parent=expand_name(group.parent, index, parent) if group.parent else parent or None,
             compatible=expand_name(group.compatible, index, parent) if group.compatible else "",
             suppliers=tuple(expand_name(name, index, parent) for name in group.suppliers or ()),
+            phases=group.phases,
+            virtual_function=group.virtual_function,
         )
 
 
@@ -217,7 +222,17 @@ class _Count:
         self._registered: dict[int, int | None] = {}
 
     def devices(self, group: DeviceGroup) -> int:
-        return self._with_children(group.bus, group.compatible) * group_size(group, self._topology)
+        size = group_size(group, self._topology)
+        if group.phases is None:
+            return self._with_children(group.bus, group.compatible) * size
+        return (1 + self._led_to(group.phases, group.bus, group.compatible)) * size
+
+    def _led_to(self, phases: Iterable[Phase], bus: str, compatible: str | None) -> int:
+        """Return how many devices these phases lead to, of a device of this bus that matches ``compatible``."""
+        phases = tuple(phases)
+        functions = sum(enabled_vfs(phases))
+        below = functions * self._with_children(bus, f"{compatible}-vf") if functions else 0
+        return below + sum(self.devices(child) for child in registered_groups(phases))
 
     def _with_children(self, bus: str, compatible: str | None) -> int:
         drivers = enumerate(self._scenario.drivers)
@@ -232,10 +247,7 @@ class _Count:
             raise InputError(text, self._scenario.where)
         if index not in self._registered:
             self._registered[index] = None
-            known = sum(self.devices(child) for child in registered_groups(driver.phases))
-            functions = sum(enabled_vfs(driver.phases))
-            if functions:
-                known += functions * self._with_children(driver.bus, f"{compatible}-vf")
+            known = self._led_to(driver.phases, driver.bus, compatible)
             self._registered[index] = known
         return known
 

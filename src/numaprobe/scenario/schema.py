@@ -80,6 +80,10 @@ class DeviceGroup(Table):
     compatible: NamePattern | None = None
     #: devices that must be bound first
     suppliers: Annotated[Names | None, Field()] = None
+    #: what probing it costs, whichever driver does; None: its driver's phases
+    phases: "Phases | None" = None
+    #: in ``register``, of a PCI device: it is a virtual function of the device that registers it
+    virtual_function: bool = False
 
 
 class Hold(Table):

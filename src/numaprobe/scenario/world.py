@@ -7,7 +7,7 @@ the way to register children.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.buses import NvdimmBus, PciBus, PciDevice, PlatformBus, VirtioBus
 from numaprobe.drivercore import Bus, Device, Driver, ProbeType
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore import DriverCore
     from numaprobe.runtime import Event, Lock
     from numaprobe.scenario.plan import Plan
-    from numaprobe.scenario.schema import DeviceGroup, DriverModel
+    from numaprobe.scenario.schema import DeviceGroup, DriverModel, Phase
 
 PROBE_TYPES: Final = {
     "default": ProbeType.DEFAULT,
@@ -50,6 +50,8 @@ class World:
         self._locks: dict[str, Lock] = {}
         self._bound: dict[str, Event] = {}
         self._added = 0
+        #: bus, name -> what probing this device does in place of its driver's phases
+        self._own_phases: dict[tuple[str, str], tuple[Phase, ...]] = {}
         self._drivers: dict[str, list[Driver]] = {}
         self._buses = {bus.name: bus for bus in plan.scenario.buses}
 
@@ -121,6 +123,10 @@ class World:
         kind = PciDevice if isinstance(bus, PciBus) else Device
         if parent is None and spec.parent is not None:
             parent = self._find(spec.parent)
+        if spec.phases is not None:
+            self._own_phases[spec.bus, spec.name] = spec.phases
+        physfn = parent if spec.virtual_function and kind is PciDevice and isinstance(parent, PciDevice) else None
+        more: dict[str, Any] = {} if physfn is None else {"physfn": physfn}
         return kind(
             name=spec.name,
             bus=bus,
@@ -128,6 +134,7 @@ class World:
             parent=parent,
             compatible=spec.compatible,
             suppliers=spec.suppliers,
+            **more,
         )
 
     # ---- for bodies (see cost.Surroundings) ------------------------------------------------------------------------
@@ -136,6 +143,10 @@ class World:
         if name not in self._locks:
             self._locks[name] = self.machine.lock(name)
         return self._locks[name]
+
+    def phases_of(self, dev: Device) -> tuple[Phase, ...] | None:
+        """Return what probing this very device does; None: what its driver's phases say."""
+        return self._own_phases.get((dev.bus.name, dev.name))
 
     def bound(self, device: str) -> Event:
         """Return the flag that is set while this device's driver has it."""
