@@ -415,3 +415,27 @@ def test_run_without_a_block_cleans_up_and_can_be_repeated() -> None:
         return await machine.call(str, 7)
 
     assert [machine.run(main) for _ in range(3)] == ["7"] * 3
+
+
+def test_many_sleeping_bodies_do_not_use_up_the_file_descriptors() -> None:
+    machine = HostMachine()
+    usages = []
+
+    async def body() -> None:
+        _, usage = await machine.measure(lambda: machine.sleep(300 * MS))
+        usages.append(usage)
+
+    async def main() -> int:
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a count
+        works = [Work(body, "work_fn") for _ in range(150)]
+        for work in works:
+            machine.queue_work(machine.system_dfl_wq, work)
+        await machine.sleep(250 * MS)
+        during = len(os.listdir("/proc/self/fd")) - before  # noqa: PTH208
+        for work in works:
+            await machine.flush_work(work)
+        return during
+
+    assert run(machine, main) <= 64 + 2
+    assert len(usages) == 150
+    assert all((usage.runnable_ns is None) == (usages[0].runnable_ns is None) for usage in usages)

@@ -85,6 +85,7 @@ class Runner:
         self.tasks: dict[HostTask, asyncio.Task[None]] = {}
         self.failures: list[Exception] = []
         self.threads: set[BodyThread] = set()
+        self._next_sweep = 64
         self.hung: list[BodyThread] = []
         #: all is being cancelled: bodies may finish in their own time
         self.closing = False
@@ -223,9 +224,15 @@ class Runner:
             thread = BodyThread(task.comm, task.wish, self._applier, self.core.deliver, task, enter)
             thread.start()
             task.thread = thread
-            self.threads = {one for one in self.threads if not one.join(0)} if len(self.threads) > 64 else self.threads  # noqa: PLR2004
-            self.threads.add(thread)
+            self._remember(thread)
         return thread
+
+    def _remember(self, thread: BodyThread) -> None:
+        """Keep the thread to be waited for at the end; forget those that ended, now and then."""
+        self.threads.add(thread)
+        if len(self.threads) >= self._next_sweep:
+            self.threads = {one for one in self.threads if not one.join(0)}
+            self._next_sweep = 2 * len(self.threads) + 64
 
     async def hop(self, task: HostTask, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
         """Call ``function`` in the task's thread.

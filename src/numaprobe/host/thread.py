@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from numaprobe.host.ticket import Ticket
 
 _here = threading.local()
+
+#: So many threads keep their schedstat file open, which makes reading it four times as fast; more would use up the
+#: file descriptors of a program whose limit is the usual 1024.
+_kept_open = threading.BoundedSemaphore(64)
 
 
 class Outcome(NamedTuple):
@@ -139,10 +144,12 @@ class BodyThread:
 
     def run_delay_ns(self) -> int | None:
         """Return how long it was ready without a CPU so far (``schedstat``); None where the kernel does not say."""
-        if self._schedstat < 0:
-            return None
         try:
-            return int(os.pread(self._schedstat, 80, 0).split()[1])
+            if self._schedstat >= 0:
+                text = os.pread(self._schedstat, 80, 0)
+            else:
+                text = Path(f"/proc/self/task/{self.tid}/schedstat").read_bytes()
+            return int(text.split()[1])
         except (OSError, IndexError, ValueError):
             return None
 
@@ -153,14 +160,18 @@ class BodyThread:
         syscalls.set_name(self.comm)
         self._enter()
         self._give(self._wish)
-        try:
-            self._schedstat = os.open(f"/proc/self/task/{self.tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._schedstat = -1
+        self._open_schedstat()
         try:
             self._serve()
         finally:
             self._leave()
+
+    def _open_schedstat(self) -> None:
+        if _kept_open.acquire(blocking=False):
+            try:
+                self._schedstat = os.open(f"/proc/self/task/{self.tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                _kept_open.release()
 
     def _leave(self) -> None:
         if self.child is not None:
@@ -168,6 +179,7 @@ class BodyThread:
         descriptor, self._schedstat = self._schedstat, -1
         if descriptor >= 0:
             os.close(descriptor)
+            _kept_open.release()
 
     def _give(self, wish: Attributes) -> None:
         self._wish = wish
