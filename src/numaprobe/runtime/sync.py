@@ -39,13 +39,18 @@ class Waker(Protocol):
 
 
 class FifoLock:
-    """A FIFO mutex; ``release`` hands it to the longest waiter at once."""
+    """A FIFO mutex; ``release`` hands it to the longest waiter at once.
+
+    Every device has one, and few are ever waited for: the queue is made by the first waiter.
+    """
+
+    __slots__ = ("_machine", "_waiters", "name", "owner")
 
     def __init__(self, machine: Waker, name: str) -> None:
         self._machine = machine
         self.name = name
         self.owner: Task | None = None
-        self._waiters: deque[Task] = deque()
+        self._waiters: deque[Task] | None = None
 
     async def acquire(self) -> None:
         """Take it, after all who asked before."""
@@ -53,6 +58,8 @@ class FifoLock:
         if self.owner is None:
             self.owner = task
             return
+        if self._waiters is None:
+            self._waiters = deque()
         self._waiters.append(task)
         await self._machine.park(self)
 

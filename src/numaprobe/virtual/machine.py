@@ -22,7 +22,7 @@ from numaprobe.virtual.cpu import CpuModel
 from numaprobe.virtual.deadlock import waits
 from numaprobe.virtual.freecpus import FreeCpus
 from numaprobe.virtual.hotplug import Hotplug
-from numaprobe.virtual.loop import NOTHING, PAUSE, EventLoop, ShutDown, VirtualTimer, fewer_collections
+from numaprobe.virtual.loop import NOTHING, PAUSE, EventLoop, ShutDown, VirtualTimer, no_collections
 from numaprobe.virtual.memory import Memory
 from numaprobe.virtual.queueing import Workqueues
 from numaprobe.virtual.sched import Scheduler
@@ -138,7 +138,7 @@ class VirtualMachine:
         task = self.tasks.start(main, comm, None if cpu is None else CpuSet.of([cpu]), cpu)
         self._broken = True
         try:
-            with fewer_collections():
+            with no_collections():
                 self.loop.run()
         except BaseException:
             self.tasks.close(self.workqueues.workers())

@@ -96,7 +96,7 @@ class Worker(VirtualTask):
         self.pool = pool
         self.item: Item | None = None
         #: items of the work that it executes, queued meanwhile: a work never runs twice at once
-        self.scheduled: deque[Item] = deque()
+        self.scheduled: list[Item] = []
         self.last_active = 0
         #: ``executed`` when its work began or last woke
         self.current_at = 0
@@ -198,7 +198,7 @@ class Worker(VirtualTask):
             item.state.worker = None
         self._clear_intensive()
         item.wq.done(item)
-        following = self.scheduled.popleft() if self.scheduled else None
+        following = self.scheduled.pop(0) if self.scheduled else None
         if following is None and pool.keep_working():
             following = pool.take_item()
         if following is None:
