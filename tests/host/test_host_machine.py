@@ -439,3 +439,20 @@ def test_many_sleeping_bodies_do_not_use_up_the_file_descriptors() -> None:
     assert run(machine, main) <= 64 + 2
     assert len(usages) == 150
     assert all((usage.runnable_ns is None) == (usages[0].runnable_ns is None) for usage in usages)
+
+
+def test_a_worker_that_dies_of_our_own_fault_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = HostMachine()
+
+    async def main() -> None:
+        async def body() -> None:
+            """Never runs."""
+
+        work = Work(body, "work_fn")
+        monkeypatch.setattr(machine.runner, "thread_of", lambda _task: None)
+        machine.queue_work(machine.system_dfl_wq, work)
+        await machine.flush_work(work)
+
+    with pytest.raises(AttributeError):
+        machine.run(main)
+    assert [remark.kind for remark in machine.warnings] == ["worker-died"]

@@ -201,6 +201,11 @@ class Runner:
         waits = [f"{task.comm} waits for {task.waits}" for task in self.tasks if task.waits and task.parked is not None]
         self._idle.set_exception(DeadlockError([*waits, *self.held()]))
 
+    def end_run(self, error: Exception) -> None:
+        """End the run with an error: something that others wait for will never come."""
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_exception(error)
+
     async def until_over(self, start: Callable[[], None]) -> None:
         """Call ``start``, then wait until nothing is left to run.
 

@@ -54,6 +54,9 @@ class Workers:
                 await self._work_on(worker, pool)
             else:
                 self.call_later(_RETRY_S, pool.kick)
+        except Exception as error:  # noqa: BLE001  our own bug: its works would wait for ever, so the run ends
+            self._warn("worker-died", f"{worker.comm}: {type(error).__name__}: {error}")
+            self._runner.end_run(error)
         finally:
             pool.made(worker)
             pool.gone(worker)

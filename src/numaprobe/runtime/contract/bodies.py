@@ -37,7 +37,9 @@ async def measure_adds_up(machine: Machine) -> None:
     expect(result == "done", "measure returns what the body returned")
     expect(usage.end_ns - usage.start_ns >= 2 * TICK_NS, "the cost holds both")
     expect(usage.running_ns is None or usage.running_ns >= TICK_NS, f"computing is running: {usage}")
-    expect(usage.sleeping_ns is None or usage.sleeping_ns >= TICK_NS, f"sleeping is sleeping: {usage}")
+    # On a loaded computer the task may wait for its CPU while its sleep already counts: that part is runnable.
+    off_cpu = usage.end_ns - usage.start_ns - (usage.running_ns or 0)
+    expect(off_cpu >= TICK_NS, f"sleeping is not running: {usage}")
     expect(usage.cpus and set(usage.cpus) <= set(machine.online), f"it ran on CPUs on line: {usage.cpus}")
     _adds_up(usage)
 
