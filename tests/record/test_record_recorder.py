@@ -207,6 +207,18 @@ def test_the_buffer_shrinks_until_the_kernel_has_the_memory(
         assert (kernel.root / "instances/numaprobe-4242/buffer_size_kb").read_text() == "256\n"
 
 
+def test_the_cache_of_names_grows_meanwhile_and_a_kernel_that_refuses_it_records_all_the_same(
+    kernel: FakeKernel, recorder: Callable[..., Recorder]
+) -> None:
+    with recorder():
+        assert (kernel.root / "saved_cmdlines_size").read_text() == "4096\n"
+    assert kernel.untouched()
+    kernel.refuse["saved_cmdlines_size"] = errno.ENOMEM
+    with recorder():
+        assert (kernel.root / "saved_cmdlines_size").read_text() == "128\n"
+    assert kernel.untouched()
+
+
 def test_a_buffer_that_never_fits_is_an_error(kernel: FakeKernel, recorder: Callable[..., Recorder]) -> None:
     kernel.largest_buffer = 10
     with pytest.raises(RefusedError, match="buffer_size_kb"), recorder():

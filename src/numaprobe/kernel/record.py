@@ -10,6 +10,7 @@ events one more for every switch of the tasks that are watched. ``docs/recording
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -278,8 +279,9 @@ class Recorder:
             return
         before = self.tracefs.read(name).strip()
         if before.isascii() and before.isdigit() and int(before) < _SAVED_NAMES:
-            self.tracefs.write(name, str(_SAVED_NAMES))
-            self._saved_names = before
+            with contextlib.suppress(KernelInterfaceError):  # names get lost, the recording does not
+                self.tracefs.write(name, str(_SAVED_NAMES))
+                self._saved_names = before
 
     # ---- counting --------------------------------------------------------------------------------------------------
     def _stats(self, key: str) -> int:
