@@ -4,6 +4,7 @@ from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_
 from numaprobe.scenario.host import host_scenario, machine_scenario
 from numaprobe.scenario.plan import Plan, make_plan
 from numaprobe.scenario.reader import parse_scenario, read_scenario
+from numaprobe.scenario.replay import replay_scenario
 from numaprobe.scenario.run import Outcome, Setting, prepare, run_scenario, run_setting
 from numaprobe.scenario.schema import Scenario
 from numaprobe.scenario.steps import CheckResult
@@ -24,6 +25,7 @@ __all__ = [
     "parse_scenario",
     "prepare",
     "read_scenario",
+    "replay_scenario",
     "run_scenario",
     "run_setting",
     "scenario_source",

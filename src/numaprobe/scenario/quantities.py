@@ -82,6 +82,16 @@ def _comm(value: object) -> str:
     return value
 
 
+def is_plain_name(text: str) -> bool:
+    """Tell whether a scenario can hold ``text`` as the name of one device, driver or bus."""
+    return len(text) <= MAX_NAME and "{" not in text and "}" not in text and _NAME.fullmatch(text) is not None
+
+
+def is_comm(text: str) -> bool:
+    """Tell whether a scenario can hold ``text`` as the name of a task."""
+    return _COMM.fullmatch(text) is not None
+
+
 def expand_name(pattern: str, index: int, parent: str = "") -> str:
     """Return ``pattern`` with its fields filled in.
 

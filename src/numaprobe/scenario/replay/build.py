@@ -1,0 +1,154 @@
+"""Any recorded trace as a scenario: the same devices, drivers, costs and order of events, ready for another policy.
+
+It does not matter whether the kernel, the host machine or the virtual machine recorded it. What a trace does not tell
+is assumed, and every assumption is a warning of the scenario, and so of each trace that comes of it.
+
+``docs/replay.md`` says how well replays of real kernels' traces agree with them, and what cannot be replayed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.errors import InputError
+from numaprobe.records import NO_NODE
+from numaprobe.runtime import PROFILES
+from numaprobe.scenario.host import nearest_profile
+from numaprobe.scenario.reader import parse_scenario
+from numaprobe.scenario.replay.events import history
+from numaprobe.scenario.replay.phases import device_phases, first_to_differ
+from numaprobe.scenario.replay.probes import node_of, ready
+from numaprobe.scenario.replay.remarks import Remarks
+from numaprobe.scenario.replay.steps import first_caller, steps_of
+from numaprobe.topology import CommandLine, from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numaprobe.records import Trace
+    from numaprobe.scenario.replay.events import History
+    from numaprobe.scenario.replay.probes import Key, Seen
+    from numaprobe.scenario.schema import Scenario
+    from numaprobe.topology import DeviceInfo, Topology
+
+#: Phases of a device, and of all devices together: what a scenario takes, and what memory takes.
+MAX_PHASES: Final = 960
+MAX_PHASES_TOGETHER: Final = 200_000
+_FEWEST_PHASES: Final = 6
+#: Parameters of the recorded kernel that bear on placement and are not in the records already.
+_PARAMETERS: Final = ("workqueue.default_affinity_scope", "workqueue.cache_shard_size", "deferred_probe_timeout")
+
+
+def replay_scenario(
+    trace: Trace, topology: Topology | None = None, kernel: str | None = None, *, overrides: Sequence[str] = ()
+) -> Scenario:
+    """Return the scenario that repeats ``trace``.
+
+    Args:
+        trace: any recorded trace.
+        topology: the machine it was recorded on; None: the one that the trace holds.
+        kernel: kernel profile; None: the nearest one to the trace's kernel, else the default.
+        overrides: values put in place, as for a file.
+
+    Raises:
+        InputError: the machine is not known, nothing can be replayed, or a figure is absurd.
+        UsageError: an override is none.
+
+    """
+    where = trace.scenario or "trace"
+    remarks = Remarks()
+    machine = topology or _machine(trace, where)
+    seen = ready(trace.probes, machine, remarks)
+    past = history(seen, machine, remarks)
+    caller = first_caller(past.events)
+    data: dict[str, Any] = {
+        "name": f"{where} (replay)",
+        "summary": f"Replay of {len(seen)} recorded probes",
+        "machine": "replayed",
+        "cmdline": _cmdline(machine),
+        "caller": caller,
+        "drivers": _drivers(seen),
+        "devices": _Devices(past, machine, remarks).top(),
+        "steps": steps_of(past, caller),
+    }
+    profile = kernel or _profile(trace, machine, remarks)
+    if profile is not None:
+        data["kernel"] = profile
+    scenario = parse_scenario(data, where, overrides=overrides)
+    return scenario.with_origin(where, machine, remarks.warnings())
+
+
+def _machine(trace: Trace, where: str) -> Topology:
+    if not trace.machine:
+        text = (
+            "does not say on which machine it was recorded, and a replay needs one: pass --machine MACHINE "
+            "(--machine host if it was this one)"
+        )
+        raise InputError(text, where)
+    try:
+        return from_json(trace.machine)
+    except InputError as error:
+        raise InputError(error.what, f"{where}: {error.where or 'machine'}") from None
+
+
+def _profile(trace: Trace, topology: Topology, remarks: Remarks) -> str | None:
+    release = trace.kernel or topology.info.get("kernel")
+    if release is None or release in PROFILES:
+        return release
+    profile = nearest_profile(release)
+    remarks.say("kernel-profile", f"recorded on kernel {release[:40]}; replayed with profile {profile}")
+    return profile
+
+
+def _cmdline(topology: Topology) -> str:
+    parsed = CommandLine.parse(topology.info.get("cmdline", ""))
+    return str(CommandLine(tuple(pair for pair in parsed.parameters if pair[0] in _PARAMETERS)))
+
+
+def _drivers(seen: Iterable[Seen]) -> list[dict[str, Any]]:
+    found: dict[Key, dict[str, Any]] = {}
+    for one in seen:
+        bus, name = one.driver
+        entry = found.setdefault(one.driver, {"name": name, "bus": bus})
+        if one.asynchronous:
+            entry["probe_type"] = "async"
+        if one.record.function and one.record.function != f"{name}_probe":
+            entry.setdefault("function", one.record.function)
+    return list(found.values())
+
+
+class _Devices:
+    """The devices of a replay as groups of one."""
+
+    def __init__(self, past: History, topology: Topology, remarks: Remarks) -> None:
+        self._past = past
+        self._topology = topology
+        self._remarks = remarks
+        self._limit = max(_FEWEST_PHASES, min(MAX_PHASES, MAX_PHASES_TOGETHER // len(past.probes)))
+        self._known: dict[str, DeviceInfo] = {device.name: device for device in reversed(topology.devices)}
+
+    def top(self) -> list[dict[str, Any]]:
+        """Return the devices that no other probe registered, those of their children inside of them."""
+        return [self._group(key, None) for key in self._past.probes if key not in self._past.children]
+
+    def _group(self, key: Key, parent: Seen | None) -> dict[str, Any]:
+        probes = self._past.probes[key]
+        one = first_to_differ(probes)[1]
+        inner = {child.key: child for child in one.children if child.key in self._past.children}
+        groups = [(child, self._group(child.key, one)) for child in inner.values()]
+        bus, name = key
+        group: dict[str, Any] = {"name": name, "bus": bus, "compatible": one.record.driver}
+        node = node_of(one, self._topology, self._known, self._remarks)
+        if node != NO_NODE:
+            group["node"] = node
+        if parent is not None and self._is_virtual_function(one, parent):
+            group["virtual_function"] = True
+        group["phases"] = device_phases(probes, groups, self._topology, self._remarks, self._limit)
+        return group
+
+    def _is_virtual_function(self, one: Seen, parent: Seen) -> bool:
+        """Tell a virtual function: the machine says so, or it does not know and a PCI probe registered it on PCI."""
+        info = self._known.get(one.record.device)
+        if info is not None:
+            return info.physfn is not None
+        return one.bus == parent.bus == "pci"
