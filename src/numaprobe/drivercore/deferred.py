@@ -70,10 +70,15 @@ class DeferredProbes:
         dev.p.deferred_reason = None
 
     def trigger(self) -> None:
-        """Retry all pending devices soon; before late_initcall nothing happens."""
+        """Retry all pending devices soon; before late_initcall nothing happens.
+
+        Every bind triggers. Where nothing waits the kernel queues its work all the same, to find nothing: we do not.
+        """
         if not self.enabled:
             return
         self.trigger_count += 1
+        if not self.pending and not self.active:
+            return
         self.active.update(self.pending)
         self.pending.clear()
         self._machine.queue_work(self._machine.system_dfl_wq, self._work)
