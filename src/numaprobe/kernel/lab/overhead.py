@@ -71,9 +71,9 @@ def measure_overhead(
     from numaprobe.kernel.lab.guest import guest_environment, run_script  # only the host needs it
 
     folder = folder.resolve()
-    agent = [sys.executable, "-m", "numaprobe.kernel.lab.overhead", str(rounds), str(folder), *_modules(plan)]
+    measure = [sys.executable, "-m", "numaprobe.kernel.lab.overhead", str(rounds), str(folder), *_modules(plan)]
     # udev looks at every disk that appears, while the next one is probed: more noise than what is measured.
-    lines = [*plan.setup, "udevadm control --exit", f"{guest_environment()} {shlex.join(agent)}"]
+    lines = [*plan.setup, "udevadm control --exit", f"{guest_environment()} {shlex.join(measure)}"]
     (folder / "steps.sh").write_text(
         "#!/bin/sh\nset -u\n" + "".join(f"{line}\n" for line in plan.steps), encoding="utf-8"
     )
