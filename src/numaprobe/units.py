@@ -82,6 +82,16 @@ def format_time(ns: int) -> str:
     return f"{ns} ns"
 
 
+def format_time_exact(ns: int) -> str:
+    """Return a time that ``parse_time`` reads back to the same number of nanoseconds: ``34.766123ms``, ``5s``."""
+    for unit in ("s", "ms", "us"):
+        whole, part = divmod(ns, _TIME_UNITS[unit])
+        if whole:
+            digits = len(str(_TIME_UNITS[unit])) - 1
+            return f"{whole}.{part:0{digits}d}".rstrip("0").rstrip(".") + unit
+    return f"{ns}ns"
+
+
 def format_size(size: int) -> str:
     """Return a size for people in binary units: ``32 GiB``, ``1.5 MiB``, ``512 B``."""
     for unit in ("TiB", "GiB", "MiB", "KiB"):

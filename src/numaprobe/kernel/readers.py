@@ -79,8 +79,8 @@ def read_trace(
 
     Args:
         source: a path, or an open binary stream (standard input).
-        topology: the machine it was recorded on, for the nodes of CPUs and devices; not used for a trace of ours,
-            which holds its machine.
+        topology: the machine it was recorded on, for the nodes of CPUs and devices; a trace of ours that holds its
+            machine keeps it.
         kprobes: a file with lines of ``kprobe_events``; None = look beside the trace, else our own names.
 
     Raises:
@@ -146,11 +146,11 @@ def _told_apart(
 ) -> Trace:
     head = rewound.head
     if head.startswith(PARQUET_MAGIC):
-        return _parquet(rewound, where)
+        return _on_unknown(topology, _parquet(rewound, where))
     if head.startswith(_TRACE_DAT):
         raise InputError("is a binary trace.dat: make text of it first, with 'trace-cmd report -i FILE'", where)
     if looks_like_json(head):
-        return load_limited(rewound.read(MAX_JSON_BYTES), where)
+        return _on_unknown(topology, load_limited(rewound.read(MAX_JSON_BYTES), where))
     if _is_ftrace(head):
         return _on(topology, read_ftrace(rewound, definitions=definitions, topology=topology))
     trace = _on(topology, read_log(rewound, topology=topology))
@@ -165,6 +165,11 @@ def _told_apart(
 def _on(topology: Topology | None, trace: Trace) -> Trace:
     """Return the trace with the machine that it was recorded on."""
     return trace if topology is None else replace(trace, machine=to_json(topology))
+
+
+def _on_unknown(topology: Topology | None, trace: Trace) -> Trace:
+    """Return the trace with this machine if it holds none."""
+    return trace if trace.machine else _on(topology, trace)
 
 
 def _parquet(stream: _Rewound, where: str) -> Trace:

@@ -8,6 +8,7 @@ from numaprobe.scenario.replay import replay_scenario
 from numaprobe.scenario.run import Outcome, Setting, prepare, run_scenario, run_setting
 from numaprobe.scenario.schema import Scenario
 from numaprobe.scenario.steps import CheckResult
+from numaprobe.scenario.write import save_scenario, scenario_toml
 
 __all__ = [
     "Builtin",
@@ -28,5 +29,7 @@ __all__ = [
     "replay_scenario",
     "run_scenario",
     "run_setting",
+    "save_scenario",
     "scenario_source",
+    "scenario_toml",
 ]
