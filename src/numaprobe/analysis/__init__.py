@@ -3,6 +3,7 @@
 from numaprobe.analysis.compare import Comparison, Difference, Entry, compare, unique_labels
 from numaprobe.analysis.findings import CATALOGUE, find
 from numaprobe.analysis.machine import topology_of
+from numaprobe.analysis.measured import Figure, Measured, Validation, validate
 from numaprobe.analysis.statistics import Verdict, compare_runs
 from numaprobe.analysis.summary import Summary, summarize
 
@@ -11,7 +12,10 @@ __all__ = [
     "Comparison",
     "Difference",
     "Entry",
+    "Figure",
+    "Measured",
     "Summary",
+    "Validation",
     "Verdict",
     "compare",
     "compare_runs",
@@ -19,4 +23,5 @@ __all__ = [
     "summarize",
     "topology_of",
     "unique_labels",
+    "validate",
 ]

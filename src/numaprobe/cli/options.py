@@ -57,3 +57,14 @@ Details = Annotated[
         help="List the probes under every policy, the slowest if many; by default if there are few.",
     ),
 ]
+Real = Annotated[
+    bool,
+    typer.Option("--real", help="On this computer's CPUs and clock: burn, sleep and touch memory as the costs say."),
+]
+Measure = Annotated[
+    bool, typer.Option("--measure", help="Run it on this computer too, and show predictions beside measurements.")
+]
+Repeat = Annotated[
+    int | None,
+    typer.Option("--repeat", min=1, max=1000, metavar="N", help="With --measure: N runs of each policy; 5 by default."),
+]

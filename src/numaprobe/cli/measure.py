@@ -1,0 +1,115 @@
+"""What ``compare --measure`` adds: every policy predicted in virtual time, then run on this computer, several times."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.cli.inputs import is_trace, set_up
+from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
+from numaprobe.cli.progress import Progress
+from numaprobe.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import TextIO
+
+    from numaprobe.analysis import Validation
+    from numaprobe.records import Trace
+    from numaprobe.scenario import Setting
+
+#: Runs of each policy, unless ``--repeat`` says otherwise: enough for a median that one slow run cannot move.
+REPEAT: Final = 5
+
+
+def compare_measured(
+    what: Sequence[str],
+    policy: Sequence[str] | None,
+    baseline: str | None,
+    form: tuple[str | None, bool, Path | None],
+    measure: bool,
+    repeat: int | None,
+    *,
+    machine: str | None,
+    **scenario_options: Any,  # noqa: ANN401  those of ``set_up``
+) -> int:
+    """Predict and measure a scenario on this machine (or on ``machine``, if its CPUs are here); return the exit code.
+
+    Args:
+        what: the command's arguments.
+        policy: ``--policy``.
+        baseline: ``--baseline``.
+        form: ``--format``, ``--json``, ``--output``.
+        measure: ``--measure``.
+        repeat: ``--repeat``.
+        machine: ``--machine``.
+        scenario_options: see ``set_up``.
+
+    Raises:
+        UsageError: a recorded trace, several scenarios, ``--repeat`` alone.
+
+    """
+    from numaprobe.cli.compare import policy_specs
+
+    if not measure:
+        raise UsageError("--repeat is the number of measured runs: give --measure with it")
+    if is_trace(what[0]):
+        raise UsageError("--measure is for scenarios; a recorded trace already happened")
+    if len(what) > 1:
+        raise UsageError(f"one scenario at a time: '{what[1]}' is one too many")
+    chosen = choose_format(*form, VALIDATION_SHAPES)
+    setting = set_up(what[0], machine=machine or "host", **scenario_options)
+    base = baseline or setting.profile.pci_policy
+    validation, code = predict_and_measure(setting, policy_specs(policy, base), base, repeat or REPEAT)
+    write(validation, VALIDATION_SHAPES[chosen], chosen, form[2])
+    return code
+
+
+def predict_and_measure(setting: Setting, specs: Sequence[str], baseline: str, repeat: int) -> tuple[Validation, int]:
+    """Return predictions and measurements of these policies, and the exit code.
+
+    The policies take turns, so that whatever else the computer does meanwhile meets them all alike.
+
+    Raises:
+        RefusedError: the scenario cannot be run on this computer.
+
+    """
+    from numaprobe.analysis import validate
+    from numaprobe.host.others import Others
+    from numaprobe.policies import make_policy
+    from numaprobe.scenario import run_setting
+    from numaprobe.scenario.real import here, run_real
+
+    setting = here(setting)
+    labels = [make_policy(spec).label for spec in specs]
+    outcomes = [run_setting(setting, spec) for spec in specs]
+    predicted = [outcome.trace for outcome in outcomes]
+    measured: list[list[Trace]] = [[] for _ in specs]
+    others, load = Others(setting.plan.topology.online), os.getloadavg()[0]
+    with Progress("run", repeat * len(specs)) as progress:
+        for turn in range(repeat):
+            for spec, label, traces in zip(specs, labels, measured, strict=True):
+                progress.step(f"{label}, {turn + 1} of {repeat}")
+                outcomes.append(run_real(setting, spec))
+                traces.append(outcomes[-1].trace)
+    validation = validate(predicted, measured, baseline, others_share=others.share(), load_average=load)
+    return validation, int(not all(outcome.passed for outcome in outcomes))
+
+
+def _table(validation: Validation, stream: TextIO) -> None:
+    from numaprobe.cli.formats import shared_warnings
+    from numaprobe.report.explain import print_warnings
+    from numaprobe.report.grid import console_for
+    from numaprobe.report.validation import print_validation
+
+    print_validation(validation, stream)
+    print_warnings(shared_warnings(validation.comparison), console_for(stream))
+
+
+def _json(validation: Validation) -> str:
+    return to_json(validation.to_dict())
+
+
+#: The formats of a validation.
+VALIDATION_SHAPES: Final = {"table": Shape(stream=_table), "json": text_shape(_json)}
