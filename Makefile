@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types floors unit tools bench docs lab lock clean help
+.PHONY: demo test lint types floors unit tools bench docs lab lab-tools lock clean help
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,25 +35,31 @@ floors: $(STAMP)
 unit: $(STAMP) tools
 	$(BIN)/pytest -q -n auto
 
-tools:  ## headless Chromium for the HTML tests (apt, as root)
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
-	    apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
-	  echo "WARNING: no Chromium and it cannot be installed: the HTML report is NOT tested in a browser" >&2
+tools: $(STAMP)  ## what the tests use from apt, as root: Chromium, QEMU, a kernel; a warning where it cannot be had
+	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
+	  { echo "WARNING: not root, or no apt: nothing is installed for the browser and guest tests" >&2; exit 0; }; \
+	command -v chromium >/dev/null || { apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
+	  echo "WARNING: no Chromium: the HTML report is NOT tested in a browser" >&2; \
+	{ $(MAKE) --no-print-directory lab-tools >/dev/null && $(BIN)/numaprobe lab --fetch $(TEST_KERNEL) >/dev/null; } || \
+	  echo "WARNING: no QEMU or kernel: recording is NOT tested in a guest" >&2
 
 bench: $(STAMP)  ## side-by-side figures: medians of several runs
 	$(BIN)/python -m bench
 
 # Debian's kernels that the lab boots, and the scenarios that it compares with their prediction.
+TEST_KERNEL ?= 6.1
 LAB_KERNELS ?= 6.1 6.12
 LAB_SCENARIOS ?= lab-nvme lab-nvme-async lab-bind lab-virtio
 LAB_ROUNDS ?= 8
 LAB_PACKAGES := qemu-system-x86 busybox-static kmod
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-lab: $(STAMP)  ## boot Debian kernels in QEMU (fetched with apt), record there, compare with the prediction
+lab-tools: $(STAMP)
 	@for p in qemu-system-x86_64 busybox depmod; do PATH=$$PATH:/usr/sbin:/sbin command -v $$p >/dev/null || need=1; done; \
 	if [ -n "$$need" ]; then $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); fi
+
+lab: lab-tools  ## boot Debian kernels in QEMU (fetched with apt), record there, compare with the prediction
 	@failed=; for k in $(LAB_KERNELS); do $(BIN)/numaprobe lab --fetch $$k || exit; \
 	for s in $(LAB_SCENARIOS); do echo "== $$k $$s"; $(BIN)/numaprobe lab $$s --kernel $$k --check || failed="$$failed $$k/$$s"; done; done; \
 	echo "== $$k lab-bind, overhead"; $(BIN)/numaprobe lab lab-bind --kernel $$k --overhead $(LAB_ROUNDS) || failed="$$failed $$k/overhead"; \

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from numaprobe.records import Trace
     from numaprobe.scenario import Scenario, Setting
 
+#: where ``numaprobe record`` leaves its trace, and ``numaprobe report`` looks for one
+RECORDED = "numaprobe.json"
+
 
 def is_trace(text: str) -> bool:
     """Tell whether an argument means a recorded trace: ``-``, or a file that is not a scenario's."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from numaprobe.cli.inputs import RECORDED
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numaprobe.records import Trace
 
 #: where a recording goes if one does not say; ``numaprobe report`` reads it by itself
-DEFAULT_OUTPUT = Path("numaprobe.json")
+DEFAULT_OUTPUT = Path(RECORDED)
 
 
 def record(

@@ -1,19 +1,23 @@
 """``numaprobe report``: what a recorded trace says."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.formats import TRACE_SHAPES
-from numaprobe.cli.inputs import read_trace
+from numaprobe.cli.inputs import RECORDED, read_trace
 from numaprobe.cli.output import choose_format, write
 from numaprobe.errors import UsageError
 
 
 def report(
-    traces: Annotated[list[str], typer.Argument(metavar="TRACE", help="A file, or - for standard input.")],
+    traces: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TRACE]...", help=f"A file, or - for standard input; {RECORDED} if none is given."),
+    ] = None,
     machine: options.RecordedOn = None,
     kprobes: options.Kprobes = None,
     format: options.Format = None,  # noqa: A002  the option's name
@@ -29,9 +33,12 @@ def report(
     from numaprobe.analysis import find
 
     chosen = choose_format(format, as_json, output, TRACE_SHAPES)
-    if len(traces) > 1 and (output is not None or chosen not in {"table", "printk"}):
+    names = traces or [RECORDED]
+    if traces is None and not Path(RECORDED).exists():
+        raise UsageError(f"no trace was named and {RECORDED} is not here; numaprobe record writes it")
+    if len(names) > 1 and (output is not None or chosen not in {"table", "printk"}):
         raise UsageError(f"one trace at a time as {chosen}; numaprobe compare puts several into one")
-    for name in traces:
+    for name in names:
         trace = read_trace(name, machine=machine, kprobes=kprobes)
         write(replace(trace, findings=find(trace)), TRACE_SHAPES[chosen], chosen, output)
     return 0

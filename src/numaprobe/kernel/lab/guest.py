@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numaprobe
+from numaprobe import errors
 from numaprobe.errors import RefusedError
 from numaprobe.kernel.lab.plan import check_plan
 from numaprobe.kernel.lab.qemu import vng_command
@@ -108,7 +108,7 @@ def run_guest(
 
 def guest_environment() -> str:
     """Return shell assignments with which this Python finds this very numaprobe in the guest."""
-    source = Path(numaprobe.__file__).parent.parent
+    source = Path(errors.__file__).parent.parent
     return f"PYTHONPATH={shlex.quote(str(source))} PYTHONDONTWRITEBYTECODE=1"
 
 
