@@ -2,7 +2,7 @@
 
 Compute burns CPU time, sleep sleeps, allocate touches memory on a node; locks, children, deferrals and errors are the
 driver core's own and need no translation. So a prediction can be held against a measurement: both come from one
-``Setting``, which ``here`` cuts down to the CPUs that this process may use.
+``Setting``, which ``here`` cuts down to the CPUs that this process may use, and tells what memory costs here.
 
 What is refused, before anything runs: a machine with CPUs that are not there, and steps that change the machine
 (``offline``, ``online``, ``isolate``): a scenario must not do that to a computer that is in use. Background load
@@ -16,18 +16,24 @@ body does), and other programs run too.
 from __future__ import annotations
 
 import errno
+import time
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import RefusedError
 from numaprobe.host import HostMachine, limits
+from numaprobe.host.attributes import Applier, Attributes
+from numaprobe.host.bodies import touch
 from numaprobe.scenario.burners import Burners
 from numaprobe.scenario.plan import all_steps, make_plan
 from numaprobe.scenario.run import Outcome, Setting, run_on
 from numaprobe.units import format_size
+from numaprobe.virtual.machine import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +46,9 @@ if TYPE_CHECKING:
 _RESERVE: Final = 4
 #: Steps that change the machine itself.
 _CHANGES: Final = ("offline", "online", "isolate")
+#: How ``page_ns`` is measured: a few megabytes, as bodies touch, a few times.
+_TRIES: Final = 7
+_TRIED_BYTES: Final = 4 << 20
 #: How long bodies that still run may take when a run is cut short (Ctrl-C).
 _GRACE_S: Final = 1.0
 
@@ -59,9 +68,29 @@ def here(setting: Setting) -> Setting:
     if caller.cpu not in online:
         text = f"{scenario.name}: caller.cpu: this process may not use CPU {caller.cpu} now, only {online}"
         raise RefusedError(f"{text}; change it: --set caller.cpu={online.first}")
+    setting = replace(setting, page_ns=page_ns())
     if online == topology.online:
         return setting
     return replace(setting, plan=make_plan(scenario, replace(topology, online=online)))
+
+
+@cache
+def page_ns() -> int:
+    """Return the CPU time that ``allocate`` takes on this computer for each page: the median of a few tries.
+
+    It is the fault, zeroing the page, and asking the kernel on which node it lies. A kernel's own allocations are part
+    of what a scenario says that a probe computes; here memory is touched on top of that, and a prediction of what is
+    measured here must know the price.
+    """
+    applier = Applier(lambda _kind, _message: None, limits.allowed_cpus)
+    tries = []
+    for _ in range(_TRIES):
+        start = time.thread_time_ns()
+        memory = touch(_TRIED_BYTES, None, applier, Attributes())
+        tries.append(time.thread_time_ns() - start)
+        if memory.mapping is not None:
+            memory.mapping.close()
+    return round(median(tries)) * PAGE_SIZE // _TRIED_BYTES
 
 
 def _refuse_changes(scenario: Scenario) -> None:

@@ -55,6 +55,8 @@ class Setting:
     profile: KernelProfile
     options: CoreOptions
     warnings: tuple[RunWarning, ...] = ()
+    #: CPU time to have a page in memory; 0 = part of what bodies compute (see ``VirtualMachine``)
+    page_ns: int = 0
 
 
 def prepare(
@@ -135,7 +137,7 @@ def run_setting(setting: Setting, policy: Policy | str, *, timeline: bool = Fals
         InputError: a step names what is not there at that moment.
 
     """
-    machine = VirtualMachine(setting.plan.topology, setting.profile, timeline=timeline)
+    machine = VirtualMachine(setting.plan.topology, setting.profile, timeline=timeline, page_ns=setting.page_ns)
     return run_on(machine, setting, policy, hotplug=machine, source="virtual")
 
 

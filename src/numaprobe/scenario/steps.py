@@ -20,6 +20,7 @@ from numaprobe.units import format_time
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from numaprobe.drivercore import Device
     from numaprobe.runtime import Machine, Task
     from numaprobe.scenario.world import World
 
@@ -136,7 +137,7 @@ class Steps:
         await self._world.add(spec for name in names for spec in self._specs[name])
 
     async def _remove(self, step: Step, _: str) -> None:
-        here = self._world.devices()
+        here = self._here(step.remove or ())
         for name in choose(step.remove or (), here):
             if not here[name].p.dead:
                 await self._core.device_del(here[name])
@@ -157,22 +158,27 @@ class Steps:
 
     # ---- what users write to sysfs ---------------------------------------------------------------------------------
     async def _bind(self, step: Step, _: str) -> None:
-        here = self._world.devices()
+        here = self._here(step.bind or ())
         for name in choose(step.bind or (), here):
             bus = here[name].bus
             driver = step.driver or next((d.name for d in bus.drivers.values() if bus.match(here[name], d) > 0), "")
             self._tell("bind", name, await self._core.bind(bus.name, driver, name))
 
     async def _unbind(self, step: Step, _: str) -> None:
-        here = self._world.devices()
+        here = self._here(step.unbind or ())
         for name in choose(step.unbind or (), here):
             bound = here[name].driver
             self._tell("unbind", name, await self._core.unbind(here[name].bus.name, bound.name if bound else "", name))
 
     async def _drivers_probe(self, step: Step, _: str) -> None:
-        here = self._world.devices()
+        here = self._here(step.drivers_probe or ())
         for name in choose(step.drivers_probe or (), here):
             self._tell("drivers_probe", name, await self._core.drivers_probe(here[name].bus.name, name))
+
+    def _here(self, patterns: Iterable[str]) -> Mapping[str, Device]:
+        """Return devices to choose from by these names or patterns: all, unless each is the name of one."""
+        named = {name: dev for name in patterns if (dev := self._world.find(name)) is not None}
+        return named if all(name in named for name in patterns) else self._world.devices()
 
     def _tell(self, file: str, device: str, result: int) -> None:
         if result < 0:
@@ -242,7 +248,7 @@ class Steps:
         await self._core.wait_for_device_probe()
 
     async def _expect_bound(self, step: Step, _: str) -> None:
-        here = self._world.devices()
+        here = self._here(step.expect_bound or ())
         names = choose(step.expect_bound or (), here)
         unbound = [name for name in names if not here[name].is_bound]
         shown = f"{len(names) - len(unbound)} of {len(names)} bound"

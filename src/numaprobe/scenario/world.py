@@ -102,7 +102,8 @@ class World:
         """Return every device that is registered now, by name; of two with one name the first bus's."""
         return {dev.name: dev for bus in reversed(self.core.buses.values()) for dev in bus.devices.values()}
 
-    def _find(self, name: str) -> Device | None:
+    def find(self, name: str) -> Device | None:
+        """Return the device of this name that is registered now; of two with one name the first bus's."""
         return next((bus.devices[name] for bus in self.core.buses.values() if name in bus.devices), None)
 
     async def add(self, specs: Iterable[DeviceSpec]) -> None:
@@ -122,7 +123,7 @@ class World:
         bus = self._bus(spec.bus)
         kind = PciDevice if isinstance(bus, PciBus) else Device
         if parent is None and spec.parent is not None:
-            parent = self._find(spec.parent)
+            parent = self.find(spec.parent)
         if spec.phases is not None:
             self._own_phases[spec.bus, spec.name] = spec.phases
         physfn = parent if spec.virtual_function and kind is PciDevice and isinstance(parent, PciDevice) else None

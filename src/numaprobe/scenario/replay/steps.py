@@ -80,8 +80,14 @@ def _in_parallel(cluster: Sequence[Event], caller: dict[str, Any]) -> list[Step]
     tracks = _tracks(cluster)
     if len(tracks) == 1:
         return _track(tracks[0], cluster[0].start, caller)
-    sequences = [_track(track, cluster[0].start, caller) for track in tracks]
-    return [{"parallel": [steps[0] if len(steps) == 1 else {"sequence": _folded(steps)} for steps in sequences]}]
+    return [{"parallel": [_alone(track, cluster[0].start, caller) for track in tracks]}]
+
+
+def _alone(track: Sequence[Event], start: int, caller: dict[str, Any]) -> Step:
+    """Return the one step of a task that runs beside others: its waits, too, are on its own CPU."""
+    task = _task(track[0], caller)
+    steps = _track(track, start, caller | task)
+    return steps[0] | task if len(steps) == 1 else {"sequence": _folded(steps)} | task
 
 
 def _tracks(cluster: Iterable[Event]) -> list[list[Event]]:
