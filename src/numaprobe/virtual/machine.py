@@ -10,7 +10,7 @@ Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``add_load``, ``vali
 from __future__ import annotations
 
 from heapq import heappush
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, UsageError
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Bytes that one page fault brings in.
+PAGE_SIZE: Final = 4096
+
 
 class VirtualMachine:
     """A machine in virtual time. See ``numaprobe.runtime.protocol`` for what its methods promise.
@@ -50,6 +53,8 @@ class VirtualMachine:
         shard_size: ``workqueue.cache_shard_size=``; None = the profile's.
         timeline: keep the segments of each measured stretch.
         cpu_model: how CPUs are shared; ``CpuModel.off`` = not at all.
+        page_ns: CPU time to have a page of 4 KiB in memory (the fault, and zeroing it); 0 = it is part of what a
+            scenario says that its bodies compute.
 
     Raises:
         InputError: the topology breaks a promise of its own.
@@ -66,11 +71,13 @@ class VirtualMachine:
         shard_size: int | None = None,
         timeline: bool = False,
         cpu_model: CpuModel | None = None,
+        page_ns: int = 0,
     ) -> None:
         topology.validate()
         self._topology = topology
         self._profile = kernel_profile(profile) if isinstance(profile, str) else profile
         self._timeline = timeline
+        self._page_ns = page_ns
         model = cpu_model or CpuModel()
         self.loop = EventLoop()
         self.scheduler: SchedulerLike = (Scheduler if model.enabled else FreeCpus)(self.loop, topology, model)
@@ -237,6 +244,8 @@ class VirtualMachine:
         for giver, part in self.memory.allocate(size, node):
             for frame in task.frames:
                 frame.memory[giver] = frame.memory.get(giver, 0) + part
+        if self._page_ns:
+            await self.compute(-(-size // PAGE_SIZE) * self._page_ns)
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
         """Call plain Python code; it takes no virtual time."""
