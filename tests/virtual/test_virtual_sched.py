@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numaprobe.cpuset import CpuSet
+from numaprobe.runtime import Work
 from numaprobe.topology import Housekeeping, symmetric
 from numaprobe.virtual import CpuModel, VirtualMachine
 
@@ -166,7 +167,31 @@ def test_idle_cores_of_the_llc_first_then_siblings_then_the_node(make: Make) -> 
     cpus = [usage.cpus[0] for usage in together(machine, [lambda: machine.compute(MS)] * 9)]
     assert cpus[0] == 1, "the spawner is on CPU 0 still, so the idle core comes before the sibling"
     assert set(cpus[:3]) == {1, 8, 9}, "the LLC fills up before another is used"
-    assert set(cpus[3:7]) <= {2, 3, 10, 11}, "then the rest of the node"
+    assert cpus[3] == 0, "the spawner's CPU is of the LLC too, and the spawner sleeps next"
+    assert set(cpus[4:8]) == {2, 3, 10, 11}, "then the rest of the node"
+    assert machine.now() == MS
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_task_leaves_its_llc_for_its_wakers_sake_only_if_that_goes_on(make: Make, busy: bool) -> None:
+    """Nodes of one CPU. A caller queues a work for its own pod, then waits for it, or computes first."""
+    machine = make(symmetric("singles", nodes=2, cores=1))
+    seen = []
+
+    async def body() -> None:
+        seen.append(machine.current.cpu)
+        await machine.compute(MS)
+        seen.append(machine.current.cpu)
+
+    async def main() -> None:
+        work = Work(body, "body")
+        machine.queue_work_on(0, machine.system_dfl_wq, work)
+        if busy:
+            await machine.compute(MS)
+        await machine.flush_work(work)
+
+    machine.run(main, cpu=0)
+    assert seen == ([1, 1] if busy else [0, 0])
     assert machine.now() == MS
 
 

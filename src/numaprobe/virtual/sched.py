@@ -9,7 +9,8 @@ Rules
   the end of the running task's turn (no wake-up preemption).
 * A waking task is placed on: its previous CPU if that is idle; else an idle CPU near it (LLC of the previous CPU, LLC
   of the waking CPU, node, anywhere it may run), a core that is idle as a whole before the sibling of a busy one; else
-  the CPU with the fewest tasks.
+  the CPU with the fewest tasks. It does not leave its LLC only because its waker is on its CPU: wakers (a caller that
+  queues a work and flushes it) mostly sleep next. If this one computes instead, the task moves on then.
 * A CPU that goes idle takes over a waiting task that may run there, from its own LLC, its node, anywhere. A task whose
   turn is over moves to an idle CPU if it may run on one. So no task waits while a CPU that it may use is idle.
 * CPUs without a scheduling domain (isolated) take part in no balancing: only tasks placed there run there.
@@ -91,7 +92,18 @@ class Scheduler:
     def compute(self, task: VirtualTask, ns: int) -> None:
         """Let the running task use its CPU for ``ns``; then it is stepped."""
         task.remaining = ns
-        self._program(self.queue(task.cpu))
+        queue = self.queue(task.cpu)
+        if queue.waiting and queue.bit & self.domain:
+            self._push(queue)
+        self._program(queue)
+
+    def _push(self, queue: RunQueue) -> None:
+        """Move tasks that wait behind one that goes on to idle CPUs, if they may run on any."""
+        for _, _, task in sorted(entry for heap in queue.waiting.values() for entry in heap):
+            idle = self._idle_near(queue, self.allowed(task) & self.idle & self.domain)
+            if idle is not None:
+                self._unqueue(queue, task)
+                self._enqueue(task, idle)
 
     def set_mask(self, task: VirtualTask, mask: int) -> None:
         """Change where ``task`` may run, and move it if it must."""
@@ -122,7 +134,16 @@ class Scheduler:
         if previous.bit & allowed and (previous.bit & self.idle or not previous.bit & self.domain):
             return task.cpu
         found = self._idle_near(previous, allowed & self.idle & self.domain)
-        return self._least_loaded(previous, allowed & self.domain or allowed) if found is None else found
+        if found is None:
+            return self._least_loaded(previous, allowed & self.domain or allowed)
+        if previous.bit & allowed and not self.queue(found).bit & previous.llc and self._may_stop(previous):
+            return previous.cpu
+        return found
+
+    def _may_stop(self, queue: RunQueue) -> bool:
+        """Tell whether this CPU runs the waker, which is between two steps, and nobody waits for it yet."""
+        current = queue.current
+        return current is not None and current is self.loop.current and not current.remaining and not queue.waiting
 
     def _idle_near(self, previous: RunQueue, idle: int) -> int | None:
         if not idle:
