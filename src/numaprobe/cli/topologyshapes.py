@@ -9,32 +9,23 @@ from numaprobe.cli.output import Shape, text_shape, to_json
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from numaprobe.topology import Topology
 
-#: More devices are listed in JSON alone.
-MAX_DEVICE_ROWS: Final = 64
+#: What the table of nodes says as well.
+IN_TABLE: Final = ("machine", "packages", "cores")
 
 
 def _table(topology: Topology, stream: TextIO) -> None:
-    from numaprobe.report.grid import Column, Grid, console_for, draw
-    from numaprobe.topology.table import describe, device_rows, distance_rows
+    from numaprobe.cli.listing import write_list
+    from numaprobe.report.machine import print_topology
+    from numaprobe.topology.table import describe
 
-    console = console_for(stream)
-
-    def show(rows: Sequence[Sequence[str]], title: str = "") -> None:
-        columns = [Column(title=name) for name in rows[0]]
-        draw(Grid(columns=columns, rows=rows[1:], title=title), console, legend=False)
-
-    show([("what", "value"), *describe(topology)])
-    if len(topology.nodes) > 1:
-        console.print()
-        show(distance_rows(topology), "distances")
-    if 0 < len(topology.devices) <= MAX_DEVICE_ROWS:
-        console.print()
-        show(device_rows(topology), "devices")
+    print_topology(topology, stream)
+    stream.write("\n")
+    write_list((row for row in describe(topology) if row[0] not in IN_TABLE), stream)
 
 
 def _json(topology: Topology) -> str:

@@ -16,7 +16,7 @@ from numaprobe.topology.presets import PRESETS, preset
 from numaprobe.topology.synthetic import parse_synthetic, to_synthetic
 from numaprobe.topology.sysfs import read_cmdline, read_sysfs
 from numaprobe.topology.sysfswrite import write_sysfs
-from numaprobe.topology.table import describe, device_rows, distance_rows, node_rows
+from numaprobe.topology.table import describe
 
 __all__ = [
     "MACHINE_SCHEMA",
@@ -28,15 +28,12 @@ __all__ = [
     "Topology",
     "apply_cmdline",
     "describe",
-    "device_rows",
-    "distance_rows",
     "from_json",
     "hk_domain",
     "hk_wq",
     "housekeeping_from_cmdline",
     "hwloc_losses",
     "load_topology",
-    "node_rows",
     "parse_compact",
     "parse_hwloc_xml",
     "parse_machine_txt",

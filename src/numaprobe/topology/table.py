@@ -1,7 +1,7 @@
 """A machine for people: plain rows of text, for whatever draws them.
 
-``describe`` is the summary, a label and a value in each row; ``node_rows``, ``distance_rows`` and ``device_rows`` are
-tables whose first row is the heading. Sets are the kernel's lists, sizes have binary units.
+A label and a value in each row, about the machine as a whole; the table of its nodes is the report's. Sets are the
+kernel's lists, sizes have binary units.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ def describe(topology: Topology) -> list[tuple[str, str]]:
         ("memory", format_size(_memory(topology)) if _memory(topology) else "unknown"),
     ]
     rows += _isolation(topology)
-    rows += [(f"node {row[0]}", ", ".join(part for part in row[1:] if part)) for row in node_rows(topology)[1:]]
     if topology.devices:
         rows.append(("devices", _devices(topology)))
     return rows
@@ -67,37 +66,3 @@ def _devices(topology: Topology) -> str:
     placed = sum(device.node != NO_NODE for device in topology.devices)
     buses = sorted({device.bus for device in topology.devices if device.bus})
     return f"{len(topology.devices)} on {', '.join(buses) or 'no bus'}; {placed} with a node"
-
-
-def node_rows(topology: Topology) -> list[tuple[str, ...]]:
-    """Return the table of the nodes; a heading first."""
-    rows: list[tuple[str, ...]] = [("node", "CPUs", "memory", "LLCs", "state")]
-    known = _memory(topology) > 0
-    for node in topology.nodes:
-        llcs = len({topology.llc_of(cpu) for cpu in node.cpus})
-        rows.append(
-            (
-                str(node.id),
-                f"CPUs {node.cpus}" if node.cpus else "no CPU",
-                format_size(node.memory) if node.memory else "no memory" if known else "",
-                f"{llcs} LLC{'s' if llcs != 1 else ''}" if llcs else "",
-                "" if node.online else "off line",
-            )
-        )
-    return rows
-
-
-def distance_rows(topology: Topology) -> list[tuple[str, ...]]:
-    """Return the table of distances; a heading of node ids first."""
-    ids = [str(node.id) for node in topology.nodes]
-    body = ((node, *(str(value) for value in row)) for node, row in zip(ids, topology.distances, strict=True))
-    return [("node", *ids), *body]
-
-
-def device_rows(topology: Topology) -> list[tuple[str, ...]]:
-    """Return the table of the devices; a heading first."""
-    rows: list[tuple[str, ...]] = [("device", "bus", "node", "driver", "parent")]
-    for device in topology.devices:
-        node = "unknown" if device.node == NO_NODE else str(device.node)
-        rows.append((device.name, device.bus, node, device.driver or "", device.parent or ""))
-    return rows
