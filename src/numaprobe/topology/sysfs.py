@@ -122,7 +122,7 @@ def _number(path: Path) -> int | None:
         return None
     if not re.fullmatch(r"\d{1,9}", text.strip(), re.ASCII):
         raise InputError(f"'{text.strip()[:40]}' is not a number", str(path))
-    return int(text)
+    return int(text.strip())
 
 
 class _CpuReader:
