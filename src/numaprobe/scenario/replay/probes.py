@@ -105,10 +105,16 @@ def ready(records: Sequence[ProbeRecord], topology: Topology, remarks: Remarks) 
     usable = _usable(records, remarks)
     known = {device.name: device for device in reversed(topology.devices)}
     seen = _timed([(record, _bus(record, known, remarks)) for record in usable], remarks)
-    seen.sort(key=lambda one: (one.start, -one.end, bool(one.record.nested)))
+    seen.sort(key=_order)
     seen = _one_driver_each(seen, remarks)
     _find_parents(seen, remarks)
     return seen
+
+
+def _order(one: Seen) -> tuple[int, bool, int]:
+    """By start; of two at once the one that may be the other's parent first, else as they were."""
+    below = bool(one.record.nested) or one.path == "device_attach"
+    return one.start, below, -one.end if below else 0
 
 
 def _usable(records: Iterable[ProbeRecord], remarks: Remarks) -> list[ProbeRecord]:
