@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from numaprobe.cli.guestfolder import guest_folder
 from numaprobe.cli.inputs import load_scenario
 from numaprobe.cli.options import Cmdline, Machine, Overrides  # noqa: TC001  typer reads them at run time
-from numaprobe.errors import NumaprobeError, UsageError
+from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +125,7 @@ class _Run:
         """Measure what recording costs."""
         from numaprobe.kernel.lab.overhead import measure_overhead, overhead_lines
 
-        with _kept(self.keep) as folder:
+        with guest_folder(self.keep) as folder:
             self._say_where(folder)
             figures = measure_overhead(
                 self.plan,
@@ -145,7 +144,7 @@ class _Run:
     def _in_folder(self, options: Sequence[str]) -> GuestResult:
         from numaprobe.kernel.lab.guest import run_guest
 
-        with _kept(self.keep) as folder:
+        with guest_folder(self.keep) as folder:
             self._say_where(folder)
             return run_guest(
                 self.plan,
@@ -176,26 +175,6 @@ class _Run:
             with_recorded_costs(self.scenario, trace), profile.pci_policy, kernel=profile, machine=topology
         )
         return compare(predicted, trace, guest_names(self.plan, trace), topology), predicted
-
-
-class _kept:  # noqa: N801  used like a function: with _kept(folder) as folder
-    """A folder for a guest's files: the user's, or one that is removed unless the guest failed."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self._own = folder is None
-        self._folder = folder or Path(tempfile.mkdtemp(prefix="numaprobe-lab-"))
-
-    def __enter__(self) -> Path:
-        if not self._own:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for name in ("status", "trace.json"):
-                (self._folder / name).unlink(missing_ok=True)
-        return self._folder
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        failed = kind is not None and issubclass(kind, NumaprobeError)
-        if self._own and not failed:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _write(trace: Trace, output: Path) -> None:
