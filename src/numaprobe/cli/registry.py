@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, str]] = {
     "report": "what a recorded trace says",
     "record": "watch the running kernel probe devices",
     "lab": "boot a kernel in QEMU and record a scenario there",
+    "placement": "every policy on real CPUs, beside the prediction",
     "topology": "a machine's nodes, caches and CPUs, and its isolation",
     "policies": "where a probe may run, and whose idea that was",
     "scenarios": "the built-in scenarios",

@@ -70,6 +70,7 @@ def observe_in_guest(
 
     """
     folder = folder.resolve()
+    (folder / _RESULT).unlink(missing_ok=True)
     agent = [sys.executable, "-m", "numaprobe.placement", str(folder / _RESULT), profile, *policies]
     inside = shlex.quote(str(folder / "uptime"))
     lines = [

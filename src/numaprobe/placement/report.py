@@ -62,6 +62,8 @@ def _row_to_json(row: Row) -> dict[str, Any]:
 
 
 _PLAIN: Final = {"stayed", "witness"}
+#: disagreements that a table lists unasked
+MAX_LISTED: Final = 20
 
 
 # ---- text ----------------------------------------------------------------------------------------------------------
@@ -81,8 +83,11 @@ def report_lines(report: Report, *, details: bool = False) -> Iterator[str]:
     nodes = ", ".join(f"node {node.id}: CPU {node.cpus or 'none'}" for node in report.topology.nodes)
     yield f"kernel {report.kernel} ({nodes}); profile {report.profile}"
     yield from _columns([_HEADER, *_cells(report.rows)])
-    for row in report.rows if details else report.disagreements:
+    listed = report.rows if details else report.disagreements[:MAX_LISTED]
+    for row in listed:
         yield _line(row)
+    if len(report.disagreements) > len(listed):
+        yield f"… and {len(report.disagreements) - len(listed)} more that differ (--details lists them)"
     agreeing = len(report.rows) - len(report.disagreements)
     yield f"{agreeing} of {len(report.rows)} probes as predicted"
 
