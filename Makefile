@@ -52,6 +52,8 @@ TEST_KERNEL ?= 6.1
 LAB_KERNELS ?= 6.1 6.12
 LAB_SCENARIOS ?= lab-nvme lab-nvme-async lab-bind lab-virtio
 LAB_ROUNDS ?= 8
+# Machines on which every policy is observed in Python and compared with its prediction.
+LAB_MACHINES ?= --guest '2 nodes x 2 cores, 1GiB per node' --guest '4 nodes x 1 core, 512MiB per node'
 LAB_PACKAGES := qemu-system-x86 busybox-static kmod
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 
@@ -63,6 +65,7 @@ lab: lab-tools  ## boot Debian kernels in QEMU (fetched with apt), record there,
 	@failed=; for k in $(LAB_KERNELS); do $(BIN)/numaprobe lab --fetch $$k || exit; \
 	for s in $(LAB_SCENARIOS); do echo "== $$k $$s"; $(BIN)/numaprobe lab $$s --kernel $$k --check || failed="$$failed $$k/$$s"; done; done; \
 	echo "== $$k lab-bind, overhead"; $(BIN)/numaprobe lab lab-bind --kernel $$k --overhead $(LAB_ROUNDS) || failed="$$failed $$k/overhead"; \
+	echo "== placement"; $(BIN)/numaprobe placement $(LAB_MACHINES) || failed="$$failed placement"; \
 	if [ -n "$$failed" ]; then echo "the lab failed for:$$failed"; exit 1; fi
 
 docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every example in them

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from numaprobe.errors import KernelInterfaceError
 from numaprobe.kernel.lab.check import compare
-from numaprobe.kernel.lab.fetch import fetch_kernel
 from numaprobe.kernel.lab.guest import guest_environment, run_script
-from numaprobe.kernel.lab.tools import KernelImage, Tools, find_kernel, find_tools, profile_of
+from numaprobe.kernel.lab.tools import profile_of
 from numaprobe.records import Trace, load_trace
 from numaprobe.runtime.profile import kernel_profile
 from numaprobe.scenario import Scenario, load_scenario, prepare, run_scenario
@@ -26,29 +24,12 @@ from numaprobe.topology import from_json
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numaprobe.kernel.lab.tools import KernelImage, Tools
+
 pytestmark = pytest.mark.guest
 
 T = "/sys/kernel/tracing"
 TIMEOUT = 420.0
-
-
-@pytest.fixture(scope="module")
-def tools() -> Tools:
-    try:
-        return find_tools()
-    except KernelInterfaceError as error:
-        pytest.skip(f"NO GUEST WAS BOOTED, the recorder was not tested on a kernel: {error}")
-
-
-@pytest.fixture(scope="module")
-def kernel(tools: Tools) -> KernelImage:
-    try:
-        return find_kernel()
-    except KernelInterfaceError:
-        try:
-            return fetch_kernel("6.1")
-        except KernelInterfaceError as error:
-            pytest.skip(f"NO GUEST WAS BOOTED, the recorder was not tested on a kernel: {error}")
 
 
 def predicted_and_recorded_agree(scenario: Scenario, trace: Trace, kernel: KernelImage) -> bool:
