@@ -137,7 +137,7 @@ def test_malformed_traces(tmp_path: Path) -> None:
     (tmp_path / "empty.log").write_text("nothing to see\n")
     assert str(tmp_path / "empty.log") in refused("report", tmp_path / "empty.log")
     assert "standard input" in refused("report", "-", input="nothing to see\n")
-    assert "--policy is for scenarios" in refused("compare", tmp_path / "x.json", "--policy", "inline")
+    assert "--policy is for scenarios" in refused("compare", tmp_path / "x.json", "--no-replay", "--policy", "inline")
 
 
 def test_a_place_that_cannot_be_written() -> None:

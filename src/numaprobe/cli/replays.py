@@ -53,6 +53,27 @@ def set_up_replay(
     return prepare(scenario, cmdline=cmdline)
 
 
+def replay_of(
+    name: str,
+    *,
+    machine: str | None,
+    kprobes: Path | None,
+    kernel: str | None,
+    cmdline: str | None,
+    overrides: Sequence[str] | None,
+    devices: int | None,
+) -> tuple[Setting, str]:
+    """Return the replay of a trace in a file, and the policy that it was recorded under.
+
+    Raises:
+        NumaprobeError: see ``read_named_trace`` and ``set_up_replay``.
+
+    """
+    trace = read_named_trace(name, machine=machine, kprobes=kprobes)
+    setting = set_up_replay(trace, kernel=kernel, cmdline=cmdline, overrides=overrides, devices=devices)
+    return setting, own_policy(trace, setting)
+
+
 def own_policy(trace: Trace, setting: Setting) -> str:
     """Return the policy that the trace was recorded under: its own if it tells one, else its kernel's."""
     from numaprobe.policies import make_policy
