@@ -40,7 +40,8 @@ COSTS = [{key: ns} for key in ("compute", "sleep") for ns in ("1ms", "3ms", "1.7
 def drivers() -> st.SearchStrategy[list[dict[str, Any]]]:
     def driver(name: str) -> st.SearchStrategy[dict[str, Any]]:
         costs = st.lists(st.sampled_from(COSTS), max_size=4)
-        ends = st.sampled_from([[], [{"fail": "EIO"}], [{"register": [{"name": "{parent}-c", "compatible": "leaf"}]}]])
+        child = {"register": [{"name": "{parent}-c", "compatible": "leaf"}]}
+        ends: st.SearchStrategy[list[Any]] = st.sampled_from([[], [{"fail": "EIO"}], [child]])
         return st.fixed_dictionaries(
             {
                 "name": st.just(name),
