@@ -72,13 +72,21 @@ def _without_memory(one_seen: Seen) -> Any:
 
 
 def test_a_soft_worker_that_was_moved_is_counted_but_its_memory_must_be_where_it_prefers_it() -> None:
-    row = one(seen(**SOFT), seen(**SOFT, cpu=0))
+    row = one(seen(**SOFT), seen(**SOFT, cpus=(2, 0)))
+    assert row.agrees
+    assert row.moved
+    assert not one(seen(**SOFT), seen(**SOFT, cpus=(2, 3))).moved
+    lost = seen(**SOFT, cpus=(2, 0), memory={0: BYTES}, glimpse={"memory": {0: 4096}})
+    assert wrong(one(seen(**SOFT), lost)) == ["memory"]
+
+
+def test_a_soft_worker_begins_in_its_pod_but_a_nested_body_may_begin_where_its_parent_was_moved() -> None:
+    assert wrong(one(seen(**SOFT), seen(**SOFT, cpu=0))) == ["node"]
+    row = one(seen(**SOFT, nested=True), seen(**SOFT, nested=True, cpu=0))
     assert row.agrees
     assert row.same_node is None
     assert row.moved
-    assert one(seen(**SOFT), seen(**SOFT, cpus=(2, 0))).moved
-    assert not one(seen(**SOFT), seen(**SOFT, cpus=(2, 3))).moved
-    assert wrong(one(seen(**SOFT), seen(**SOFT, cpu=0, memory={0: BYTES}, glimpse={"memory": {0: 4096}}))) == ["memory"]
+    assert wrong(one(seen(nested=True), seen(nested=True, cpu=0, allowed="0-3"))) == ["worker", "node", "stayed"]
 
 
 def test_a_name_longer_than_the_kernel_keeps_is_compared_as_far_as_it_goes() -> None:
