@@ -9,8 +9,9 @@ Rules
   the end of the running task's turn (no wake-up preemption).
 * A waking task is placed on: its previous CPU if that is idle; else an idle CPU near it (LLC of the previous CPU, LLC
   of the waking CPU, node, anywhere it may run), a core that is idle as a whole before the sibling of a busy one; else
-  the CPU with the fewest tasks. It does not leave its LLC only because its waker is on its CPU: wakers (a caller that
-  queues a work and flushes it) mostly sleep next. If this one computes instead, the task moves on then.
+  the CPU with the fewest tasks. It does not leave its LLC only because its waker is on its CPU
+  (``select_idle_sibling`` looks no further than the LLC): wakers, such as a caller that queues a work and flushes it,
+  mostly sleep next. If this one computes instead, the task moves on then.
 * A CPU that goes idle takes over a waiting task that may run there, from its own LLC, its node, anywhere. A task whose
   turn is over moves to an idle CPU if it may run on one. So no task waits while a CPU that it may use is idle.
 * CPUs without a scheduling domain (isolated) take part in no balancing: only tasks placed there run there.
