@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.kernel.readers import read_trace
 from numaprobe.policies import POLICIES
-from numaprobe.scenario import Scenario, load_scenario, parse_scenario, run_scenario
+from numaprobe.scenario import (
+    Scenario,
+    load_scenario,
+    parse_scenario,
+    prepare,
+    replay_scenario,
+    run_scenario,
+    run_setting,
+)
+from numaprobe.topology import DeviceInfo, load_topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -179,6 +190,83 @@ def caches() -> Table:
     return ("policy", "LLCs", "CPUs", "worst", "makespan"), lines
 
 
+# ---- replays of kernels' traces --------------------------------------------------------------------------------------
+GUESTS: Final = Path(__file__).parents[1] / "tests" / "data" / "kernel"
+#: hot-added in the guests, so not in machine.txt
+HOT_ADDED: Final = tuple(DeviceInfo(name=f"0000:{bus}:00.0", bus="pci", node=1) for bus in ("86", "87"))
+#: what the scenarios of the guests have in common -> how they call it
+GROUPS: Final = {
+    "load, synchronous": ("sync", "sync3", "syncf", "vblk", "vnest"),
+    "bind, drivers_probe, hot-add, one by one": ("bind", "dprobe", "hotadd", "vnestb"),
+    "at once, on one CPU": ("async", "asyncparam", "pbind"),
+    "rescan (6.1: one by one, 7.2: at once)": ("rescan",),
+    "at once, on several CPUs": ("vblkasync",),
+}
+
+
+@cache
+def _replayed(folder: Path, scenario: str) -> list[tuple[Trace, Trace]]:
+    """Return each trace of a guest's scenario with its replay under the kernel's own policy."""
+    topology = load_topology(str(folder))
+    topology = replace(topology, devices=(*topology.devices, *HOT_ADDED))
+    pairs = []
+    for path in sorted(folder.glob(f"{scenario}.*.trace.gz")):
+        recorded = read_trace(path, topology=topology)
+        if not any(warning.kind == "unfinished" for warning in recorded.warnings):
+            setting = prepare(replay_scenario(recorded, topology))
+            pairs.append((recorded, run_setting(setting, setting.profile.pci_policy).trace))
+    return pairs
+
+
+def replay() -> Table:
+    """Errors of replays of real kernels' traces, by group: the median, and the largest."""
+    lines = []
+    for folder in sorted(GUESTS.glob("debian-*/*/")):
+        for group, scenarios in GROUPS.items():
+            pairs = [pair for scenario in scenarios for pair in _replayed(folder, scenario)]
+            probes = sum(len(recorded.probes) for recorded, _ in pairs)
+            if not pairs:
+                continue
+            cells = []
+            for figure in (worst, makespan):
+                errors = [figure(again.probes) / figure(recorded.probes) - 1 for recorded, again in pairs]
+                cells += [percent(median(errors)), percent(max(errors, key=abs))]
+            lines.append((f"{folder.parent.name} {folder.name}", group, str(len(pairs)), str(probes), *cells))
+    header = (
+        "guest",
+        "probes came by",
+        "traces",
+        "probes",
+        "worst: median error",
+        "largest",
+        "makespan: median",
+        "largest",
+    )
+    return header, lines
+
+
+def replay_prediction() -> Table:
+    """Synchronous loads of the 7.2 guests replayed as asynchronous ones, beside what asynchronous loads did."""
+    lines = []
+    for guest in ("two-nodes", "two-nodes-isolated"):
+        folder = GUESTS / "debian-7.2" / guest
+        serial = [recorded for name in ("sync", "sync3", "syncf") for recorded, _ in _replayed(folder, name)]
+        measured = [recorded.probes for name in ("async", "asyncparam") for recorded, _ in _replayed(folder, name)]
+        predicted = [_as_async(recorded).probes for recorded in serial]
+        for what, figure in (("worst", worst), ("makespan", makespan)):
+            alone, ours, theirs = (
+                median(map(figure, group)) for group in ([trace.probes for trace in serial], predicted, measured)
+            )
+            lines.append((guest, what, ms(alone), ms(ours), ms(theirs), percent(ours / theirs - 1)))
+    header = ("7.2 guest", "median of", "sync, recorded", "as async, replayed", "async, recorded", "error")
+    return header, lines
+
+
+def _as_async(recorded: Trace) -> Trace:
+    setting = prepare(replay_scenario(recorded, overrides=["drivers[0].probe_type=async"]))
+    return run_setting(setting, setting.profile.pci_policy).trace
+
+
 # ---- where probes run ----------------------------------------------------------------------------------------------
 def _where(trace: Trace) -> str:
     """Say in a few words where a trace's probes started, and whether they left."""
@@ -220,5 +308,7 @@ TABLES: Final[dict[str, Callable[[], Table]]] = {
     "strict": strict,
     "sync-is-serial": sync_is_serial,
     "caches": caches,
+    "replay": replay,
+    "replay-prediction": replay_prediction,
     **{name: (lambda name=name: _matrix(name)) for name in MATRIX},  # type: ignore[misc]
 }

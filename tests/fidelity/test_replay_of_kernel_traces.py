@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,6 +103,21 @@ def test_probes_that_shared_a_cpu_are_within_fifteen_percent() -> None:
                 assert worst(again) == pytest.approx(worst(recorded), rel=0.15), path
                 assert makespan(again) == pytest.approx(makespan(recorded), rel=0.15), path
     assert shared >= 12
+
+
+def test_a_synchronous_load_predicts_an_asynchronous_one() -> None:
+    """Costs of probes that ran alone, replayed at once: what the guests then did, within a quarter (medians)."""
+    for guest in ("two-nodes", "two-nodes-isolated"):
+        predicted, measured = [], []
+        for path in TRACES:
+            if path.parts[:2] == ("debian-7.2", guest) and scenario(path) in {"sync", "sync3", "syncf", "async"}:
+                recorded = read_trace(DATA / path, topology=load_topology(str(DATA / path.parent)))
+                if scenario(path) == "async":
+                    measured.append(worst(recorded))
+                else:
+                    made = replay_scenario(recorded, overrides=["drivers[0].probe_type=async"])
+                    predicted.append(worst(run_setting(prepare(made), "probe-workqueue").trace))
+        assert median(predicted) == pytest.approx(median(measured), rel=0.25)
 
 
 def worst(trace: Trace) -> int:

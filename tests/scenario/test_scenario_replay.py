@@ -348,6 +348,15 @@ def test_values_of_a_replay_can_be_put_in_place() -> None:
     assert made.drivers[0].probe_type == "async"
 
 
+def test_probes_that_overlapped_are_said_to_have_slept_because_of_each_other() -> None:
+    sleep: dict[str, Any] = {"running_ns": 4 * MS, "sleeping_ns": 6 * MS}
+    both = [record(**sleep), record("d1", start=5 * MS, path="device_driver_attach", **sleep)]
+    assert told(scenario(*both))["overlapped"].startswith("d1: overlapped other probes")
+    assert "overlapped" not in told(scenario(record(**sleep), record("d1", start=10 * MS, **sleep)))
+    simulated = Trace(source="virtual", probes=tuple(both), machine=to_json(MACHINE))
+    assert "overlapped" not in told(replay_scenario(simulated))
+
+
 # ---- phases of a device --------------------------------------------------------------------------------------------
 def test_a_device_with_phases_of_its_own_does_not_do_its_drivers() -> None:
     made = parse_scenario(

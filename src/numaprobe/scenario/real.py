@@ -28,7 +28,7 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import RefusedError
 from numaprobe.host import HostMachine, limits
 from numaprobe.host.attributes import Applier, Attributes
-from numaprobe.host.bodies import touch
+from numaprobe.host.bodies import burn, touch
 from numaprobe.scenario.burners import Burners
 from numaprobe.scenario.plan import all_steps, make_plan
 from numaprobe.scenario.run import Outcome, Setting, run_on
@@ -129,6 +129,7 @@ def run_real(setting: Setting, policy: Policy | str) -> Outcome:
 
     """
     setting = here(setting)
+    burn(0)  # it finds out how fast this CPU is, once; not in the first probe
     machine = RealMachine(setting.plan.topology, setting.profile, grace_s=_GRACE_S)
     with Burners(_most_burners(setting)) as burners:
         return run_on(machine, setting, policy, hotplug=Load(machine, burners), source="host")

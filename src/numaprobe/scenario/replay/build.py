@@ -59,6 +59,8 @@ def replay_scenario(
     remarks = Remarks()
     machine = topology or _machine(trace, where)
     seen = ready(trace.probes, machine, remarks)
+    if trace.source != "virtual":
+        _say_overlap(seen, remarks)
     past = history(seen, machine, remarks)
     caller = first_caller(past.events)
     data: dict[str, Any] = {
@@ -89,6 +91,19 @@ def _machine(trace: Trace, where: str) -> Topology:
         return from_json(trace.machine)
     except InputError as error:
         raise InputError(error.what, f"{where}: {error.where or 'machine'}") from None
+
+
+def _say_overlap(seen: Iterable[Seen], remarks: Remarks) -> None:
+    """Say which probes may have slept because of each other: their sleep is more than their device's."""
+    end = 0
+    for one in seen:
+        if one.depth == 0 and one.start < end and one.record.sleeping_ns != 0:
+            text = (
+                "overlapped other probes, and what they waited for each other counts as sleep: policies gain at least "
+                "what is shown. A trace of one probe at a time tells more"
+            )
+            remarks.say("overlapped", text, one.record.device)
+        end = max(end, one.end)
 
 
 def _profile(trace: Trace, topology: Topology, remarks: Remarks) -> str | None:
