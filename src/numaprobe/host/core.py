@@ -1,19 +1,18 @@
 """The core's thread: one asyncio loop that owns all state of the machine, and the one way into it from other threads.
 
-Outcomes of bodies come in many at a time; ``deliver`` wakes the loop once for all that arrived before it looked. The
-loop's thread is never pinned: what it may run on is what the process may.
+Outcomes of bodies come in through ``deliver``; the loop (``loop.py``) reads them between two turns. Its thread is never
+pinned: what it may run on is what the process may.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, TypeVar
 
 from numaprobe.errors import UsageError
+from numaprobe.host.loop import CoreLoop
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -34,10 +33,8 @@ class CoreThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: CoreLoop | None = None
         self._thread: threading.Thread | None = None
-        self._outcomes: deque[Outcome] = deque()
-        self._woken = False
 
     @property
     def alive(self) -> bool:
@@ -45,7 +42,7 @@ class CoreThread:
         return self._loop is not None
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop:
+    def loop(self) -> CoreLoop:
         """Its loop.
 
         Raises:
@@ -64,7 +61,7 @@ class CoreThread:
     def start(self) -> None:
         """Start it and wait until its loop runs."""
         ready = threading.Event()
-        loop = self._loop = asyncio.new_event_loop()
+        loop = self._loop = CoreLoop(_resolve)
 
         def main() -> None:
             asyncio.set_event_loop(loop)
@@ -76,7 +73,6 @@ class CoreThread:
                 asyncio.set_event_loop(None)
                 loop.close()
 
-        self._woken = False
         self._thread = threading.Thread(target=main, name=self._name, daemon=True)
         self._thread.start()
         ready.wait()
@@ -88,7 +84,6 @@ class CoreThread:
             loop.call_soon_threadsafe(loop.stop)
             self._thread.join()
         self._thread = None
-        self._outcomes.clear()
 
     def submit(self, coroutine: Coroutine[object, object, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine in the loop, outside any task; may be called from any other thread."""
@@ -104,15 +99,10 @@ class CoreThread:
 
     def deliver(self, outcome: Outcome) -> None:
         """Hand an outcome to who waits for it; called from the threads of bodies."""
-        self._outcomes.append(outcome)
         loop = self._loop
-        if not self._woken and loop is not None:
-            self._woken = True
-            with contextlib.suppress(RuntimeError):  # the loop was closed under an abandoned body: nobody waits
-                loop.call_soon_threadsafe(self._drain)
+        if loop is not None:
+            loop.post(outcome)
 
-    def _drain(self) -> None:
-        self._woken = False
-        while self._outcomes:
-            outcome = self._outcomes.popleft()
-            outcome.ticket.resolve(outcome)
+
+def _resolve(outcome: Outcome) -> None:
+    outcome.ticket.resolve(outcome)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import RefusedError, UsageError
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: The CPUs that the process may use are read again after this long: the call costs a tenth of an empty probe.
+_ALLOWED_NS: Final = 1_000_000
 #: Isolation is read again after this long: a cpuset partition may change it while the machine runs.
-_HOUSEKEEPING_NS = 1_000_000_000
+_HOUSEKEEPING_NS: Final = 1_000_000_000
 
 
 class HostMachine(Life, BodyCalls):
@@ -76,6 +78,7 @@ class HostMachine(Life, BodyCalls):
         self._origin = time.monotonic_ns()
         self._warnings: list[RunWarning] = []
         self._allowed: tuple[set[int], CpuSet, CpuSet] = (set(), CpuSet(), CpuSet())
+        self._allowed_until = 0
         self._isolation: tuple[int, CpuSet, CpuSet] | None = None
         self._applier = Applier(self.warn, self._allowed_now)
         self.runner = Runner(self.topology, self._applier, self.warn)
@@ -90,7 +93,7 @@ class HostMachine(Life, BodyCalls):
         self._workqueues = Workqueues(
             self.topology,
             self.profile,
-            lambda: self.online,
+            self._online_lately,
             self._workers,
             self.runner.accounting,
             self._pool_attributes,
@@ -102,17 +105,27 @@ class HostMachine(Life, BodyCalls):
     # ---- what it is ------------------------------------------------------------------------------------------------
     def _allowed_now(self) -> CpuSet:
         """Return the CPUs this process may use; the last answer if the caller is itself pinned."""
+        self._read_allowed()
+        return self._allowed[1]
+
+    def _read_allowed(self) -> None:
         if self.runner.core.here or not self.runner.core.alive:
             now = os.sched_getaffinity(0)
             if now != self._allowed[0]:
                 allowed = CpuSet.of(now)
                 self._allowed = (now, allowed, allowed & self.topology.possible)
-        return self._allowed[1]
+            self._allowed_until = time.monotonic_ns() + _ALLOWED_NS
 
     @property
     def online(self) -> CpuSet:
         """The CPUs of the topology that are on line and that this process may use, now."""
         self._allowed_now()
+        return self._allowed[2]
+
+    def _online_lately(self) -> CpuSet:
+        """Return ``online`` as it was a millisecond ago at most: for what happens with every work."""
+        if time.monotonic_ns() >= self._allowed_until:
+            self._read_allowed()
         return self._allowed[2]
 
     @property
@@ -146,7 +159,8 @@ class HostMachine(Life, BodyCalls):
             UsageError: called from outside any task.
 
         """
-        return self.runner.current
+        task = CURRENT.get()
+        return task if task is not None else self.runner.current
 
     async def join(self, task: Task) -> Any:  # noqa: ANN401  what the task's function returned
         """Wait until a spawned task is done; return what it returned, or raise what it raised."""
@@ -193,8 +207,8 @@ class HostMachine(Life, BodyCalls):
         )
 
     def _here(self) -> int:
-        task = CURRENT.get()
-        return task.cpu if task is not None and task.cpu in self.online else self.online.first or 0
+        task, online = CURRENT.get(), self._online_lately()
+        return task.cpu if task is not None and task.cpu in online else online.first or 0
 
     def queue_work(self, wq: Workqueue, work: Work) -> bool:
         """Queue near the caller; return False if the work is already pending."""

@@ -12,6 +12,7 @@ All of this runs in the core's thread and needs no lock.
 from __future__ import annotations
 
 import heapq
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: ``wq_cpu_intensive_thresh_us``: after this long on its CPU a worker is not counted.
 HOG_SECONDS: Final = 0.010
+#: While works come to an end faster than this one after the other, one more thread would only be in the way: bodies so
+#: short wait for the interpreter lock. Below what making a thread takes, so that a pool of sleepers grows no slower.
+FLOW_NS: Final = 100_000
 #: Idle workers beyond this many end; the kernel lets them idle for five minutes first, but a thread is dearer there.
 IDLE_KEPT: Final = 64
 
@@ -108,6 +112,8 @@ class Pool:
         self._making: Worker | None = None
         self._free_ids: list[int] = []
         self._watching = False
+        self._last_end_ns = 0
+        self._looks_again = False
 
     # ---- works -----------------------------------------------------------------------------------------------------
     def insert(self, item: Item) -> None:
@@ -137,19 +143,33 @@ class Pool:
     def next_for(self, worker: Worker) -> Item | None:
         """Return the next work for a worker that has just finished one; None = go idle."""
         self._uncount(worker)
+        self._last_end_ns = time.monotonic_ns()
         if self._works and not (self.managed and self.nr_running):
             return self._take(worker)
         return None
 
     # ---- workers ---------------------------------------------------------------------------------------------------
     def _make_worker(self) -> None:
-        if self._making is not None:
+        if self._making is not None or self._flows():
             return
         number = heapq.heappop(self._free_ids) if self._free_ids else len(self.workers)
         worker = Worker(f"kworker/{self.name}:{number}", number, self.cpu, self)
         self.workers.add(worker)
         self._making = worker
         self._host.start_worker(worker)
+
+    def _flows(self) -> bool:
+        """Whether works end one after the other so fast that no worker is missing; looks again in a moment."""
+        if time.monotonic_ns() - self._last_end_ns >= FLOW_NS:
+            return False
+        if not self._looks_again:
+            self._looks_again = True
+            self._host.call_later(FLOW_NS / 1e9, self._look_again)
+        return True
+
+    def _look_again(self) -> None:
+        self._looks_again = False
+        self.kick()
 
     def made(self, worker: Worker) -> None:
         """The worker being made is there (or failed)."""

@@ -21,7 +21,7 @@ from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.host.accounting import Accounting
 from numaprobe.host.core import CoreThread
 from numaprobe.host.task import CURRENT, HostTask
-from numaprobe.host.thread import BodyThread, Outcome, this_thread
+from numaprobe.host.thread import BodyThread, Job, Outcome, this_thread
 from numaprobe.host.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Runner:
         """
         thread = self.thread_of(task)
         ticket = Ticket(self.core.loop)
-        thread.submit(ticket, function, args)
+        self.core.loop.send(thread.put, Job(ticket, function, args))
         alarm = None
         if deadline_ns is not None:
             expire = partial(self._expire, task, thread, ticket, deadline_ns)

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import os
 import platform
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ _BITS_PER_LONG: Final = 8 * ctypes.sizeof(ctypes.c_long)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SYSCALL = _LIBC.syscall
 _SYSCALL.restype = ctypes.c_long
-_GETCPU = _LIBC.sched_getcpu
+#: The same library for calls that never wait: these keep the interpreter lock, which costs more to get back than they.
+_QUICK = ctypes.PyDLL(None, use_errno=True)
+_GETCPU = _QUICK.sched_getcpu
+_PREAD = _QUICK.pread
+_PREAD.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64)
+_PREAD.restype = ctypes.c_ssize_t
 _MADVISE = _LIBC.madvise
 _MADVISE.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _MEMSET = _LIBC.memset
@@ -61,6 +67,36 @@ def _failed(name: str) -> OSError:
 def getcpu() -> int:
     """Return the CPU on which the calling thread runs at this moment."""
     return int(_GETCPU())
+
+
+class SmallFile:
+    """A file of ``/proc`` that is read again and again from its start, by one thread.
+
+    Args:
+        path: where it is. A file that cannot be opened reads as empty.
+
+    """
+
+    __slots__ = ("_buffer", "_descriptor")
+
+    _SIZE: Final = 96
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = -1
+        self._buffer = ctypes.create_string_buffer(self._SIZE)
+        with suppress(OSError):
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self) -> bytes:
+        """Return what it holds now, at most 96 bytes; nothing once it was closed, or if its subject is gone."""
+        size = _PREAD(self._descriptor, self._buffer, self._SIZE, 0)
+        return self._buffer.raw[:size] if size > 0 else b""
+
+    def close(self) -> None:
+        """Close it."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def set_name(comm: str) -> None:

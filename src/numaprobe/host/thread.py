@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 import traceback
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,7 +53,9 @@ class Outcome(NamedTuple):
     cpu_after: int
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
+    """A call to be made in the thread."""
+
     ticket: Ticket
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -98,9 +99,9 @@ class BodyThread:
         self._applier = applier
         self._deliver = deliver
         self._enter = enter
-        self._jobs: SimpleQueue[_Job | _Answer | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | _Answer | None] = SimpleQueue()
         self._inner_ns = 0
-        self._schedstat = -1
+        self._schedstat: syscalls.SmallFile | None = None
         self._thread = threading.Thread(target=self._main, name=comm, daemon=True)
 
     # ---- from the core's thread ------------------------------------------------------------------------------------
@@ -108,9 +109,9 @@ class BodyThread:
         """Start it; it serves what was submitted meanwhile."""
         self._thread.start()
 
-    def submit(self, ticket: Ticket, function: Callable[..., object], args: tuple[object, ...] = ()) -> None:
-        """Have the thread call ``function``; the outcome carries ``ticket``."""
-        self._jobs.put(_Job(ticket, function, args))
+    def put(self, job: Job) -> None:
+        """Have the thread do a job; the outcome carries its ticket."""
+        self._jobs.put(job)
 
     def answer(self, value: object, error: BaseException | None) -> None:
         """Answer the innermost ``ask``."""
@@ -144,14 +145,18 @@ class BodyThread:
 
     def run_delay_ns(self) -> int | None:
         """Return how long it was ready without a CPU so far (``schedstat``); None where the kernel does not say."""
+        text = self._schedstat.read() if self._schedstat is not None else self._read_schedstat()
         try:
-            if self._schedstat >= 0:
-                text = os.pread(self._schedstat, 80, 0)
-            else:
-                text = Path(f"/proc/self/task/{self.tid}/schedstat").read_bytes()
             return int(text.split()[1])
-        except (OSError, IndexError, ValueError):
+        except (IndexError, ValueError):
             return None
+
+    def _read_schedstat(self) -> bytes:
+        file = syscalls.SmallFile(f"/proc/self/task/{self.tid}/schedstat")
+        try:
+            return file.read()
+        finally:
+            file.close()
 
     # ---- in the thread ---------------------------------------------------------------------------------------------
     def _main(self) -> None:
@@ -168,17 +173,13 @@ class BodyThread:
 
     def _open_schedstat(self) -> None:
         if _kept_open.acquire(blocking=False):
-            try:
-                self._schedstat = os.open(f"/proc/self/task/{self.tid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                _kept_open.release()
+            self._schedstat = syscalls.SmallFile(f"/proc/self/task/{self.tid}/schedstat")
 
     def _leave(self) -> None:
         if self.child is not None:
             self.child.close()
-        descriptor, self._schedstat = self._schedstat, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        if self._schedstat is not None:
+            self._schedstat.close()
             _kept_open.release()
 
     def _give(self, wish: Attributes) -> None:
@@ -209,12 +210,12 @@ class BodyThread:
         """Serve jobs until an answer to the innermost ``ask`` (or the end) comes."""
         while True:
             job = self._jobs.get()
-            if not isinstance(job, _Job):
+            if not isinstance(job, Job):
                 return job
             self._deliver(self._run(job))
             del job  # a waiting thread must not keep the last body's objects alive
 
-    def _run(self, job: _Job) -> Outcome:
+    def _run(self, job: Job) -> Outcome:
         cpu = syscalls.getcpu()
         if cpu not in self._allowed:
             self._give(self._wish)
