@@ -6,6 +6,8 @@ world is validated. A machine that needs closing is closed.
 
 from __future__ import annotations
 
+import faulthandler
+import os
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "machines(*kinds): run on these machines; without it, on those in virtual time")
+
+
+#: A test with real threads takes a few seconds at most. One that takes this long hangs.
+HANG_S = 50
+
+
+@pytest.fixture(autouse=True)
+def no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End the program with the stacks of all threads if a test of the host machine hangs: better than a stuck run.
+
+    Set up before the machine, and so still there when the machine is closed.
+    """
+    kind = getattr(getattr(request.node, "callspec", None), "params", {}).get("machine_kind")
+    if kind != "host" and request.path.parent.name != "host":
+        yield
+        return
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        stderr = os.dup(2)  # the terminal's or the log's, not what pytest captures and would take with it
+    with os.fdopen(stderr, "w") as stacks:
+        faulthandler.dump_traceback_later(HANG_S, exit=True, file=stacks)
+        yield
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture
