@@ -131,6 +131,16 @@ def test_absurd_traces_are_one_line(tmp_path: Path, probe: dict[str, Any], reaso
     assert reason in refused("compare", file)
 
 
+def test_a_trace_of_ours_without_a_machine_takes_the_one_given(run: Any, tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    probe = {"device": "d", "driver": "e", "cost_ns": 1000, "device_node": 1}
+    file.write_text(json.dumps({"schema": "numaprobe.trace/1", "source": "kernel", "probes": [probe]}))
+    assert "pass --machine MACHINE" in refused("run", file)
+    machine = "2 nodes x 1 llc x 1 cores"
+    assert json.loads(run("run", file, "-m", machine, "--json"))["machine"]["name"] == machine
+    assert json.loads(run("report", file, "-m", machine, "--json"))["machine"]["name"] == machine
+
+
 def test_ten_thousand_probes_with_nothing_but_a_cost(run: Any, tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     probes = [{"device": f"d{i}", "driver": "e", "cost_ns": 1000} for i in range(10_000)]

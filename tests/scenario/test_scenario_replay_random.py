@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenario_text import refusal
@@ -119,6 +120,23 @@ def test_what_runs_inline_and_in_turn_costs_the_same_again(made: Scenario) -> No
     if first.probes:
         again = run_scenario(replay_scenario(first), "inline")
         assert [(r.device, r.cost_ns) for r in again.probes] == [(r.device, r.cost_ns) for r in first.probes]
+
+
+#: what a trace does not tell: background load, CPUs that went away
+NOT_RECORDED = {"busy", "hotplug"}
+
+
+@pytest.mark.parametrize("name", [name for name in builtin_names()[:-1] if name not in NOT_RECORDED])
+def test_a_built_in_scenario_repeats_its_figures(name: str) -> None:
+    first = run_scenario(load_scenario(name), "work-on-cpu", timeline=True)
+    again = run_scenario(replay_scenario(first), "work-on-cpu")
+    assert sorted(r.cost_ns for r in again.probes) == sorted(r.cost_ns for r in first.probes)
+    assert makespan(again) == makespan(first)
+    assert places(again.probes, "") == places(first.probes, "")
+
+
+def makespan(trace: Trace) -> int:
+    return max(r.end_ns or 0 for r in trace.probes) - min(r.start_ns or 0 for r in trace.probes)
 
 
 # ---- hostile traces ------------------------------------------------------------------------------------------------
