@@ -231,7 +231,7 @@ def test_what_was_probed_twice_is_probed_twice(path: str) -> None:
     first, second = record(path=path), record(start=50 * MS, path=path)
     again = replay(first, second)
     assert [(r.path, (r.start_ns or 0) // MS) for r in again.probes] == [(path, 0), (path, 50)]
-    assert not [w for w in again.warnings if w.kind not in {"repeated", "assumed-order"}]
+    assert not [w for w in again.warnings if w.kind not in {"repeated", "assumed-order", "kernel-profile"}]
 
 
 def test_a_driver_that_was_there_gets_its_devices_as_new_ones() -> None:
@@ -294,7 +294,7 @@ def test_lines_of_the_log_are_enough() -> None:
     made = scenario(*(bare(f"0000:0{i}:00.0", f"kworker/0:{i}") for i in (1, 2, 3)))
     assert [d.bus for d in made.devices] == ["pci"] * 3
     assert made.drivers[0].probe_type == "async"
-    assert set(told(made)) == {"assumed-async", "assumed-order", "unknown-node", "assumed-cost"}
+    assert set(told(made)) == {"kernel-profile", "assumed-async", "assumed-order", "unknown-node", "assumed-cost"}
     alone = scenario(*(bare(f"0000:0{i}:00.0", "kworker/0:1") for i in (1, 2, 3)))
     assert alone.drivers[0].probe_type == "default"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
-from numaprobe.runtime import PROFILES
+from numaprobe.runtime import DEFAULT_PROFILE, PROFILES
 from numaprobe.scenario.host import nearest_profile
 from numaprobe.scenario.reader import parse_scenario
 from numaprobe.scenario.replay.events import history
@@ -67,15 +67,13 @@ def replay_scenario(
         "name": f"{where} (replay)",
         "summary": f"Replay of {len(seen)} recorded probes",
         "machine": "replayed",
+        "kernel": kernel or _profile(trace, machine, remarks),
         "cmdline": _cmdline(machine),
         "caller": caller,
         "drivers": _drivers(seen),
         "devices": _Devices(past, machine, remarks).top(),
         "steps": steps_of(past, caller),
     }
-    profile = kernel or _profile(trace, machine, remarks)
-    if profile is not None:
-        data["kernel"] = profile
     scenario = parse_scenario(data, where, overrides=overrides)
     return scenario.with_origin(where, machine, remarks.warnings())
 
@@ -106,9 +104,13 @@ def _say_overlap(seen: Iterable[Seen], remarks: Remarks) -> None:
         end = max(end, one.end)
 
 
-def _profile(trace: Trace, topology: Topology, remarks: Remarks) -> str | None:
+def _profile(trace: Trace, topology: Topology, remarks: Remarks) -> str:
     release = trace.kernel or topology.info.get("kernel")
-    if release is None or release in PROFILES:
+    if release is None:
+        text = f"the trace does not tell its kernel; replayed with profile {DEFAULT_PROFILE} (--kernel chooses another)"
+        remarks.say("kernel-profile", text)
+        return DEFAULT_PROFILE
+    if release in PROFILES:
         return release
     profile = nearest_profile(release)
     remarks.say("kernel-profile", f"recorded on kernel {release[:40]}; replayed with profile {profile}")
