@@ -33,6 +33,7 @@ class ProbeBodies:
         self._core = core
         self._machine = core.machine
         self.records: list[ProbeRecord] = []
+        self.records_dropped = 0
         self._inside: dict[Task, Chain] = {}
         #: chain and caller of the task that holds a device's lock
         self._owners: dict[tuple[str, str], tuple[Chain, Task]] = {}
@@ -74,9 +75,15 @@ class ProbeBodies:
             result, usage = await self._machine.measure(lambda: self._call(drv, dev))
         finally:
             self._leave(before)
-        record = self._record(dev, drv, result, usage, nested=bool(before), caller=(caller_cpu, caller_comm))
-        self.records.append(record)
+        self._keep(self._record(dev, drv, result, usage, nested=bool(before), caller=(caller_cpu, caller_comm)))
         return result
+
+    def _keep(self, record: ProbeRecord) -> None:
+        self.records.append(record)
+        most = self._core.options.keep_records
+        if most is not None and len(self.records) > most:
+            del self.records[0]
+            self.records_dropped += 1
 
     async def remove(self, dev: Device) -> None:
         """Run the driver's remove in the current task."""

@@ -115,6 +115,7 @@ class DriverCore:
         if dev.node < 0 and dev.parent is not None:
             dev.node = dev.parent.node
         dev._lock = self.machine.lock(f"device {dev.bus.name}/{dev.name}")  # noqa: SLF001  the core's part of it
+        dev._story_kept = self.options.keep_story  # noqa: SLF001
         dev.step("add", self.machine.now(), f"node {dev.node}")
         self._names.add(dev.key)
         dev.bus.devices[dev.name] = dev
@@ -375,8 +376,13 @@ class DriverCore:
 
     @property
     def records(self) -> list[ProbeRecord]:
-        """The records so far."""
+        """The records so far, or the last ``CoreOptions.keep_records`` of them."""
         return self.bodies.records
+
+    @property
+    def records_dropped(self) -> int:
+        """How many records were made and not kept."""
+        return self.bodies.records_dropped
 
     def story(self, dev: Device) -> tuple[str, ...]:
         """Return all that happened to a device, oldest first, one line each."""

@@ -117,6 +117,9 @@ class Device:
     p: DevicePrivate = field(default_factory=DevicePrivate)
     _lock: Lock | None = None
     _story: list[tuple[int, str]] = field(default_factory=list)
+    #: how many lines the core keeps (``CoreOptions.keep_story``), and how many it did not
+    _story_kept: int | None = None
+    _story_dropped: int = 0
 
     @property
     def lock(self) -> Lock:
@@ -157,10 +160,17 @@ class Device:
     def tell(self, now_ns: int, line: str) -> None:
         """Add a line to the story."""
         self._story.append((now_ns, line))
+        if self._story_kept is not None and len(self._story) > self._story_kept:
+            del self._story[0]
+            self._story_dropped += 1
 
     def story(self) -> tuple[str, ...]:
-        """Return all that happened to this device, oldest first, one line each, times in ns."""
-        return tuple(f"{when:>14} ns  {line}" for when, line in self._story)
+        """Return all that happened to this device, oldest first, one line each, times in ns.
+
+        Where the core keeps only the last lines, the first one says how many came before.
+        """
+        before = (f"{'':>17}  ({self._story_dropped} earlier lines were not kept)",) if self._story_dropped else ()
+        return (*before, *(f"{when:>14} ns  {line}" for when, line in self._story))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.bus.name}/{self.name} {self.state}>"

@@ -52,6 +52,11 @@ class CoreOptions:
         deferred_probe_timeout_ns: None = 10 s with modules, 0 without; 0 = never.
         modules: the kernel has modules (``CONFIG_MODULES``).
         booted: ``late_initcall`` is over, so that deferred probing is live from the start.
+        keep_records: so many of the last records are kept; None = all. For a daemon that probes for months.
+        keep_story: so many of the last lines of each device's story are kept, and the rest counted; None = all.
+
+    Raises:
+        InputError: a negative ``keep_records``, a ``keep_story`` below 1.
 
     """
 
@@ -61,6 +66,14 @@ class CoreOptions:
     deferred_probe_timeout_ns: int | None = None
     modules: bool = True
     booted: bool = True
+    keep_records: int | None = None
+    keep_story: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep_records is not None and self.keep_records < 0:
+            raise InputError(f"keep_records={self.keep_records}: write how many records to keep, or None for all")
+        if self.keep_story is not None and self.keep_story < 1:
+            raise InputError(f"keep_story={self.keep_story}: write how many lines to keep, at least 1, or None for all")
 
     @classmethod
     def from_parameters(cls, parameters: Iterable[tuple[str, str | None]], *, booted: bool = True) -> CoreOptions:
