@@ -18,12 +18,14 @@ from numaprobe.host import syscalls
 if TYPE_CHECKING:
     from numaprobe.host.attributes import Applier, Attributes
 
-#: Data to burn time on; it stays in a core's own cache.
-_BLOCK: Final = memoryview(bytes(1 << 19))
+#: Data to burn time on: untouched memory, which is one page of zeros everywhere and stays in a core's own cache.
+_BLOCK: Final = memoryview(mmap.mmap(-1, 1 << 24, prot=mmap.PROT_READ))
 #: Below 5 KiB ``crc32`` keeps the interpreter lock; this is a few microseconds, the precision of ``burn``.
 _LEAST: Final = 8192
-#: A chunk lasts about this long: long enough to make the lock's hand-over cheap, short enough to end on time.
-_CHUNK_NS: Final = 200_000
+#: What is shorter is burnt in one go.
+_SHORT_NS: Final = 50_000
+#: How much data is read to find out how fast that goes.
+_SAMPLE: Final = 1 << 20
 #: Pages asked about when memory is read back; of more pages this many, evenly spread.
 _PAGES_ASKED: Final = 4096
 
@@ -31,20 +33,26 @@ _PAGES_ASKED: Final = 4096
 @cache
 def _bytes_per_us() -> int:
     """Return how much ``crc32`` reads in a microsecond here: the best of a few tries."""
+    zlib.crc32(_BLOCK)  # the page tables are there from now on
     best = 1
-    for _ in range(3):
+    for _ in range(5):
         start = time.thread_time_ns()
-        zlib.crc32(_BLOCK)
-        best = max(best, len(_BLOCK) * 1000 // max(1, time.thread_time_ns() - start))
+        zlib.crc32(_BLOCK[:_SAMPLE])
+        best = max(best, _SAMPLE * 1000 // max(1, time.thread_time_ns() - start))
     return best
 
 
 def burn(ns: int) -> None:
-    """Use a CPU for ``ns`` of the calling thread's CPU time, within some microseconds."""
-    end = time.thread_time_ns() + ns
+    """Use a CPU for ``ns`` of the calling thread's CPU time, within some microseconds.
+
+    Half of what is left is burnt at a time: few calls, because after each the thread needs the interpreter lock, and a
+    thread that loses its CPU with the lock in hand holds up all others; and never too much, unless the CPU is less than
+    half as fast as it was at its best.
+    """
     rate = _bytes_per_us()
+    end = time.thread_time_ns() + ns
     while (left := end - time.thread_time_ns()) > 0:
-        size = min(left, _CHUNK_NS) * rate // 1000
+        size = (left if left < _SHORT_NS else left // 2) * rate // 1000
         zlib.crc32(_BLOCK[: min(max(size, _LEAST), len(_BLOCK))])
 
 
