@@ -312,3 +312,51 @@ def test_loose_load_spreads(make: Make) -> None:
     machine.run(lambda: machine.sleep(60 * MS), cpu=5)
     assert {load.cpu for load in machine.tasks.loads} == {0, 1}
     machine.validate()
+
+
+def test_a_pool_with_works_that_wait_for_a_slot_outlives_its_cpus(make: Make) -> None:
+    """A work held back by max_active belongs to the pool of the CPUs as they were; it must still be run there."""
+    machine = make(profile="6.19")
+    wq = machine.alloc_workqueue("slow", unbound=True, max_active=1)
+    seen: list[int] = []
+
+    def work(number: int) -> Work:
+        async def body() -> None:
+            await machine.sleep(MS)
+            seen.append(number)
+
+        return Work(body, f"work_{number}_fn")
+
+    async def main() -> None:
+        await machine.isolate(CpuSet.of([1]))
+        machine.queue_work_on(0, wq, work(0))
+        await machine.isolate(CpuSet())
+        machine.queue_work_on(0, wq, work(1))
+        await machine.isolate(CpuSet.of([1]))
+        machine.validate()
+        await machine.sleep(3 * MS // 2)
+        machine.validate()
+
+    machine.run(main, cpu=0)
+    assert seen == [0, 1]
+
+
+def test_tasks_that_wait_on_a_cpu_that_joins_the_domains_spread_again(make: Make) -> None:
+    machine = make()
+    seen: list[tuple[str, int]] = []
+
+    async def main() -> None:
+        await machine.isolate(CpuSet.of([0, 1]))
+        for _ in range(3):
+            machine.spawn(note(machine, seen, 20 * MS).function, comm="t", cpus=CpuSet.of([0]))
+        await machine.sleep(MS)
+        for task in machine.tasks.alive:
+            if task.comm == "t":
+                machine.scheduler.set_mask(task, machine.online.bits)
+        await machine.isolate(CpuSet())
+        machine.validate()
+
+    machine.run(main, cpu=2)
+    machine.validate()
+    assert len({cpu for _, cpu in seen}) == 3
+    assert machine.now() < 25 * MS

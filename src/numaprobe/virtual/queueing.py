@@ -310,8 +310,10 @@ class Workqueues:
         for wq in self.workqueues:
             if wq.unbound:
                 self._assign_pools(wq)
+        wanted = {item.pool for wq in self.workqueues for limit in wq.limits.values() for item in limit.inactive}
         for key, pool in list(self.pools.items()):
-            if not pool.users and not pool.worklist and len(pool.idle) == len(pool.workers) and not self._default(key):
+            unused = not pool.users and not pool.worklist and len(pool.idle) == len(pool.workers)
+            if unused and pool not in wanted and not self._default(key):
                 del self.pools[key]
                 heappush(self.free_ids, pool.id)
 

@@ -384,10 +384,14 @@ class Scheduler:
         self._pull(queue)
 
     def set_domain(self, domain: int) -> None:
-        """Change which CPUs take part in load balancing; those that join take what waits elsewhere."""
-        joined = domain & ~self.domain & self.idle
+        """Change which CPUs take part in load balancing; those that join take what waits elsewhere, or give it away."""
+        joined = domain & ~self.domain & self.online
         self.domain = domain
         while joined:
             bit = joined & -joined
             joined ^= bit
-            self._pull(self.queue(bit.bit_length() - 1))
+            queue = self.queue(bit.bit_length() - 1)
+            if bit & self.idle:
+                self._pull(queue)
+            else:
+                self._push(queue)
