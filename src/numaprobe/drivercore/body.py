@@ -131,7 +131,7 @@ class ProbeBodies:
             return self._complain("probe", drv, dev, str(error), -errno.EDEADLK)
         except OSError as error:
             return self._complain("probe", drv, dev, f"raised {error}", -_errno_of(error))
-        except Exception as error:  # noqa: BLE001  other people's code: whatever it raises is an outcome
+        except (Exception, SystemExit) as error:  # noqa: BLE001  other people's code: whatever it raises is an outcome
             return self._complain("probe", drv, dev, f"raised {type(error).__name__}: {error}", -errno.EIO)
         if result is None:
             return 0

@@ -66,12 +66,11 @@ class CoreThread:
         def main() -> None:
             asyncio.set_event_loop(loop)
             loop.call_soon(ready.set)
-            try:
-                loop.run_forever()
-            finally:
-                loop.run_until_complete(loop.shutdown_asyncgens())
-                asyncio.set_event_loop(None)
-                loop.close()
+            while not _ran_until_stopped(loop):
+                pass
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            asyncio.set_event_loop(None)
+            loop.close()
 
         self._thread = threading.Thread(target=main, name=self._name, daemon=True)
         self._thread.start()
@@ -102,6 +101,15 @@ class CoreThread:
         loop = self._loop
         if loop is not None:
             loop.post(outcome)
+
+
+def _ran_until_stopped(loop: CoreLoop) -> bool:
+    """Run the loop; False if a task tried to end the program: asyncio stops for that, and others would wait."""
+    try:
+        loop.run_forever()
+    except (KeyboardInterrupt, SystemExit):
+        return False
+    return True
 
 
 def _resolve(outcome: Outcome) -> None:

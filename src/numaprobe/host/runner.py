@@ -265,7 +265,7 @@ class Runner:
                 alarm.cancel()
         self._account(task, outcome)
         if outcome.error is not None:
-            raise _presentable(task, outcome.error)
+            raise presentable(task, outcome.error)
         value: T = outcome.value
         return value
 
@@ -318,7 +318,10 @@ class Runner:
 
     def _answer(self, thread: BodyThread, function: Callable[[], Awaitable[object]]) -> None:
         async def work() -> object:
-            return await function()
+            try:
+                return await function()
+            except (KeyboardInterrupt, SystemExit) as error:
+                raise presentable(CURRENT.get() or thread.owner, error) from error  # type: ignore[arg-type]
 
         def tell(done: asyncio.Task[object]) -> None:
             if done.cancelled():
@@ -333,7 +336,7 @@ class Runner:
         self.core.loop.create_task(work(), context=context).add_done_callback(tell)
 
 
-def _presentable(task: HostTask, error: BaseException) -> Exception:
+def presentable(task: HostTask, error: BaseException) -> Exception:
     """Return what may be raised in a coroutine; what would end the program (or a generator) is the body's fault."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
         return error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from typing import TYPE_CHECKING
 
-from numaprobe.host.runner import nothing
+from numaprobe.host.runner import nothing, presentable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,9 +98,9 @@ class Workers:
             worker.thread.fresh = True
         try:
             await item.work.function()
-        except Exception as error:  # noqa: BLE001  a broken promise of the caller: kept for run to raise
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  a broken promise: run raises it
             self._warn("work-raised", f"{worker.comm}: work {item.work.name} raised {type(error).__name__}: {error}")
-            self._runner.failures.append(error)
+            self._runner.failures.append(presentable(worker, error))
         finally:
             worker.work, state.running = None, None
             worker.drop_memory()
