@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -254,3 +255,14 @@ def test_a_system_that_does_not_say_is_no_error(tmp_path: Path) -> None:
     assert Others(CpuSet.of([0]), tmp_path / "stat").share() is None
     (tmp_path / "stat").write_text("cpu0 x\n\0garbage\ncpu")
     assert Others(CpuSet.of([5]), tmp_path / "stat").share() is None
+
+
+# ---- what memory costs here -----------------------------------------------------------------------------------------
+def test_a_prediction_for_this_computer_knows_what_memory_costs() -> None:
+    drivers = [{"name": "clock", "phases": [{"allocate": "10KiB"}, {"sleep": "1ms"}]}]
+    devices = [{"name": "clock", "compatible": "clock"}]
+    free = setting(drivers=drivers, devices=devices, steps=[])
+    assert run_setting(free, "inline").trace.probes[0].cost_ns == 1_000_000
+    dear = run_setting(replace(free, page_ns=700), "inline").trace.probes[0]
+    assert (dear.cost_ns, dear.running_ns, dear.memory) == (1_002_100, 2_100, {0: 10 << 10})
+    assert 0 < here(free).page_ns < 1_000_000
