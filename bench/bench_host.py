@@ -146,7 +146,7 @@ def memory_per_device() -> None:
 
 def scaling() -> None:
     """Pure Python bodies: one, then one per CPU in threads, then one per CPU in processes."""
-    count = 400_000
+    count = 2_000_000
     cpus = len(os.sched_getaffinity(0))
 
     def wall(bodies: int, *, process: bool) -> float:
@@ -155,19 +155,23 @@ def scaling() -> None:
         async def body() -> None:
             call = machine.call_process if process else machine.call
             await call(crunch, 1)  # the child is there
+            there.append(bodies)
+            if len(there) == bodies:
+                all_there.set()
             await ready.wait()
             await call(crunch, count)
 
         async def main() -> float:
             tasks = [machine.spawn(body, comm=f"body{i}") for i in range(bodies)]
-            await machine.sleep(500 * MS if process else 50 * MS)
+            await all_there.wait()
             start = time.perf_counter()
             ready.set()
             for task in tasks:
                 await machine.join(task)
             return time.perf_counter() - start
 
-        ready = machine.event("ready")
+        there: list[int] = []
+        all_there, ready = machine.event("all there"), machine.event("ready")
         return machine.run(main)
 
     one = statistics.median(wall(1, process=False) for _ in range(3))
