@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,7 +167,8 @@ def test_an_error_of_a_step_names_the_step() -> None:
 def children() -> set[int]:
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
+        with suppress(OSError):  # a thread may end while we look
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
 
 
