@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from numaprobe.runtime import Machine
     from numaprobe.topology import Topology
 
-#: kind -> how to make one of a topology and a kernel profile
 # pytest-xdist tells its workers the width of its own terminal; what our commands print must not depend on it.
 os.environ.pop("COLUMNS", None)
 
+#: kind -> how to make one of a topology and a kernel profile
 MACHINES: dict[str, Callable[..., Any]] = {"fake": FakeMachine, "virtual": VirtualMachine, "host": make_host}
 #: machines in virtual time: every test runs on these
 EXACT = ("fake", "virtual")
