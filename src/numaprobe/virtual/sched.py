@@ -100,11 +100,16 @@ class Scheduler:
 
     def _push(self, queue: RunQueue) -> None:
         """Move tasks that wait behind one that goes on to idle CPUs, if they may run on any."""
-        for _, _, task in sorted(entry for heap in queue.waiting.values() for entry in heap):
-            idle = self._idle_near(queue, self.allowed(task) & self.idle & self.domain)
-            if idle is not None:
-                self._unqueue(queue, task)
-                self._enqueue(task, idle)
+        while True:
+            free = self.idle & self.domain
+            first = [heap[0] for mask, heap in queue.waiting.items() if (mask & self.online or self.online) & free]
+            if not first:
+                return
+            task = min(first)[2]
+            idle = self._idle_near(queue, self.allowed(task) & free)
+            assert idle is not None  # noqa: S101  its mask was just found to hold one
+            self._unqueue(queue, task)
+            self._enqueue(task, idle)
 
     def set_mask(self, task: VirtualTask, mask: int) -> None:
         """Change where ``task`` may run, and move it if it must."""
