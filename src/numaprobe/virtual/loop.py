@@ -188,4 +188,8 @@ def no_collections() -> Iterator[None]:
         yield
     finally:
         if enabled:
+            if not gc.get_freeze_count():
+                # Into the oldest generation, unseen: else the first look afterwards scans the whole run at once.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
