@@ -125,8 +125,18 @@ def parse_kprobe(arguments: bytes) -> KprobeArguments | None:
         returns,
         None if device == _FAULT else device,
         None if driver == _FAULT else driver,
-        _result(match["fields"]),
+        _bound_or_not(_result(match["fields"])) if returns and _is_old(match) else _result(match["fields"]),
     )
+
+
+def _is_old(match: re.Match[bytes]) -> bool:
+    """Tell whether a return is one of a kernel before 5.14, where ``driver_probe_device`` itself calls really_probe."""
+    return match["target"] == b"really_probe" and match["first"].startswith(b"driver_probe_device+")
+
+
+def _bound_or_not(result: int | None) -> int | None:
+    """Return the result that an old really_probe stands for: it returned 1 = bound, and 0 for most failures."""
+    return {1: 0, 0: None}.get(result, result) if result is not None else None
 
 
 def _result(fields: bytes) -> int | None:
