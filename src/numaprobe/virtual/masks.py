@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numaprobe.topology import unbound_cpumask
+
 if TYPE_CHECKING:
     from numaprobe.runtime import KernelProfile
     from numaprobe.topology import Topology
 
 
 def boot_unbound_mask(topology: Topology, profile: KernelProfile) -> int:
-    """Return ``wq_unbound_cpumask`` as it is after boot, as bits.
-
-    It is possible & HK_DOMAIN (& HK_WQ by profile) & ``workqueue.unbound_cpus=``; each is skipped if it would leave
-    nothing (``restrict_unbound_cpumask``).
-    """
-    housekeeping = topology.housekeeping
-    mask = topology.possible.bits
-    cuts = [~housekeeping.isolated.bits]
-    if profile.unbound_mask_has_wq:
-        cuts.append(~housekeeping.nohz_full.bits)
-    if housekeeping.unbound_cpus is not None:
-        cuts.append(housekeeping.unbound_cpus.bits)
-    for cut in cuts:
-        mask = mask & cut or mask
-    return mask
+    """Return ``wq_unbound_cpumask`` as it is after boot, as bits."""
+    return unbound_cpumask(topology, with_wq=profile.unbound_mask_has_wq).bits
 
 
 def node_of_mask(topology: Topology, mask: int) -> int:
