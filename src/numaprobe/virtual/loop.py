@@ -40,11 +40,14 @@ PRIORITY_CPU: Final = 1 << 62
 
 
 class _Pause:
-    """What a task awaits once it has arranged for its waking: one bare yield to the loop, made in C."""
+    """What a task awaits once it has arranged for its waking: one bare yield to the loop, made in C.
+
+    ``staticmethod`` because from Python 3.14 on a ``partial`` in a class is a method.
+    """
 
     __slots__ = ()
 
-    __await__: Callable[[], Iterator[None]] = partial(repeat, None, 1)
+    __await__: Callable[[], Iterator[None]] = staticmethod(partial(repeat, None, 1))
 
 
 class _Nothing:
@@ -52,7 +55,7 @@ class _Nothing:
 
     __slots__ = ()
 
-    __await__: Callable[[], Iterator[None]] = partial(repeat, None, 0)
+    __await__: Callable[[], Iterator[None]] = staticmethod(partial(repeat, None, 0))
 
 
 #: Awaited by every wait of the machine, after ``EventLoop`` or a scheduler knows when the task goes on.
