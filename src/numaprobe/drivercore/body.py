@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from numaprobe.drivercore.results import MAX_ERRNO, errno_name
+from numaprobe.drivercore.recording import Note, Recorder
+from numaprobe.drivercore.results import MAX_ERRNO
 from numaprobe.errors import DeadlockError
-from numaprobe.records import ProbeRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,8 +32,7 @@ class ProbeBodies:
     def __init__(self, core: DriverCore) -> None:
         self._core = core
         self._machine = core.machine
-        self.records: list[ProbeRecord] = []
-        self.records_dropped = 0
+        self.recorder = Recorder(core.machine.topology, core.options.keep_records)
         self._inside: dict[Task, Chain] = {}
         #: chain and caller of the task that holds a device's lock
         self._owners: dict[tuple[str, str], tuple[Chain, Task]] = {}
@@ -75,15 +74,8 @@ class ProbeBodies:
             result, usage = await self._machine.measure(lambda: self._call(drv, dev))
         finally:
             self._leave(before)
-        self._keep(self._record(dev, drv, result, usage, nested=bool(before), caller=(caller_cpu, caller_comm)))
+        self._note(dev, drv, result, usage, nested=bool(before), caller=(caller_cpu, caller_comm))
         return result
-
-    def _keep(self, record: ProbeRecord) -> None:
-        self.records.append(record)
-        most = self._core.options.keep_records
-        if most is not None and len(self.records) > most:
-            del self.records[0]
-            self.records_dropped += 1
 
     async def remove(self, dev: Device) -> None:
         """Run the driver's remove in the current task."""
@@ -145,40 +137,27 @@ class ProbeBodies:
         dev.tell(self._machine.now(), line)
         return result
 
-    def _record(
+    def _note(
         self, dev: Device, drv: Driver, result: int, usage: Usage, *, nested: bool, caller: tuple[int, str]
-    ) -> ProbeRecord:
-        attempt = dev.p.attempts[drv.name] = dev.p.attempts.get(drv.name, 0) + 1
-        cpu = usage.cpus[0]
-        remote = None
-        if dev.node >= 0 and usage.running_by_node is not None:
-            remote = sum(ns for node, ns in usage.running_by_node.items() if node != dev.node)
-        return ProbeRecord(
-            device=dev.name,
-            driver=drv.name,
-            bus=dev.bus.name,
-            device_node=dev.node,
-            cpu=cpu,
-            cpu_node=self._machine.topology.node_of(cpu),
-            comm=self._machine.current.comm,
-            asynchronous=dev.p.probing_async,
-            nested=nested,
-            result=errno_name(result),
-            start_ns=usage.start_ns,
-            end_ns=usage.end_ns,
-            cost_ns=usage.end_ns - usage.start_ns,
-            running_ns=usage.running_ns,
-            runnable_ns=usage.runnable_ns,
-            sleeping_ns=usage.sleeping_ns,
-            cpus=usage.cpus,
-            remote_ns=remote,
-            caller_cpu=caller[0],
-            caller_comm=caller[1],
-            function=drv.function,
-            path=dev.p.path,
-            memory=usage.memory,
-            attempt=attempt,
-            segments=usage.segments,
+    ) -> None:
+        p = dev.p
+        attempt = p.attempts[drv.name] = p.attempts.get(drv.name, 0) + 1
+        self.recorder.keep(
+            Note(  # by position: naming fourteen fields doubles its cost
+                dev.name,
+                drv.name,
+                dev.bus.name,
+                dev.node,
+                self._machine.current.comm,
+                p.probing_async,
+                nested,
+                result,
+                *caller,
+                drv.function,
+                p.path,
+                attempt,
+                usage,
+            )
         )
 
 

@@ -376,13 +376,13 @@ class DriverCore:
 
     @property
     def records(self) -> list[ProbeRecord]:
-        """The records so far, or the last ``CoreOptions.keep_records`` of them."""
-        return self.bodies.records
+        """The records so far, or the last ``CoreOptions.keep_records`` of them: each reading adds what is new."""
+        return self.bodies.recorder.records
 
     @property
     def records_dropped(self) -> int:
         """How many records were made and not kept."""
-        return self.bodies.records_dropped
+        return self.bodies.recorder.dropped
 
     def story(self, dev: Device) -> tuple[str, ...]:
         """Return all that happened to a device, oldest first, one line each."""

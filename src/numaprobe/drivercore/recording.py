@@ -1,0 +1,102 @@
+"""The records of a core's probes: noted while it probes, made when somebody reads them.
+
+A record has two dozen fields, most of which follow from a few facts. What must be known at once (where things were at
+the time) goes into a ``Note``; the rest waits until ``Recorder.records`` is read, off the way of the next probe.
+Whatever a note refers to never changes again: the machine hands a ``Usage`` over for good.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from numaprobe.drivercore.results import errno_name
+from numaprobe.records import ProbeRecord
+
+if TYPE_CHECKING:
+    from numaprobe.runtime import Usage
+    from numaprobe.topology import Topology
+
+
+class Note(NamedTuple):
+    """What a record is made of: fields as in ``ProbeRecord``, ``errno`` as the body returned it."""
+
+    device: str
+    driver: str
+    bus: str
+    device_node: int
+    comm: str
+    asynchronous: bool
+    nested: bool
+    errno: int
+    caller_cpu: int
+    caller_comm: str
+    function: str
+    path: str | None
+    attempt: int
+    usage: Usage
+
+
+class Recorder:
+    """Keeps the notes of one core's probes, and the records made of them.
+
+    Args:
+        topology: the machine.
+        most: so many of the last records are kept; None = all.
+
+    """
+
+    def __init__(self, topology: Topology, most: int | None) -> None:
+        self._topology = topology
+        self._most = most
+        self._notes: list[Note] = []
+        self._records: list[ProbeRecord] = []
+        #: how many records were not kept
+        self.dropped = 0
+
+    @property
+    def records(self) -> list[ProbeRecord]:
+        """The records so far, in the order of the probes' ends: one list, which each reading brings up to date."""
+        self._records += [self._record(note) for note in self._notes]
+        self._notes.clear()
+        return self._records
+
+    def keep(self, note: Note) -> None:
+        """Keep the note of a probe that is over, and let the oldest one go if they are too many."""
+        self._notes.append(note)
+        if self._most is not None and len(self._records) + len(self._notes) > self._most:
+            del (self._records or self._notes)[0]
+            self.dropped += 1
+
+    def _record(self, note: Note) -> ProbeRecord:
+        usage = note.usage
+        cpu = usage.cpus[0]
+        remote = None
+        if note.device_node >= 0 and usage.running_by_node is not None:
+            remote = sum(ns for node, ns in usage.running_by_node.items() if node != note.device_node)
+        return ProbeRecord(
+            device=note.device,
+            driver=note.driver,
+            bus=note.bus,
+            device_node=note.device_node,
+            cpu=cpu,
+            cpu_node=self._topology.node_of(cpu),
+            comm=note.comm,
+            asynchronous=note.asynchronous,
+            nested=note.nested,
+            result=errno_name(note.errno),
+            start_ns=usage.start_ns,
+            end_ns=usage.end_ns,
+            cost_ns=usage.end_ns - usage.start_ns,
+            running_ns=usage.running_ns,
+            runnable_ns=usage.runnable_ns,
+            sleeping_ns=usage.sleeping_ns,
+            cpus=usage.cpus,
+            remote_ns=remote,
+            caller_cpu=note.caller_cpu,
+            caller_comm=note.caller_comm,
+            function=note.function,
+            path=note.path,
+            memory=usage.memory,
+            attempt=note.attempt,
+            segments=usage.segments,
+        )
