@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.core import DriverCore
     from numaprobe.drivercore.device import Device
     from numaprobe.drivercore.driver import Driver
-    from numaprobe.runtime import Task, Usage
+    from numaprobe.runtime import Task
 
 #: Devices whose bodies a task is inside of, outermost first.
 Chain = tuple["Device", ...]
@@ -34,8 +34,6 @@ class ProbeBodies:
         self._machine = core.machine
         self.recorder = Recorder(core.machine.topology, core.options.keep_records)
         self._inside: dict[Task, Chain] = {}
-        #: chain and caller of the task that holds a device's lock
-        self._owners: dict[tuple[str, str], tuple[Chain, Task]] = {}
 
     def inside(self) -> Chain:
         """Return the chain of the current task: the devices whose bodies it is inside of, outermost first."""
@@ -54,27 +52,38 @@ class ProbeBodies:
                 raise DeadlockError([f"the body for {dev.name} {what}, which waits until that body is over"])
         return chain
 
-    def owned(self, dev: Device, chain: Chain) -> None:
-        """Note that the current task holds the device's lock from now on."""
-        self._owners[dev.key] = (chain, self._machine.current)
-
-    def disowned(self, dev: Device) -> None:
-        """Note that nobody holds the device's lock any more."""
-        self._owners.pop(dev.key, None)
-
     async def probe(self, dev: Device) -> int:
         """Run the driver's probe in the current task; return 0 or what it returned."""
         drv = dev.driver
         if drv is None:
             return -errno.ENODEV
-        chain, caller = self._owners[dev.key]
+        task = self._machine.current
+        caller = dev.lock.owner or task
         caller_cpu, caller_comm = caller.cpu, caller.comm
-        before = self._enter(chain, dev)
+        before = self._enter(task, dev)
         try:
             result, usage = await self._machine.measure(lambda: self._call(drv, dev))
         finally:
-            self._leave(before)
-        self._note(dev, drv, result, usage, nested=bool(before), caller=(caller_cpu, caller_comm))
+            self._leave(task, before)
+        attempt = dev.p.attempts[drv.name] = dev.p.attempts.get(drv.name, 0) + 1
+        self.recorder.keep(
+            Note(  # by position: naming fourteen fields doubles its cost
+                dev.name,
+                drv.name,
+                dev.bus.name,
+                dev.node,
+                task.comm,
+                dev.p.probing_async,
+                bool(before),
+                result,
+                caller_cpu,
+                caller_comm,
+                drv.function,
+                dev.p.path,
+                attempt,
+                usage,
+            )
+        )
         return result
 
     async def remove(self, dev: Device) -> None:
@@ -86,12 +95,12 @@ class ProbeBodies:
 
     async def let_go(self, dev: Device, what: str, function: Callable[[], Awaitable[None]]) -> None:
         """Run a remove, or the release of a managed resource, in the current task; what it raises is a warning."""
-        chain, _ = self._owners[dev.key]
-        before = self._enter(chain, dev)
+        task = self._machine.current
+        before = self._enter(task, dev)
         try:
             await self._core.guarded(what, function)
         finally:
-            self._leave(before)
+            self._leave(task, before)
 
     def match(self, dev: Device, drv: Driver) -> int:
         """Ask the bus whether ``drv`` can drive ``dev``; what it raises, or what is no number, is -EINVAL."""
@@ -103,14 +112,15 @@ class ProbeBodies:
             return self._complain("match", drv, dev, f"returned {result!r:.60}, which is no number", -errno.EINVAL)
         return result
 
-    def _enter(self, chain: Chain, dev: Device) -> Chain:
-        task = self._machine.current
-        before = self._inside.get(task, ())
-        self._inside[task] = (*chain, dev)
+    def _enter(self, task: Task, dev: Device) -> Chain:
+        """Add ``dev`` to the chain of the lock's owner: he waits for ``task``, if it is another, and keeps his."""
+        inside = self._inside
+        before = inside.get(task, ())
+        owner = dev.lock.owner
+        inside[task] = (*(before if owner is None else inside.get(owner, ())), dev)
         return before
 
-    def _leave(self, before: Chain) -> None:
-        task = self._machine.current
+    def _leave(self, task: Task, before: Chain) -> None:
         if before:
             self._inside[task] = before
         else:
@@ -136,29 +146,6 @@ class ProbeBodies:
         self._machine.warn("body", line)
         dev.tell(self._machine.now(), line)
         return result
-
-    def _note(
-        self, dev: Device, drv: Driver, result: int, usage: Usage, *, nested: bool, caller: tuple[int, str]
-    ) -> None:
-        p = dev.p
-        attempt = p.attempts[drv.name] = p.attempts.get(drv.name, 0) + 1
-        self.recorder.keep(
-            Note(  # by position: naming fourteen fields doubles its cost
-                dev.name,
-                drv.name,
-                dev.bus.name,
-                dev.node,
-                self._machine.current.comm,
-                p.probing_async,
-                nested,
-                result,
-                *caller,
-                drv.function,
-                p.path,
-                attempt,
-                usage,
-            )
-        )
 
 
 def _errno_of(error: OSError) -> int:
