@@ -52,25 +52,6 @@ def test_a_worker_is_an_os_thread_with_its_name_and_cpu() -> None:
     run(machine, main)
 
 
-def test_the_core_runs_in_one_thread_and_bodies_in_others() -> None:
-    machine = HostMachine()
-    core, bodies = set(), set()
-
-    async def body() -> None:
-        core.add(threading.get_ident())
-        bodies.add(await machine.call(threading.get_ident))
-        core.add(threading.get_ident())
-
-    async def main() -> None:
-        for task in [machine.spawn(body, comm=f"t{i}") for i in range(5)]:
-            await machine.join(task)
-
-    run(machine, main)
-    assert len(core) == 1
-    assert len(bodies) == 5
-    assert not core & bodies
-
-
 def test_current_is_the_task_in_the_body_thread_too() -> None:
     machine = HostMachine()
 
@@ -444,12 +425,15 @@ def test_many_sleeping_bodies_do_not_use_up_the_file_descriptors() -> None:
 def test_a_worker_that_dies_of_our_own_fault_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = HostMachine()
 
+    def fail(_task: object) -> None:
+        raise AttributeError("a fault of ours")
+
     async def main() -> None:
         async def body() -> None:
             """Never runs."""
 
         work = Work(body, "work_fn")
-        monkeypatch.setattr(machine.runner, "thread_of", lambda _task: None)
+        monkeypatch.setattr(machine.runner, "thread_of", fail)
         machine.queue_work(machine.system_dfl_wq, work)
         await machine.flush_work(work)
 

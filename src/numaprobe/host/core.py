@@ -1,12 +1,13 @@
-"""The core's thread: one asyncio loop that owns all state of the machine, and the one way into it from other threads.
+"""The core's loop and its home thread, and the one way into it from threads that are not the machine's.
 
-Outcomes of bodies come in through ``deliver``; the loop (``loop.py``) reads them between two turns. Its thread is never
-pinned: what it may run on is what the process may.
+All state of the machine belongs to who runs the loop (``loop.py`` says who that is). The home thread is never pinned:
+what it may run on is what the process may.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from contextvars import Context
 from typing import TYPE_CHECKING, TypeVar
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Coroutine
 
-    from numaprobe.host.thread import Outcome
+    from numaprobe.host.thread import BodyThread, Job, Outcome
 
 T = TypeVar("T")
 
 
 class CoreThread:
-    """A thread with an asyncio loop.
+    """The loop, and its home thread.
 
     Args:
         name: of the thread.
@@ -55,15 +56,21 @@ class CoreThread:
 
     @property
     def here(self) -> bool:
-        """Whether the caller is this thread."""
-        return self._thread is threading.current_thread()
+        """Whether the caller runs the loop now."""
+        return self._loop is not None and asyncio._get_running_loop() is self._loop  # noqa: SLF001  it never raises
+
+    def allowed_cpus(self) -> set[int]:
+        """Return the CPUs that the process may use: the home thread's, or the caller's if there is none."""
+        tid = self._thread.native_id if self._thread is not None else None
+        return os.sched_getaffinity(tid or 0)
 
     def start(self) -> None:
         """Start it and wait until its loop runs."""
         ready = threading.Event()
-        loop = self._loop = CoreLoop(_resolve)
+        loop = self._loop = CoreLoop()
 
         def main() -> None:
+            loop.settle()
             asyncio.set_event_loop(loop)
             loop.call_soon(ready.set)
             while not _ran_until_stopped(loop):
@@ -96,11 +103,10 @@ class CoreThread:
         """Call ``function`` in the loop, outside any task; may be called from any thread."""
         self.loop.call_soon_threadsafe(function, *args, context=Context())
 
-    def deliver(self, outcome: Outcome) -> None:
-        """Hand an outcome to who waits for it; called from the threads of bodies."""
+    def deliver(self, outcome: Outcome, thread: BodyThread) -> Job | None:
+        """Hand in an outcome from the thread of a body; return that thread's next job if it came up by that."""
         loop = self._loop
-        if loop is not None:
-            loop.post(outcome)
+        return loop.deliver(outcome, thread) if loop is not None else None
 
 
 def _ran_until_stopped(loop: CoreLoop) -> bool:
@@ -110,7 +116,3 @@ def _ran_until_stopped(loop: CoreLoop) -> bool:
     except (KeyboardInterrupt, SystemExit):
         return False
     return True
-
-
-def _resolve(outcome: Outcome) -> None:
-    outcome.ticket.resolve(outcome)

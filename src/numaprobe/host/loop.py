@@ -1,121 +1,247 @@
-"""The core's event loop: asyncio's, but woken by a queue instead of a pipe.
+"""The core's event loop: asyncio's, but run by whichever thread has just brought it something to do.
 
-Outcomes of bodies come from other threads, one for each probe. asyncio wakes its loop for such a thing with a byte
-through a socket: a write, a poll and a read, each of which gives up the interpreter lock and has to get it back while
-the bodies' threads want it too. This loop waits in the queue itself, which is one futex; it looks at file descriptors
-only while somebody has registered one (a body that uses asyncio's streams), and then the socket wakes it as usual.
+Theory of operation
+===================
 
-What the loop sends to bodies goes out when it has nothing left to do in this turn: a thread that is woken earlier only
-waits for the interpreter lock, and has to be woken a second time for that.
+A probe alternates between its body, in an OS thread, and the core's decisions before and after it. If the core had a
+thread of its own, each body would cost two wake-ups of a sleeping thread, which is more than all the rest. So the loop
+has no thread of its own: it has a *baton*. Who holds the baton runs the loop, and nobody else does; code of the core
+between two awaits is atomic for that reason, and its state has one owner at a time.
 
-Posted mail is read in the loop's thread, between two of its turns and outside of any task.
+A body's thread that comes out of a body hands its outcome in (``deliver``). If the baton is free it *leads*: it takes
+the outcome, which resumes the task that waited for it, runs what became ready, and if the next thing to do is a job for
+itself it lets go of the baton and does it, without any switch of threads. If the baton is not free, whoever holds it
+will find the outcome before letting go.
+
+The *home* thread leads when nobody else does: it waits for timers, for files (bodies that use asyncio's streams) and
+for what other threads ask (``call_soon_threadsafe``), and is the only one that does. It also starts all threads: a new
+thread inherits CPUs and memory policy from its maker, and the home thread has none of its own. A leader that leaves any
+such thing behind rings for it.
+
+What guards what: everything but ``_mail`` and ``_bell`` (which are safe by themselves) is touched with the baton in
+hand only. Whoever puts mail and then fails to get the baton may rely on its holder: the mail is looked at once more
+after the baton was let go. The home thread says that it wants the baton, and leaders then leave it to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
+import sys
+import threading
+import time
+from asyncio import _set_running_loop  # for makers of event loops, its documentation says
+from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import FileDescriptorLike
 
-    from numaprobe.host.thread import Job, Outcome
+    from numaprobe.host.thread import BodyThread, Job, Outcome
 
     Ready = list[tuple[selectors.SelectorKey, int]]
 
 #: The loop's own socket is registered always.
 _OWN_FILES: Final = 1
+#: A thread that has led for so long leaves the rest to the home thread and goes back to its own work.
+_LEAD_S: Final = 0.0002
 
 
-class _Mailbox(selectors.EpollSelector):
-    """Waits for mail, and for files if there are any.
+class _Files(selectors.EpollSelector):
+    """Files to wait for; when and how long, the loop says.
 
     Args:
-        read: takes each outcome.
+        wait: waits as the loop should.
+        changed: told that there are others now.
 
     """
 
-    def __init__(self, read: Callable[[Outcome], None]) -> None:
+    def __init__(self, wait: Callable[[float | None], Ready], changed: Callable[[], None]) -> None:
         super().__init__()
-        self._read = read
-        self._files = 0
-        self.outbox: list[tuple[Callable[[Job], None], Job]] = []
-        self.mail: SimpleQueue[Outcome | None] = SimpleQueue()
-        #: it waits for files: mail alone does not wake it
-        self.polls = False
+        self._wait = wait
+        self._changed = changed
+        self.count = 0
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
         key = super().register(fileobj, events, data)
-        self._files += 1
+        self.count += 1
+        self._changed()
         return key
 
     def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
         key = super().unregister(fileobj)
-        self._files -= 1
+        self.count -= 1
+        self._changed()
         return key
 
     def select(self, timeout: float | None = None) -> Ready:
-        """Wait for mail or files and read the mail; return the files."""
-        ready: Ready = []
-        if self.outbox:
-            self._send()
-        if self._files > _OWN_FILES:
-            ready = self._poll(timeout)
-        elif timeout is None or (timeout > 0 and self.mail.empty()):
-            self._wait(timeout)
-        for _ in range(self.mail.qsize()):
-            self._take(self.mail.get())
-        return ready
+        return self._wait(timeout)
 
-    def _send(self) -> None:
-        outbox, self.outbox = self.outbox, []
-        for put, job in outbox:
-            put(job)
-
-    def _wait(self, timeout: float | None) -> None:
-        try:
-            self._take(self.mail.get(timeout=timeout))
-        except Empty:
-            return
-
-    def _poll(self, timeout: float | None) -> Ready:
-        self.polls = True  # before the look at the mail: who posts looks at this afterwards
-        try:
-            return super().select(timeout if self.mail.empty() else 0)
-        finally:
-            self.polls = False
-
-    def _take(self, outcome: Outcome | None) -> None:
-        if outcome is not None:
-            self._read(outcome)
+    def poll(self, timeout: float | None) -> Ready:
+        """Wait for files, as ``select`` of a plain selector."""
+        return super().select(timeout)
 
 
 class CoreLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop with a mailbox.
+    """An asyncio loop that threads run in turn. Made, then ``settle``d in its home thread and run there."""
 
-    Args:
-        read: takes each outcome that was posted.
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
+    _thread_id: int | None
 
-    """
+    def __init__(self) -> None:
+        self._baton = threading.Lock()
+        self._mail: deque[Outcome] = deque()
+        self._outbox: list[tuple[BodyThread, Job]] = []
+        self._births: list[tuple[BodyThread, Callable[[RuntimeError], None]]] = []
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        self._home = threading.get_ident()
+        #: the home thread: when it wakes up by itself; whether it waits for files; whether it wants the baton
+        self._wakes_at = -math.inf
+        self._polls = False
+        self._wanted = False
+        #: a leader did what only the home thread can go on with
+        self._rings = False
+        self._files = _Files(self._wait, self._note_change)
+        super().__init__(self._files)
 
-    def __init__(self, read: Callable[[Outcome], None]) -> None:
-        self._mailbox = _Mailbox(read)
-        super().__init__(self._mailbox)
+    def settle(self) -> None:
+        """Make the calling thread its home, and give it the baton for good: it keeps it when it ends."""
+        self._home = threading.get_ident()
+        self._baton.acquire()
 
-    def send(self, put: Callable[[Job], None], job: Job) -> None:
-        """Call ``put``, which must not raise, with a job at the end of this turn; called in the loop's thread."""
-        self._mailbox.outbox.append((put, job))
+    def adopt(self) -> None:
+        """Make the calling thread one that may lead; asyncio wants to know of asynchronous generators in it."""
+        sys.set_asyncgen_hooks(self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook)  # type: ignore[attr-defined]
 
-    def post(self, outcome: Outcome | None) -> None:
-        """Hand over an outcome (or nothing) and wake the loop; may be called from any thread, also after its end."""
-        self._mailbox.mail.put(outcome)
-        if self._mailbox.polls:
+    # ---- with the baton in hand ------------------------------------------------------------------------------------
+    def send(self, thread: BodyThread, job: Job) -> None:
+        """Give a thread a job at the end of this turn: one that is woken earlier only waits for the interpreter."""
+        self._outbox.append((thread, job))
+
+    def start_thread(self, thread: BodyThread, failed: Callable[[RuntimeError], None]) -> None:
+        """Have a thread started by the home thread; ``failed`` is called if there can be none."""
+        self._births.append((thread, failed))
+        self._rings = True
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, **how: Any) -> asyncio.TimerHandle:  # type: ignore[override]  # noqa: ANN401  asyncio's own
+        """Call ``callback`` at a time of the loop's clock."""
+        if when < self._wakes_at:
+            self._rings = True
+        return super().call_at(when, callback, *args, **how)
+
+    def _note_change(self) -> None:
+        self._rings = True
+
+    def _read_mail(self) -> None:
+        while self._mail:
+            outcome = self._mail.popleft()
+            outcome.ticket.resolve(outcome)
+
+    def _send(self, leader: BodyThread | None) -> Job | None:
+        """Send what is to be sent; return the leader's own job."""
+        own: Job | None = None
+        for thread, job in self._outbox:
+            if thread is leader and own is None:
+                own = job
+            else:
+                thread.put(job)
+        self._outbox.clear()
+        return own
+
+    # ---- the thread of a body --------------------------------------------------------------------------------------
+    def deliver(self, outcome: Outcome, thread: BodyThread) -> Job | None:
+        """Hand in an outcome, and lead if nobody does; return the thread's next job if it came up by that."""
+        self._mail.append(outcome)
+        while self._mail and not self._wanted and self._baton.acquire(blocking=False):
+            job = self._lead(thread)
+            if job is not None:
+                return job
+        return None
+
+    def _lead(self, thread: BodyThread) -> Job | None:
+        home, self._thread_id = self._thread_id, threading.get_ident()
+        _set_running_loop(self)
+        with suppress(KeyboardInterrupt, SystemExit):  # a task tried to end the program: the task's fault, not ours
+            self._read_mail()
+            if self._ready:
+                self._run_ready()
+        _set_running_loop(None)
+        self._thread_id = home
+        job = self._send(thread)
+        rings, self._rings = self._rings or self._stopping or bool(self._ready), False
+        self._baton.release()
+        if rings or (job is not None and self._mail):
+            self._ring()
+        return job
+
+    def _run_ready(self) -> None:
+        """Run asyncio's own callbacks: tasks that another task woke, new ones, timers that are due."""
+        until = time.monotonic() + _LEAD_S
+        while self._ready and time.monotonic() < until:
+            self._run_once()  # type: ignore[attr-defined]
+            self._read_mail()
+
+    # ---- the home thread -------------------------------------------------------------------------------------------
+    def _wait(self, timeout: float | None) -> Ready:
+        """Be asyncio's ``select``: between two turns of the loop."""
+        if threading.get_ident() != self._home:
+            return []  # a leader only runs what is ready
+        self._send(None)
+        ready: Ready = []
+        if self._births or (timeout != 0 and not self._mail):
+            self._rest(timeout)
+        if self._files.count > _OWN_FILES:
+            ready = self._files.poll(0)
+        self._read_mail()
+        return ready
+
+    def _rest(self, timeout: float | None) -> None:
+        """Let go of the baton: start threads, wait for something to do, and take it again."""
+        self._wakes_at = math.inf if timeout is None else self.time() + timeout
+        self._rings, births, self._births = False, self._births, []
+        self._polls = self._files.count > _OWN_FILES
+        self._baton.release()
+        failures = [failure for thread, failed in births if (failure := _started(thread, failed))]
+        if timeout != 0 and not self._mail and not failures:
+            self._sleep(timeout)
+        self._wanted = True
+        self._baton.acquire()
+        self._wanted = self._polls = False
+        self._wakes_at = -math.inf
+        for failure in failures:
+            failure()
+
+    def _sleep(self, timeout: float | None) -> None:
+        if self._polls:
+            self._files.poll(timeout if self._bell.empty() else 0)
+        else:
+            with suppress(Empty):
+                self._bell.get(timeout=timeout)
+        while not self._bell.empty():
+            self._bell.get()
+
+    def _ring(self) -> None:
+        """Wake the home thread; may be called from any thread, also after its end."""
+        self._bell.put(None)
+        if self._polls:
             super()._write_to_self()  # type: ignore[misc]
 
     def _write_to_self(self) -> None:
         """Wake the loop: asyncio calls this for ``call_soon_threadsafe``."""
-        self.post(None)
+        self._ring()
+
+
+def _started(thread: BodyThread, failed: Callable[[RuntimeError], None]) -> Callable[[], None] | None:
+    """Start a thread; return what is to be done if there can be none."""
+    try:
+        thread.start()
+    except RuntimeError as error:  # threading: can't start new thread
+        fault = error
+        return lambda: failed(fault)
+    return None

@@ -1,7 +1,8 @@
 """The host machine: the driver core in real time, on this computer.
 
-One asyncio thread runs the core, so its state has one owner. Each task that runs bodies has an OS thread; workers'
-threads are pinned to their pool's CPUs, with their memory policy set to its node. What ran where is read back, never
+One asyncio loop runs the core, so its state has one owner at a time: the thread that runs the loop (``loop.py``). Each
+task that runs bodies has an OS thread; workers' threads are pinned to their pool's CPUs, with their memory policy set
+to its node. What ran where is read back, never
 assumed.
 
 A CPU is *on line* here if this process may use it: a cpuset, a container or ``taskset`` that takes a CPU away looks
@@ -10,7 +11,6 @@ like a CPU that went off line, and a node without allowed CPUs like a node witho
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -104,17 +104,16 @@ class HostMachine(Life, BodyCalls):
 
     # ---- what it is ------------------------------------------------------------------------------------------------
     def _allowed_now(self) -> CpuSet:
-        """Return the CPUs this process may use; the last answer if the caller is itself pinned."""
+        """Return the CPUs this process may use."""
         self._read_allowed()
         return self._allowed[1]
 
     def _read_allowed(self) -> None:
-        if self.runner.core.here or not self.runner.core.alive:
-            now = os.sched_getaffinity(0)
-            if now != self._allowed[0]:
-                allowed = CpuSet.of(now)
-                self._allowed = (now, allowed, allowed & self.topology.possible)
-            self._allowed_until = time.monotonic_ns() + _ALLOWED_NS
+        now = self.runner.core.allowed_cpus()
+        if now != self._allowed[0]:
+            allowed = CpuSet.of(now)
+            self._allowed = (now, allowed, allowed & self.topology.possible)
+        self._allowed_until = time.monotonic_ns() + _ALLOWED_NS
 
     @property
     def online(self) -> CpuSet:

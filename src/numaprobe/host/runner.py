@@ -225,12 +225,25 @@ class Runner:
         """Return the task's thread; make it if there is none, or if its body hung."""
         thread = task.thread
         if thread is None:
-            enter = partial(CURRENT.set, task)
+            loop = self.core.loop
+
+            def enter() -> None:
+                loop.adopt()
+                CURRENT.set(task)
+
             thread = BodyThread(task.comm, task.wish, self._applier, self.core.deliver, task, enter)
-            thread.start()
+            loop.start_thread(thread, partial(self._not_started, task, thread))
             task.thread = thread
             self._remember(thread)
         return thread
+
+    def _not_started(self, task: HostTask, thread: BodyThread, error: RuntimeError) -> None:
+        """Tell those who wait that there is no such thread; the next hop tries again."""
+        self.threads.discard(thread)
+        if task.thread is thread:
+            task.thread = None
+        for job in thread.unserved():
+            job.ticket.fail(error)
 
     def _remember(self, thread: BodyThread) -> None:
         """Keep the thread to be waited for at the end; forget those that ended, now and then."""
@@ -249,7 +262,7 @@ class Runner:
         """
         thread = self.thread_of(task)
         ticket = Ticket(self.core.loop)
-        self.core.loop.send(thread.put, Job(ticket, function, args))
+        self.core.loop.send(thread, Job(ticket, function, args))
         alarm = None
         if deadline_ns is not None:
             expire = partial(self._expire, task, thread, ticket, deadline_ns)

@@ -1,9 +1,9 @@
 """The OS thread in which one task's bodies run.
 
-A thread serves jobs one after the other from its own queue and hands every outcome to ``deliver``, which the core's
-thread reads. Each job is framed by two readings of the CPU (``getcpu``) and of the thread's CPU clock, taken in the
-thread itself, so that what is recorded is what happened. If the first reading shows a CPU that the thread should not
-be on (a CPU went off line and came back), the thread is pinned anew before the job.
+A thread serves jobs one after the other from its own queue and hands every outcome to ``deliver``, which may run the
+core's loop before it returns (``loop.py``). Each job is framed by two readings of the CPU (``getcpu``) and of the
+thread's CPU clock, taken in the thread itself, so that what is recorded is what happened. If the first reading shows a
+CPU that the thread should not be on (a CPU went off line and came back), the thread is pinned anew before the job.
 
 A body may ask the core for something and wait for it (``ask``). While it waits its thread goes on serving: a child
 that is probed inside a probe, in the same task, runs in the same thread, on top of its parent's stack.
@@ -73,7 +73,7 @@ class BodyThread:
         comm: name, as ``/proc/self/task/*/comm`` shows it (15 bytes).
         wish: its attributes; ``change`` sets others.
         applier: gives them to the thread.
-        deliver: takes each outcome; called in the thread.
+        deliver: takes each outcome and this thread, in the thread; gives the next job if it knows one.
         owner: the task it belongs to.
         enter: called once in the new thread.
 
@@ -84,7 +84,7 @@ class BodyThread:
         comm: str,
         wish: Attributes,
         applier: Applier,
-        deliver: Callable[[Outcome], None],
+        deliver: Callable[[Outcome, BodyThread], Job | None],
         owner: object,
         enter: Callable[[], object],
     ) -> None:
@@ -117,6 +117,15 @@ class BodyThread:
         """Answer the innermost ``ask``."""
         self._jobs.put(_Answer(value, error))
 
+    def unserved(self) -> list[Job]:
+        """Return the jobs of a thread that could not be started."""
+        jobs: list[Job] = []
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if isinstance(job, Job):
+                jobs.append(job)
+        return jobs
+
     def stop(self) -> None:
         """Let it end after the jobs it has."""
         self._jobs.put(None)
@@ -131,6 +140,8 @@ class BodyThread:
 
     def join(self, timeout: float) -> bool:
         """Wait for its end; return whether it has ended."""
+        if self._thread.ident is None:  # not started yet
+            return False
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -209,11 +220,13 @@ class BodyThread:
     def _serve(self) -> _Answer | None:
         """Serve jobs until an answer to the innermost ``ask`` (or the end) comes."""
         while True:
-            job = self._jobs.get()
-            if not isinstance(job, Job):
-                return job
-            self._deliver(self._run(job))
-            del job  # a waiting thread must not keep the last body's objects alive
+            got = self._jobs.get()
+            if not isinstance(got, Job):
+                return got
+            job: Job | None = got
+            del got  # a waiting thread must not keep the last body's objects alive
+            while job is not None:
+                job = self._deliver(self._run(job), self)
 
     def _run(self, job: Job) -> Outcome:
         cpu = syscalls.getcpu()

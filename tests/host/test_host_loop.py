@@ -1,0 +1,166 @@
+"""The loop that threads run in turn: one at a time, nothing lost, and the home thread for what only it can do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from numaprobe.cpuset import CpuSet
+from numaprobe.errors import BodyError
+from numaprobe.host import HostMachine
+from numaprobe.host.thread import BodyThread
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MS = 1_000_000
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Have the interpreter switch threads as often as it can: what can come between two steps will."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_one_thread_at_a_time_runs_the_core_and_no_outcome_is_lost() -> None:
+    machine = HostMachine()
+    inside: list[int] = []
+    most = [0]
+    threads: set[int] = set()
+
+    def core_code() -> None:
+        inside.append(1)
+        threads.add(threading.get_ident())
+        for _ in range(20):
+            most[0] = max(most[0], len(inside))
+        inside.pop()
+
+    async def body(number: int) -> int:
+        total = 0
+        for _ in range(60):
+            core_code()
+            total += await machine.call(abs, -number)
+        return total
+
+    async def main() -> list[int]:
+        tasks = [machine.spawn(lambda n=n: body(n), comm=f"t{n}") for n in range(12)]
+        return [await machine.join(task) for task in tasks]
+
+    assert machine.run(main) == [60 * number for number in range(12)]
+    assert most == [1]
+    assert len(threads) > 1  # bodies' threads did lead
+
+
+def test_a_task_goes_on_in_the_thread_of_its_last_body() -> None:
+    machine = HostMachine()
+
+    async def main() -> int:
+        same = 0
+        for _ in range(200):
+            there = await machine.call(threading.get_ident)
+            same += there == threading.get_ident()
+        return same
+
+    assert machine.run(main) >= 190
+
+
+def test_a_timer_that_a_leader_starts_wakes_the_home_thread() -> None:
+    machine = HostMachine()
+
+    async def main() -> bool:
+        await machine.call(nothing)
+        await machine.call(nothing)  # from here on the body's thread leads, and the home thread sleeps without an end
+        return await machine.event("never").wait(timeout_ns=5 * MS)
+
+    assert machine.run(main) is False
+
+
+def test_a_leader_may_use_streams() -> None:
+    machine = HostMachine()
+    ours, theirs = socket.socketpair()
+
+    async def main() -> bytes:
+        await machine.call(nothing)
+        await machine.call(nothing)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        threading.Timer(0.02, lambda: theirs.sendall(b"ready\n")).start()
+        line = await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+        return line
+
+    with theirs:
+        assert machine.run(main) == b"ready\n"
+
+
+def test_a_task_that_tries_to_end_the_program_in_a_leader_fails_alone() -> None:
+    machine = HostMachine()
+
+    async def quits() -> None:
+        await machine.call(nothing)
+        await machine.call(nothing)
+        raise SystemExit(3)
+
+    async def main() -> str:
+        task = machine.spawn(quits, comm="quitter")
+        with pytest.raises(BodyError, match="SystemExit"):
+            await machine.join(task)
+        return "on"
+
+    assert machine.run(main) == "on"
+
+
+def test_a_new_thread_inherits_nothing_from_a_pinned_leader() -> None:
+    machine = HostMachine()
+    last = machine.online.last
+
+    async def child() -> set[int]:
+        return await machine.call(os.sched_getaffinity, 0)
+
+    async def main() -> set[int]:
+        assert last is not None
+        await machine.set_affinity(CpuSet.of([last]))
+        await machine.call(nothing)  # the pinned thread leads now, and makes the child
+        allowed: set[int] = await machine.join(machine.spawn(child, comm="child"))
+        return allowed
+
+    assert machine.run(main) == set(machine.online)
+
+
+def test_a_thread_that_cannot_be_started_is_an_error_for_its_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = HostMachine()
+    start = BodyThread.start
+
+    def refuse(thread: BodyThread) -> None:
+        if thread.comm == "poor":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(BodyThread, "start", refuse)
+
+    async def poor() -> str:
+        with pytest.raises(RuntimeError, match="can't start"):
+            await machine.call(nothing)
+        monkeypatch.undo()
+        return await machine.call(str, "rich now")
+
+    async def main() -> str:
+        await machine.call(nothing)
+        answer: str = await machine.join(machine.spawn(poor, comm="poor"))
+        return answer
+
+    assert machine.run(main) == "rich now"
