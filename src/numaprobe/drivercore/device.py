@@ -115,11 +115,17 @@ class Device:
     state: DeviceState = DeviceState.NEW
     children: dict[tuple[str, str], Device] = field(default_factory=dict)
     p: DevicePrivate = field(default_factory=DevicePrivate)
+    #: bus name and device name: unique in a core
+    key: tuple[str, str] = field(init=False)
     _lock: Lock | None = None
-    _story: list[tuple[int, str]] = field(default_factory=list)
+    #: when, which step of the table ("" for a remark), and the detail or the remark: made into lines when it is read
+    _story: list[tuple[int, str, str]] = field(default_factory=list)
     #: how many lines the core keeps (``CoreOptions.keep_story``), and how many it did not
     _story_kept: int | None = None
     _story_dropped: int = 0
+
+    def __post_init__(self) -> None:
+        self.key = self.bus.name, self.name
 
     @property
     def lock(self) -> Lock:
@@ -132,11 +138,6 @@ class Device:
         if self._lock is None:
             raise StateError(f"device {self.name} was never added; call device_add first")
         return self._lock
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Bus name and device name: unique in a core."""
-        return self.bus.name, self.name
 
     @property
     def is_bound(self) -> bool:
@@ -155,12 +156,18 @@ class Device:
             message = f"device {self.name} is {self.state}: it cannot take the step '{name}'"
             raise StateError(message, self.story())
         self.state = after
-        self.tell(now_ns, f"{name}: {after}{' ' + detail if detail else ''}")
+        self._story.append((now_ns, name, detail))
+        if self._story_kept is not None:
+            self._shorten(self._story_kept)
 
     def tell(self, now_ns: int, line: str) -> None:
         """Add a line to the story."""
-        self._story.append((now_ns, line))
-        if self._story_kept is not None and len(self._story) > self._story_kept:
+        self._story.append((now_ns, "", line))
+        if self._story_kept is not None:
+            self._shorten(self._story_kept)
+
+    def _shorten(self, kept: int) -> None:
+        if len(self._story) > kept:
             del self._story[0]
             self._story_dropped += 1
 
@@ -170,7 +177,15 @@ class Device:
         Where the core keeps only the last lines, the first one says how many came before.
         """
         before = (f"{'':>17}  ({self._story_dropped} earlier lines were not kept)",) if self._story_dropped else ()
-        return (*before, *(f"{when:>14} ns  {line}" for when, line in self._story))
+        return (*before, *(f"{when:>14} ns  {_line(step, detail)}" for when, step, detail in self._story))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.bus.name}/{self.name} {self.state}>"
+
+
+def _line(step: str, detail: str) -> str:
+    """Return a line of a story; a step leads to one state, wherever it starts."""
+    if not step:
+        return detail
+    after = next(iter(STEPS[step].values()))
+    return f"{step}: {after} {detail}" if detail else f"{step}: {after}"
