@@ -26,9 +26,12 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.drivercore.deferred import CANNOT_MATCH
+from numaprobe.drivercore.device import DeviceState
 from numaprobe.drivercore.results import EPROBE_DEFER, errno_name, is_deferral
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from numaprobe.drivercore.core import DriverCore
     from numaprobe.drivercore.device import Device
     from numaprobe.drivercore.driver import Driver
@@ -157,7 +160,9 @@ class Binding:
         async with core.locked(dev, parent=True):
             dev.p.path = "device_driver_attach"
             dev.p.probing_async = False
-            ret = await core.placement.call_site(core, dev, lambda: self._driver_probe_device_node(drv, dev))
+            ret = await core.placement.call_site(
+                core, dev, lambda: self._driver_probe_device_node(drv, dev, is_async=False)
+            )
         ret = -abs(ret)
         return -errno.EAGAIN if ret == -EPROBE_DEFER else ret
 
@@ -169,12 +174,7 @@ class Binding:
         core.probe_started()
         try:
             dev.p.probing_async = is_async
-            if is_async:
-                ret = await core.placement.probe_device(
-                    core, dev, lambda: self._driver_probe_device(drv, dev), is_async=True
-                )
-            else:
-                ret = await self._driver_probe_device_node(drv, dev)
+            ret = await self._driver_probe_device_node(drv, dev, is_async=is_async)
             if is_deferral(ret):
                 core.deferred.add(dev, core.deferral_reason(dev))
                 if triggers != core.deferred.trigger_count and not core.deferred.blocked:
@@ -183,29 +183,17 @@ class Binding:
             core.probe_ended()
         return ret
 
-    async def _driver_probe_device_node(self, drv: Driver, dev: Device) -> int:
-        return await self._core.placement.probe_device(
-            self._core, dev, lambda: self._driver_probe_device(drv, dev), is_async=False
+    def _driver_probe_device_node(self, drv: Driver, dev: Device, *, is_async: bool) -> Awaitable[int]:
+        return self._core.placement.probe_device(
+            self._core, dev, lambda: self._driver_probe_device(drv, dev), is_async=is_async
         )
 
     async def _driver_probe_device(self, drv: Driver, dev: Device) -> int:
-        if dev.p.dead or dev.state == "removed":
-            return -errno.ENODEV
-        if dev.driver is not None:
-            return -errno.EBUSY
-        if dev.state == "registered":
-            return -EPROBE_DEFER  # device_add is not done: it will scan by itself, and must not be listed twice
-        dev.p.can_match = True
-        return await self._really_probe(dev, drv)
-
-    async def _really_probe(self, dev: Device, drv: Driver) -> int:
+        """``__driver_probe_device`` and ``really_probe``: one coroutine, as every probe comes here."""
         core = self._core
-        if core.deferred.blocked or core.links.missing(dev) is not None:
-            return -EPROBE_DEFER
-        if dev.p.devres:
-            names = ", ".join(name for name, _ in dev.p.devres)
-            self._machine.warn("devres", f"{dev.name}: managed resources before probing: {names}")
-            return -errno.EBUSY
+        refusal = self._refusal(dev)
+        if refusal:
+            return refusal
         dev.step("probe", self._machine.now(), f"by {drv.name}")
         dev.driver = drv
         try:
@@ -217,6 +205,23 @@ class Binding:
             await self._probe_failed(dev, errno_name(ret))
             return -ret
         self._driver_bound(dev, drv)
+        return 0
+
+    def _refusal(self, dev: Device) -> int:
+        """Return 0 if ``dev`` can be probed now, else a negative errno."""
+        if dev.p.dead or dev.state is DeviceState.REMOVED:
+            return -errno.ENODEV
+        if dev.driver is not None:
+            return -errno.EBUSY
+        if dev.state is DeviceState.REGISTERED:
+            return -EPROBE_DEFER  # device_add is not done: it will scan by itself, and must not be listed twice
+        dev.p.can_match = True
+        if self._core.deferred.blocked or (dev.suppliers and self._core.links.missing(dev) is not None):
+            return -EPROBE_DEFER
+        if dev.p.devres:
+            names = ", ".join(name for name, _ in dev.p.devres)
+            self._machine.warn("devres", f"{dev.name}: managed resources before probing: {names}")
+            return -errno.EBUSY
         return 0
 
     async def _probe_failed(self, dev: Device, why: str) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from numaprobe.drivercore.core import DriverCore
     from numaprobe.drivercore.device import Device
     from numaprobe.drivercore.driver import Driver
@@ -47,9 +49,9 @@ class Bus:
         """Find a driver for a device that was just added (``bus_probe_device``)."""
         await core.binding.device_initial_probe(dev)
 
-    async def probe(self, core: DriverCore, dev: Device) -> int:
+    def probe(self, core: DriverCore, dev: Device) -> Awaitable[int]:
         """Probe ``dev`` with ``dev.driver``: here the driver's own function and nothing else."""
-        return await core.call_probe_body(dev)
+        return core.call_probe_body(dev)
 
     async def remove(self, core: DriverCore, dev: Device) -> None:
         """Let ``dev`` go: here the driver's own function and nothing else."""

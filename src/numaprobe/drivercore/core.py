@@ -352,9 +352,9 @@ class DriverCore:
         """Hold a device's lock, and with ``parent`` its parent's too where the bus needs it (``async with``)."""
         return HeldDevice(self, dev, parent=parent)
 
-    async def call_probe_body(self, dev: Device) -> int:
+    def call_probe_body(self, dev: Device) -> Awaitable[int]:
         """Run ``dev.driver``'s own probe here and record it: 0 or what it returned."""
-        return await self.bodies.probe(dev)
+        return self.bodies.probe(dev)
 
     async def call_remove_body(self, dev: Device) -> None:
         """Run ``dev.driver``'s own remove here."""

@@ -65,8 +65,9 @@ class DeferredProbes:
 
     def discard(self, dev: Device) -> None:
         """Take a device off the lists (``driver_deferred_probe_del``)."""
-        self.pending.pop(dev.key, None)
-        self.active.pop(dev.key, None)
+        if self.pending or self.active:
+            self.pending.pop(dev.key, None)
+            self.active.pop(dev.key, None)
         dev.p.deferred_reason = None
 
     def trigger(self) -> None:

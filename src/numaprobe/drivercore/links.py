@@ -10,12 +10,7 @@ Source: ``device_links_check_suppliers``, ``device_links_driver_bound``, ``devic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from numaprobe.drivercore.device import Device, DeviceState
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class DeviceLinks:
@@ -50,12 +45,12 @@ class DeviceLinks:
             return any(dev.is_bound and dev.bus.name == bus for dev in self._by_name.get(rest, ()))
         return any(dev.is_bound for dev in self._by_name.get(name, ()))
 
-    def consumers(self, dev: Device) -> Iterator[Device]:
-        """Yield the registered devices that name ``dev`` as supplier."""
+    def consumers(self, dev: Device) -> list[Device]:
+        """Return the registered devices that name ``dev`` as supplier."""
         if not self._consumers:
-            return
-        for name in (dev.name, f"{dev.bus.name}/{dev.name}"):
-            yield from tuple(self._consumers.get(name, {}).values())
+            return []
+        names = dev.name, f"{dev.bus.name}/{dev.name}"
+        return [one for name in names for one in self._consumers.get(name, {}).values()]
 
     def busy_consumers(self, dev: Device) -> list[Device]:
         """Return the consumers that are bound, being probed or still letting go, last added first."""

@@ -25,26 +25,29 @@ T = TypeVar("T")
 
 
 class Placement:
-    """Leaves every probe where its caller is: the base of all policies."""
+    """Leaves every probe where its caller is: the base of all policies.
+
+    What only hands an awaitable on is a plain function here, as that costs no coroutine; a policy writes ``async def``.
+    """
 
     def setup(self, core: DriverCore) -> None:
         """Prepare for one core: make workqueues of one's own. Called once, before anything is registered."""
 
-    async def call_site(self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[T]]) -> T:
+    def call_site(self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Run a synchronous call site of ``dd.c`` for ``dev``; return what it returns."""
         del core, dev
-        return await function()
+        return function()
 
-    async def probe_device(
+    def probe_device(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
-    ) -> int:
+    ) -> Awaitable[int]:
         """Run ``__driver_probe_device`` for ``dev``; ``is_async``: the caller is an async worker near the node."""
         del core, dev, is_async
-        return await function()
+        return function()
 
-    async def bus_probe(
+    def bus_probe(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
-    ) -> int:
+    ) -> Awaitable[int]:
         """Run a bus's own probe; ``under_parent``: a virtual function whose physical function is being probed."""
         del core, dev, under_parent
-        return await function()
+        return function()

@@ -99,9 +99,10 @@ class Flag:
     def set(self) -> None:
         """Set it, and wake all who wait."""
         self.is_set = True
-        waiters, self._waiters = self._waiters, []
-        for task in waiters:
-            self._machine.wake(task, value=True)
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for task in waiters:
+                self._machine.wake(task, value=True)
 
     def clear(self) -> None:
         """Take it back."""
