@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.errors import BodyError, RefusedError
 from numaprobe.host.attributes import Applier, Attributes
@@ -16,10 +16,11 @@ from numaprobe.host.measure import Stretch
 from numaprobe.host.runner import Runner, nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from numaprobe.cpuset import CpuSet
     from numaprobe.runtime.protocol import Usage
+    from numaprobe.topology import Topology
 
 T = TypeVar("T")
 
@@ -31,6 +32,7 @@ class BodyCalls:
     """The primitives."""
 
     runner: Runner
+    topology: Topology
     start_method: str
     _applier: Applier
     _memory_mode: int
@@ -74,14 +76,12 @@ class BodyCalls:
         task = self.runner.current
         memory = await self.runner.hop(task, touch, size, node, self._applier, task.wish)
         task.held.append(memory)
-        if memory.by_node is None:
-            task.unknown_memory += size
-        else:
-            task.memory.update(memory.by_node)
-        if not task.measuring and task.work is None:
+        if task.stretch is not None:
+            task.stretch.allocated(size, memory)
+        elif task.work is None:
             task.drop_memory()
 
-    async def call(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
+    def call(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> Coroutine[Any, Any, T]:
         """Call plain Python code in the task's thread.
 
         Raises:
@@ -89,7 +89,7 @@ class BodyCalls:
                 and in a remark ``deadline``, and the task goes on with a new thread.
 
         """
-        return await self.runner.hop(self.runner.current, function, *args, deadline_ns=deadline_ns)
+        return self.runner.hop(self.runner.current, function, *args, deadline_ns=deadline_ns)
 
     async def call_process(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
         """Call CPU-bound Python code in a process that is pinned like the task's thread.
@@ -106,8 +106,8 @@ class BodyCalls:
         task = self.runner.current
         thread = self.runner.thread_of(task)
         answer = await self.runner.hop(task, in_child, thread, self.start_method, function, args, deadline_ns)
-        task.saw(answer.cpu)
-        self.runner.count_running(task, answer.running_ns, answer.cpu, answer.cpu)
+        if task.stretch is not None:
+            task.stretch.ran(answer.running_ns, answer.cpu, answer.cpu)
         if answer.error is not None:
             raise answer.error
         value: T = answer.value
@@ -136,7 +136,7 @@ class BodyCalls:
         the core's own work between two awaits included, is sleeping.
         """
         task = self.runner.current
-        stretch = Stretch(task, self.now())
+        stretch = Stretch(task, self.topology, self.now())
         try:
             result = await body()
             if not stretch.seen:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Coroutine
 
-    from numaprobe.host.thread import BodyThread, Job, Outcome
+    from numaprobe.host.job import Job
+    from numaprobe.host.thread import BodyThread
 
 T = TypeVar("T")
 
@@ -103,10 +104,10 @@ class CoreThread:
         """Call ``function`` in the loop, outside any task; may be called from any thread."""
         self.loop.call_soon_threadsafe(function, *args, context=Context())
 
-    def deliver(self, outcome: Outcome, thread: BodyThread) -> Job | None:
-        """Hand in an outcome from the thread of a body; return that thread's next job if it came up by that."""
+    def deliver(self, job: Job, thread: BodyThread) -> Job | None:
+        """Hand in a job that a body's thread has done; return that thread's next job if it came up by that."""
         loop = self._loop
-        return loop.deliver(outcome, thread) if loop is not None else None
+        return loop.deliver(job, thread) if loop is not None else None
 
 
 def _ran_until_stopped(loop: CoreLoop) -> bool:

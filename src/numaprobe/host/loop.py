@@ -8,10 +8,10 @@ thread of its own, each body would cost two wake-ups of a sleeping thread, which
 has no thread of its own: it has a *baton*. Who holds the baton runs the loop, and nobody else does; code of the core
 between two awaits is atomic for that reason, and its state has one owner at a time.
 
-A body's thread that comes out of a body hands its outcome in (``deliver``). If the baton is free it *leads*: it takes
-the outcome, which resumes the task that waited for it, runs what became ready, and if the next thing to do is a job for
-itself it lets go of the baton and does it, without any switch of threads. If the baton is not free, whoever holds it
-will find the outcome before letting go.
+A body's thread that has done a job hands it in (``deliver``). If the baton is free it *leads*: it resolves the job,
+which resumes the task that waited for it, runs what became ready, and if the next thing to do is a job for itself it
+lets go of the baton and does it, without any switch of threads. If the baton is not free, whoever holds it will find
+the job before letting go.
 
 The *home* thread leads when nobody else does: it waits for timers, for files (bodies that use asyncio's streams) and
 for what other threads ask (``call_soon_threadsafe``), and is the only one that does. It also starts all threads: a new
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
     from _typeshed import FileDescriptorLike
 
-    from numaprobe.host.thread import BodyThread, Job, Outcome
+    from numaprobe.host.job import Job
+    from numaprobe.host.thread import BodyThread
 
     Ready = list[tuple[selectors.SelectorKey, int]]
 
@@ -96,7 +97,7 @@ class CoreLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._baton = threading.Lock()
-        self._mail: deque[Outcome] = deque()
+        self._mail: deque[Job] = deque()
         self._outbox: list[tuple[BodyThread, Job]] = []
         self._births: list[tuple[BodyThread, Callable[[RuntimeError], None]]] = []
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -140,8 +141,7 @@ class CoreLoop(asyncio.SelectorEventLoop):
 
     def _read_mail(self) -> None:
         while self._mail:
-            outcome = self._mail.popleft()
-            outcome.ticket.resolve(outcome)
+            self._mail.popleft().resolve()
 
     def _send(self, leader: BodyThread | None) -> Job | None:
         """Send what is to be sent; return the leader's own job."""
@@ -155,22 +155,24 @@ class CoreLoop(asyncio.SelectorEventLoop):
         return own
 
     # ---- the thread of a body --------------------------------------------------------------------------------------
-    def deliver(self, outcome: Outcome, thread: BodyThread) -> Job | None:
-        """Hand in an outcome, and lead if nobody does; return the thread's next job if it came up by that."""
-        self._mail.append(outcome)
+    def deliver(self, job: Job, thread: BodyThread) -> Job | None:
+        """Hand in a job that was done, and lead if nobody does; return the thread's next job if it came up by that."""
+        self._mail.append(job)
         while self._mail and not self._wanted and self._baton.acquire(blocking=False):
-            job = self._lead(thread)
-            if job is not None:
-                return job
+            own = self._lead(thread)
+            if own is not None:
+                return own
         return None
 
     def _lead(self, thread: BodyThread) -> Job | None:
         home, self._thread_id = self._thread_id, threading.get_ident()
         _set_running_loop(self)
-        with suppress(KeyboardInterrupt, SystemExit):  # a task tried to end the program: the task's fault, not ours
+        try:
             self._read_mail()
             if self._ready:
                 self._run_ready()
+        except (KeyboardInterrupt, SystemExit):
+            pass  # a task tried to end the program: it has failed, and we go on
         _set_running_loop(None)
         self._thread_id = home
         job = self._send(thread)

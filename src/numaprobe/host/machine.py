@@ -81,7 +81,7 @@ class HostMachine(Life, BodyCalls):
         self._allowed_until = 0
         self._isolation: tuple[int, CpuSet, CpuSet] | None = None
         self._applier = Applier(self.warn, self._allowed_now)
-        self.runner = Runner(self.topology, self._applier, self.warn)
+        self.runner = Runner(self._applier, self.warn)
         self._workers = Workers(self.runner, self.warn)
         self._build_workqueues()
         quota = limits.cpu_quota()

@@ -1,8 +1,11 @@
-"""What a stretch of a task cost, from readings before and after.
+"""What a stretch of a task cost.
 
 Running is what the thread's own clock says about the jobs it did. Runnable is the kernel's ``run_delay`` of the thread
 (schedstat): waiting for a CPU after a wake-up. Sleeping is the rest of the wall time. Where the kernel keeps no
 schedstat, runnable and sleeping are unknown.
+
+Stretches of one task nest (a child is probed inside its parent's body); jobs are counted in the innermost, which hands
+all on to the next outer one when it ends.
 """
 
 from __future__ import annotations
@@ -12,48 +15,92 @@ from typing import TYPE_CHECKING
 from numaprobe.runtime.protocol import Usage
 
 if TYPE_CHECKING:
+    from numaprobe.host.bodies import Memory
     from numaprobe.host.task import HostTask
+    from numaprobe.topology import Topology
 
 
 class Stretch:
-    """An open stretch of a task; always ``end`` it.
+    """An open stretch of a task, and the innermost one; always ``end`` it.
 
     Args:
         task: the current task.
+        topology: says on which node a CPU is.
         now: when it starts.
 
     """
 
-    def __init__(self, task: HostTask, now: int) -> None:
+    __slots__ = (
+        "_between",
+        "_delay",
+        "_memory",
+        "_node_of",
+        "_outer",
+        "_running",
+        "_start",
+        "_task",
+        "_thread",
+        "_trail",
+        "_unknown_memory",
+    )
+
+    def __init__(self, task: HostTask, topology: Topology, now: int) -> None:
         self._task = task
+        self._node_of = topology.node_of
         self._start = now
         self._thread = task.thread
         self._delay = task.thread.run_delay_ns() if task.thread is not None else 0
-        self._running = dict(task.running)
-        self._between = task.between_nodes
-        self._memory = dict(task.memory)
-        self._unknown_memory = task.unknown_memory
-        self._first = task.trail_mark = len(task.trail)
-        task.measuring += 1
+        #: CPU time on each node
+        self._running: dict[int, int] = {}
+        #: of it, the time of jobs that changed nodes, which belongs to no node for certain
+        self._between = 0
+        #: CPUs in the order of use
+        self._trail: list[int] = []
+        self._memory: dict[int, int] = {}
+        #: bytes that the kernel did not tell the nodes of
+        self._unknown_memory = 0
+        self._outer = task.stretch
+        task.stretch = self
 
     @property
     def seen(self) -> bool:
         """Whether the thread said where it is since the start."""
-        return len(self._task.trail) > self._first
+        return bool(self._trail)
+
+    def ran(self, running_ns: int, first_cpu: int, last_cpu: int) -> None:
+        """Count a job."""
+        node = self._node_of(last_cpu)
+        self._running[node] = self._running.get(node, 0) + running_ns
+        self._trail.append(first_cpu)
+        if last_cpu != first_cpu:
+            self._trail.append(last_cpu)
+            if self._node_of(first_cpu) != node:
+                self._between += running_ns
+
+    def allocated(self, size: int, memory: Memory) -> None:
+        """Count memory; ``size`` is in bytes."""
+        if memory.by_node is None:
+            self._unknown_memory += size
+        else:
+            _add(self._memory, memory.by_node)
 
     def end(self) -> None:
         """Close it. The outermost one gives back the memory that the bodies allocated."""
-        task = self._task
-        task.measuring -= 1
-        if not task.measuring:
-            task.trail.clear()
+        task, outer = self._task, self._outer
+        task.stretch = outer
+        if outer is None:
             task.drop_memory()
+            return
+        _add(outer._running, self._running)  # noqa: SLF001  its own kind
+        _add(outer._memory, self._memory)  # noqa: SLF001
+        outer._trail += self._trail  # noqa: SLF001
+        outer._between += self._between  # noqa: SLF001
+        outer._unknown_memory += self._unknown_memory  # noqa: SLF001
 
     def usage(self, now: int) -> Usage:
         """Return what it cost until ``now``."""
-        task, cost = self._task, now - self._start
-        by_node = _grown(task.running, self._running)
-        running = sum(by_node.values())
+        cost = now - self._start
+        running = sum(self._running.values())
         runnable = self._runnable(cost - running)
         return Usage(
             start_ns=self._start,
@@ -61,9 +108,9 @@ class Stretch:
             running_ns=running,
             runnable_ns=runnable,
             sleeping_ns=None if runnable is None else cost - running - runnable,
-            cpus=tuple(dict.fromkeys(task.trail[self._first :])),
-            running_by_node=by_node if task.between_nodes == self._between else None,
-            memory=_grown(task.memory, self._memory) if task.unknown_memory == self._unknown_memory else None,
+            cpus=tuple(dict.fromkeys(self._trail)),
+            running_by_node=None if self._between else self._running,
+            memory=None if self._unknown_memory else self._memory,
         )
 
     def _runnable(self, left: int) -> int | None:
@@ -76,5 +123,6 @@ class Stretch:
         return max(0, min(delay - before, left))
 
 
-def _grown(after: dict[int, int], before: dict[int, int]) -> dict[int, int]:
-    return {node: amount - before.get(node, 0) for node, amount in after.items() if amount != before.get(node)}
+def _add(to: dict[int, int], amounts: dict[int, int]) -> None:
+    for node, amount in amounts.items():
+        to[node] = to.get(node, 0) + amount

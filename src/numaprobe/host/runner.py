@@ -20,15 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.host.accounting import Accounting
 from numaprobe.host.core import CoreThread
+from numaprobe.host.job import Job
 from numaprobe.host.task import CURRENT, HostTask
-from numaprobe.host.thread import BodyThread, Job, Outcome, this_thread
-from numaprobe.host.ticket import Ticket
+from numaprobe.host.thread import BodyThread, this_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
     from numaprobe.host.attributes import Applier, Attributes
-    from numaprobe.topology import Topology
 
 T = TypeVar("T")
 
@@ -68,7 +67,6 @@ class Runner:
     """Tasks, their threads, and whether anything can still happen.
 
     Args:
-        topology: says on which node a CPU is.
         applier: gives threads their attributes.
         warn: takes remarks.
 
@@ -79,7 +77,7 @@ class Runner:
 
     """
 
-    def __init__(self, topology: Topology, applier: Applier, warn: Callable[[str, str], None]) -> None:
+    def __init__(self, applier: Applier, warn: Callable[[str, str], None]) -> None:
         self.core = CoreThread("numaprobe-core")
         self.accounting = Accounting(self._still)
         self.tasks: dict[HostTask, asyncio.Task[None]] = {}
@@ -91,7 +89,6 @@ class Runner:
         self.closing = False
         #: what a report of a deadlock adds: works held back by max_active
         self.held: Callable[[], Iterable[str]] = tuple
-        self._topology = topology
         self._applier = applier
         self._warn = warn
         self._idle: asyncio.Future[None] | None = None
@@ -243,7 +240,7 @@ class Runner:
         if task.thread is thread:
             task.thread = None
         for job in thread.unserved():
-            job.ticket.fail(error)
+            job.fail(error)
 
     def _remember(self, thread: BodyThread) -> None:
         """Keep the thread to be waited for at the end; forget those that ended, now and then."""
@@ -260,15 +257,15 @@ class Runner:
             BodyError: it tried to end the program.
 
         """
-        thread = self.thread_of(task)
-        ticket = Ticket(self.core.loop)
-        self.core.loop.send(thread, Job(ticket, function, args))
+        thread = task.thread if task.thread is not None else self.thread_of(task)
+        loop = self.core.loop
+        job = Job(loop, function, args)
+        loop.send(thread, job)
         alarm = None
         if deadline_ns is not None:
-            expire = partial(self._expire, task, thread, ticket, deadline_ns)
-            alarm = self.core.loop.call_later(deadline_ns / 1e9, expire)
+            alarm = loop.call_later(deadline_ns / 1e9, partial(self._expire, task, thread, job, deadline_ns))
         try:
-            outcome = await ticket
+            await job
         except asyncio.CancelledError:
             if not self.closing:
                 self._give_up(task, thread, f"{task.comm}: a body was cancelled at {thread.stack()}")
@@ -276,18 +273,20 @@ class Runner:
         finally:
             if alarm is not None:
                 alarm.cancel()
-        self._account(task, outcome)
-        if outcome.error is not None:
-            raise presentable(task, outcome.error)
-        value: T = outcome.value
+        task.cpu = job.cpu_after
+        if task.stretch is not None:
+            task.stretch.ran(job.running_ns, job.cpu_before, job.cpu_after)
+        if job.error is not None:
+            raise presentable(task, job.error)
+        value: T = job.value
         return value
 
-    def _expire(self, task: HostTask, thread: BodyThread, ticket: Ticket, deadline_ns: int) -> None:
-        if ticket.done():
+    def _expire(self, task: HostTask, thread: BodyThread, job: Job, deadline_ns: int) -> None:
+        if job.done():
             return
         message = f"{task.comm}: a body is past its deadline of {deadline_ns / 1e6:g} ms, at {thread.stack()}"
         self._give_up(task, thread, message)
-        ticket.fail(TimeoutError(errno.ETIMEDOUT, message))
+        job.fail(TimeoutError(errno.ETIMEDOUT, message))
 
     def _give_up(self, task: HostTask, thread: BodyThread, message: str) -> None:
         """Let the task go on with a new thread; what the old one does cannot be stopped."""
@@ -296,18 +295,6 @@ class Runner:
         if task.thread is thread:
             task.thread = None
         self._warn("deadline", message)
-
-    def _account(self, task: HostTask, outcome: Outcome) -> None:
-        task.saw(outcome.cpu_before)
-        task.saw(outcome.cpu_after)
-        self.count_running(task, outcome.running_ns, outcome.cpu_before, outcome.cpu_after)
-
-    def count_running(self, task: HostTask, running_ns: int, first_cpu: int, last_cpu: int) -> None:
-        """Count CPU time of a task, on the node it was on before and after."""
-        node = self._topology.node_of(last_cpu)
-        task.running[node] += running_ns
-        if self._topology.node_of(first_cpu) != node:
-            task.between_nodes += running_ns
 
     async def change(self, task: HostTask, wish: Attributes) -> None:
         """Give a task other attributes, now."""

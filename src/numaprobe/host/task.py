@@ -1,12 +1,10 @@
 """A task of the host machine: an asyncio task of the core, and an OS thread for what its bodies do.
 
-The thread is made when first needed (a shell that only adds devices needs none), or at once for a worker. Counters
-only grow; ``measure`` takes differences.
+The thread is made when first needed (a shell that only adds devices needs none), or at once for a worker.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
     from numaprobe.host.attributes import Attributes
     from numaprobe.host.bodies import Memory
+    from numaprobe.host.measure import Stretch
     from numaprobe.host.pool import Pool
     from numaprobe.host.thread import BodyThread
     from numaprobe.runtime import Work
@@ -37,6 +36,8 @@ class HostTask:
         thread: where its bodies run; None before the first.
         waits: what it waits for, for reports; empty if it does not.
         parked: set while it waits for ``wake``.
+        stretch: the innermost stretch of it that is being measured.
+        held: what its bodies allocated.
 
     """
 
@@ -55,27 +56,13 @@ class HostTask:
         self.result: Any = None
         self.failure: Exception | None = None
         self.joiners: list[HostTask] = []
-        self.trail: list[int] = []
-        self.trail_mark = 0
-        self.measuring = 0
-        self.running: Counter[int] = Counter()
-        #: running time during which the task changed nodes: belongs to no node for certain
-        self.between_nodes = 0
-        self.memory: Counter[int] = Counter()
-        #: allocations that the kernel did not tell the nodes of
-        self.unknown_memory = 0
+        self.stretch: Stretch | None = None
         self.held: list[Memory] = []
 
     @property
     def is_worker(self) -> bool:
         """``PF_WQ_WORKER``."""
         return self.pool is not None
-
-    def saw(self, cpu: int) -> None:
-        """Note that it ran on ``cpu``."""
-        self.cpu = cpu
-        if self.measuring and (len(self.trail) == self.trail_mark or self.trail[-1] != cpu):
-            self.trail.append(cpu)
 
     def drop_memory(self) -> None:
         """Give back what its bodies allocated."""

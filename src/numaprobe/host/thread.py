@@ -1,7 +1,7 @@
 """The OS thread in which one task's bodies run.
 
-A thread serves jobs one after the other from its own queue and hands every outcome to ``deliver``, which may run the
-core's loop before it returns (``loop.py``). Each job is framed by two readings of the CPU (``getcpu``) and of the
+A thread serves jobs one after the other from its own queue and hands each that is done to ``deliver``, which may run
+the core's loop before it returns (``loop.py``). Each job is framed by two readings of the CPU (``getcpu``) and of the
 thread's CPU clock, taken in the thread itself, so that what is recorded is what happened. If the first reading shows a
 CPU that the thread should not be on (a CPU went off line and came back), the thread is pinned anew before the job.
 
@@ -25,40 +25,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numaprobe.errors import BodyError
 from numaprobe.host import syscalls
 from numaprobe.host.attributes import ANYWHERE, Attributes
+from numaprobe.host.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numaprobe.host.attributes import Applier
     from numaprobe.host.process import BodyProcess
-    from numaprobe.host.ticket import Ticket
 
 _here = threading.local()
 
 #: So many threads keep their schedstat file open, which makes reading it four times as fast; more would use up the
 #: file descriptors of a program whose limit is the usual 1024.
 _kept_open = threading.BoundedSemaphore(64)
-
-
-class Outcome(NamedTuple):
-    """What became of a job."""
-
-    #: what ``submit`` was given, to find who waits
-    ticket: Ticket
-    value: Any
-    error: BaseException | None
-    #: CPU time of the job itself, jobs inside it not counted
-    running_ns: int
-    cpu_before: int
-    cpu_after: int
-
-
-class Job(NamedTuple):
-    """A call to be made in the thread."""
-
-    ticket: Ticket
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
 
 
 class _Answer(NamedTuple):
@@ -73,7 +52,7 @@ class BodyThread:
         comm: name, as ``/proc/self/task/*/comm`` shows it (15 bytes).
         wish: its attributes; ``change`` sets others.
         applier: gives them to the thread.
-        deliver: takes each outcome and this thread, in the thread; gives the next job if it knows one.
+        deliver: takes each job that was done, and this thread; gives the next job if it knows one.
         owner: the task it belongs to.
         enter: called once in the new thread.
 
@@ -84,7 +63,7 @@ class BodyThread:
         comm: str,
         wish: Attributes,
         applier: Applier,
-        deliver: Callable[[Outcome, BodyThread], Job | None],
+        deliver: Callable[[Job, BodyThread], Job | None],
         owner: object,
         enter: Callable[[], object],
     ) -> None:
@@ -110,7 +89,7 @@ class BodyThread:
         self._thread.start()
 
     def put(self, job: Job) -> None:
-        """Have the thread do a job; the outcome carries its ticket."""
+        """Have the thread do a job."""
         self._jobs.put(job)
 
     def answer(self, value: object, error: BaseException | None) -> None:
@@ -226,9 +205,10 @@ class BodyThread:
             job: Job | None = got
             del got  # a waiting thread must not keep the last body's objects alive
             while job is not None:
-                job = self._deliver(self._run(job), self)
+                self._run(job)
+                job = self._deliver(job, self)
 
-    def _run(self, job: Job) -> Outcome:
+    def _run(self, job: Job) -> None:
         cpu = syscalls.getcpu()
         if cpu not in self._allowed:
             self._give(self._wish)
@@ -238,16 +218,16 @@ class BodyThread:
             if self._wish.hint is not None and cpu not in self._wish.hint:
                 self._applier.nudge(self._wish)
                 cpu = syscalls.getcpu()
+        job.cpu_before = cpu
         outer, self._inner_ns = self._inner_ns, 0
         start = time.thread_time_ns()
-        value, error = None, None
         try:
-            value = job.function(*job.args)
+            job.value = job.function(*job.args)
         except BaseException as caught:  # noqa: BLE001  handed to the one who waits
-            error = caught
+            job.error = caught
         total = time.thread_time_ns() - start
-        own, self._inner_ns = total - self._inner_ns, outer + total
-        return Outcome(job.ticket, value, error, own, cpu, syscalls.getcpu())
+        job.running_ns, self._inner_ns = total - self._inner_ns, outer + total
+        job.cpu_after = syscalls.getcpu()
 
     def ask(self, send: Callable[[], None]) -> object:
         """Send a question to the core and serve jobs until ``answer``; return or raise it.

@@ -1,0 +1,118 @@
+"""A call to be made in a task's own OS thread: what to call, what became of it, and what its task awaits meanwhile.
+
+An asyncio future resumes its task one turn of the loop after it was resolved. A job is resolved by the loop itself,
+outside of any task, and resumes its task at once. It is a future as far as ``asyncio.Task`` can tell
+(``_asyncio_future_blocking`` and the methods below, see ``asyncio.isfuture``), for one task only.
+
+Two sides write to it: the thread what it saw (``value``, ``error``, readings), the loop how it ended (``resolve``,
+``fail``, ``cancel``); the first end counts. A thread that was given up writes into a job that nobody reads any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+
+class Job:
+    """A call and its outcome.
+
+    Args:
+        loop: of the task that will await it.
+        function: what to call.
+        args: what with.
+
+    Attributes:
+        value, error: what the call returned or raised.
+        running_ns: CPU time of the call itself, jobs inside it not counted.
+        cpu_before, cpu_after: where the thread was.
+
+    """
+
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_context",
+        "_ended",
+        "_failure",
+        "_loop",
+        "_resume",
+        "args",
+        "cpu_after",
+        "cpu_before",
+        "error",
+        "function",
+        "running_ns",
+        "value",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], args: tuple[Any, ...] = ()
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.running_ns = 0
+        self.cpu_before = self.cpu_after = -1
+        self._asyncio_future_blocking = False
+        self._loop = loop
+        self._resume: Callable[[Any], object] | None = None
+        self._context: Context | None = None
+        self._ended = False
+        self._failure: BaseException | None = None
+
+    # ---- for who ends it -------------------------------------------------------------------------------------------
+    def done(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self._ended
+
+    def resolve(self) -> None:
+        """Say that the call was made, and resume the task at once. Called in the loop, outside any task."""
+        if not self._ended:
+            self._ended = True
+            if self._resume is not None and self._context is not None:
+                self._context.run(self._resume, self)
+
+    def fail(self, failure: BaseException) -> None:
+        """Have the task's await raise ``failure``. Called in the loop, outside any task."""
+        if not self._ended:
+            self._failure = failure
+            self.resolve()
+
+    # ---- for asyncio.Task ------------------------------------------------------------------------------------------
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop."""
+        return self._loop
+
+    def add_done_callback(self, function: Callable[[Any], object], *, context: Context) -> None:
+        """Note how to resume the task."""
+        self._resume, self._context = function, context
+
+    def cancel(self, msg: object = None) -> bool:
+        """Have the task's await raise CancelledError, in the next turn: the canceller may be a task."""
+        del msg
+        if self._ended or self._failure is not None:
+            return False
+        self._failure = asyncio.CancelledError()
+        self._loop.call_soon(self.resolve, context=Context())
+        return True
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled."""
+        return isinstance(self._failure, asyncio.CancelledError)
+
+    def result(self) -> None:
+        """Raise what it failed with, if it did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if not self._ended:
+            self._asyncio_future_blocking = True
+            yield self
+        if self._failure is not None:
+            raise self._failure
