@@ -92,7 +92,7 @@ class SmallFile:
     def read(self) -> bytes:
         """Return what it holds now, at most 96 bytes; nothing once it was closed, or if its subject is gone."""
         size = _PREAD(*self._arguments)
-        data: bytes = self._buffer[: max(0, size)]  # type: ignore[assignment]  a slice of chars is bytes
+        data: bytes = self._buffer[: max(0, size)]  # type: ignore[assignment]  # a slice of chars is bytes
         return data
 
     def close(self) -> None:
