@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.runtime import Work
@@ -54,7 +55,8 @@ class AsyncCalls:
         self._wq = machine.alloc_workqueue("async", unbound=True, min_active=ASYNC_MIN_ACTIVE)
         self._next_cookie = 1
         self._entries = 0
-        self._global: OrderedDict[int, None] = OrderedDict()
+        #: the registered domains that have pending calls (``async_global_pending``)
+        self._busy: set[AsyncDomain] = set()
         self._waiters: list[tuple[AsyncDomain | None, int | None, Event]] = []
         #: ``async_dfl_domain``
         self.default_domain = AsyncDomain("async_dfl_domain")
@@ -95,33 +97,36 @@ class AsyncCalls:
         return cookie
 
     def _queue(self, cookie: int, function: Callable[[], Awaitable[None]], node: int, domain: AsyncDomain) -> None:
-        async def run_entry() -> None:
-            try:
-                await function()
-            finally:
-                self._done(cookie, domain)
-
-        domain.pending[cookie] = None
         if domain.registered:
-            self._global[cookie] = None
+            self._busy.add(domain)
+        domain.pending[cookie] = None
         self._entries += 1
-        self._machine.queue_work_node(node, self._wq, Work(run_entry, ASYNC_WORK_NAME))
+        entry = partial(self._run_entry, cookie, function, domain)
+        self._machine.queue_work_node(node, self._wq, Work(entry, ASYNC_WORK_NAME))
 
-    def _done(self, cookie: int, domain: AsyncDomain) -> None:
-        del domain.pending[cookie]
-        self._global.pop(cookie, None)
-        self._entries -= 1
-        still = []
-        for waiter in self._waiters:
-            if self._reached(waiter[0], waiter[1]):
-                waiter[2].set()
-            else:
-                still.append(waiter)
-        self._waiters = still
+    async def _run_entry(self, cookie: int, function: Callable[[], Awaitable[None]], domain: AsyncDomain) -> None:
+        try:
+            await function()
+        finally:
+            del domain.pending[cookie]
+            self._entries -= 1
+            if not domain.pending:
+                self._busy.discard(domain)
+            if self._waiters:
+                self._wake()
+
+    def _wake(self) -> None:
+        """Wake those whose wait is over."""
+        over = [waiter for waiter in self._waiters if self._reached(waiter[0], waiter[1])]
+        for waiter in over:
+            self._waiters.remove(waiter)
+            waiter[2].set()
 
     def _reached(self, domain: AsyncDomain | None, cookie: int | None) -> bool:
-        pending = self._global if domain is None else domain.pending
-        return not pending or (cookie is not None and next(iter(pending)) >= cookie)
+        if cookie is None:
+            return not (self._busy if domain is None else domain.pending)
+        domains = self._busy if domain is None else [domain]
+        return all(next(iter(one.pending), cookie) >= cookie for one in domains)
 
     async def synchronize_cookie(self, cookie: int | None, domain: AsyncDomain | None = None) -> None:
         """Wait until no call of ``domain`` (None: of any registered one) has a cookie below ``cookie``.
