@@ -136,11 +136,12 @@ class Binding:
     async def _driver_attach(self, drv: Driver, dev: Device) -> None:
         core = self._core
         if core.allows_async(drv):
-            async with core.locked(dev):
-                take = dev.driver is None and dev.p.async_driver is None and not dev.p.dead
-                if take:
-                    dev.p.async_driver = drv
-            if take:
+            if dev.lock.owner is None:  # free, and nothing is awaited under it: as good as held
+                claimed = _claim(drv, dev)
+            else:
+                async with core.locked(dev):
+                    claimed = _claim(drv, dev)
+            if claimed:
                 await core.asyncs.schedule_node(lambda: self._driver_attach_async_helper(dev), dev.node)
             return
         async with core.locked(dev, parent=True):
@@ -280,3 +281,11 @@ class Binding:
         while drv.devices:
             dev = next(reversed(drv.devices.values()))
             await self.device_release_driver(dev, drv)
+
+
+def _claim(drv: Driver, dev: Device) -> bool:
+    """Make ``drv`` the one whose async helper will probe ``dev``; False if that is not to be."""
+    if dev.driver is not None or dev.p.async_driver is not None or dev.p.dead:
+        return False
+    dev.p.async_driver = drv
+    return True

@@ -60,7 +60,7 @@ class ProbeBodies:
         task = self._machine.current
         caller = dev.lock.owner or task
         caller_cpu, caller_comm = caller.cpu, caller.comm
-        before = self._enter(task, dev)
+        before = self._enter(task, caller, dev)
         try:
             result, usage = await self._machine.measure(lambda: self._call(drv, dev))
         finally:
@@ -96,7 +96,7 @@ class ProbeBodies:
     async def let_go(self, dev: Device, what: str, function: Callable[[], Awaitable[None]]) -> None:
         """Run a remove, or the release of a managed resource, in the current task; what it raises is a warning."""
         task = self._machine.current
-        before = self._enter(task, dev)
+        before = self._enter(task, dev.lock.owner or task, dev)
         try:
             await self._core.guarded(what, function)
         finally:
@@ -112,12 +112,10 @@ class ProbeBodies:
             return self._complain("match", drv, dev, f"returned {result!r:.60}, which is no number", -errno.EINVAL)
         return result
 
-    def _enter(self, task: Task, dev: Device) -> Chain:
-        """Add ``dev`` to the chain of the lock's owner: he waits for ``task``, if it is another, and keeps his."""
-        inside = self._inside
-        before = inside.get(task, ())
-        owner = dev.lock.owner
-        inside[task] = (*(before if owner is None else inside.get(owner, ())), dev)
+    def _enter(self, task: Task, owner: Task, dev: Device) -> Chain:
+        """Let ``task`` into a body for ``dev``, whose lock's ``owner`` waits for it: the chain goes on from his."""
+        before = self._inside.get(task, ())
+        self._inside[task] = (*self._inside.get(owner, ()), dev)
         return before
 
     def _leave(self, task: Task, before: Chain) -> None:

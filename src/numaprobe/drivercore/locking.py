@@ -14,29 +14,31 @@ if TYPE_CHECKING:
 
     from numaprobe.drivercore.core import DriverCore
     from numaprobe.drivercore.device import Device
+    from numaprobe.runtime import Lock
 
 
 class HeldDevice:
     """``async with`` over a device's lock, and its parent's where the bus needs it."""
 
-    __slots__ = ("_dev", "_parent")
+    __slots__ = ("_lock", "_outer")
 
     def __init__(self, core: DriverCore, dev: Device, *, parent: bool) -> None:
-        self._dev = dev
-        self._parent = dev.parent if parent and dev.bus.need_parent_lock else None
+        above = dev.parent if parent and dev.bus.need_parent_lock else None
+        self._lock = dev.lock
+        self._outer = None if above is None else above.lock
         if core.bodies.inside():
-            core.bodies.refuse_inside(lambda one: one is dev or one is self._parent, f"locks {dev.name}")
+            core.bodies.refuse_inside(lambda one: one is dev or one is above, f"locks {dev.name}")
 
     def __aenter__(self) -> Awaitable[None]:  # a plain function: one coroutine less per lock
-        return self._dev.lock.acquire() if self._parent is None else self._acquire_both(self._parent)
+        return self._lock.acquire() if self._outer is None else self._acquire_both(self._outer)
 
-    async def _acquire_both(self, parent: Device) -> None:
-        await parent.lock.acquire()
-        await self._dev.lock.acquire()
+    async def _acquire_both(self, outer: Lock) -> None:
+        await outer.acquire()
+        await self._lock.acquire()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None and issubclass(kind, GeneratorExit):
             return  # the run was abandoned: there is no task any more that could release anything
-        self._dev.lock.release()
-        if self._parent is not None:
-            self._parent.lock.release()
+        self._lock.release()
+        if self._outer is not None:
+            self._outer.release()
