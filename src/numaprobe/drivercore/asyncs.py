@@ -58,6 +58,8 @@ class AsyncCalls:
         #: the registered domains that have pending calls (``async_global_pending``)
         self._busy: set[AsyncDomain] = set()
         self._waiters: list[tuple[AsyncDomain | None, int | None, Event]] = []
+        #: how many of them wait for a cookie: the others look only when a domain runs empty
+        self._cookie_waits = 0
         #: ``async_dfl_domain``
         self.default_domain = AsyncDomain("async_dfl_domain")
 
@@ -112,7 +114,7 @@ class AsyncCalls:
             self._entries -= 1
             if not domain.pending:
                 self._busy.discard(domain)
-            if self._waiters:
+            if self._waiters and (self._cookie_waits or not domain.pending):
                 self._wake()
 
     def _wake(self) -> None:
@@ -120,6 +122,7 @@ class AsyncCalls:
         over = [waiter for waiter in self._waiters if self._reached(waiter[0], waiter[1])]
         for waiter in over:
             self._waiters.remove(waiter)
+            self._cookie_waits -= waiter[1] is not None
             waiter[2].set()
 
     def _reached(self, domain: AsyncDomain | None, cookie: int | None) -> bool:
@@ -136,6 +139,7 @@ class AsyncCalls:
         while not self._reached(domain, cookie):
             event = self._machine.event(f"async cookie {'max' if cookie is None else cookie}")
             self._waiters.append((domain, cookie, event))
+            self._cookie_waits += cookie is not None
             await event.wait()
 
     async def synchronize_full(self) -> None:
