@@ -11,6 +11,7 @@ and the CPU that PCI picks.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from numaprobe.cpuset import CpuSet
@@ -88,16 +89,14 @@ class NodeWork(Policy):
         """Return the unbound workqueue to use: ``system_dfl_wq``."""
         return core.machine.system_dfl_wq
 
-    async def run_on_node(self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[T]]) -> T:
+    def run_on_node(self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Run ``function`` near the device's node and wait; inline if the node is invalid or off line."""
         machine = core.machine
         if not machine.topology.node_online(dev.node) or self._stay(machine, dev.node):
-            return await function()
-        wq = self.workqueue(core)
-        body = (lambda: self._pinned(machine, dev.node, function)) if self.pin else function
-        return await run_as_work(
-            machine, lambda work: machine.queue_work_node(dev.node, wq, work), body, self.work_name
-        )
+            return function()
+        body = partial(self._pinned, machine, dev.node, function) if self.pin else function
+        queue = partial(machine.queue_work_node, dev.node, self.workqueue(core))
+        return run_as_work(machine, queue, body, self.work_name)
 
     def _stay(self, machine: Machine, node: int) -> bool:
         task = machine.current

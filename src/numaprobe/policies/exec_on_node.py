@@ -31,6 +31,6 @@ class ExecOnNode(NodeWork):
     summary = "driver core: the three synchronous call sites run near the node; PCI has no node code"
     work_name: ClassVar[str] = "numa_work_func"
 
-    async def call_site(self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[T]]) -> T:
+    def call_site(self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Run the call site near the device's node and wait."""
-        return await self.run_on_node(core, dev, function)
+        return self.run_on_node(core, dev, function)

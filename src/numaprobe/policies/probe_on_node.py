@@ -28,10 +28,10 @@ class ProbeOnNode(NodeWork):
     summary = "driver core: one node helper around the probe, is_async passed down"
     work_name: ClassVar[str] = "probe_node_work_func"
 
-    async def probe_device(
+    def probe_device(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
-    ) -> int:
+    ) -> Awaitable[int]:
         """Run the probe near the device's node and wait; where it is if the caller is an async worker."""
         if is_async:
-            return await function()
-        return await self.run_on_node(core, dev, function)
+            return function()
+        return self.run_on_node(core, dev, function)

@@ -28,10 +28,10 @@ class QueueOnNode(NodeWork):
     summary = "PCI: queue_work_node on the unbound queue and flush; inline in a kworker"
     work_name: ClassVar[str] = "pci_probe_work_func"
 
-    async def bus_probe(
+    def bus_probe(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
-    ) -> int:
+    ) -> Awaitable[int]:
         """Run ``function`` near the node and wait; inline in a kworker and under a probing physical function."""
         if under_parent or core.machine.current.is_worker:
-            return await function()
-        return await self.run_on_node(core, dev, function)
+            return function()
+        return self.run_on_node(core, dev, function)

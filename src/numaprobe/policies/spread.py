@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from numaprobe.policies.base import MIN_ACTIVE, NodeWork, node_cpus
@@ -54,19 +55,19 @@ class Spread(NodeWork):
         """Return the strict queue."""
         return self._wq or core.machine.system_dfl_wq
 
-    async def probe_device(
+    def probe_device(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
-    ) -> int:
+    ) -> Awaitable[int]:
         """Run the probe in the next LLC of the device's node and wait; inline for a device without a node."""
         del is_async
         machine = core.machine
         if not machine.topology.node_online(dev.node) or self._stay(machine, dev.node):
-            return await function()
+            return function()
         cpu = self._pick(machine, dev.node)
         if cpu is None:
-            return await function()
+            return function()
         wq = self.workqueue(core)
-        return await run_as_work(machine, lambda work: machine.queue_work_on(cpu, wq, work), function, self.work_name)
+        return run_as_work(machine, partial(machine.queue_work_on, cpu, wq), function, self.work_name)
 
     def _pick(self, machine: Machine, node: int) -> int | None:
         """Return the first usable CPU of the next LLC of the node, or of the nearest one that has any."""

@@ -47,16 +47,16 @@ class StrictNode(NodeWork):
         """Return the strict queue."""
         return self._wq or core.machine.system_dfl_wq
 
-    async def probe_device(
+    def probe_device(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
-    ) -> int:
+    ) -> Awaitable[int]:
         """Run the probe on the device's node, whoever calls, and wait."""
         if is_async and not self.async_too:
-            return await function()
+            return function()
         machine = core.machine
         if machine.topology.node_online(dev.node):
-            usable = node_cpus(machine, dev.node) & machine.housekeeping(HkType.UNBOUND)
+            usable = node_cpus(machine, dev.node).bits & machine.housekeeping(HkType.UNBOUND).bits
             if not usable:
                 machine.warn("no-cpu-on-node", f"{dev.name}: no CPU of node {dev.node} may be used; probed inline")
-                return await function()
-        return await self.run_on_node(core, dev, function)
+                return function()
+        return self.run_on_node(core, dev, function)

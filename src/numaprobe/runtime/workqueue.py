@@ -5,7 +5,8 @@ Written once, over the protocol, because it is nothing but a work on the stack o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from numaprobe.runtime.protocol import Work
 
@@ -21,21 +22,31 @@ async def run_as_work(
     machine: Machine, queue: Callable[[Work], object], function: Callable[[], Awaitable[T]], name: str
 ) -> T:
     """Queue ``function`` as an on-stack work with ``queue``, wait for it, and return or raise what it did."""
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-
-    async def body() -> None:
-        try:
-            outcome.append(await function())
-        except Exception as error:  # noqa: BLE001  handed to the one who waits
-            failure.append(error)
-
-    work = Work(body, name)
+    call = _Call(function)
+    work = Work(call.run, name)
     queue(work)
     await machine.flush_work(work)
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    if call.failure is not None:
+        raise call.failure
+    return call.result
+
+
+class _Call(Generic[T]):
+    """A function, to be called in a worker, and what it returned or raised."""
+
+    __slots__ = ("failure", "function", "result")
+
+    result: T
+
+    def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
+        self.function = function
+        self.failure: Exception | None = None
+
+    async def run(self) -> None:
+        try:
+            self.result = await self.function()
+        except Exception as error:  # noqa: BLE001  handed to the one who waits
+            self.failure = error
 
 
 async def work_on_cpu(
@@ -48,4 +59,4 @@ async def work_on_cpu(
 ) -> T:
     """Run ``function`` in a kworker of ``cpu`` and wait for it. ``wq`` None = ``system_percpu_wq``."""
     target = wq or machine.system_percpu_wq
-    return await run_as_work(machine, lambda work: machine.queue_work_on(cpu, target, work), function, name)
+    return await run_as_work(machine, partial(machine.queue_work_on, cpu, target), function, name)
