@@ -24,8 +24,9 @@ class PlatformBus(Bus):
 
     def match(self, dev: Device, drv: Driver) -> int:
         """Match as ``platform_match`` does."""
-        found = super().match(dev, drv)
-        return found if found or drv.match is not None else int(dev.name.partition(".")[0] == drv.name)
+        if drv.match is not None:
+            return drv.match(dev)
+        return int(dev.compatible in drv.compatible or dev.name.partition(".")[0] == drv.name)
 
 
 class VirtioBus(Bus):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.runtime import Work
@@ -53,7 +54,7 @@ class AsyncCalls:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._wq = machine.alloc_workqueue("async", unbound=True, min_active=ASYNC_MIN_ACTIVE)
-        self._next_cookie = 1
+        self._cookies = count(1)
         self._entries = 0
         #: the registered domains that have pending calls (``async_global_pending``)
         self._busy: set[AsyncDomain] = set()
@@ -77,7 +78,7 @@ class AsyncCalls:
             the cookie.
 
         """
-        cookie = self._take_cookie()
+        cookie = next(self._cookies)
         if self._entries > MAX_WORK:
             await function()
         else:
@@ -90,13 +91,8 @@ class AsyncCalls:
         """Call ``function`` in a worker near ``node``; return False, and do nothing, when too much is pending."""
         if self._entries > MAX_WORK:
             return False
-        self._queue(self._take_cookie(), function, node, domain or self.default_domain)
+        self._queue(next(self._cookies), function, node, domain or self.default_domain)
         return True
-
-    def _take_cookie(self) -> int:
-        cookie = self._next_cookie
-        self._next_cookie += 1
-        return cookie
 
     def _queue(self, cookie: int, function: Callable[[], Awaitable[None]], node: int, domain: AsyncDomain) -> None:
         if domain.registered:

@@ -176,7 +176,7 @@ class Binding:
         try:
             dev.p.probing_async = is_async
             ret = await self._driver_probe_device_node(drv, dev, is_async=is_async)
-            if is_deferral(ret):
+            if ret and is_deferral(ret):
                 core.deferred.add(dev, core.deferral_reason(dev))
                 if triggers != core.deferred.trigger_count and not core.deferred.blocked:
                     core.deferred.retrigger(dev)

@@ -72,8 +72,8 @@ class DriverCore:
         #: drivers likewise: until they have let go all their devices
         self._driver_names: set[tuple[str, str]] = set()
         self._probe_count = 0
-        self._probe_idle: Event = machine.event("no probe under way")
-        self._probe_idle.set()
+        #: made by the first who waits for it
+        self._probe_idle: Event | None = None
         if self.options.async_names_cut:
             machine.warn("driver-async-probe", "driver_async_probe= is too long; what is beyond 255 bytes is cut")
         self.placement.setup(self)
@@ -309,13 +309,13 @@ class DriverCore:
     def probe_started(self) -> None:
         """Count a probe (``probe_count``)."""
         self._probe_count += 1
-        self._probe_idle.clear()
 
     def probe_ended(self) -> None:
         """Uncount a probe and wake who waits for none to be left."""
         self._probe_count -= 1
-        if self._probe_count == 0:
+        if self._probe_count == 0 and self._probe_idle is not None:
             self._probe_idle.set()
+            self._probe_idle = None
 
     @property
     def probe_count(self) -> int:
@@ -332,6 +332,7 @@ class DriverCore:
         refuse_wait(self)
         await self.deferred.flush()
         while self._probe_count:
+            self._probe_idle = self._probe_idle or self.machine.event("no probe under way")
             await self._probe_idle.wait()
         await self.asyncs.synchronize_full()
 
