@@ -116,8 +116,9 @@ class CoreOptions:
 
     def requested_async(self, driver: str) -> bool:
         """Tell whether the command line asks for asynchronous probing of this driver."""
-        kept = self.driver_async_probe[: ASYNC_DRV_NAMES_MAX_LEN - 1]
-        names = kept.split(",") if kept else []
+        if not self.driver_async_probe:
+            return False
+        names = self.driver_async_probe[: ASYNC_DRV_NAMES_MAX_LEN - 1].split(",")
         return ("*" in names) != (driver in names)
 
     def module_async(self, module: str) -> bool:
