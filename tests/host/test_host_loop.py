@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError
 from numaprobe.host import HostMachine
 from numaprobe.host.thread import BodyThread
+from numaprobe.runtime import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,26 +143,38 @@ def test_a_new_thread_inherits_nothing_from_a_pinned_leader() -> None:
     assert machine.run(main) == set(machine.online)
 
 
-def test_a_thread_that_cannot_be_started_is_an_error_for_its_task_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = HostMachine()
-    start = BodyThread.start
-
-    def refuse(thread: BodyThread) -> None:
-        if thread.comm == "poor":
-            raise RuntimeError("can't start new thread")
-        start(thread)
+def test_a_machine_can_be_closed_while_a_body_waits_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: BodyThread) -> None:
+        raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(BodyThread, "start", refuse)
+    with HostMachine(grace_s=0.2) as machine:
+        waits = machine.submit(lambda: machine.call(nothing), comm="poor")
+        while not machine.warnings:
+            time.sleep(0.001)
+    assert [remark.kind for remark in machine.warnings] == ["no-thread"]
+    assert waits.cancelled() or waits.exception() is not None
 
-    async def poor() -> str:
-        with pytest.raises(RuntimeError, match="can't start"):
+
+def test_a_worker_that_only_waits_needs_no_thread() -> None:
+    machine = HostMachine()
+    other = machine.alloc_workqueue("other", unbound=True, strict=True)
+
+    async def main() -> tuple[int, int]:
+        async def inner() -> None:
             await machine.call(nothing)
-        monkeypatch.undo()
-        return await machine.call(str, "rich now")
 
-    async def main() -> str:
-        await machine.call(nothing)
-        answer: str = await machine.join(machine.spawn(poor, comm="poor"))
-        return answer
+        async def outer() -> None:
+            work = Work(inner, "inner_fn")
+            machine.queue_work(other, work)
+            await machine.flush_work(work)
 
-    assert machine.run(main) == "rich now"
+        works = [Work(outer, f"outer_fn{number}") for number in range(50)]
+        for work in works:
+            machine.queue_work(machine.system_dfl_wq, work)
+        for work in works:
+            await machine.flush_work(work)
+        return len(machine.runner.threads), len(works)
+
+    threads, works = machine.run(main)
+    assert threads < works / 2

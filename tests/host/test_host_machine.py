@@ -14,6 +14,7 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, RefusedError, UsageError
 from numaprobe.host import HostMachine, limits, syscalls
 from numaprobe.host.limits import flat
+from numaprobe.host.pool import Pool
 from numaprobe.runtime import AffinityScope, Work, kernel_profile, work_on_cpu
 from numaprobe.topology import Housekeeping, symmetric
 
@@ -425,15 +426,15 @@ def test_many_sleeping_bodies_do_not_use_up_the_file_descriptors() -> None:
 def test_a_worker_that_dies_of_our_own_fault_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = HostMachine()
 
-    def fail(_task: object) -> None:
+    def fail(*_: object) -> None:
         raise AttributeError("a fault of ours")
 
     async def main() -> None:
         async def body() -> None:
-            """Never runs."""
+            """The worker dies after it."""
 
         work = Work(body, "work_fn")
-        monkeypatch.setattr(machine.runner, "thread_of", fail)
+        monkeypatch.setattr(Pool, "next_for", fail)
         machine.queue_work(machine.system_dfl_wq, work)
         await machine.flush_work(work)
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from numaprobe.host.thread import BodyThread
 
     Ready = list[tuple[selectors.SelectorKey, int]]
+    Born = Callable[[RuntimeError | None], None]
 
 #: The loop's own socket is registered always.
 _OWN_FILES: Final = 1
@@ -99,7 +100,7 @@ class CoreLoop(asyncio.SelectorEventLoop):
         self._baton = threading.Lock()
         self._mail: deque[Job] = deque()
         self._outbox: list[tuple[BodyThread, Job]] = []
-        self._births: list[tuple[BodyThread, Callable[[RuntimeError], None]]] = []
+        self._births: list[tuple[BodyThread, Born]] = []
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._home = threading.get_ident()
         #: the home thread: when it wakes up by itself; whether it waits for files; whether it wants the baton
@@ -125,9 +126,9 @@ class CoreLoop(asyncio.SelectorEventLoop):
         """Give a thread a job at the end of this turn: one that is woken earlier only waits for the interpreter."""
         self._outbox.append((thread, job))
 
-    def start_thread(self, thread: BodyThread, failed: Callable[[RuntimeError], None]) -> None:
-        """Have a thread started by the home thread; ``failed`` is called if there can be none."""
-        self._births.append((thread, failed))
+    def start_thread(self, thread: BodyThread, born: Born) -> None:
+        """Have a thread started by the home thread, which then calls ``born``: with the error if there can be none."""
+        self._births.append((thread, born))
         self._rings = True
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, **how: Any) -> asyncio.TimerHandle:  # type: ignore[override]  # noqa: ANN401  asyncio's own
@@ -209,15 +210,15 @@ class CoreLoop(asyncio.SelectorEventLoop):
         self._rings, births, self._births = False, self._births, []
         self._polls = self._files.count > _OWN_FILES
         self._baton.release()
-        failures = [failure for thread, failed in births if (failure := _started(thread, failed))]
-        if timeout != 0 and not self._mail and not failures:
+        errors = [_start(thread) for thread, _ in births]
+        if timeout != 0 and not self._mail and not births:
             self._sleep(timeout)
         self._wanted = True
         self._baton.acquire()
         self._wanted = self._polls = False
         self._wakes_at = -math.inf
-        for failure in failures:
-            failure()
+        for (_, born), error in zip(births, errors, strict=True):
+            born(error)
 
     def _sleep(self, timeout: float | None) -> None:
         if self._polls:
@@ -239,11 +240,9 @@ class CoreLoop(asyncio.SelectorEventLoop):
         self._ring()
 
 
-def _started(thread: BodyThread, failed: Callable[[RuntimeError], None]) -> Callable[[], None] | None:
-    """Start a thread; return what is to be done if there can be none."""
+def _start(thread: BodyThread) -> RuntimeError | None:
     try:
         thread.start()
     except RuntimeError as error:  # threading: can't start new thread
-        fault = error
-        return lambda: failed(fault)
+        return error
     return None

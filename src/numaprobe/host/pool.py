@@ -2,9 +2,10 @@
 
 As in the kernel: a pool has a list of works and workers named after it, with the smallest free id; idle workers are
 taken last-in first-out; a worker is made when there is work and nobody idle, one at a time, so that short works do not
-make threads that nobody needs. A CPU's pool is *managed*: the next work starts when no counted worker runs. The
-machine tells the pool when a worker waits or sleeps in a way that it can see; what a body does inside plain Python it
-cannot, and there the kernel's own second rule helps: a worker that has kept the CPU for 10 ms is not counted.
+make threads that nobody needs: the next one when the last one has its thread, or waits without needing any. A CPU's
+pool is *managed*: the next work starts when no counted worker runs. The machine tells the pool when a worker waits or
+sleeps in a way that it can see; what a body does inside plain Python it cannot, and there the kernel's own second rule
+helps: a worker that has kept the CPU for 10 ms is not counted.
 
 All of this runs in the core's thread and needs no lock.
 """
@@ -31,6 +32,11 @@ HOG_SECONDS: Final = 0.010
 #: While works come to an end faster than this one after the other, one more thread would only be in the way: bodies so
 #: short wait for the interpreter lock. Below what making a thread takes, so that a pool of sleepers grows no slower.
 FLOW_NS: Final = 100_000
+#: Where works keep the pool's CPUs busy by computing, one more thread would make none of them faster, only switch
+#: between them; so while they come to an end faster than this one after the other, there is none.
+BUSY_FLOW_NS: Final = 2_000_000
+#: Whether they do is looked at over so long a time.
+_WINDOW_NS: Final = 4_000_000
 #: Idle workers beyond this many end; the kernel lets them idle for five minutes first, but a thread is dearer there.
 IDLE_KEPT: Final = 64
 
@@ -39,7 +45,7 @@ class PoolHost(Protocol):
     """What a pool needs of its machine."""
 
     def start_worker(self, worker: Worker) -> None:
-        """Give the worker a thread and let it serve its pool."""
+        """Let the worker serve its pool."""
         ...
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
@@ -83,6 +89,8 @@ class Worker(HostTask):
         self.counted = False
         #: how often it slept: a hog has not
         self.slept = 0
+        #: its CPU time when its work began
+        self.began_running_ns = 0
 
 
 class Pool:
@@ -112,8 +120,12 @@ class Pool:
         self._making: Worker | None = None
         self._free_ids: list[int] = []
         self._watching = False
-        self._last_end_ns = 0
+        #: no worker is missing until then, because works come to an end
+        self._flows_until_ns = 0
         self._looks_again = False
+        #: since when CPU time of works is added up, how much it is, whether it kept the CPUs busy the last time
+        self._window_ns = self._window_running_ns = 0
+        self._is_busy = False
 
     # ---- works -----------------------------------------------------------------------------------------------------
     def insert(self, item: Item) -> None:
@@ -135,6 +147,7 @@ class Pool:
 
     def _take(self, worker: Worker) -> Item:
         item = self._works.popleft()
+        worker.began_running_ns = worker.running_ns
         if self.managed:
             worker.counted = True
             self.nr_running += 1
@@ -143,7 +156,9 @@ class Pool:
     def next_for(self, worker: Worker) -> Item | None:
         """Return the next work for a worker that has just finished one; None = go idle."""
         self._uncount(worker)
-        self._last_end_ns = time.monotonic_ns()
+        if self._making is worker:
+            self._making = None
+        self._note_end(worker.running_ns - worker.began_running_ns)
         if self._works and not (self.managed and self.nr_running):
             return self._take(worker)
         return None
@@ -160,21 +175,34 @@ class Pool:
 
     def _flows(self) -> bool:
         """Whether works end one after the other so fast that no worker is missing; looks again in a moment."""
-        if time.monotonic_ns() - self._last_end_ns >= FLOW_NS:
+        left = self._flows_until_ns - time.monotonic_ns()
+        if left <= 0:
             return False
         if not self._looks_again:
             self._looks_again = True
-            self._host.call_later(FLOW_NS / 1e9, self._look_again)
+            self._host.call_later(left / 1e9, self._look_again)
         return True
+
+    def _note_end(self, running_ns: int) -> None:
+        """A work came to an end that has used so much CPU time: see whether others do well without a new worker."""
+        now = time.monotonic_ns()
+        self._window_running_ns += running_ns
+        window = now - self._window_ns
+        if window > _WINDOW_NS:
+            cpus = len(self.wish.cpus) if self.wish.cpus is not None else 1
+            self._is_busy = 2 * self._window_running_ns >= window * cpus
+            self._window_ns, self._window_running_ns = now, 0
+        self._flows_until_ns = now + (BUSY_FLOW_NS if self._is_busy else FLOW_NS)
 
     def _look_again(self) -> None:
         self._looks_again = False
         self.kick()
 
-    def made(self, worker: Worker) -> None:
-        """The worker being made is there (or failed)."""
+    def made(self, worker: HostTask) -> None:
+        """A worker has a thread now, or waits without one: if it is the new one, the next may be made."""
         if self._making is worker:
             self._making = None
+            self.kick()
 
     def idle(self, worker: Worker) -> bool:
         """Keep a worker for later; False = there are enough, it shall end."""
@@ -186,6 +214,7 @@ class Pool:
 
     def gone(self, worker: Worker) -> None:
         """Forget a worker that ended."""
+        self.made(worker)
         self._uncount(worker)
         self.workers.discard(worker)
         if worker in self._idle:
@@ -199,6 +228,7 @@ class Pool:
             task.slept += 1
             self._uncount(task)
             self.kick()
+        self.made(task)
 
     def waking(self, task: HostTask) -> None:
         """A worker is ready again and counts again (``wq_worker_running``), beside whoever runs by now."""

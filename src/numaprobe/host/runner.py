@@ -15,7 +15,7 @@ import asyncio
 import contextvars
 import errno
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.host.accounting import Accounting
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from numaprobe.host.attributes import Applier, Attributes
 
 T = TypeVar("T")
+
+#: If the system gives no thread now, it is asked again after this long.
+_RETRY_S: Final = 0.1
 
 
 def nothing() -> None:
@@ -84,6 +87,8 @@ class Runner:
         self.failures: list[Exception] = []
         self.threads: set[BodyThread] = set()
         self._next_sweep = 64
+        #: the system gave no thread the last time
+        self._refused = False
         self.hung: list[BodyThread] = []
         #: all is being cancelled: bodies may finish in their own time
         self.closing = False
@@ -229,24 +234,29 @@ class Runner:
                 CURRENT.set(task)
 
             thread = BodyThread(task.comm, task.wish, self._applier, self.core.deliver, task, enter)
-            loop.start_thread(thread, partial(self._not_started, task, thread))
+            loop.start_thread(thread, partial(self._born, task, thread))
             task.thread = thread
             self._remember(thread)
         return thread
 
-    def _not_started(self, task: HostTask, thread: BodyThread, error: RuntimeError) -> None:
-        """Tell those who wait that there is no such thread; the next hop tries again."""
-        self.threads.discard(thread)
-        if task.thread is thread:
-            task.thread = None
-        for job in thread.unserved():
-            job.fail(error)
+    def _born(self, task: HostTask, thread: BodyThread, error: RuntimeError | None) -> None:
+        """Note that a thread runs, or try again later: until then its jobs wait."""
+        if error is None:
+            self._refused = False
+            if task.pool is not None:
+                task.pool.made(task)
+            return
+        if not self._refused:
+            self._refused = True
+            self._warn("no-thread", f"{task.comm}: {error}; its bodies wait for a thread")
+        again = partial(self.core.loop.start_thread, thread, partial(self._born, task, thread))
+        self.core.loop.call_later(_RETRY_S, again, context=contextvars.Context())
 
     def _remember(self, thread: BodyThread) -> None:
         """Keep the thread to be waited for at the end; forget those that ended, now and then."""
         self.threads.add(thread)
         if len(self.threads) >= self._next_sweep:
-            self.threads = {one for one in self.threads if not one.join(0)}
+            self.threads = {one for one in self.threads if not one.ended}
             self._next_sweep = 2 * len(self.threads) + 64
 
     async def hop(self, task: HostTask, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
@@ -274,6 +284,7 @@ class Runner:
             if alarm is not None:
                 alarm.cancel()
         task.cpu = job.cpu_after
+        task.running_ns += job.running_ns
         if task.stretch is not None:
             task.stretch.ran(job.running_ns, job.cpu_before, job.cpu_after)
         if job.error is not None:

@@ -36,6 +36,7 @@ class HostTask:
         thread: where its bodies run; None before the first.
         waits: what it waits for, for reports; empty if it does not.
         parked: set while it waits for ``wake``.
+        running_ns: CPU time of all its bodies so far.
         stretch: the innermost stretch of it that is being measured.
         held: what its bodies allocated.
 
@@ -56,6 +57,7 @@ class HostTask:
         self.result: Any = None
         self.failure: Exception | None = None
         self.joiners: list[HostTask] = []
+        self.running_ns = 0
         self.stretch: Stretch | None = None
         self.held: list[Memory] = []
 

@@ -96,15 +96,6 @@ class BodyThread:
         """Answer the innermost ``ask``."""
         self._jobs.put(_Answer(value, error))
 
-    def unserved(self) -> list[Job]:
-        """Return the jobs of a thread that could not be started."""
-        jobs: list[Job] = []
-        while not self._jobs.empty():
-            job = self._jobs.get()
-            if isinstance(job, Job):
-                jobs.append(job)
-        return jobs
-
     def stop(self) -> None:
         """Let it end after the jobs it has."""
         self._jobs.put(None)
@@ -118,11 +109,15 @@ class BodyThread:
             self.child.kill()
 
     def join(self, timeout: float) -> bool:
-        """Wait for its end; return whether it has ended."""
-        if self._thread.ident is None:  # not started yet
-            return False
-        self._thread.join(timeout)
+        """Wait for its end; return whether it has ended, or never started."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started and has ended."""
+        return self._thread.ident is not None and not self._thread.is_alive()
 
     def stack(self) -> str:
         """Return where its code is now, innermost last, one ``file:line function`` each, on one line."""

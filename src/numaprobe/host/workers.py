@@ -1,11 +1,15 @@
-"""Workers: what a kworker does all day (``worker_thread``, ``process_one_work``)."""
+"""Workers: what a kworker does all day (``worker_thread``, ``process_one_work``).
+
+A worker gets its OS thread with its first body: one whose works only wait for others (a probe that another workqueue
+does) needs none.
+"""
 
 from __future__ import annotations
 
 import contextvars
 from typing import TYPE_CHECKING
 
-from numaprobe.host.runner import nothing, presentable
+from numaprobe.host.runner import presentable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,9 +17,6 @@ if TYPE_CHECKING:
     from numaprobe.host.pool import Item, Pool, Worker, WorkState
     from numaprobe.host.runner import Runner
     from numaprobe.host.workqueue import Workqueues
-
-#: If the system gives no thread now, the pool asks again after this long.
-_RETRY_S = 0.1
 
 
 class Workers:
@@ -39,7 +40,7 @@ class Workers:
                 yield from (f"work {item.work.name} waits for a slot of workqueue {wq.name}" for item in limit.held)
 
     def start_worker(self, worker: Worker) -> None:
-        """Give the worker a thread and let it serve its pool."""
+        """Let the worker serve its pool."""
         if worker.pool is not None:
             self._runner.start(worker, self._serve(worker, worker.pool))
 
@@ -49,26 +50,13 @@ class Workers:
 
     async def _serve(self, worker: Worker, pool: Pool) -> None:
         try:
-            if await self._has_thread(worker):
-                pool.made(worker)
-                await self._work_on(worker, pool)
-            else:
-                self.call_later(_RETRY_S, pool.kick)
+            await self._work_on(worker, pool)
         except Exception as error:  # noqa: BLE001  our own bug: its works would wait for ever, so the run ends
             self._warn("worker-died", f"{worker.comm}: {type(error).__name__}: {error}")
             self._runner.end_run(error)
         finally:
-            pool.made(worker)
             pool.gone(worker)
             self._runner.leave(worker)
-
-    async def _has_thread(self, worker: Worker) -> bool:
-        try:
-            await self._runner.hop(worker, nothing)
-        except RuntimeError as error:  # threading: can't start new thread
-            self._warn("no-thread", f"{worker.comm}: {error}; its works wait for the others, or for a thread")
-            return False
-        return True
 
     async def _work_on(self, worker: Worker, pool: Pool) -> None:
         while True:
