@@ -3,10 +3,15 @@
 A record has two dozen fields, most of which follow from a few facts. What must be known at once (where things were at
 the time) goes into a ``Note``; the rest waits until ``Recorder.records`` is read, off the way of the next probe.
 Whatever a note refers to never changes again: the machine hands a ``Usage`` over for good.
+
+The core keeps notes; any thread may read the records meanwhile. The two meet in the queue of notes, whose ends are
+safe by themselves, so that keeping needs no lock; what readers do to the records is done under one.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from numaprobe.drivercore.results import errno_name
@@ -48,24 +53,30 @@ class Recorder:
     def __init__(self, topology: Topology, most: int | None) -> None:
         self._topology = topology
         self._most = most
-        self._notes: list[Note] = []
+        self._notes: deque[Note] = deque(maxlen=most)
         self._records: list[ProbeRecord] = []
-        #: how many records were not kept
-        self.dropped = 0
+        self._reading = threading.Lock()
+        self._probes = 0
 
     @property
     def records(self) -> list[ProbeRecord]:
         """The records so far, in the order of the probes' ends: one list, which each reading brings up to date."""
-        self._records += [self._record(note) for note in self._notes]
-        self._notes.clear()
-        return self._records
+        with self._reading:
+            while self._notes:
+                self._records.append(self._record(self._notes.popleft()))
+            if self._most is not None:
+                del self._records[: max(0, len(self._records) - self._most)]
+            return self._records
+
+    @property
+    def dropped(self) -> int:
+        """How many records were not kept."""
+        return 0 if self._most is None else max(0, self._probes - self._most)
 
     def keep(self, note: Note) -> None:
-        """Keep the note of a probe that is over, and let the oldest one go if they are too many."""
+        """Keep the note of a probe that is over; the oldest one goes if they are too many."""
         self._notes.append(note)
-        if self._most is not None and len(self._records) + len(self._notes) > self._most:
-            del (self._records or self._notes)[0]
-            self.dropped += 1
+        self._probes += 1
 
     def _record(self, note: Note) -> ProbeRecord:
         usage = note.usage

@@ -63,7 +63,7 @@ class View:
 
     def names(self, bus: str = "platform") -> tuple[str, ...]:
         """Return the names of the devices on a bus, in the order of adding."""
-        return tuple(self._operations.bus(bus).devices)
+        return self._operations.names(bus)
 
     def trace(self) -> Trace:
         """Return all records so far as a trace, for reports and comparisons."""

@@ -53,6 +53,7 @@ class Operations:
         self.before_end: list[Callable[[], None]] = []
         self._drivers: list[Driver] = []
         self._devices: dict[Device, None] = {}
+        self.bus("platform")  # where everything is that names no bus
 
     def bus(self, name: str) -> Bus:
         """Return the bus of this name; it is made when first used."""
@@ -147,10 +148,19 @@ class Operations:
             UnknownNameError: there is none.
 
         """
-        try:
-            return self.bus(bus).devices[name]
-        except KeyError:
-            raise UnknownNameError("device", name, self.bus(bus).devices) from None
+        found = self.core.buses.get(bus)
+        dev = None if found is None else found.devices.get(name)
+        if dev is None:
+            raise UnknownNameError("device", name, self.names(bus))
+        return dev
+
+    def names(self, bus: str) -> tuple[str, ...]:
+        """Return the names of the devices on a bus, in the order of adding; none if there is no such bus.
+
+        Any thread may ask while the core adds and removes: what is gone through is a copy, which is made at once.
+        """
+        found = self.core.buses.get(bus)
+        return () if found is None else tuple(found.devices.copy())
 
     async def bind(self, device: str, driver: str, bus: str = "platform") -> int:
         """Bind by name, as a write to ``bind``: 0 or a negative errno."""
