@@ -287,6 +287,25 @@ def test_a_bound_device_gets_no_slot(world: World) -> None:
     world.run(main)
 
 
+def test_an_async_attach_looks_at_the_device_only_when_its_lock_is_free(world: World) -> None:
+    """While the first driver probes, the device has one; once that has failed it is to be had."""
+    machine, core = world.machine, world.core
+
+    async def main() -> None:
+        await core.device_add(world.device("a"))
+        first = world.driver("first", ns=10 * MS, results=(-errno.EIO,))
+        shell = machine.spawn(lambda: core.driver_register(first), comm="sh")
+        await machine.sleep(2 * MS)
+        await core.driver_register(world.driver("late", asynchronous=True))
+        assert world.log[-1] == "done first a"
+        await core.asyncs.synchronize_full()
+        await machine.join(shell)
+
+    world.run(main)
+    assert world.probed() == ["first a", "late a"]
+    assert world.bound() == {"a": "late"}
+
+
 def test_a_sync_bind_overtakes_a_pending_slot(world: World) -> None:
     async def main() -> None:
         await world.core.device_add(world.device("a"))

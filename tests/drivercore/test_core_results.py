@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numaprobe.drivercore import EPROBE_DEFER, errno_name, errno_value
-from numaprobe.drivercore.results import is_deferral
+from numaprobe.drivercore.results import MAX_ERRNO, is_deferral
 from numaprobe.errors import InputError
 
 
@@ -46,7 +46,7 @@ def test_python_names_are_understood_too() -> None:
 
 @given(st.text())
 def test_any_other_text_is_refused_in_one_line(text: str) -> None:
-    known = {*errno.errorcode.values(), "0", "EPROBE_DEFER"}
+    known = {*errno.errorcode.values(), *(errno_name(value) for value in range(MAX_ERRNO + 1))}
     if text not in known:
         with pytest.raises(InputError) as caught:
             errno_value(text)
