@@ -241,7 +241,7 @@ class HostMachine(Life, BodyCalls):
         task = self.current
         if task.work is not None and task.work.lock_class == work.lock_class:
             self.warn("recursion", f"{task.comm} flushes {work.name} while it executes {task.work.name}")
-        item.waiters.append(task)
+        item.waiters = [*(item.waiters or ()), task]
         await self.park(f"work {work.name}")
         return True
 

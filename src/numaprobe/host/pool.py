@@ -35,6 +35,8 @@ FLOW_NS: Final = 100_000
 #: Where works keep the pool's CPUs busy by computing, one more thread would make none of them faster, only switch
 #: between them; so while they come to an end faster than this one after the other, there is none.
 BUSY_FLOW_NS: Final = 2_000_000
+#: While works flow, the home thread is woken this seldom to see whether they still do.
+_PATIENCE_NS: Final = 1_000_000
 #: Whether they do is looked at over so long a time.
 _WINDOW_NS: Final = 4_000_000
 #: Idle workers beyond this many end; the kernel lets them idle for five minutes first, but a thread is dearer there.
@@ -58,14 +60,17 @@ class Item:
 
     __slots__ = ("followers", "limit", "pool", "waiters", "work", "wq")
 
+    followers: list[Item] | None
+    waiters: list[HostTask] | None
+
     def __init__(self, work: Work, wq: HostWorkqueue, pool: Pool, limit: ActiveLimit) -> None:
         self.work = work
         self.wq = wq
         self.pool = pool
         self.limit = limit
-        self.waiters: list[HostTask] = []
+        self.waiters = None
         #: the same work queued again while it runs: never two at once
-        self.followers: list[Item] = []
+        self.followers = None
 
 
 class WorkState:
@@ -123,6 +128,7 @@ class Pool:
         #: no worker is missing until then, because works come to an end
         self._flows_until_ns = 0
         self._looks_again = False
+        self._patience_ns = 0
         #: since when CPU time of works is added up, how much it is, whether it kept the CPUs busy the last time
         self._window_ns = self._window_running_ns = 0
         self._is_busy = False
@@ -155,13 +161,17 @@ class Pool:
 
     def next_for(self, worker: Worker) -> Item | None:
         """Return the next work for a worker that has just finished one; None = go idle."""
-        self._uncount(worker)
+        if worker.counted:
+            self._uncount(worker)
         if self._making is worker:
             self._making = None
         self._note_end(worker.running_ns - worker.began_running_ns)
-        if self._works and not (self.managed and self.nr_running):
-            return self._take(worker)
-        return None
+        if not self._works or (self.managed and self.nr_running):
+            return None
+        item = self._take(worker)
+        if self._works and not self._looks_again:
+            self.kick()
+        return item
 
     # ---- workers ---------------------------------------------------------------------------------------------------
     def _make_worker(self) -> None:
@@ -177,10 +187,12 @@ class Pool:
         """Whether works end one after the other so fast that no worker is missing; looks again in a moment."""
         left = self._flows_until_ns - time.monotonic_ns()
         if left <= 0:
+            self._patience_ns = 0
             return False
         if not self._looks_again:
             self._looks_again = True
-            self._host.call_later(left / 1e9, self._look_again)
+            self._host.call_later(max(left, self._patience_ns) / 1e9, self._look_again)
+            self._patience_ns = _PATIENCE_NS
         return True
 
     def _note_end(self, running_ns: int) -> None:

@@ -65,20 +65,21 @@ class Workers:
                 return
             item: Item | None = await worker.inbox
             while item is not None:
-                await self._process(worker, item)
+                await self._process(worker, item, item.work.state)
                 item = pool.next_for(worker)
 
-    async def _process(self, worker: Worker, item: Item) -> None:
-        """Run a work, and then what was queued of the same work meanwhile."""
-        state: WorkState = item.work.state
-        if state.running is not None:
-            state.running.followers.append(item)
+    async def _process(self, worker: Worker, item: Item, state: WorkState) -> None:
+        """Run a work, and then what was queued of the same work meanwhile: never two at once."""
+        running = state.running
+        if running is not None:
+            running.followers = [*(running.followers or ()), item]
             return
-        queue = [item]
-        while queue:
-            item = queue.pop(0)
+        await self._run(worker, item, state)
+        later = item.followers
+        while later:
+            item = later.pop(0)
             await self._run(worker, item, state)
-            queue += item.followers
+            later += item.followers or ()
 
     async def _run(self, worker: Worker, item: Item, state: WorkState) -> None:
         state.pending, state.running, worker.work = None, item, item.work
@@ -91,10 +92,14 @@ class Workers:
             self._runner.failures.append(presentable(worker, error))
         finally:
             worker.work, state.running = None, None
-            worker.drop_memory()
-            item.limit.release()
-            for waiter in item.waiters:
-                self._runner.wake(waiter, value=True)
-            self._runner.accounting.done()
+            self._end(worker, item)
         if worker.wish is not worker.home:
             await self._runner.change(worker, worker.home)
+
+    def _end(self, worker: Worker, item: Item) -> None:
+        if worker.held:
+            worker.drop_memory()
+        item.limit.release()
+        for waiter in item.waiters or ():
+            self._runner.wake(waiter, value=True)
+        self._runner.accounting.done()

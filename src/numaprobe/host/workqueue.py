@@ -213,8 +213,10 @@ class Workqueues:
 
     def unbound_cpu(self, here: int) -> int:
         """Return the local CPU if unbound work may use it, else the next one that it may, round robin."""
+        if here in self.mask:
+            return here
         allowed = self.mask & self._online()
-        if here in self.mask or not allowed:
+        if not allowed:
             return here
         self._rotor = next((cpu for cpu in allowed if cpu > self._rotor), allowed.first or 0)
         return self._rotor
