@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from numaprobe.policies.base import MIN_ACTIVE, NodeWork, node_cpus
+from numaprobe.policies.base import MIN_ACTIVE, NodeWork
 from numaprobe.runtime import AffinityScope, HkType
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class StrictNode(NodeWork):
         if is_async and not self.async_too:
             return function()
         machine = core.machine
-        if machine.topology.node_online(dev.node):
-            usable = node_cpus(machine, dev.node).bits & machine.housekeeping(HkType.UNBOUND).bits
+        node = machine.topology.node(dev.node)
+        if node is not None and node.online:
+            usable = node.cpus.bits & machine.online.bits & machine.housekeeping(HkType.UNBOUND).bits
             if not usable:
                 machine.warn("no-cpu-on-node", f"{dev.name}: no CPU of node {dev.node} may be used; probed inline")
                 return function()
