@@ -15,6 +15,7 @@ no more jobs, its outcome is dropped, it may ask nothing any more, and it ends w
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import threading
 import time
@@ -81,6 +82,9 @@ class BodyThread:
         self._jobs: SimpleQueue[Job | _Answer | None] = SimpleQueue()
         self._inner_ns = 0
         self._schedstat: syscalls.SmallFile | None = None
+        #: how often it had left its CPU when its wait for CPUs was read, and what was read
+        self._switches = -1
+        self._run_delay_ns: int | None = None
         self._thread = threading.Thread(target=self._main, name=comm, daemon=True)
 
     # ---- from the core's thread ------------------------------------------------------------------------------------
@@ -129,7 +133,20 @@ class BodyThread:
         return " > ".join(f"{os.path.basename(e.filename)}:{e.lineno} {e.name}" for e in own[-8:])  # noqa: PTH119  text
 
     def run_delay_ns(self) -> int | None:
-        """Return how long it was ready without a CPU so far (``schedstat``); None where the kernel does not say."""
+        """Return how long it was ready without a CPU so far (``schedstat``); None where the kernel does not say.
+
+        It grows only when the thread gets a CPU again. The thread itself can ask for a sixth of the price whether it
+        has been off its CPU (``getrusage``), and then mostly need not read the file.
+        """
+        if threading.get_ident() != self._thread.ident:
+            return self._read_run_delay()
+        usage = resource.getrusage(resource.RUSAGE_THREAD)
+        switches = usage.ru_nvcsw + usage.ru_nivcsw
+        if switches != self._switches:
+            self._switches, self._run_delay_ns = switches, self._read_run_delay()
+        return self._run_delay_ns
+
+    def _read_run_delay(self) -> int | None:
         text = self._schedstat.read() if self._schedstat is not None else self._read_schedstat()
         try:
             return int(text.split()[1])
