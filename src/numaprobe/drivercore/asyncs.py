@@ -115,11 +115,15 @@ class AsyncCalls:
 
     def _wake(self) -> None:
         """Wake those whose wait is over."""
-        over = [waiter for waiter in self._waiters if self._reached(waiter[0], waiter[1])]
-        for waiter in over:
-            self._waiters.remove(waiter)
-            self._cookie_waits -= waiter[1] is not None
-            waiter[2].set()
+        still = []
+        for waiter in self._waiters:
+            domain, cookie, event = waiter
+            if self._reached(domain, cookie):
+                self._cookie_waits -= cookie is not None
+                event.set()
+            else:
+                still.append(waiter)
+        self._waiters = still
 
     def _reached(self, domain: AsyncDomain | None, cookie: int | None) -> bool:
         if cookie is None:
