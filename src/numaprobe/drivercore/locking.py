@@ -26,7 +26,8 @@ class HeldDevice:
         above = dev.parent if parent and dev.bus.need_parent_lock else None
         self._lock = dev.lock
         self._outer = None if above is None else above.lock
-        if core.bodies.inside():
+        if self._lock.owner is not None or (self._outer is not None and self._outer.owner is not None):
+            # a body runs under its device's lock: where the locks are free, we are not inside of it
             core.bodies.refuse_inside(lambda one: one is dev or one is above, f"locks {dev.name}")
 
     def __aenter__(self) -> Awaitable[None]:  # a plain function: one coroutine less per lock
