@@ -142,7 +142,7 @@ class BodyCalls:
             if not stretch.seen:
                 await self.runner.hop(task, nothing)
             return result, stretch.usage(self.now())
-        except (KeyboardInterrupt, SystemExit) as error:  # nobody pressed a key here: this is the core's thread
+        except (KeyboardInterrupt, SystemExit) as error:  # nobody pressed a key here
             raise BodyError(
                 f"{task.comm}: a body raised {type(error).__name__}; it must not end the program"
             ) from error

@@ -7,7 +7,7 @@ pool is *managed*: the next work starts when no counted worker runs. The machine
 sleeps in a way that it can see; what a body does inside plain Python it cannot, and there the kernel's own second rule
 helps: a worker that has kept the CPU for 10 ms is not counted.
 
-All of this runs in the core's thread and needs no lock.
+All of this runs in the core's loop and needs no lock.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ HOG_SECONDS: Final = 0.010
 #: While works come to an end faster than this one after the other, one more thread would only be in the way: bodies so
 #: short wait for the interpreter lock. Below what making a thread takes, so that a pool of sleepers grows no slower.
 FLOW_NS: Final = 100_000
-#: Where works keep the pool's CPUs busy by computing, one more thread would make none of them faster, only switch
-#: between them; so while they come to an end faster than this one after the other, there is none.
-BUSY_FLOW_NS: Final = 2_000_000
+#: Where every CPU has a worker and works do not sleep, one more thread would make none of them faster, only switch
+#: between them: while works come to an end faster than this one after the other, there is none.
+FULL_FLOW_NS: Final = 10_000_000
+#: A work that was on a CPU, or waited for one, for this share of its time does not sleep.
+_AWAKE: Final = 0.85
 #: While works flow, the home thread is woken this seldom to see whether they still do.
 _PATIENCE_NS: Final = 1_000_000
-#: Whether they do is looked at over so long a time.
-_WINDOW_NS: Final = 4_000_000
 #: Idle workers beyond this many end; the kernel lets them idle for five minutes first, but a thread is dearer there.
 IDLE_KEPT: Final = 64
 
@@ -51,7 +51,7 @@ class PoolHost(Protocol):
         ...
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call ``function`` in the core's thread, outside any task."""
+        """Call ``function`` in the core's loop, outside any task."""
         ...
 
 
@@ -94,8 +94,13 @@ class Worker(HostTask):
         self.counted = False
         #: how often it slept: a hog has not
         self.slept = 0
-        #: its CPU time when its work began
-        self.began_running_ns = 0
+        #: when its work began, and its ``awake_ns`` then
+        self.began_ns = self.began_awake_ns = 0
+
+    @property
+    def awake_ns(self) -> int:
+        """Its time on a CPU and its wait for one so far, as last read."""
+        return self.running_ns + (self.thread.run_delay_seen_ns if self.thread is not None else 0)
 
 
 class Pool:
@@ -129,9 +134,6 @@ class Pool:
         self._flows_until_ns = 0
         self._looks_again = False
         self._patience_ns = 0
-        #: since when CPU time of works is added up, how much it is, whether it kept the CPUs busy the last time
-        self._window_ns = self._window_running_ns = 0
-        self._is_busy = False
 
     # ---- works -----------------------------------------------------------------------------------------------------
     def insert(self, item: Item) -> None:
@@ -153,7 +155,7 @@ class Pool:
 
     def _take(self, worker: Worker) -> Item:
         item = self._works.popleft()
-        worker.began_running_ns = worker.running_ns
+        worker.began_ns, worker.began_awake_ns = time.monotonic_ns(), worker.awake_ns
         if self.managed:
             worker.counted = True
             self.nr_running += 1
@@ -165,7 +167,7 @@ class Pool:
             self._uncount(worker)
         if self._making is worker:
             self._making = None
-        self._note_end(worker.running_ns - worker.began_running_ns)
+        self._note_end(worker)
         if not self._works or (self.managed and self.nr_running):
             return None
         item = self._take(worker)
@@ -195,16 +197,12 @@ class Pool:
             self._patience_ns = _PATIENCE_NS
         return True
 
-    def _note_end(self, running_ns: int) -> None:
-        """A work came to an end that has used so much CPU time: see whether others do well without a new worker."""
+    def _note_end(self, worker: Worker) -> None:
+        """A work came to an end: so long the others do without one more worker."""
         now = time.monotonic_ns()
-        self._window_running_ns += running_ns
-        window = now - self._window_ns
-        if window > _WINDOW_NS:
-            cpus = len(self.wish.cpus) if self.wish.cpus is not None else 1
-            self._is_busy = 2 * self._window_running_ns >= window * cpus
-            self._window_ns, self._window_running_ns = now, 0
-        self._flows_until_ns = now + (BUSY_FLOW_NS if self._is_busy else FLOW_NS)
+        awake = worker.awake_ns - worker.began_awake_ns >= _AWAKE * (now - worker.began_ns)
+        full = awake and len(self.workers) >= len(self.wish.cpus or ())
+        self._flows_until_ns = now + (FULL_FLOW_NS if full else FLOW_NS)
 
     def _look_again(self) -> None:
         self._looks_again = False

@@ -1,8 +1,8 @@
-"""Tasks on the core's thread, and their bodies on threads of their own.
+"""Tasks in the core's loop, and their bodies on threads of their own.
 
-A task is an asyncio task with ``CURRENT`` set in its context. It leaves the core's thread in two ways: ``park`` until
-another task wakes it, and ``hop`` to have something done in its own OS thread. Code between two awaits is atomic,
-because one thread runs all tasks.
+A task is an asyncio task with ``CURRENT`` set in its context. It leaves the loop in two ways: ``park`` until another
+task wakes it, and ``hop`` to have something done in its own OS thread. Code between two awaits is atomic, because one
+thread at a time runs the loop.
 
 A run is over when nothing is busy and no timer is pending (``Accounting``); it is stuck when only waiting tasks are
 left. While the machine serves a library (nobody called ``run``), help may come from outside at any time, and being
@@ -40,7 +40,7 @@ def nothing() -> None:
 
 
 class HostTimer:
-    """A pending call in the core's thread, outside any task."""
+    """A pending call in the core's loop, outside any task."""
 
     def __init__(self, runner: Runner, delay_ns: int, function: Callable[[], object]) -> None:
         self._runner = runner

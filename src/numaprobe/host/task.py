@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numaprobe.host.thread import BodyThread
     from numaprobe.runtime import Work
 
-#: The task whose code is running, in the core's thread and in the threads of bodies.
+#: The task whose code is running, in the core's loop and in the threads of bodies.
 CURRENT: Final[ContextVar[HostTask | None]] = ContextVar("numaprobe_current", default=None)
 
 

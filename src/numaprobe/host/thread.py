@@ -87,7 +87,7 @@ class BodyThread:
         self._run_delay_ns: int | None = None
         self._thread = threading.Thread(target=self._main, name=comm, daemon=True)
 
-    # ---- from the core's thread ------------------------------------------------------------------------------------
+    # ---- from the core's loop --------------------------------------------------------------------------------------
     def start(self) -> None:
         """Start it; it serves what was submitted meanwhile."""
         self._thread.start()
@@ -145,6 +145,11 @@ class BodyThread:
         if switches != self._switches:
             self._switches, self._run_delay_ns = switches, self._read_run_delay()
         return self._run_delay_ns
+
+    @property
+    def run_delay_seen_ns(self) -> int:
+        """``run_delay_ns`` as the thread itself read it last."""
+        return self._run_delay_ns or 0
 
     def _read_run_delay(self) -> int | None:
         text = self._schedstat.read() if self._schedstat is not None else self._read_schedstat()

@@ -45,7 +45,7 @@ class Workers:
             self._runner.start(worker, self._serve(worker, worker.pool))
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call ``function`` in the core's thread, outside any task."""
+        """Call ``function`` in the core's loop, outside any task."""
         self._runner.core.loop.call_later(seconds, function, context=contextvars.Context())
 
     async def _serve(self, worker: Worker, pool: Pool) -> None:

@@ -1,7 +1,7 @@
 """Drivers as users write them: a small class, or a decorated function; and how their code becomes a probe body.
 
 A probe may be plain Python (it runs in the worker's own OS thread, on the device's node), ``async def`` (it runs in
-the core's thread and awaits the machine), or plain Python in a process (``process = True``; for code that computes in
+the core's loop and awaits the machine), or plain Python in a process (``process = True``; for code that computes in
 Python itself). What it may do to say how it went:
 
 ======================  ============================================================================================

@@ -1,8 +1,8 @@
 """The driver core as users hold it: ``Core`` for plain code, ``AsyncCore`` for async code.
 
-Both may be used from anywhere: from outside (the question travels to the core's thread), and from inside a probe body,
+Both may be used from anywhere: from outside (the question travels to the core's loop), and from inside a probe body,
 where it is asked in the name of the body's own task, so that a child that a probe adds is a *nested* probe. The one
-place where ``Core`` refuses is the core's own thread, that is inside an async body: it would wait for itself there;
+place where ``Core`` refuses is inside an async body, which runs in the core's loop: it would wait for itself there;
 ``core.aio`` is for that.
 """
 
@@ -131,7 +131,7 @@ class Core(View):
         machine = self._operations.machine
         if machine.runner.core.here:
             raise UsageError(
-                "this is the core's own thread, which must not wait; use 'await core.aio...' in async bodies"
+                "this code runs in the core's loop, which must not wait; use 'await core.aio...' in async bodies"
             )
         thread = this_thread()
         if thread is not None and thread.owner in machine.runner.tasks:
