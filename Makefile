@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types floors unit tools bench docs lab lab-tools lock clean help
+.PHONY: demo test lint types floors unit tools bench docs lab lab-tools lock clean help free-threaded
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit("numaprobe needs Python 3.11 or newer; set PYTHON=...") if sys.version_info < (3, 11) else None'
@@ -67,6 +67,41 @@ lab: lab-tools  ## boot Debian kernels in QEMU (fetched with apt), record there,
 	echo "== $$k lab-bind, overhead"; $(BIN)/numaprobe lab lab-bind --kernel $$k --overhead $(LAB_ROUNDS) || failed="$$failed $$k/overhead"; \
 	echo "== placement"; $(BIN)/numaprobe placement $(LAB_MACHINES) || failed="$$failed placement"; \
 	if [ -n "$$failed" ]; then echo "the lab failed for:$$failed"; exit 1; fi
+
+# A Python without an interpreter lock: nobody ships one built, so Debian's source is built here. apt checks the source; its
+# lists and settings are of this folder, and those of the computer stay as they are.
+FREE := $(CURDIR)/build/free-threaded
+FREE_SUITE ?= trixie
+FREE_SOURCE ?= python3.13
+FREE_NEEDS := build-essential libbz2-dev libffi-dev liblzma-dev libsqlite3-dev libssl-dev zlib1g-dev xz-utils
+FREE_APT := apt-get -q -o Dir::Etc::SourceList=$(FREE)/apt/sources -o Dir::Etc::SourceParts=/dev/null \
+  -o Dir::State::Lists=$(FREE)/apt/lists -o Dir::Cache=$(FREE)/apt/cache
+FREE_KEYS := /usr/share/keyrings/debian-archive-keyring.gpg
+# Those of our packages that have a wheel for it, or need none; DuckDB and vl-convert have none.
+FREE_PACKAGES := altair defusedxml editables hatchling hypothesis jsonschema perfetto pydantic pytest pytest-xdist rich simpy typer
+FREE_TESTS ?= tests/host tests/contract tests/drivercore
+
+$(FREE)/bin/python3:
+	@for p in $(FREE_NEEDS); do dpkg -s $$p >/dev/null 2>&1 || need=1; done; \
+	if [ -n "$$need" ]; then $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $(FREE_NEEDS); fi
+	rm -rf $(FREE) && mkdir -p $(FREE)/apt/lists/partial $(FREE)/apt/cache/archives/partial $(FREE)/source
+	site=$$(apt-get indextargets --format '$$(SITE)' 'Created-By: Packages' 'Label: Debian' | head -n 1); \
+	test -n "$$site" || { echo "apt knows no Debian archive to fetch $(FREE_SOURCE) from" >&2; exit 1; }; \
+	echo "deb-src [signed-by=$(FREE_KEYS)] $$site $(FREE_SUITE) main" > $(FREE)/apt/sources
+	$(FREE_APT) update
+	cd $(FREE)/source && $(FREE_APT) source --download-only $(FREE_SOURCE) && tar --strip-components 1 -xf *.orig.tar.xz
+	cd $(FREE)/source && nice ./configure -q --disable-gil --prefix=$(FREE) && nice $(MAKE) -s -j2 && $(MAKE) -s install
+	rm -rf $(FREE)/source
+
+$(FREE)/venv/.installed: pyproject.toml | $(FREE)/bin/python3
+	$(FREE)/bin/python3 -m venv $(FREE)/venv
+	$(FREE)/venv/bin/python -m pip install --quiet --only-binary :all: $(FREE_PACKAGES)
+	$(FREE)/venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+free-threaded: $(FREE)/venv/.installed  ## build a Python without interpreter lock, and test the host machine on it
+	$(FREE)/venv/bin/python -c 'import sys; sys.exit(sys._is_gil_enabled() and "this Python has an interpreter lock")'
+	PYTHON_GIL=0 nice $(FREE)/venv/bin/python -m pytest -q -p no:cacheprovider $(FREE_TESTS)
 
 docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every example in them
 	$(BIN)/python -m docs.build
