@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from contextvars import Context
 from typing import TYPE_CHECKING, TypeVar
 
 from numaprobe.errors import UsageError
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Callable, Coroutine
 
-    from numaprobe.host.job import Job
+    from numaprobe.host.job import Job, Mail
     from numaprobe.host.thread import BodyThread
 
 T = TypeVar("T")
@@ -100,14 +99,10 @@ class CoreThread:
             coroutine.close()
             raise
 
-    def call_soon(self, function: Callable[..., object], *args: object) -> None:
-        """Call ``function`` in the loop, outside any task; may be called from any thread."""
-        self.loop.call_soon_threadsafe(function, *args, context=Context())
-
-    def deliver(self, job: Job, thread: BodyThread) -> Job | None:
-        """Hand in a job that a body's thread has done; return that thread's next job if it came up by that."""
+    def deliver(self, mail: Mail, thread: BodyThread) -> Job | None:
+        """Hand in what a body's thread has done or asks; return that thread's next job if it came up by that."""
         loop = self._loop
-        return loop.deliver(job, thread) if loop is not None else None
+        return loop.deliver(mail, thread) if loop is not None else None
 
 
 def _ran_until_stopped(loop: CoreLoop) -> bool:

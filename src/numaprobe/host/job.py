@@ -6,16 +6,40 @@ outside of any task, and resumes its task at once. It is a future as far as ``as
 
 Two sides write to it: the thread what it saw (``value``, ``error``, readings), the loop how it ended (``resolve``,
 ``fail``, ``cancel``); the first end counts. A thread that was given up writes into a job that nobody reads any more.
+
+The other direction is a ``Question``: what a body asks the core.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+
+class Mail(Protocol):
+    """What a body's thread hands in: a job that was done, or a question."""
+
+    def resolve(self) -> None:
+        """Take note of it. Called in the loop, outside any task."""
+        ...
+
+
+class Question:
+    """What a body asks the core.
+
+    Args:
+        begin: sees to the answer; called in the loop, outside any task.
+
+    """
+
+    __slots__ = ("resolve",)
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self.resolve = begin
 
 
 class Job:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from _typeshed import FileDescriptorLike
 
-    from numaprobe.host.job import Job
+    from numaprobe.host.job import Job, Mail
     from numaprobe.host.thread import BodyThread
 
     Ready = list[tuple[selectors.SelectorKey, int]]
@@ -98,7 +98,7 @@ class CoreLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._baton = threading.Lock()
-        self._mail: deque[Job] = deque()
+        self._mail: deque[Mail] = deque()
         self._outbox: list[tuple[BodyThread, Job]] = []
         self._births: list[tuple[BodyThread, Born]] = []
         self._bell: SimpleQueue[None] = SimpleQueue()
@@ -156,9 +156,9 @@ class CoreLoop(asyncio.SelectorEventLoop):
         return own
 
     # ---- the thread of a body --------------------------------------------------------------------------------------
-    def deliver(self, job: Job, thread: BodyThread) -> Job | None:
+    def deliver(self, mail: Mail, thread: BodyThread) -> Job | None:
         """Hand in a job that was done, and lead if nobody does; return the thread's next job if it came up by that."""
-        self._mail.append(job)
+        self._mail.append(mail)
         while self._mail and not self._wanted and self._baton.acquire(blocking=False):
             own = self._lead(thread)
             if own is not None:

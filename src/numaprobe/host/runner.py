@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.host.accounting import Accounting
 from numaprobe.host.core import CoreThread
-from numaprobe.host.job import Job
+from numaprobe.host.job import Job, Question
 from numaprobe.host.task import CURRENT, HostTask
 from numaprobe.host.thread import BodyThread, this_thread
 
@@ -324,7 +324,9 @@ class Runner:
         thread = this_thread()
         if thread is None or not isinstance(thread.owner, HostTask) or self.core.here:
             raise UsageError("only a probe body (plain code in its own thread) may ask the core and wait")
-        answer: T = thread.ask(lambda: self.core.call_soon(self._answer, thread, function))  # type: ignore[assignment]
+        if not self.core.alive:
+            raise UsageError("the host machine does not run any more; nobody can answer")
+        answer: T = thread.ask(Question(partial(self._answer, thread, function)))  # type: ignore[assignment]
         return answer
 
     def _answer(self, thread: BodyThread, function: Callable[[], Awaitable[object]]) -> None:

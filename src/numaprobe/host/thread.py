@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numaprobe.errors import BodyError
 from numaprobe.host import syscalls
 from numaprobe.host.attributes import ANYWHERE, Attributes
-from numaprobe.host.job import Job
+from numaprobe.host.job import Job, Mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class BodyThread:
         comm: name, as ``/proc/self/task/*/comm`` shows it (15 bytes).
         wish: its attributes; ``change`` sets others.
         applier: gives them to the thread.
-        deliver: takes each job that was done, and this thread; gives the next job if it knows one.
+        deliver: takes each job that was done (or a question), and this thread; gives the next job if it knows one.
         owner: the task it belongs to.
         enter: called once in the new thread.
 
@@ -64,7 +64,7 @@ class BodyThread:
         comm: str,
         wish: Attributes,
         applier: Applier,
-        deliver: Callable[[Job, BodyThread], Job | None],
+        deliver: Callable[[Mail, BodyThread], Job | None],
         owner: object,
         enter: Callable[[], object],
     ) -> None:
@@ -213,17 +213,18 @@ class BodyThread:
         """Its attributes as wished for."""
         return self._wish
 
-    def _serve(self) -> _Answer | None:
+    def _serve(self, question: Mail | None = None) -> _Answer | None:
         """Serve jobs until an answer to the innermost ``ask`` (or the end) comes."""
+        job = self._deliver(question, self) if question is not None else None
         while True:
+            while job is not None:  # None too so that a waiting thread does not keep the last body's objects alive
+                self._run(job)
+                job = self._deliver(job, self)
             got = self._jobs.get()
             if not isinstance(got, Job):
                 return got
-            job: Job | None = got
-            del got  # a waiting thread must not keep the last body's objects alive
-            while job is not None:
-                self._run(job)
-                job = self._deliver(job, self)
+            job = got
+            del got
 
     def _run(self, job: Job) -> None:
         cpu = syscalls.getcpu()
@@ -246,8 +247,8 @@ class BodyThread:
         job.running_ns, self._inner_ns = total - self._inner_ns, outer + total
         job.cpu_after = syscalls.getcpu()
 
-    def ask(self, send: Callable[[], None]) -> object:
-        """Send a question to the core and serve jobs until ``answer``; return or raise it.
+    def ask(self, question: Mail) -> object:
+        """Hand the core a question and serve jobs until ``answer``; return or raise it.
 
         Raises:
             BodyError: the body was given up, or the machine was shut down.
@@ -255,8 +256,7 @@ class BodyThread:
         """
         if self.abandoned:
             raise BodyError(f"{self.comm}: this body passed its deadline and was given up")
-        send()
-        answer = self._serve()
+        answer = self._serve(question)
         if answer is None:
             self.stop()  # for the outer loop, which must end too
             raise BodyError(f"{self.comm}: the machine was shut down while this body waited for the core")
