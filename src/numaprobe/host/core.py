@@ -16,7 +16,7 @@ from numaprobe.host.loop import CoreLoop
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
     from numaprobe.host.job import Job, Mail
     from numaprobe.host.thread import BodyThread
