@@ -39,6 +39,8 @@ FULL_FLOW_NS: Final = 10_000_000
 _AWAKE: Final = 0.85
 #: While works flow, the home thread is woken this seldom to see whether they still do.
 _PATIENCE_NS: Final = 1_000_000
+#: The interpreter does not pause for longer (its garbage collector, other threads).
+_PAUSE_NS: Final = 10_000_000
 #: Idle workers beyond this many end; the kernel lets them idle for five minutes first, but a thread is dearer there.
 IDLE_KEPT: Final = 64
 
@@ -133,7 +135,8 @@ class Pool:
         #: no worker is missing until then, because works come to an end
         self._flows_until_ns = 0
         self._looks_again = False
-        self._patience_ns = 0
+        #: how many works came to an end, and how many had at the last look
+        self._ends = self._ends_seen = 0
 
     # ---- works -----------------------------------------------------------------------------------------------------
     def insert(self, item: Item) -> None:
@@ -186,15 +189,17 @@ class Pool:
         self._host.start_worker(worker)
 
     def _flows(self) -> bool:
-        """Whether works end one after the other so fast that no worker is missing; looks again in a moment."""
+        """Whether works end one after the other so fast that no worker is missing; looks again in a moment.
+
+        That none has ended for a moment must be seen twice, because the interpreter itself may have paused.
+        """
+        if self._looks_again:
+            return True
         left = self._flows_until_ns - time.monotonic_ns()
-        if left <= 0:
-            self._patience_ns = 0
+        if left < -_PAUSE_NS or (left <= 0 and self._ends == self._ends_seen):
             return False
-        if not self._looks_again:
-            self._looks_again = True
-            self._host.call_later(max(left, self._patience_ns) / 1e9, self._look_again)
-            self._patience_ns = _PATIENCE_NS
+        self._looks_again, self._ends_seen = True, self._ends
+        self._host.call_later((FLOW_NS if left <= 0 else max(left, _PATIENCE_NS)) / 1e9, self._look_again)
         return True
 
     def _note_end(self, worker: Worker) -> None:
@@ -203,6 +208,7 @@ class Pool:
         awake = worker.awake_ns - worker.began_awake_ns >= _AWAKE * (now - worker.began_ns)
         full = awake and len(self.workers) >= len(self.wish.cpus or ())
         self._flows_until_ns = now + (FULL_FLOW_NS if full else FLOW_NS)
+        self._ends += 1
 
     def _look_again(self) -> None:
         self._looks_again = False
