@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MS = 1_000_000
+#: (devices, rounds)
+EMPTY_SIZES = ((1, 9), (10, 9), (100, 9), (1000, 9), (10_000, 3))
+ONE_MS_SIZES = ((100, 5), (1000, 5))
 
 
 def empty(_dev: object) -> int:
@@ -123,8 +126,8 @@ def per_probe(devices: int, body: Callable[[object], int], policy: str, *, seria
     own, base, fair = (statistics.median(one) / 1000 for one in (ours, theirs, like))
     mode = "sync" if serial else "async"
     print(
-        f"{body.__name__:6} {mode:5} {policy:11} {devices:5} devices   us/probe: numaprobe {own:7.1f}   measured "
-        f"{fair:7.1f}   futures {base:7.1f}   ratio {own / fair:5.2f} and {own / base:5.2f}"
+        f"{body.__name__:6} {mode:5} {policy:11} {devices:5} devices {own:11.1f}{fair:11.1f}{base:11.1f}"
+        f"{own / fair:11.2f}{own / base:6.2f}"
     )
 
 
@@ -185,14 +188,12 @@ def scaling() -> None:
 
 def main() -> None:
     print(f"load average {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} CPUs")
-    for devices, rounds in ((1, 9), (10, 9), (100, 7), (1000, 5), (10_000, 1)):
-        per_probe(devices, empty, "inline", serial=True, rounds=rounds)
-        per_probe(devices, empty, "inline", serial=False, rounds=rounds)
-        per_probe(devices, empty, "strict-node", serial=True, rounds=rounds)
-    for devices, rounds in ((100, 5), (1000, 3)):
-        per_probe(devices, one_ms, "inline", serial=True, rounds=rounds)
-        per_probe(devices, one_ms, "inline", serial=False, rounds=rounds)
-        per_probe(devices, one_ms, "strict-node", serial=True, rounds=rounds)
+    print("us per probe:                             numaprobe   measured    futures   numaprobe / measured, / futures")
+    cases = [(policy, serial) for policy in ("inline", "strict-node") for serial in (True, False)]
+    for body, sizes in ((empty, EMPTY_SIZES), (one_ms, ONE_MS_SIZES)):
+        for devices, rounds in sizes:
+            for policy, serial in cases:
+                per_probe(devices, body, policy, serial=serial, rounds=rounds)
     memory_per_device()
     scaling()
 

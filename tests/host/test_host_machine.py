@@ -14,6 +14,7 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, RefusedError, UsageError
 from numaprobe.host import HostMachine, limits, syscalls
 from numaprobe.host.limits import flat
+from numaprobe.host.machine import WARNINGS_KEPT
 from numaprobe.host.pool import Pool
 from numaprobe.runtime import AffinityScope, Work, kernel_profile, work_on_cpu
 from numaprobe.topology import Housekeeping, symmetric
@@ -441,3 +442,11 @@ def test_a_worker_that_dies_of_our_own_fault_ends_the_run(monkeypatch: pytest.Mo
     with pytest.raises(AttributeError):
         machine.run(main)
     assert [remark.kind for remark in machine.warnings] == ["worker-died"]
+
+
+def test_the_last_remarks_are_kept() -> None:
+    machine = HostMachine()
+    for number in range(WARNINGS_KEPT + 5):
+        machine.warn("body", f"remark {number}")
+    assert len(machine.warnings) == WARNINGS_KEPT
+    assert machine.warnings[0].message == "remark 5"

@@ -12,6 +12,7 @@ like a CPU that went off line, and a node without allowed CPUs like a node witho
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: A machine may run for months, and a driver may complain each time.
+WARNINGS_KEPT: Final = 10_000
 #: The CPUs that the process may use are read again after this long: the call costs a tenth of an empty probe.
 _ALLOWED_NS: Final = 1_000_000
 #: Isolation is read again after this long: a cpuset partition may change it while the machine runs.
@@ -76,7 +79,7 @@ class HostMachine(Life, BodyCalls):
         self._memory_mode = syscalls.MPOL_BIND if bind_memory else syscalls.MPOL_PREFERRED
         self._memory_nodes = limits.memory_nodes()
         self._origin = time.monotonic_ns()
-        self._warnings: list[RunWarning] = []
+        self._warnings: deque[RunWarning] = deque(maxlen=WARNINGS_KEPT)
         self._allowed: tuple[set[int], CpuSet, CpuSet] = (set(), CpuSet(), CpuSet())
         self._allowed_until = 0
         self._isolation: tuple[int, CpuSet, CpuSet] | None = None
@@ -252,7 +255,7 @@ class HostMachine(Life, BodyCalls):
 
     @property
     def warnings(self) -> tuple[RunWarning, ...]:
-        """The remarks so far."""
+        """The remarks so far, the last ``WARNINGS_KEPT`` of them."""
         return tuple(self._warnings)
 
     @property
