@@ -178,3 +178,21 @@ def test_a_worker_that_only_waits_needs_no_thread() -> None:
 
     threads, works = machine.run(main)
     assert threads < works / 2
+
+
+def test_a_body_with_a_deep_stack_may_ask() -> None:
+    machine = HostMachine()
+
+    async def answer() -> int:
+        def down(levels: int) -> int:
+            return 1 + down(levels - 1) if levels else 0
+
+        return down(600)
+
+    def body(levels: int) -> int:
+        return body(levels - 1) if levels else machine.ask(answer)
+
+    async def main() -> int:
+        return await machine.call(body, 600)  # 600 frames of its own and 600 of the answer's: more than one stack has
+
+    assert machine.run(main) == 600

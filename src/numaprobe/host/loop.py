@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 _OWN_FILES: Final = 1
 #: A thread that has led for so long leaves the rest to the home thread and goes back to its own work.
 _LEAD_S: Final = 0.0002
+#: So many frames below a body that asks the core leave it to the home thread to answer.
+_DEEP: Final = 300
 
 
 class _Files(selectors.EpollSelector):
@@ -159,6 +161,9 @@ class CoreLoop(asyncio.SelectorEventLoop):
     def deliver(self, mail: Mail, thread: BodyThread) -> Job | None:
         """Hand in a job that was done, and lead if nobody does; return the thread's next job if it came up by that."""
         self._mail.append(mail)
+        if thread.asking and _is_deep():
+            self._ring()
+            return None
         while self._mail and not self._wanted and self._baton.acquire(blocking=False):
             own = self._lead(thread)
             if own is not None:
@@ -174,11 +179,12 @@ class CoreLoop(asyncio.SelectorEventLoop):
                 self._run_ready()
         except (KeyboardInterrupt, SystemExit):
             pass  # a task tried to end the program: it has failed, and we go on
-        _set_running_loop(None)
-        self._thread_id = home
-        job = self._send(thread)
-        rings, self._rings = self._rings or self._stopping or bool(self._ready), False
-        self._baton.release()
+        finally:
+            _set_running_loop(None)
+            self._thread_id = home
+            job = self._send(thread)
+            rings, self._rings = self._rings or self._stopping or bool(self._ready), False
+            self._baton.release()
         if rings or (job is not None and self._mail):
             self._ring()
         return job
@@ -238,6 +244,15 @@ class CoreLoop(asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         """Wake the loop: asyncio calls this for ``call_soon_threadsafe``."""
         self._ring()
+
+
+def _is_deep() -> bool:
+    """Whether the caller's stack is so deep that the core's code, for other tasks perhaps, had better run elsewhere."""
+    try:
+        sys._getframe(_DEEP)  # noqa: SLF001  the cheapest way to ask
+    except ValueError:
+        return False
+    return True
 
 
 def _start(thread: BodyThread) -> RuntimeError | None:

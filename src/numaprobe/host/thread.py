@@ -71,6 +71,8 @@ class BodyThread:
         self.comm = comm
         self.owner = owner
         self.abandoned = False
+        #: how many of its bodies wait for an answer of the core, one inside the other
+        self.asking = 0
         self.tid = 0
         self.child: BodyProcess | None = None
         #: the next job is the first of a work: wake up in the pod
@@ -256,7 +258,9 @@ class BodyThread:
         """
         if self.abandoned:
             raise BodyError(f"{self.comm}: this body passed its deadline and was given up")
+        self.asking += 1
         answer = self._serve(question)
+        self.asking -= 1
         if answer is None:
             self.stop()  # for the outer loop, which must end too
             raise BodyError(f"{self.comm}: the machine was shut down while this body waited for the core")
