@@ -15,6 +15,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from numaprobe.host.task import HostTask
@@ -39,6 +40,9 @@ FULL_FLOW_NS: Final = 10_000_000
 _AWAKE: Final = 0.85
 #: While works flow, the home thread is woken this seldom to see whether they still do.
 _PATIENCE_NS: Final = 1_000_000
+#: Workers that compute on every CPU get another beside them as seldom: a kernel's would be there at once, but with bodies
+#: that are over soon it would only be in the way. So many of them are asked (20 us each).
+_ASKED: Final = 4
 #: The interpreter does not pause for longer (its garbage collector, other threads).
 _PAUSE_NS: Final = 10_000_000
 #: Idle workers beyond this many end; the kernel lets them idle for five minutes first, but a thread is dearer there.
@@ -124,7 +128,8 @@ class Pool:
         self.managed = managed
         #: the node that holds all its CPUs, if one does: its share of a workqueue's max_active
         self.node = -1
-        self.workers: set[Worker] = set()
+        #: all of them, oldest first (a set with an order)
+        self.workers: dict[Worker, None] = {}
         self.nr_running = 0
         self._host = host
         self._works: deque[Item] = deque()
@@ -135,6 +140,8 @@ class Pool:
         #: no worker is missing until then, because works come to an end
         self._flows_until_ns = 0
         self._looks_again = False
+        #: the next worker has waited for its turn, because the others compute
+        self._waited = False
         #: how many works came to an end, and how many had at the last look
         self._ends = self._ends_seen = 0
 
@@ -184,23 +191,41 @@ class Pool:
             return
         number = heapq.heappop(self._free_ids) if self._free_ids else len(self.workers)
         worker = Worker(f"kworker/{self.name}:{number}", number, self.cpu, self)
-        self.workers.add(worker)
+        self.workers[worker] = None
         self._making = worker
         self._host.start_worker(worker)
 
     def _flows(self) -> bool:
-        """Whether works end one after the other so fast that no worker is missing; looks again in a moment.
+        """Whether no worker is missing now, because works end one after the other or compute; looks again in a moment.
 
         That none has ended for a moment must be seen twice, because the interpreter itself may have paused.
         """
         if self._looks_again:
             return True
         left = self._flows_until_ns - time.monotonic_ns()
-        if left < -_PAUSE_NS or (left <= 0 and self._ends == self._ends_seen):
+        if left >= -_PAUSE_NS and (left > 0 or self._ends != self._ends_seen):
+            self._waited = False
+            self._look_later(FLOW_NS if left <= 0 else max(left, _PATIENCE_NS))
+            return True
+        if self._computes and not self._waited:
+            self._waited = True
+            self._look_later(_PATIENCE_NS)
+            return True
+        self._waited = False
+        return False
+
+    @property
+    def _computes(self) -> bool:
+        """Whether every CPU has a worker, and the newest ones are on a CPU or wait for one."""
+        cpus = len(self.wish.cpus or ())
+        if len(self.workers) - len(self._idle) < cpus:
             return False
+        newest = islice(reversed(self.workers), min(cpus, _ASKED))
+        return all(worker.thread is not None and worker.thread.is_runnable for worker in newest)
+
+    def _look_later(self, after_ns: int) -> None:
         self._looks_again, self._ends_seen = True, self._ends
-        self._host.call_later((FLOW_NS if left <= 0 else max(left, _PATIENCE_NS)) / 1e9, self._look_again)
-        return True
+        self._host.call_later(after_ns / 1e9, self._look_again)
 
     def _note_end(self, worker: Worker) -> None:
         """A work came to an end: so long the others do without one more worker."""
@@ -232,7 +257,7 @@ class Pool:
         """Forget a worker that ended."""
         self.made(worker)
         self._uncount(worker)
-        self.workers.discard(worker)
+        self.workers.pop(worker, None)
         if worker in self._idle:
             self._idle.remove(worker)
         heapq.heappush(self._free_ids, worker.number)
