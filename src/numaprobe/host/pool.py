@@ -40,8 +40,8 @@ FULL_FLOW_NS: Final = 10_000_000
 _AWAKE: Final = 0.85
 #: While works flow, the home thread is woken this seldom to see whether they still do.
 _PATIENCE_NS: Final = 1_000_000
-#: Workers that compute on every CPU get another beside them as seldom: a kernel's would be there at once, but with bodies
-#: that are over soon it would only be in the way. So many of them are asked (20 us each).
+#: Workers that compute on every CPU get another beside them as seldom: a kernel's would be there at once, but with
+#: bodies that are over soon it would only be in the way. So many of them are asked (20 us each).
 _ASKED: Final = 4
 #: The interpreter does not pause for longer (its garbage collector, other threads).
 _PAUSE_NS: Final = 10_000_000
