@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -49,6 +50,7 @@ class Applier:
         self._warn = warn
         self._allowed = allowed
         self._warned: set[str] = set()
+        self._once = threading.Lock()
 
     def apply_cpus(self, cpus: CpuSet | None) -> bool:
         """Pin the calling thread; fall back to all allowed CPUs. Return whether the wish came true."""
@@ -87,6 +89,8 @@ class Applier:
                 )
 
     def _warn_once(self, kind: str, message: str) -> None:
-        if kind not in self._warned:
+        with self._once:
+            known = kind in self._warned
             self._warned.add(kind)
+        if not known:
             self._warn(kind, message)

@@ -205,6 +205,8 @@ class CoreLoop(asyncio.SelectorEventLoop):
         ready: Ready = []
         if self._births or (timeout != 0 and not self._mail):
             self._rest(timeout)
+        else:
+            time.sleep(0)  # bodies that want the interpreter for a moment need not wait for its switch interval
         if self._files.count > _OWN_FILES:
             ready = self._files.poll(0)
         self._read_mail()

@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import os
 import resource
-import sys
 import threading
 import time
-import traceback
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numaprobe.errors import BodyError
-from numaprobe.host import syscalls
+from numaprobe.host import stacks, syscalls
 from numaprobe.host.attributes import ANYWHERE, Attributes
 from numaprobe.host.job import Job, Mail
 
@@ -111,8 +109,9 @@ class BodyThread:
         self.abandoned = True
         self.answer(None, BodyError(f"{self.comm}: this body passed its deadline and was given up"))
         self.stop()
-        if self.child is not None:
-            self.child.kill()
+        child = self.child  # its own thread may let go of it at any time
+        if child is not None:
+            child.kill()
 
     def join(self, timeout: float) -> bool:
         """Wait for its end; return whether it has ended, or never started."""
@@ -127,12 +126,10 @@ class BodyThread:
 
     def stack(self) -> str:
         """Return where its code is now, innermost last, one ``file:line function`` each, on one line."""
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  the documented way to see a stack
-        if frame is None:
-            return "not running"
-        entries = traceback.extract_stack(frame)
+        entries = stacks.entries(self._thread.ident or 0)
         own = [entry for entry in entries if entry.filename != __file__ and "threading.py" not in entry.filename]
-        return " > ".join(f"{os.path.basename(e.filename)}:{e.lineno} {e.name}" for e in own[-8:])  # noqa: PTH119  text
+        shown = [f"{os.path.basename(e.filename)}:{e.lineno} {e.name}" for e in own[-8:]]  # noqa: PTH119  text
+        return " > ".join(shown) if entries else "not running"
 
     def run_delay_ns(self) -> int | None:
         """Return how long it was ready without a CPU so far (``schedstat``); None where the kernel does not say.
