@@ -10,7 +10,6 @@ import time
 import zlib
 from collections import Counter
 from dataclasses import replace
-from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.host import syscalls
@@ -24,43 +23,58 @@ _BLOCK: Final = memoryview(mmap.mmap(-1, 1 << 24, prot=mmap.PROT_READ))
 _LEAST: Final = 8192
 #: What is shorter is burnt in one go.
 _SHORT_NS: Final = 50_000
+#: Of what is left, this share is burnt in one go.
+_SHARE: Final = 0.9
 #: How much data is read to find out how fast that goes.
 _SAMPLE: Final = 1 << 20
 #: Pages asked about when memory is read back; of more pages this many, evenly spread.
 _PAGES_ASKED: Final = 4096
 
 
-@cache
-def _bytes_per_us() -> int:
-    """Return how much ``crc32`` reads in a microsecond here: the best of a few tries."""
-    zlib.crc32(_BLOCK)  # the page tables are there from now on
-    best = 1
-    for _ in range(5):
+class _Speed:
+    """How much ``crc32`` reads in a microsecond of CPU time here, as last seen by any thread; 0 = never seen."""
+
+    bytes_per_us = 0.0
+
+    @classmethod
+    def first_look(cls) -> None:
+        zlib.crc32(_BLOCK)  # the page tables are there from now on
         start = time.thread_time_ns()
         zlib.crc32(_BLOCK[:_SAMPLE])
-        best = max(best, _SAMPLE * 1000 // max(1, time.thread_time_ns() - start))
-    return best
+        cls.bytes_per_us = _SAMPLE * 1000 / max(1, time.thread_time_ns() - start)
 
 
 def burn(ns: int) -> None:
     """Use a CPU for ``ns`` of the calling thread's CPU time, within some microseconds.
 
-    Half of what is left is burnt at a time: few calls, because after each the thread needs the interpreter lock, and a
-    thread that loses its CPU with the lock in hand holds up all others; and never too much, unless the CPU is less than
-    half as fast as it was at its best.
+    In few calls, because after each the thread needs the interpreter lock, and a thread that loses its CPU with the
+    lock in hand holds up all others; and not too much: each takes a little less than what is left at the speed that the
+    last one saw (another CPU may share the core, or not).
     """
-    rate = _bytes_per_us()
-    end = time.thread_time_ns() + ns
-    while (left := end - time.thread_time_ns()) > 0:
-        size = (left if left < _SHORT_NS else left // 2) * rate // 1000
-        zlib.crc32(_BLOCK[: min(max(size, _LEAST), len(_BLOCK))])
+    if not _Speed.bytes_per_us:
+        _Speed.first_look()
+    now = time.thread_time_ns()
+    end = now + ns
+    while (left := end - now) > 0:
+        size = int((left if left < _SHORT_NS else left * _SHARE) * _Speed.bytes_per_us / 1000)
+        size = min(max(size, _LEAST), len(_BLOCK))
+        zlib.crc32(_BLOCK[:size])
+        before, now = now, time.thread_time_ns()
+        if now - before > _SHORT_NS:
+            _Speed.bytes_per_us = size * 1000 / (now - before)
 
 
 class Memory(NamedTuple):
     """Memory that a body holds, and where it lies; ``by_node`` is None where the kernel does not tell."""
 
-    mapping: mmap.mmap | None
+    address: int
+    size: int
     by_node: dict[int, int] | None
+
+    def free(self) -> None:
+        """Give it back; once."""
+        if self.size:
+            syscalls.unmap_pages(self.address, self.size)
 
 
 def touch(size: int, node: int | None, applier: Applier, own: Attributes) -> Memory:
@@ -77,16 +91,15 @@ def touch(size: int, node: int | None, applier: Applier, own: Attributes) -> Mem
 
     """
     if not size:
-        return Memory(None, {})
-    mapping = mmap.mmap(-1, size)
-    address = syscalls.address_of(mapping)
+        return Memory(0, 0, {})
+    address = syscalls.map_pages(size)
     if node is None:
         syscalls.populate(address, size)
     else:
         applier.apply_memory(replace(own, memory_node=node))
         syscalls.populate(address, size)
         applier.apply_memory(own)
-    return Memory(mapping, read_back(address, size))
+    return Memory(address, size, read_back(address, size))
 
 
 def read_back(address: int, size: int) -> dict[int, int] | None:

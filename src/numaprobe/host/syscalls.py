@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import platform
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import mmap
     from collections.abc import Sequence
 
 #: Memory policies (``MPOL_*``): back to the process's default, prefer one node, only these nodes.
@@ -26,6 +26,9 @@ MPOL_PREFERRED: Final = 1
 MPOL_BIND: Final = 2
 
 _PR_SET_NAME: Final = 15
+_PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+_MAP_FAILED: Final = ctypes.c_void_p(-1).value
+_MADV_NOHUGEPAGE: Final = 15
 #: ``MADV_POPULATE_WRITE`` (Linux 5.14): fault pages in, writable, without touching their contents.
 _MADV_POPULATE_WRITE: Final = 23
 #: TASK_COMM_LEN - 1: the kernel cuts longer names.
@@ -51,6 +54,11 @@ _QUICK = ctypes.PyDLL(None, use_errno=True)
 _GETCPU = _QUICK.sched_getcpu
 _PREAD = _QUICK.pread
 _PREAD.restype = ctypes.c_ssize_t
+_MMAP = _LIBC.mmap
+_MMAP.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_MMAP.restype = ctypes.c_void_p
+_MUNMAP = _LIBC.munmap
+_MUNMAP.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _MADVISE = _LIBC.madvise
 _MADVISE.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _MEMSET = _LIBC.memset
@@ -147,6 +155,28 @@ def nodes_of_pages(addresses: Sequence[int]) -> list[int]:
 def address_of(memory: mmap.mmap) -> int:
     """Return the address of a writable mapping."""
     return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def map_pages(size: int) -> int:
+    """Map ``size`` bytes of private memory, none of it there yet, in pages of the usual size; return the address.
+
+    The ``mmap`` of Python keeps the interpreter lock while it waits for other threads of the process that fault pages
+    in; this call, and ``unmap_pages``, do not.
+
+    Raises:
+        OSError: ENOMEM.
+
+    """
+    address: int | None = _MMAP(None, size, mmap.PROT_READ | mmap.PROT_WRITE, _PRIVATE, -1, 0)
+    if address is None or address == _MAP_FAILED:
+        raise _failed("mmap")
+    _MADVISE(address, size, _MADV_NOHUGEPAGE)
+    return address
+
+
+def unmap_pages(address: int, size: int) -> None:
+    """Give back what ``map_pages`` mapped."""
+    _MUNMAP(address, size)
 
 
 def populate(address: int, size: int) -> None:

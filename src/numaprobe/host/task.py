@@ -67,8 +67,12 @@ class HostTask:
         return self.pool is not None
 
     def drop_memory(self) -> None:
-        """Give back what its bodies allocated."""
-        for memory in self.held:
-            if memory.mapping is not None:
-                memory.mapping.close()
-        self.held.clear()
+        """Give back what its bodies allocated: its thread does it, because that may wait for other threads' pages."""
+        if not self.held:
+            return
+        held, self.held = self.held, []
+        if self.thread is not None:
+            self.thread.leave_to_free(held)
+        else:
+            for memory in held:
+                memory.free()

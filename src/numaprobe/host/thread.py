@@ -19,7 +19,7 @@ import resource
 import threading
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from numaprobe.errors import BodyError
 from numaprobe.host import stacks, syscalls
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numaprobe.host.attributes import Applier
+    from numaprobe.host.bodies import Memory
     from numaprobe.host.process import BodyProcess
 
 _here = threading.local()
@@ -42,6 +43,10 @@ _kept_open = threading.BoundedSemaphore(64)
 class _Answer(NamedTuple):
     value: Any
     error: BaseException | None
+
+
+#: A wake-up: there is memory to be freed.
+_SWEEP: Final = _Answer(None, None)
 
 
 class BodyThread:
@@ -81,6 +86,8 @@ class BodyThread:
         self._enter = enter
         self._jobs: SimpleQueue[Job | _Answer | None] = SimpleQueue()
         self._inner_ns = 0
+        #: memory to be freed
+        self._unused: list[Memory] = []
         self._schedstat: syscalls.SmallFile | None = None
         #: how often it had left its CPU when its wait for CPUs was read, and what was read
         self._switches = -1
@@ -95,6 +102,12 @@ class BodyThread:
     def put(self, job: Job) -> None:
         """Have the thread do a job."""
         self._jobs.put(job)
+
+    def leave_to_free(self, held: list[Memory]) -> None:
+        """Have the thread free memory before it does anything else."""
+        self._unused += held
+        if threading.get_ident() != self._thread.ident:
+            self._jobs.put(_SWEEP)
 
     def answer(self, value: object, error: BaseException | None) -> None:
         """Answer the innermost ``ask``."""
@@ -192,6 +205,7 @@ class BodyThread:
             self._schedstat = syscalls.SmallFile(f"/proc/self/task/{self.tid}/schedstat")
 
     def _leave(self) -> None:
+        self._sweep()
         if self.child is not None:
             self.child.close()
         if self._schedstat is not None:
@@ -229,13 +243,20 @@ class BodyThread:
             while job is not None:  # None too so that a waiting thread does not keep the last body's objects alive
                 self._run(job)
                 job = self._deliver(job, self)
+            self._sweep()
             got = self._jobs.get()
-            if not isinstance(got, Job):
+            if isinstance(got, Job):
+                job = got
+            elif got is not _SWEEP:
                 return got
-            job = got
             del got
 
+    def _sweep(self) -> None:
+        while self._unused:
+            self._unused.pop().free()
+
     def _run(self, job: Job) -> None:
+        self._sweep()
         cpu = syscalls.getcpu()
         if cpu not in self._allowed:
             self._give(self._wish)

@@ -97,8 +97,7 @@ class Workers:
             await self._runner.change(worker, worker.home)
 
     def _end(self, worker: Worker, item: Item) -> None:
-        if worker.held:
-            worker.drop_memory()
+        worker.drop_memory()
         item.limit.release()
         for waiter in item.waiters or ():
             self._runner.wake(waiter, value=True)

@@ -88,8 +88,7 @@ def page_ns() -> int:
         start = time.thread_time_ns()
         memory = touch(_TRIED_BYTES, None, applier, Attributes())
         tries.append(time.thread_time_ns() - start)
-        if memory.mapping is not None:
-            memory.mapping.close()
+        memory.free()
     return round(median(tries)) * PAGE_SIZE // _TRIED_BYTES
 
 
