@@ -196,3 +196,32 @@ def test_a_body_with_a_deep_stack_may_ask() -> None:
         return await machine.call(body, 600)  # 600 frames of its own and 600 of the answer's: more than one stack has
 
     assert machine.run(main) == 600
+
+
+def test_a_sleep_can_be_cut_short_and_its_thread_goes_on() -> None:
+    machine = HostMachine()
+
+    async def main() -> tuple[int, int, float]:
+        before = await machine.call(threading.get_ident)
+        start = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.02):
+                await machine.sleep(100_000 * MS)
+        after = await machine.call(threading.get_ident)
+        return before, after, time.monotonic() - start
+
+    before, after, took = machine.run(main)
+    assert before == after
+    assert took < 10
+    assert machine.warnings == ()
+
+
+def test_a_machine_does_not_wait_for_who_sleeps() -> None:
+    with HostMachine(grace_s=20) as machine:
+        waits = machine.submit(lambda: machine.sleep(100_000 * MS), comm="sleeper")
+        while not machine.runner.threads:
+            time.sleep(0.001)
+        start = time.monotonic()
+    assert time.monotonic() - start < 10
+    assert machine.warnings == ()
+    assert waits.cancelled() or waits.exception() is not None

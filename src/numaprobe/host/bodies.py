@@ -6,6 +6,7 @@ All of it frees the interpreter lock while it works, so that bodies on several C
 from __future__ import annotations
 
 import mmap
+import threading
 import time
 import zlib
 from collections import Counter
@@ -62,6 +63,30 @@ def burn(ns: int) -> None:
         before, now = now, time.thread_time_ns()
         if now - before > _SHORT_NS:
             _Speed.bytes_per_us = size * 1000 / (now - before)
+
+
+class Nap:
+    """A sleep of the calling thread that another one can end.
+
+    Args:
+        until_ns: when it ends by itself (CLOCK_MONOTONIC).
+
+    """
+
+    def __init__(self, until_ns: int) -> None:
+        self._until_ns = until_ns
+        self._bell = threading.Lock()
+        self._bell.acquire()
+
+    def take(self) -> None:
+        """Sleep."""
+        left = self._until_ns - time.monotonic_ns()
+        if left > 0:
+            self._bell.acquire(timeout=min(left / 1e9, threading.TIMEOUT_MAX))
+
+    def end(self) -> None:
+        """End it now; once."""
+        self._bell.release()
 
 
 class Memory(NamedTuple):

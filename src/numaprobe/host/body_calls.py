@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.errors import BodyError, RefusedError
 from numaprobe.host.attributes import Applier, Attributes
-from numaprobe.host.bodies import burn, touch
+from numaprobe.host.bodies import Nap, burn, touch
 from numaprobe.host.measure import Stretch
 from numaprobe.host.runner import Runner, nothing
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from numaprobe.topology import Topology
 
 T = TypeVar("T")
-
-#: A longer sleep is left to the loop but for this last part, which the thread sleeps: epoll counts in milliseconds.
-_FINE_SLEEP_NS: Final = 5_000_000
 
 
 class BodyCalls:
@@ -54,15 +51,13 @@ class BodyCalls:
         await self.runner.hop(self.runner.current, burn, ns)
 
     async def sleep(self, ns: int) -> None:
-        """Leave the CPU for ``ns``: long sleeps in the loop, the last part in the task's thread, which is finer."""
+        """Leave the CPU for ``ns``, in the task's thread."""
         _not_negative(ns, "ns of sleep")
-        task, end = self.runner.current, time.monotonic_ns() + ns
+        task, nap = self.runner.current, Nap(time.monotonic_ns() + ns)
         if task.pool is not None:
             task.pool.sleeping(task)
         try:
-            if ns > 2 * _FINE_SLEEP_NS:
-                await _loop_sleep(self.runner, ns - _FINE_SLEEP_NS)
-            await self.runner.hop(task, _sleep_until, end)
+            await self.runner.hop(task, nap.take, interrupt=nap.end)
         finally:
             if task.pool is not None:
                 task.pool.waking(task)
@@ -148,21 +143,6 @@ class BodyCalls:
             ) from error
         finally:
             stretch.end()
-
-
-async def _loop_sleep(runner: Runner, ns: int) -> None:
-    future = runner.core.loop.create_future()
-    handle = runner.core.loop.call_later(ns / 1e9, future.set_result, None)
-    try:
-        await future
-    finally:
-        handle.cancel()
-
-
-def _sleep_until(end_ns: int) -> None:
-    left = end_ns - time.monotonic_ns()
-    if left > 0:
-        time.sleep(left / 1e9)
 
 
 def _not_negative(amount: int, what: str) -> None:

@@ -259,8 +259,15 @@ class Runner:
             self.threads = {one for one in self.threads if not one.ended}
             self._next_sweep = 2 * len(self.threads) + 64
 
-    async def hop(self, task: HostTask, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
-        """Call ``function`` in the task's thread.
+    async def hop(
+        self,
+        task: HostTask,
+        function: Callable[..., T],
+        *args: object,
+        deadline_ns: int | None = None,
+        interrupt: Callable[[], None] | None = None,
+    ) -> T:
+        """Call ``function`` in the task's thread; ``interrupt`` makes it return, if the task is cancelled meanwhile.
 
         Raises:
             TimeoutError: it passed its deadline.
@@ -277,7 +284,9 @@ class Runner:
         try:
             await job
         except asyncio.CancelledError:
-            if not self.closing:
+            if interrupt is not None:
+                interrupt()
+            elif not self.closing:
                 self._give_up(task, thread, f"{task.comm}: a body was cancelled at {thread.stack()}")
             raise
         finally:

@@ -15,6 +15,8 @@ import mmap
 import os
 import platform
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ _PR_SET_NAME: Final = 15
 _PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _MAP_FAILED: Final = ctypes.c_void_p(-1).value
 _MADV_NOHUGEPAGE: Final = 15
-#: ``MADV_POPULATE_WRITE`` (Linux 5.14): fault pages in, writable, without touching their contents.
-_MADV_POPULATE_WRITE: Final = 23
 #: TASK_COMM_LEN - 1: the kernel cuts longer names.
 _COMM_LENGTH: Final = 15
 
@@ -170,8 +170,17 @@ def map_pages(size: int) -> int:
     address: int | None = _MMAP(None, size, mmap.PROT_READ | mmap.PROT_WRITE, _PRIVATE, -1, 0)
     if address is None or address == _MAP_FAILED:
         raise _failed("mmap")
-    _MADVISE(address, size, _MADV_NOHUGEPAGE)
+    if _huge_pages_by_themselves():
+        _MADVISE(address, size, _MADV_NOHUGEPAGE)
     return address
+
+
+@cache
+def _huge_pages_by_themselves() -> bool:
+    try:
+        return "[always]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text(encoding="ascii")
+    except OSError:
+        return False
 
 
 def unmap_pages(address: int, size: int) -> None:
@@ -180,6 +189,9 @@ def unmap_pages(address: int, size: int) -> None:
 
 
 def populate(address: int, size: int) -> None:
-    """Have every page of a range in memory, placed by the calling thread's policy. The interpreter lock is free."""
-    if _MADVISE(address, size, _MADV_POPULATE_WRITE) != 0:
-        _MEMSET(address, 0, size)
+    """Have every page of a range in memory, placed by the calling thread's policy. The interpreter lock is free.
+
+    Page by page, as a body that fills its memory: since Linux 6.4 a fault takes the lock of its mapping only, while
+    ``MADV_POPULATE_WRITE`` holds the address space's for as long as it lasts, and others wait who map or unmap.
+    """
+    _MEMSET(address, 0, size)
