@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Coroutine
 
-    from numaprobe.host.job import Job, Mail
-    from numaprobe.host.thread import BodyThread
 
 T = TypeVar("T")
 
@@ -98,11 +96,6 @@ class CoreThread:
         except (UsageError, RuntimeError):
             coroutine.close()
             raise
-
-    def deliver(self, mail: Mail, thread: BodyThread) -> Job | None:
-        """Hand in what a body's thread has done or asks; return that thread's next job if it came up by that."""
-        loop = self._loop
-        return loop.deliver(mail, thread) if loop is not None else None
 
 
 def _ran_until_stopped(loop: CoreLoop) -> bool:

@@ -132,6 +132,7 @@ class Pool:
         self.workers: dict[Worker, None] = {}
         self.nr_running = 0
         self._host = host
+        self._cpus = len(wish.cpus or ())
         self._works: deque[Item] = deque()
         self._idle: list[Worker] = []
         self._making: Worker | None = None
@@ -158,18 +159,17 @@ class Pool:
                 self._make_worker()
                 return
             worker = self._idle.pop()
+            worker.began_ns, worker.began_awake_ns = time.monotonic_ns(), worker.awake_ns
             if worker.inbox is not None:
                 worker.inbox.set_result(self._take(worker))
         if self._works and self.managed:
             self._watch()
 
     def _take(self, worker: Worker) -> Item:
-        item = self._works.popleft()
-        worker.began_ns, worker.began_awake_ns = time.monotonic_ns(), worker.awake_ns
         if self.managed:
             worker.counted = True
             self.nr_running += 1
-        return item
+        return self._works.popleft()
 
     def next_for(self, worker: Worker) -> Item | None:
         """Return the next work for a worker that has just finished one; None = go idle."""
@@ -217,10 +217,9 @@ class Pool:
     @property
     def _computes(self) -> bool:
         """Whether every CPU has a worker, and the newest ones are on a CPU or wait for one."""
-        cpus = len(self.wish.cpus or ())
-        if len(self.workers) - len(self._idle) < cpus:
+        if len(self.workers) - len(self._idle) < self._cpus:
             return False
-        newest = islice(reversed(self.workers), min(cpus, _ASKED))
+        newest = islice(reversed(self.workers), min(self._cpus, _ASKED))
         return all(worker.thread is not None and worker.thread.is_runnable for worker in newest)
 
     def _look_later(self, after_ns: int) -> None:
@@ -228,12 +227,12 @@ class Pool:
         self._host.call_later(after_ns / 1e9, self._look_again)
 
     def _note_end(self, worker: Worker) -> None:
-        """A work came to an end: so long the others do without one more worker."""
-        now = time.monotonic_ns()
-        awake = worker.awake_ns - worker.began_awake_ns >= _AWAKE * (now - worker.began_ns)
-        full = awake and len(self.workers) >= len(self.wish.cpus or ())
+        """A work came to an end (and the next begins): so long the others do without one more worker."""
+        now, awake = time.monotonic_ns(), worker.awake_ns
+        full = len(self.workers) >= self._cpus and awake - worker.began_awake_ns >= _AWAKE * (now - worker.began_ns)
         self._flows_until_ns = now + (FULL_FLOW_NS if full else FLOW_NS)
         self._ends += 1
+        worker.began_ns, worker.began_awake_ns = now, awake
 
     def _look_again(self) -> None:
         self._looks_again = False

@@ -233,7 +233,7 @@ class Runner:
                 loop.adopt()
                 CURRENT.set(task)
 
-            thread = BodyThread(task.comm, task.wish, self._applier, self.core.deliver, task, enter)
+            thread = BodyThread(task.comm, task.wish, self._applier, loop.deliver, task, enter)
             loop.start_thread(thread, partial(self._born, task, thread))
             task.thread = thread
             self._remember(thread)

@@ -77,6 +77,7 @@ class BodyThread:
         #: how many of its bodies wait for an answer of the core, one inside the other
         self.asking = 0
         self.tid = 0
+        self._ident = -1
         self.child: BodyProcess | None = None
         #: the next job is the first of a work: wake up in the pod
         self.fresh = True
@@ -106,7 +107,7 @@ class BodyThread:
     def leave_to_free(self, held: list[Memory]) -> None:
         """Have the thread free memory before it does anything else."""
         self._unused += held
-        if threading.get_ident() != self._thread.ident:
+        if threading.get_ident() != self._ident:
             self._jobs.put(_SWEEP)
 
     def answer(self, value: object, error: BaseException | None) -> None:
@@ -150,7 +151,7 @@ class BodyThread:
         It grows only when the thread gets a CPU again. The thread itself can ask for a sixth of the price whether it
         has been off its CPU (``getrusage``), and then mostly need not read the file.
         """
-        if threading.get_ident() != self._thread.ident:
+        if threading.get_ident() != self._ident:
             return self._read_run_delay()
         usage = resource.getrusage(resource.RUSAGE_THREAD)
         switches = usage.ru_nvcsw + usage.ru_nivcsw
@@ -190,6 +191,7 @@ class BodyThread:
     # ---- in the thread ---------------------------------------------------------------------------------------------
     def _main(self) -> None:
         self.tid = threading.get_native_id()
+        self._ident = threading.get_ident()
         _here.thread = self
         syscalls.set_name(self.comm)
         self._enter()

@@ -65,20 +65,19 @@ class Workers:
                 return
             item: Item | None = await worker.inbox
             while item is not None:
-                await self._process(worker, item, item.work.state)
+                running: Item | None = item.work.state.running
+                if running is not None:  # the same work, queued again while it runs: never two at once
+                    running.followers = [*(running.followers or ()), item]
+                else:
+                    await self._run(worker, item, item.work.state)
+                    if item.followers is not None:
+                        await self._run_followers(worker, item.followers)
                 item = pool.next_for(worker)
 
-    async def _process(self, worker: Worker, item: Item, state: WorkState) -> None:
-        """Run a work, and then what was queued of the same work meanwhile: never two at once."""
-        running = state.running
-        if running is not None:
-            running.followers = [*(running.followers or ()), item]
-            return
-        await self._run(worker, item, state)
-        later = item.followers
+    async def _run_followers(self, worker: Worker, later: list[Item]) -> None:
         while later:
             item = later.pop(0)
-            await self._run(worker, item, state)
+            await self._run(worker, item, item.work.state)
             later += item.followers or ()
 
     async def _run(self, worker: Worker, item: Item, state: WorkState) -> None:

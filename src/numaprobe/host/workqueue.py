@@ -79,8 +79,8 @@ class HostWorkqueue:
         self.pods = tuple(CpuSet(bits) for bits in groups)
         self.pod_of = {cpu: index for index, pod in enumerate(self.pods) for cpu in pod}
         self.limits: dict[object, ActiveLimit] = {}
-        #: pod -> the pool that serves it while these CPUs are on line
-        self.pools: dict[int, tuple[CpuSet, Pool]] = {}
+        #: pod -> the pool that serves it while these CPUs are on line, and how many works may be active there
+        self.pools: dict[int, tuple[CpuSet, Pool, ActiveLimit]] = {}
 
 
 class Workqueues:
@@ -152,12 +152,13 @@ class Workqueues:
         return wq
 
     # ---- pools -----------------------------------------------------------------------------------------------------
-    def _serving(self, wq: HostWorkqueue, pod: int) -> Pool:
-        online = self._online()
+    def _serving(self, wq: HostWorkqueue, cpu: int) -> tuple[CpuSet, Pool, ActiveLimit]:
+        online, pod = self._online(), wq.pod_of[cpu]
         known = wq.pools.get(pod)
         if known is None or known[0] is not online:
-            known = wq.pools[pod] = online, self._pod_pool(wq.pods[pod], wq)
-        return known[1]
+            pool = self._pod_pool(wq.pods[pod], wq)
+            known = wq.pools[pod] = online, pool, self._limit(wq, pool)
+        return known
 
     def _pod_pool(self, pod: CpuSet, wq: HostWorkqueue) -> Pool:
         cpus = pod & self.mask
@@ -198,14 +199,18 @@ class Workqueues:
         """
         if cpu not in self.topology.possible:
             raise UsageError(f"CPU {cpu} is not possible on {self.topology.name}; CPUs: {self.topology.possible}")
-        state: WorkState = work.state if work.state is not None else WorkState()
-        work.state = state
-        if state.pending is not None:
+        state: WorkState | None = work.state
+        if state is None:
+            state = work.state = WorkState()
+        elif state.pending is not None:
             return False
-        pool = self._serving(wq, wq.pod_of[cpu]) if wq.unbound else self._cpu_pool(cpu)
         if state.running is not None and state.running.wq is wq:
-            pool = state.running.pool
-        limit = self._limit(wq, pool)
+            pool, limit = state.running.pool, state.running.limit
+        elif wq.unbound:
+            _, pool, limit = self._serving(wq, cpu)
+        else:
+            pool = self._cpu_pool(cpu)
+            limit = self._limit(wq, pool)
         item = state.pending = Item(work, wq, pool, limit)
         self._accounting.busy += 1
         limit.admit(item)
