@@ -6,8 +6,8 @@ Both run the same bodies on the same CPUs in the same run, in turns; figures are
   policy, and a record with the CPU before and after the body, its CPU time, its wait for a CPU and its wall time.
 * ``futures``: one pool of pinned threads, one for each CPU. Sync: submit and wait for the result, one by one; async:
   submit all, then wait for all. Nothing else: no order, no states, no record.
-* ``measured``: the same pool, and in the body's thread what the record holds, with the same system calls: the CPU
-  before and after, the thread's CPU time, the wait for a CPU (schedstat, from an open file), the wall time.
+* ``measured``: the same pool, and in the body's thread what the record holds, read as the host machine reads it: the
+  CPU before and after, the thread's CPU time, the wait for a CPU (schedstat, if the thread was off its CPU), wall time.
 
 The ratio to ``measured`` compares like with like; the ratio to ``futures`` is the price of all that is known besides.
 """
@@ -15,6 +15,7 @@ The ratio to ``measured`` compares like with like; the ratio to ``futures`` is t
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import threading
 import time
@@ -26,7 +27,7 @@ from numaprobe.buses import PlatformBus
 from numaprobe.drivercore import Device, Driver, DriverCore, ProbeType
 from numaprobe.host import HostMachine
 from numaprobe.host.bodies import burn
-from numaprobe.host.syscalls import getcpu
+from numaprobe.host.syscalls import SmallFile, getcpu
 from numaprobe.policies import make_policy
 
 if TYPE_CHECKING:
@@ -57,24 +58,28 @@ def measured(body: Callable[[object], int]) -> Callable[[object], int]:
     readings: list[tuple[int, ...]] = []
     own = threading.local()
 
-    def schedstat() -> int:
-        if not hasattr(own, "file"):
-            own.file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
-            files.append(own.file)
-        return int(os.pread(own.file, 80, 0).split()[1])
+    def run_delay() -> int:
+        usage = resource.getrusage(resource.RUSAGE_THREAD)
+        switches = usage.ru_nvcsw + usage.ru_nivcsw
+        if switches != getattr(own, "switches", -1):
+            if not hasattr(own, "file"):
+                own.file = SmallFile(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+                files.append(own.file)
+            own.switches, own.delay = switches, int(own.file.read().split()[1])
+        return int(own.delay)
 
     def call(device: object) -> int:
-        start, delay, cpu, used = time.monotonic_ns(), schedstat(), getcpu(), time.thread_time_ns()
+        start, delay, cpu, used = time.monotonic_ns(), run_delay(), getcpu(), time.thread_time_ns()
         result = body(device)
         used = time.thread_time_ns() - used
-        readings.append((start, time.monotonic_ns(), schedstat() - delay, cpu, getcpu(), used))
+        readings.append((start, time.monotonic_ns(), run_delay() - delay, cpu, getcpu(), used))
         return result
 
     return call
 
 
 #: what ``measured`` opened
-files: list[int] = []
+files: list[SmallFile] = []
 
 
 def futures_ns(devices: int, body: Callable[[object], int], *, serial: bool) -> int:
@@ -91,7 +96,7 @@ def futures_ns(devices: int, body: Callable[[object], int], *, serial: bool) -> 
                 future.result()
         took = time.perf_counter_ns() - start
     while files:
-        os.close(files.pop())
+        files.pop().close()
     return took
 
 
