@@ -13,6 +13,7 @@ All of this runs in the core's loop and needs no lock.
 from __future__ import annotations
 
 import heapq
+import sys
 import time
 from collections import deque
 from itertools import islice
@@ -132,7 +133,8 @@ class Pool:
         self.workers: dict[Worker, None] = {}
         self.nr_running = 0
         self._host = host
-        self._cpus = len(wish.cpus or ())
+        #: how many workers can compute at once; a managed pool counts them itself
+        self._cpus = len(wish.cpus or ()) if not managed else sys.maxsize
         self._works: deque[Item] = deque()
         self._idle: list[Worker] = []
         self._making: Worker | None = None

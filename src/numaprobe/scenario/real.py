@@ -9,8 +9,8 @@ What is refused, before anything runs: a machine with CPUs that are not there, a
 (``busy``) is real: see ``burners``. Memory is given only while it leaves the system its reserve; a body that asks for
 more fails with ENOMEM, as it would for want of memory.
 
-What differs from virtual time: the driver core itself takes time (about a tenth of a millisecond for each thing that a
-body does), and other programs run too.
+What differs from virtual time: the driver core itself takes time (some tens of microseconds for each probe, more where
+a thread is new), bodies share one interpreter and one address space, and other programs run too.
 """
 
 from __future__ import annotations
