@@ -1,0 +1,173 @@
+"""When a pool makes one more worker, with a clock and a machine of the test's own."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from numaprobe.cpuset import CpuSet
+from numaprobe.host import pool as pool_module
+from numaprobe.host.accounting import Accounting
+from numaprobe.host.attributes import Attributes
+from numaprobe.host.pool import Item, Pool, Worker
+from numaprobe.host.workqueue import ActiveLimit, HostWorkqueue
+from numaprobe.runtime import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+US, MS = 1_000, 1_000_000
+
+
+class Thread:
+    """What a pool sees of a worker's thread."""
+
+    run_delay_seen_ns = 0
+
+    def __init__(self, *, is_runnable: bool) -> None:
+        self.is_runnable = is_runnable
+
+
+class Host:
+    """Makes workers that do nothing by themselves, and keeps what is to be called later."""
+
+    def __init__(self) -> None:
+        self.now = 1_000 * MS
+        self.started: list[Worker] = []
+        self.later: list[tuple[int, Callable[[], None]]] = []
+
+    def start_worker(self, worker: Worker) -> None:
+        self.started.append(worker)
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        self.later.append((self.now + round(seconds * 1e9), function))
+
+    def wait(self, ns: int) -> None:
+        """Let time pass, and the calls that are due be made."""
+        end = self.now + ns
+        while due := [one for one in self.later if one[0] <= end]:
+            first = min(due, key=lambda one: one[0])
+            self.later.remove(first)
+            self.now = max(self.now, first[0])
+            first[1]()
+        self.now = end
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host()
+    monkeypatch.setattr(pool_module, "time", SimpleNamespace(monotonic_ns=lambda: host.now))
+    return host
+
+
+def make_pool(host: Host, cpus: int = 2, *, managed: bool = False) -> Pool:
+    return Pool("u9", Attributes(CpuSet.of(range(cpus))), 0, managed=managed, host=host)
+
+
+def insert(pool: Pool, count: int) -> None:
+    wq = HostWorkqueue("wq", unbound=True, max_active=8, min_active=8, groups=(), strict=False)
+    limit = ActiveLimit(1_000, Accounting(lambda: None))
+
+    async def nothing() -> None:
+        """Is never run."""
+
+    for _ in range(count):
+        pool.insert(Item(Work(nothing, "work_fn"), wq, pool, limit))
+
+
+def begin(pool: Pool, worker: Worker, *, is_runnable: bool) -> None:
+    """Let a new worker take a work, as its coroutine does, and then have its thread for it."""
+    taken: list[Item] = []
+    worker.inbox = SimpleNamespace(set_result=taken.append)  # type: ignore[assignment]
+    assert pool.idle(worker)
+    assert len(taken) == 1
+    worker.thread = Thread(is_runnable=is_runnable)  # type: ignore[assignment]
+    pool.made(worker)
+
+
+def test_workers_are_made_one_at_a_time(host: Host) -> None:
+    pool = make_pool(host)
+    insert(pool, 5)
+    assert len(host.started) == 1
+    begin(pool, host.started[0], is_runnable=False)
+    assert len(host.started) == 2
+    assert [worker.comm for worker in host.started] == ["kworker/u9:0", "kworker/u9:1"]
+
+
+def test_bodies_that_sleep_get_a_worker_each_at_once(host: Host) -> None:
+    pool = make_pool(host)
+    insert(pool, 20)
+    for number in range(19):
+        begin(pool, host.started[number], is_runnable=False)
+    assert len(host.started) == 20
+    assert not host.later
+
+
+def test_beside_workers_that_compute_on_every_cpu_the_next_one_waits(host: Host) -> None:
+    pool = make_pool(host)
+    insert(pool, 6)
+    begin(pool, host.started[0], is_runnable=True)
+    begin(pool, host.started[1], is_runnable=True)
+    assert len(host.started) == 2  # on two CPUs
+    host.wait(999 * US)
+    assert len(host.started) == 2
+    host.wait(2 * US)
+    assert len(host.started) == 3
+    begin(pool, host.started[2], is_runnable=True)
+    host.wait(MS)
+    assert len(host.started) == 4  # one each millisecond
+
+
+def test_no_worker_is_made_while_works_end_one_after_the_other(host: Host) -> None:
+    pool = make_pool(host)
+    insert(pool, 100)
+    begin(pool, host.started[0], is_runnable=False)
+    begin(pool, host.started[1], is_runnable=False)
+    before = len(host.started)
+    for _ in range(50):
+        host.wait(50 * US)
+        assert pool.next_for(host.started[0]) is not None
+    assert len(host.started) <= before + 1  # the one that was being made
+    begin(pool, host.started[-1], is_runnable=False)
+    now = len(host.started)
+    host.wait(3 * MS)  # nothing ends any more
+    assert len(host.started) == now + 1
+
+
+def test_works_that_compute_and_end_each_millisecond_need_no_more_than_the_cpus(host: Host) -> None:
+    pool = make_pool(host)
+    insert(pool, 500)
+    begin(pool, host.started[0], is_runnable=True)
+    begin(pool, host.started[1], is_runnable=True)
+    for number in range(200):
+        host.wait(500 * US)
+        worker = host.started[number % 2]
+        worker.running_ns += MS
+        assert pool.next_for(worker) is not None
+    assert len(host.started) == 2
+
+
+def test_a_pause_of_the_interpreter_makes_no_worker(host: Host) -> None:
+    pool = make_pool(host)
+    insert(pool, 100)
+    begin(pool, host.started[0], is_runnable=False)
+    begin(pool, host.started[1], is_runnable=False)
+    pool.next_for(host.started[0])
+    started = len(host.started)
+    host.now += 5 * MS  # the collector ran: nobody could do anything
+    pool.kick()
+    assert pool.next_for(host.started[0]) is not None
+    host.wait(50 * US)
+    assert pool.next_for(host.started[0]) is not None
+    assert len(host.started) == started
+
+
+def test_a_cpu_s_pool_starts_the_next_worker_when_one_sleeps(host: Host) -> None:
+    pool = make_pool(host, cpus=1, managed=True)
+    insert(pool, 3)
+    begin(pool, host.started[0], is_runnable=True)
+    assert len(host.started) == 1  # one runs at a time
+    pool.sleeping(host.started[0])
+    assert len(host.started) == 2
