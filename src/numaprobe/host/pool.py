@@ -231,7 +231,7 @@ class Pool:
     def _note_end(self, worker: Worker) -> None:
         """A work came to an end (and the next begins): so long the others do without one more worker."""
         now, awake = time.monotonic_ns(), worker.awake_ns
-        full = len(self.workers) >= self._cpus and awake - worker.began_awake_ns >= _AWAKE * (now - worker.began_ns)
+        full = len(self.workers) >= self._cpus and awake - worker.began_awake_ns > _AWAKE * (now - worker.began_ns)
         self._flows_until_ns = now + (FULL_FLOW_NS if full else FLOW_NS)
         self._ends += 1
         worker.began_ns, worker.began_awake_ns = now, awake
