@@ -36,10 +36,15 @@ class Host:
     def __init__(self) -> None:
         self.now = 1_000 * MS
         self.started: list[Worker] = []
+        self.handed: list[Item] = []
         self.later: list[tuple[int, Callable[[], None]]] = []
 
     def start_worker(self, worker: Worker) -> None:
         self.started.append(worker)
+
+    def hand(self, worker: Worker, item: Item) -> None:
+        assert worker in self.started
+        self.handed.append(item)
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         self.later.append((self.now + round(seconds * 1e9), function))
@@ -77,12 +82,11 @@ def insert(pool: Pool, count: int) -> None:
         pool.insert(Item(Work(nothing, "work_fn"), wq, pool, limit))
 
 
-def begin(pool: Pool, worker: Worker, *, is_runnable: bool) -> None:
+def begin(pool: Pool, host: Host, number: int, *, is_runnable: bool) -> None:
     """Let a new worker take a work, as its coroutine does, and then have its thread for it."""
-    taken: list[Item] = []
-    worker.inbox = SimpleNamespace(set_result=taken.append)  # type: ignore[assignment]
+    worker, handed = host.started[number], len(host.handed)
     assert pool.idle(worker)
-    assert len(taken) == 1
+    assert len(host.handed) == handed + 1
     worker.thread = Thread(is_runnable=is_runnable)  # type: ignore[assignment]
     pool.made(worker)
 
@@ -91,7 +95,7 @@ def test_workers_are_made_one_at_a_time(host: Host) -> None:
     pool = make_pool(host)
     insert(pool, 5)
     assert len(host.started) == 1
-    begin(pool, host.started[0], is_runnable=False)
+    begin(pool, host, 0, is_runnable=False)
     assert len(host.started) == 2
     assert [worker.comm for worker in host.started] == ["kworker/u9:0", "kworker/u9:1"]
 
@@ -100,7 +104,7 @@ def test_bodies_that_sleep_get_a_worker_each_at_once(host: Host) -> None:
     pool = make_pool(host)
     insert(pool, 20)
     for number in range(19):
-        begin(pool, host.started[number], is_runnable=False)
+        begin(pool, host, number, is_runnable=False)
     assert len(host.started) == 20
     assert not host.later
 
@@ -108,23 +112,23 @@ def test_bodies_that_sleep_get_a_worker_each_at_once(host: Host) -> None:
 def test_beside_workers_that_compute_on_every_cpu_the_next_one_waits(host: Host) -> None:
     pool = make_pool(host)
     insert(pool, 6)
-    begin(pool, host.started[0], is_runnable=True)
-    begin(pool, host.started[1], is_runnable=True)
+    begin(pool, host, 0, is_runnable=True)
+    begin(pool, host, 1, is_runnable=True)
     assert len(host.started) == 2  # on two CPUs
     host.wait(999 * US)
     assert len(host.started) == 2
     host.wait(2 * US)
     assert len(host.started) == 3
-    begin(pool, host.started[2], is_runnable=True)
+    begin(pool, host, 2, is_runnable=True)
     host.wait(MS)
     assert len(host.started) == 4  # one each millisecond
 
 
 def begin_flowing(pool: Pool, host: Host) -> int:
     """Let works end from the moment the first worker has its thread; return how many workers there are then."""
-    begin(pool, host.started[0], is_runnable=False)
+    begin(pool, host, 0, is_runnable=False)
     assert pool.next_for(host.started[0]) is not None
-    begin(pool, host.started[1], is_runnable=False)  # it was being made already
+    begin(pool, host, 1, is_runnable=False)  # it was being made already
     return len(host.started)
 
 
@@ -144,7 +148,7 @@ def test_works_that_compute_and_end_each_millisecond_need_no_more_than_the_cpus(
     pool = make_pool(host)
     insert(pool, 500)
     for number in range(2):
-        begin(pool, host.started[number], is_runnable=True)
+        begin(pool, host, number, is_runnable=True)
     for number in range(200):
         host.wait(500 * US)
         worker = host.started[number % 2]
@@ -178,7 +182,7 @@ def test_ends_of_long_ago_do_not_hold_up_a_worker(host: Host) -> None:
 def test_a_cpu_s_pool_starts_the_next_worker_when_one_sleeps(host: Host) -> None:
     pool = make_pool(host, cpus=1, managed=True)
     insert(pool, 3)
-    begin(pool, host.started[0], is_runnable=True)
+    begin(pool, host, 0, is_runnable=True)
     assert len(host.started) == 1  # one runs at a time
     pool.sleeping(host.started[0])
     assert len(host.started) == 2

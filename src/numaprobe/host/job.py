@@ -1,10 +1,10 @@
-"""A call to be made in a task's own OS thread: what to call, what became of it, and what its task awaits meanwhile.
+"""What a task awaits: a ``Ticket`` that another task gives something, or a ``Job`` that its own OS thread does.
 
-An asyncio future resumes its task one turn of the loop after it was resolved. A job is resolved by the loop itself,
-outside of any task, and resumes its task at once. It is a future as far as ``asyncio.Task`` can tell
+An asyncio future resumes its task through a handle and in the next turn of the loop. A ticket is resolved by the loop
+itself, outside of any task, and resumes its task at once. It is a future as far as ``asyncio.Task`` can tell
 (``_asyncio_future_blocking`` and the methods below, see ``asyncio.isfuture``), for one task only.
 
-Two sides write to it: the thread what it saw (``value``, ``error``, readings), the loop how it ended (``resolve``,
+Two sides write to a job: the thread what it saw (``value``, ``error``, readings), the loop how it ended (``resolve``,
 ``fail``, ``cancel``); the first end counts. A thread that was given up writes into a job that nobody reads any more.
 
 The other direction is a ``Question``: what a body asks the core.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Mail(Protocol):
-    """What a body's thread hands in: a job that was done, or a question."""
+    """What the loop is handed: a job that was done, a ticket that was given something, a question."""
 
     def resolve(self) -> None:
         """Take note of it. Called in the loop, outside any task."""
@@ -42,46 +42,21 @@ class Question:
         self.resolve = begin
 
 
-class Job:
-    """A call and its outcome.
+class Ticket:
+    """A place to wait.
 
     Args:
         loop: of the task that will await it.
-        function: what to call.
-        args: what with.
 
     Attributes:
-        value, error: what the call returned or raised.
-        running_ns: CPU time of the call itself, jobs inside it not counted.
-        cpu_before, cpu_after: where the thread was.
+        value: what it was given, or what a job's call returned.
 
     """
 
-    __slots__ = (
-        "_asyncio_future_blocking",
-        "_context",
-        "_ended",
-        "_failure",
-        "_loop",
-        "_resume",
-        "args",
-        "cpu_after",
-        "cpu_before",
-        "error",
-        "function",
-        "running_ns",
-        "value",
-    )
+    __slots__ = ("_asyncio_future_blocking", "_context", "_ended", "_failure", "_loop", "_resume", "value")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], args: tuple[Any, ...] = ()
-    ) -> None:
-        self.function = function
-        self.args = args
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.value: Any = None
-        self.error: BaseException | None = None
-        self.running_ns = 0
-        self.cpu_before = self.cpu_after = -1
         self._asyncio_future_blocking = False
         self._loop = loop
         self._resume: Callable[[Any], object] | None = None
@@ -94,12 +69,16 @@ class Job:
         """Whether nobody waits for it any more."""
         return self._ended
 
+    def give(self, value: object) -> None:
+        """End it with ``value``; it still has to be posted to the loop, which resumes the task."""
+        self.value, self._ended = value, True
+
     def resolve(self) -> None:
-        """Say that the call was made, and resume the task at once. Called in the loop, outside any task."""
-        if not self._ended:
-            self._ended = True
-            if self._resume is not None and self._context is not None:
-                self._context.run(self._resume, self)
+        """End it, if it has not ended, and resume the task at once. Called in the loop, outside any task."""
+        self._ended = True
+        resume, self._resume = self._resume, None
+        if resume is not None and self._context is not None:
+            self._context.run(resume, self)
 
     def fail(self, failure: BaseException) -> None:
         """Have the task's await raise ``failure``. Called in the loop, outside any task."""
@@ -134,9 +113,38 @@ class Job:
         if self._failure is not None:
             raise self._failure
 
-    def __await__(self) -> Generator[Any, None, None]:
+    def __await__(self) -> Generator[Any, None, Any]:
         if not self._ended:
             self._asyncio_future_blocking = True
             yield self
         if self._failure is not None:
             raise self._failure
+        return self.value
+
+
+class Job(Ticket):
+    """A call to be made in a task's own OS thread, and its outcome.
+
+    Args:
+        loop: of the task that will await it.
+        function: what to call.
+        args: what with.
+
+    Attributes:
+        value, error: what the call returned or raised.
+        running_ns: CPU time of the call itself, jobs inside it not counted.
+        cpu_before, cpu_after: where the thread was.
+
+    """
+
+    __slots__ = ("args", "cpu_after", "cpu_before", "error", "function", "running_ns")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], args: tuple[Any, ...] = ()
+    ) -> None:
+        super().__init__(loop)
+        self.function = function
+        self.args = args
+        self.error: BaseException | None = None
+        self.running_ns = 0
+        self.cpu_before = self.cpu_after = -1

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 _OWN_FILES: Final = 1
 #: A thread that has led for so long leaves the rest to the home thread and goes back to its own work.
 _LEAD_S: Final = 0.0002
+#: So much mail is read at a time: tasks that wake each other must not keep timers and files waiting.
+_MAIL_READ: Final = 1000
 #: So many frames below a body that asks the core leave it to the home thread to answer.
 _DEEP: Final = 300
 
@@ -142,8 +144,14 @@ class CoreLoop(asyncio.SelectorEventLoop):
     def _note_change(self) -> None:
         self._rings = True
 
+    def post(self, mail: Mail) -> None:
+        """Have mail read when the running task has left the loop, before anything of asyncio's own."""
+        self._mail.append(mail)
+
     def _read_mail(self) -> None:
-        while self._mail:
+        for _ in range(_MAIL_READ):
+            if not self._mail:
+                return
             self._mail.popleft().resolve()
 
     def _send(self, leader: BodyThread | None) -> Job | None:

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from numaprobe.host.task import HostTask
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from numaprobe.host.attributes import Attributes
+    from numaprobe.host.job import Ticket
     from numaprobe.host.workqueue import ActiveLimit, HostWorkqueue
     from numaprobe.runtime import Work
 
@@ -55,6 +55,10 @@ class PoolHost(Protocol):
 
     def start_worker(self, worker: Worker) -> None:
         """Let the worker serve its pool."""
+        ...
+
+    def hand(self, worker: Worker, item: Item) -> None:
+        """Give an idle worker a work."""
         ...
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
@@ -96,7 +100,8 @@ class Worker(HostTask):
     def __init__(self, comm: str, number: int, cpu: int, pool: Pool) -> None:
         super().__init__(comm, cpu, pool.wish, pool)
         self.number = number
-        self.inbox: asyncio.Future[Item] | None = None
+        #: where it waits for a work
+        self.inbox: Ticket | None = None
         #: it is one of ``nr_running``
         self.counted = False
         #: how often it slept: a hog has not
@@ -162,8 +167,7 @@ class Pool:
                 return
             worker = self._idle.pop()
             worker.began_ns, worker.began_awake_ns = time.monotonic_ns(), worker.awake_ns
-            if worker.inbox is not None:
-                worker.inbox.set_result(self._take(worker))
+            self._host.hand(worker, self._take(worker))
         if self._works and self.managed:
             self._watch()
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.host.accounting import Accounting
 from numaprobe.host.core import CoreThread
-from numaprobe.host.job import Job, Question
+from numaprobe.host.job import Job, Question, Ticket
 from numaprobe.host.task import CURRENT, HostTask
 from numaprobe.host.thread import BodyThread, this_thread
 
@@ -166,29 +166,29 @@ class Runner:
     async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
         """Leave the current task until it is woken; ``why`` is what a deadlock report says."""
         task = self.current
-        future = task.parked = self.core.loop.create_future()
+        ticket = task.parked = Ticket(self.core.loop)
         task.waits = why
         if task.pool is not None:
             task.pool.sleeping(task)
         self.accounting.waits()
         try:
-            return await future
+            return await ticket
         finally:
             task.waits = ""
-            if task.parked is future:  # cancelled, not woken
+            if task.parked is ticket:  # cancelled, not woken
                 task.parked = None
                 self.accounting.waiting -= 1
 
     def wake(self, task: HostTask, *, value: object = None) -> None:
         """Make a parked task ready; its await returns ``value``."""
-        future, task.parked = task.parked, None
-        if future is None:
+        ticket, task.parked = task.parked, None
+        if ticket is None:
             return
         self.accounting.waiting -= 1
         if task.pool is not None:
             task.pool.waking(task)
-        if not future.done():
-            future.set_result(value)
+        ticket.give(value)
+        self.core.loop.post(ticket)
 
     def _still(self) -> None:
         if self._idle is not None and not self._idle.done():

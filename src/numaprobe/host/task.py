@@ -9,10 +9,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    import asyncio
-
     from numaprobe.host.attributes import Attributes
     from numaprobe.host.bodies import Memory
+    from numaprobe.host.job import Ticket
     from numaprobe.host.measure import Stretch
     from numaprobe.host.pool import Pool
     from numaprobe.host.thread import BodyThread
@@ -51,7 +50,7 @@ class HostTask:
         self.work: Work | None = None
         self.thread: BodyThread | None = None
         self.waits: object = ""
-        self.parked: asyncio.Future[Any] | None = None
+        self.parked: Ticket | None = None
         self.done = False
         self.joined = False
         self.result: Any = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 from typing import TYPE_CHECKING
 
+from numaprobe.host.job import Ticket
 from numaprobe.host.runner import presentable
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ class Workers:
         if worker.pool is not None:
             self._runner.start(worker, self._serve(worker, worker.pool))
 
+    def hand(self, worker: Worker, item: Item) -> None:
+        """Give an idle worker a work."""
+        if worker.inbox is not None:
+            worker.inbox.give(item)
+            self._runner.core.loop.post(worker.inbox)
+
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
         """Call ``function`` in the core's loop, outside any task."""
         self._runner.core.loop.call_later(seconds, function, context=contextvars.Context())
@@ -60,7 +67,7 @@ class Workers:
 
     async def _work_on(self, worker: Worker, pool: Pool) -> None:
         while True:
-            worker.inbox = self._runner.core.loop.create_future()
+            worker.inbox = Ticket(self._runner.core.loop)
             if not pool.idle(worker):
                 return
             item: Item | None = await worker.inbox
