@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,28 @@ def test_a_signal_in_the_middle_leaves_no_file(number: signal.Signals, code: int
     assert out == ""
     assert err == ("numaprobe: interrupted\n" if number is signal.SIGINT else "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_in_a_probe_body_is_no_fault_of_the_body(number: str, code: int) -> None:
+    program = textwrap.dedent(f"""
+        import os, signal, sys
+        from numaprobe.cli.main import main
+        from numaprobe.virtual import VirtualMachine
+
+        compute = VirtualMachine.compute
+
+        def interrupted(machine, ns):
+            os.kill(os.getpid(), signal.{number})
+            return compute(machine, ns)
+
+        VirtualMachine.compute = interrupted
+        sys.argv = ["numaprobe", "run", "nvme-epyc"]
+        main()
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
 
 
 def test_output_that_cannot_be_encoded_is_escaped() -> None:

@@ -70,7 +70,7 @@ def main() -> NoReturn:
 
 def _set_up_process() -> None:
     """Let SIGTERM unwind (so that no temporary file stays), and let no character and no closed stream stop us."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    signal.signal(signal.SIGTERM, _terminate)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  stays open as the stream it stands for
@@ -79,12 +79,22 @@ def _set_up_process() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a replaced stream lacks it
 
 
+class TerminatedError(BaseException):
+    """SIGTERM. Neither an ``Exception`` nor a ``SystemExit``: the driver core takes those for a fault of a probe body."""
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise TerminatedError
+
+
 def run_command(arguments: list[str]) -> int:
-    """Run one command line; return its exit code. Only SIGTERM's SystemExit leaves this function."""
+    """Run one command line; return its exit code."""
     try:
         result = app(arguments, prog_name="numaprobe", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         result = INTERRUPTED
+    except TerminatedError:
+        return TERMINATED
     except SystemExit as leaving:
         # rich and click end the process themselves when the pipe is closed
         if not isinstance(leaving.__context__, OSError):
