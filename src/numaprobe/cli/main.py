@@ -80,7 +80,7 @@ def _set_up_process() -> None:
 
 
 class TerminatedError(BaseException):
-    """SIGTERM. Neither an ``Exception`` nor a ``SystemExit``: the driver core takes those for a fault of a probe body."""
+    """SIGTERM; no ``Exception`` and no ``SystemExit``, which the driver core takes for a fault of a probe body."""
 
 
 def _terminate(*_: object) -> NoReturn:
