@@ -72,6 +72,7 @@ class RunQueue:
         "llc",
         "min_vruntime",
         "node",
+        "others",
         "slice_start",
         "waiting",
     )
@@ -79,6 +80,8 @@ class RunQueue:
     def __init__(self, cpu: int, core: int, llc: int, node: int) -> None:
         self.cpu = cpu
         self.bit = 1 << cpu
+        #: all bits but its own
+        self.others = ~self.bit
         #: CPUs of its core, its LLC, its node, as bits
         self.core = core
         self.llc = llc

@@ -199,28 +199,28 @@ class Scheduler:
 
     def _no_longer_waiting(self, queue: RunQueue, mask: int) -> None:
         if mask & (mask - 1) and mask not in queue.waiting:
-            left = self.overloaded[mask] & ~queue.bit
+            left = self.overloaded[mask] & queue.others
             if left:
                 self.overloaded[mask] = left
             else:
                 del self.overloaded[mask]
 
     def _change_count(self, queue: RunQueue, step: int) -> None:
-        levels, count = self.levels, queue.count
-        levels[count] &= ~queue.bit
+        levels, count, bit = self.levels, queue.count, queue.bit
+        levels[count] &= queue.others
         queue.count = count = count + step
         if count == len(levels):
             levels.append(0)
-        if not queue.bit & self.online:
+        if not bit & self.online:
             return
-        levels[count] |= queue.bit
+        levels[count] |= bit
         if count == 0:
-            self.idle |= queue.bit
+            self.idle |= bit
             core = queue.core & self.online
             if not core & ~self.idle:
                 self.whole |= core
         elif count == 1 and step == 1:
-            self.idle &= ~queue.bit
+            self.idle &= queue.others
             self.whole &= ~queue.core
 
     def _leave(self, task: VirtualTask, state: State) -> None:
@@ -361,10 +361,10 @@ class Scheduler:
     def set_offline(self, cpu: int) -> None:
         """Take ``cpu`` off line: whoever is on it goes elsewhere."""
         queue = self.queue(cpu)
-        self.online &= ~queue.bit
-        self.idle &= ~queue.bit
-        self.whole &= ~queue.bit
-        self.levels[queue.count] &= ~queue.bit
+        self.online &= queue.others
+        self.idle &= queue.others
+        self.whole &= queue.others
+        self.levels[queue.count] &= queue.others
         core = queue.core & self.online
         if not core & ~self.idle:
             self.whole |= core
