@@ -11,7 +11,7 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.host import pool as pool_module
 from numaprobe.host.accounting import Accounting
 from numaprobe.host.attributes import Attributes
-from numaprobe.host.pool import Item, Pool, Worker
+from numaprobe.host.pool import IDLE_KEPT, Item, Pool, Worker
 from numaprobe.host.workqueue import ActiveLimit, HostWorkqueue
 from numaprobe.runtime import Work
 
@@ -186,3 +186,17 @@ def test_a_cpu_s_pool_starts_the_next_worker_when_one_sleeps(host: Host) -> None
     assert len(host.started) == 1  # one runs at a time
     pool.sleeping(host.started[0])
     assert len(host.started) == 2
+
+
+@pytest.mark.parametrize(("with_thread", "kept"), [(True, IDLE_KEPT), (False, IDLE_KEPT + 10)])
+def test_idle_workers_beyond_so_many_end_if_they_have_a_thread(host: Host, kept: int, *, with_thread: bool) -> None:
+    pool, count = make_pool(host), IDLE_KEPT + 10
+    insert(pool, count)
+    for number in range(count):
+        begin(pool, host, number, is_runnable=False)
+        if not with_thread:
+            host.started[number].thread = None  # its work only waits for others
+    assert [pool.idle(worker) for worker in host.started].count(True) == kept
+    insert(pool, 1)
+    assert len(host.handed) == count + 1  # an idle one takes it
+    assert len(host.started) == count

@@ -46,7 +46,8 @@ _PATIENCE_NS: Final = 1_000_000
 _ASKED: Final = 4
 #: The interpreter does not pause for longer (its garbage collector, other threads).
 _PAUSE_NS: Final = 10_000_000
-#: Idle workers beyond this many end; the kernel lets them idle for five minutes first, but a thread is dearer there.
+#: Idle workers with a thread beyond this many end; the kernel lets them idle for five minutes first, but a thread is
+#: dearer here.
 IDLE_KEPT: Final = 64
 
 
@@ -142,6 +143,7 @@ class Pool:
         self._cpus = len(wish.cpus or ()) if not managed else sys.maxsize
         self._works: deque[Item] = deque()
         self._idle: list[Worker] = []
+        self._idle_threads = 0
         self._making: Worker | None = None
         self._free_ids: list[int] = []
         self._watching = False
@@ -166,6 +168,7 @@ class Pool:
                 self._make_worker()
                 return
             worker = self._idle.pop()
+            self._idle_threads -= worker.thread is not None
             worker.began_ns, worker.began_awake_ns = time.monotonic_ns(), worker.awake_ns
             self._host.hand(worker, self._take(worker))
         if self._works and self.managed:
@@ -252,8 +255,10 @@ class Pool:
 
     def idle(self, worker: Worker) -> bool:
         """Keep a worker for later; False = there are enough, it shall end."""
-        if len(self._idle) >= IDLE_KEPT:
-            return False
+        if worker.thread is not None:
+            if self._idle_threads >= IDLE_KEPT:
+                return False
+            self._idle_threads += 1
         self._idle.append(worker)
         self.kick()
         return True
@@ -265,6 +270,7 @@ class Pool:
         self.workers.pop(worker, None)
         if worker in self._idle:
             self._idle.remove(worker)
+            self._idle_threads -= worker.thread is not None
         heapq.heappush(self._free_ids, worker.number)
 
     # ---- concurrency management ------------------------------------------------------------------------------------
