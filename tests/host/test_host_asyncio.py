@@ -1,0 +1,55 @@
+"""asyncio's own tools in async bodies, which a different thread may run at each step; in its debug mode too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PROGRAM = textwrap.dedent("""
+    import asyncio, time
+    import numaprobe
+
+    async def numbers():
+        for number in range(3):
+            yield number
+
+    @numaprobe.driver("x*", probe_type=numaprobe.ProbeType.PREFER_ASYNCHRONOUS)
+    async def everything(dev):
+        echo = await asyncio.create_subprocess_exec("echo", dev.name, stdout=asyncio.subprocess.PIPE)
+        out, _ = await echo.communicate()
+        await asyncio.to_thread(time.sleep, 0.005)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(0.004))
+            group.create_task(asyncio.sleep(0.001))
+        try:
+            async with asyncio.timeout(0.005):
+                await asyncio.sleep(60)
+        except TimeoutError:
+            pass
+        dev.drvdata = out.decode().strip(), [number async for number in numbers()]
+
+    if __name__ == "__main__":
+        with numaprobe.host() as core:
+            core.register(everything)
+            devices = [core.add(f"x{number}", compatible="x", node=0) for number in range(10)]
+            core.wait()
+            assert [dev.drvdata for dev in devices] == [(dev.name, [0, 1, 2]) for dev in devices]
+            assert {record.result for record in core.records} == {"0"}, core.warnings
+            assert not core.warnings
+""")
+
+
+@pytest.mark.parametrize("options", [[], ["-X", "dev"]])
+def test_asyncio_s_own_tools_work_in_async_bodies(options: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *options, "-W", "error", "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
