@@ -51,27 +51,22 @@ class Measured:
     makespan: Figure
     worst: Figure
     mean: Figure
-
-    @property
-    def typical(self) -> Trace:
-        """The run whose makespan is the median (of an even number: the shorter one of the middle)."""
-        ordered = sorted(self.traces, key=lambda trace: summarize(trace).makespan_ns or 0)
-        return ordered[(len(ordered) - 1) // 2]
+    #: the run whose makespan is the median (of an even number: the shorter one of the middle), and its summary
+    typical: Trace
+    summary: Summary
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``measured`` block of a policy in ``numaprobe.compare/1``."""
         figures = {"makespan": self.makespan, "worst": self.worst, "mean": self.mean}
-        typical = self.typical
-        summary = summarize(typical)
         warnings = {(one.kind, one.message): one for trace in self.traces for one in trace.warnings}
         return {
-            "source": typical.source,
+            "source": self.typical.source,
             **{f"{name}_ns": figure.measured_ns for name, figure in figures.items()},
             "error": {f"{name}_percent": figure.error_percent for name, figure in figures.items()},
             "runs": {f"{name}_ns": list(figure.runs_ns) for name, figure in figures.items()},
-            "local_share": summary.local_share,
-            "cpus": list(summary.cpus),
-            "probes": [probe_to_json(record) for record in typical.probes],
+            "local_share": self.summary.local_share,
+            "cpus": list(self.summary.cpus),
+            "probes": [probe_to_json(record) for record in self.typical.probes],
             "warnings": [warning_to_json(warning) for warning in warnings.values()],
         }
 
@@ -139,12 +134,16 @@ def validate(
 def _measured(entry: Entry, traces: Sequence[Trace]) -> Measured:
     predicted = entry.summary
     runs: list[Summary] = [summarize(trace) for trace in traces]
+    ordered = sorted(zip(traces, runs, strict=True), key=lambda run: run[1].makespan_ns or 0)
+    typical, summary = ordered[(len(ordered) - 1) // 2]
     return Measured(
         entry=entry,
         traces=tuple(traces),
         makespan=_figure(predicted.makespan_ns, (run.makespan_ns for run in runs)),
         worst=_figure(predicted.worst_ns, (run.worst_ns for run in runs)),
         mean=_figure(predicted.mean_ns, (run.mean_ns for run in runs)),
+        typical=typical,
+        summary=summary,
     )
 
 

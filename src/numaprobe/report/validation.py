@@ -61,7 +61,7 @@ def _row(measured: Measured, baseline: str) -> list[str | Cell]:
         Cell(entry.label, "bold") if entry.label == baseline else entry.label,
         *(cell for figure in figures for cell in _cells(figure)),
         _range(measured.makespan),
-        f"{_share(entry.summary.local_share)}, {_share(measured.to_dict()['local_share'])}",
+        f"{_share(entry.summary.local_share)}, {_share(measured.summary.local_share)}",
     ]
 
 
