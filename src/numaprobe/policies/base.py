@@ -10,7 +10,7 @@ and the CPU that PCI picks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore import Device, DriverCore
-    from numaprobe.runtime import Machine, Workqueue
+    from numaprobe.runtime import AffinityScope, Machine, Workqueue
 
 T = TypeVar("T")
 
@@ -114,3 +114,26 @@ class NodeWork(Policy):
             return await function()
         finally:
             await machine.set_affinity(None)
+
+
+@dataclass(kw_only=True)
+class StrictNodeWork(NodeWork):
+    """The same on an unbound workqueue of its own whose workers may not leave their pod."""
+
+    queue_name: ClassVar[str]
+    #: what a pod is
+    scope: ClassVar[AffinityScope]
+
+    nested_inline: bool = True
+
+    _wq: Workqueue | None = field(default=None, init=False, repr=False, compare=False)
+
+    def setup(self, core: DriverCore) -> None:
+        """Make the queue."""
+        self._wq = core.machine.alloc_workqueue(
+            self.queue_name, unbound=True, min_active=MIN_ACTIVE, scope=self.scope, strict=True
+        )
+
+    def workqueue(self, core: DriverCore) -> Workqueue:
+        """Return the strict queue."""
+        return self._wq or core.machine.system_dfl_wq

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from numaprobe.policies.base import MIN_ACTIVE, NodeWork, node_cpus
+from numaprobe.policies.base import StrictNodeWork, node_cpus
 from numaprobe.runtime import AffinityScope, HkType, run_as_work
 
 if TYPE_CHECKING:
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from numaprobe.cpuset import CpuSet
     from numaprobe.drivercore import Device, DriverCore
-    from numaprobe.runtime import Machine, Workqueue
+    from numaprobe.runtime import Machine
 
 
 @dataclass(kw_only=True)
-class Spread(NodeWork):
+class Spread(StrictNodeWork):
     """Takes the node's LLCs in turn: each probe, async ones too, is queued on the next one, on a strict queue.
 
     ``queue_work_node`` always names the *first* CPU of a node, so all its work meets in the pool of the first LLC (or
@@ -36,24 +36,14 @@ class Spread(NodeWork):
     summary = "driver core: the node's LLCs in turn, strict; the nearest node where it has no CPUs; async too"
     work_name: ClassVar[str] = "spread_work_func"
 
-    nested_inline: bool = True
+    queue_name: ClassVar[str] = "probe_llc"
+    scope: ClassVar[AffinityScope] = AffinityScope.CACHE
 
-    _wq: Workqueue | None = field(default=None, init=False, repr=False, compare=False)
     _next: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     #: (node, CPUs on line, CPUs allowed) -> first usable CPU of each LLC; these change rarely, probes are many
     _firsts: dict[tuple[int, CpuSet, CpuSet], list[int]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-
-    def setup(self, core: DriverCore) -> None:
-        """Make the queue."""
-        self._wq = core.machine.alloc_workqueue(
-            "probe_llc", unbound=True, min_active=MIN_ACTIVE, scope=AffinityScope.CACHE, strict=True
-        )
-
-    def workqueue(self, core: DriverCore) -> Workqueue:
-        """Return the strict queue."""
-        return self._wq or core.machine.system_dfl_wq
 
     def probe_device(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from numaprobe.policies.base import MIN_ACTIVE, NodeWork
+from numaprobe.policies.base import StrictNodeWork
 from numaprobe.runtime import AffinityScope, HkType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore import Device, DriverCore
-    from numaprobe.runtime import Workqueue
 
 
 @dataclass(kw_only=True)
-class StrictNode(NodeWork):
+class StrictNode(StrictNodeWork):
     """Runs each probe, async ones too, on an unbound queue of its own: affinity scope numa, strict.
 
     Since 6.5 the system's unbound queues are soft: their workers may be moved off the node, in the middle of a probe if
@@ -32,20 +31,10 @@ class StrictNode(NodeWork):
     summary = "driver core: probe-on-node on an unbound queue of its own, scope numa, strict; async too"
     work_name: ClassVar[str] = "strict_node_work_func"
 
-    nested_inline: bool = True
+    queue_name: ClassVar[str] = "probe_node"
+    scope: ClassVar[AffinityScope] = AffinityScope.NUMA
+
     async_too: bool = True
-
-    _wq: Workqueue | None = field(default=None, init=False, repr=False, compare=False)
-
-    def setup(self, core: DriverCore) -> None:
-        """Make the queue."""
-        self._wq = core.machine.alloc_workqueue(
-            "probe_node", unbound=True, min_active=MIN_ACTIVE, scope=AffinityScope.NUMA, strict=True
-        )
-
-    def workqueue(self, core: DriverCore) -> Workqueue:
-        """Return the strict queue."""
-        return self._wq or core.machine.system_dfl_wq
 
     def probe_device(
         self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
