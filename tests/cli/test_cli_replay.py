@@ -10,23 +10,11 @@ import jsonschema
 import pytest
 from command import refused
 
-from numaprobe.cli.main import run_command
 from numaprobe.policies import POLICIES
 from numaprobe.records import json_schema
 
 GUEST = Path(__file__).parents[1] / "data" / "kernel" / "debian-7.2" / "two-nodes"
 TRACE = GUEST / "async.1.trace.gz"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: object, code: int = 0) -> str:
-        assert run_command([str(one) for one in arguments]) == code
-        captured = capsys.readouterr()
-        assert captured.err == ""
-        return captured.out
-
-    return call
 
 
 def labels(result: str) -> list[str]:

@@ -9,21 +9,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from numaprobe.cli.main import run_command
 from numaprobe.policies import POLICIES
 from numaprobe.records import json_schema, read_records
 from numaprobe.topology import from_json, load_topology
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: object, code: int = 0) -> str:
-        assert run_command([str(one) for one in arguments]) == code
-        captured = capsys.readouterr()
-        assert captured.err == ""
-        return captured.out
-
-    return call
 
 
 def test_compare_runs_the_whole_catalogue_beside_the_profiles_own_policy(run: Any) -> None:
