@@ -117,8 +117,7 @@ class Ticket:
         if not self._ended:
             self._asyncio_future_blocking = True
             yield self
-        if self._failure is not None:
-            raise self._failure
+        self.result()
         return self.value
 
 

@@ -274,7 +274,7 @@ class Runner:
             BodyError: it tried to end the program.
 
         """
-        thread = task.thread if task.thread is not None else self.thread_of(task)
+        thread = self.thread_of(task)
         loop = self.core.loop
         job = Job(loop, function, args)
         loop.send(thread, job)

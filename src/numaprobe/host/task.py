@@ -1,6 +1,6 @@
 """A task of the host machine: an asyncio task of the core, and an OS thread for what its bodies do.
 
-The thread is made when first needed (a shell that only adds devices needs none), or at once for a worker.
+The thread is made with the first body: a shell that only adds devices needs none, nor does a worker that only waits.
 """
 
 from __future__ import annotations

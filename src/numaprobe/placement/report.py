@@ -93,10 +93,12 @@ def report_lines(report: Report, *, details: bool = False) -> Iterator[str]:
 
 
 def _cells(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
+    """Yield a line for each policy, in the order in which they came, and node."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.case.policy, row.device_node), []).append(row)
-    for (policy, node), group in sorted(groups.items(), key=lambda item: _place(item[0], list(groups))):
+    places = {policy: place for place, policy in enumerate(dict.fromkeys(policy for policy, _ in groups))}
+    for (policy, node), group in sorted(groups.items(), key=lambda item: (places[item[0][0]], _last(item[0][1]))):
         yield (
             policy,
             "no node" if node == NO_NODE else f"node {node}",
@@ -110,11 +112,9 @@ def _cells(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _place(key: tuple[str, int], keys: list[tuple[str, int]]) -> tuple[int, int]:
-    """Return where a policy and node stand in the table: policies as they came, then nodes, no node last."""
-    policy, node = key
-    first = next(index for index, (other, _) in enumerate(keys) if other == policy)
-    return first, node if node != NO_NODE else 1 << 30
+def _last(node: int) -> tuple[bool, int]:
+    """Return where a node stands in the table: no node comes last."""
+    return node == NO_NODE, node
 
 
 def _node(seen: Seen | None) -> str:
