@@ -55,7 +55,8 @@ def lab(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the trace here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the trace, or with --check all three.")] = False,
     fetch: Annotated[
-        str | None, typer.Option("--fetch", metavar="SERIES", help="Fetch a Debian kernel (6.1, 6.12) with apt first.")
+        str | None,
+        typer.Option("--fetch", metavar="SERIES", help="Fetch a Debian kernel (5.10 to 7.x) with apt first."),
     ] = None,
 ) -> None:
     """Boot a kernel on a scenario's machine in QEMU, record its probes, and compare them with the prediction.

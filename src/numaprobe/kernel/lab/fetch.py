@@ -1,7 +1,13 @@
 """Fetching a kernel of Debian's with apt, without installing it.
 
-``apt-get download`` gets the package that the series' metapackage stands for, ``dpkg-deb -x`` unpacks it into the cache
-directory, ``depmod -b`` indexes its modules there. Nothing on this system changes: no boot entry, no installed package.
+The series is looked for in apt's own sources first. If they do not have it (a bookworm has no 7.x and no 5.10), it is
+looked for in Debian's other suites, on the mirror that this system uses anyway, through an apt configuration of our own
+below the cache directory: the system's lists, pins and sources stay as they are.
+
+A kernel is one package (``linux-image-REL``), or, since 7.x, that package and those of the same release that it depends
+on (``linux-binary-REL``, ``linux-modules-REL``, …), with everything below ``usr/lib``. They are unpacked with
+``dpkg-deb -x`` and laid out alike: ``boot/vmlinuz-REL``, ``lib/modules/REL``, indexed by ``depmod -b``. Nothing on this
+system changes: no boot entry, no installed package.
 """
 
 from __future__ import annotations
@@ -11,8 +17,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.errors import InputError, MissingInterfaceError, RefusedError
 from numaprobe.kernel.lab.tools import SYSTEM_PATHS, KernelImage, cache_directory, find_kernel
@@ -21,13 +28,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SERIES: Final = re.compile(r"\d{1,2}\.\d{1,3}", re.ASCII)
-_PACKAGE: Final = re.compile(r"Depends: (linux-image-(\d[\w.+~-]*))", re.ASCII)
+_IMAGE: Final = re.compile(r"\blinux-image-(\d[\w.+~-]*)", re.ASCII)
+#: suites that hold kernels from 5.10 on, the newest last; ``-security`` ones are in an archive of their own
+_SUITES: Final = (
+    *("bullseye", "bullseye-security", "bookworm", "bookworm-backports"),
+    *("trixie", "trixie-backports", "sid"),
+)
+_SECURITY: Final = "-security"
+_KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 #: seconds that apt may take: a kernel is about 100 MB
 _PATIENCE: Final = 900
+#: seconds after which our own lists are fetched again
+_LISTS_AGE: Final = 24 * 3600
+
+
+class _Kernel(NamedTuple):
+    """A kernel that apt offers."""
+
+    release: str
+    #: ``NAME=VERSION`` of each package that it is made of
+    packages: tuple[str, ...]
 
 
 def fetch_kernel(series: str, cache: Path | None = None) -> KernelImage:
-    """Fetch Debian's newest kernel of ``series`` (``6.1``, ``6.12``) and return it.
+    """Fetch Debian's newest kernel of ``series`` (``5.10``, ``6.1``, ``7.3``) and return it.
 
     Args:
         series: major and minor number.
@@ -35,7 +59,7 @@ def fetch_kernel(series: str, cache: Path | None = None) -> KernelImage:
 
     Raises:
         InputError: ``series`` is none.
-        MissingInterfaceError: no apt here, or apt's sources do not offer the series.
+        MissingInterfaceError: no apt here, or no suite of Debian's offers the series.
         RefusedError: fetching or unpacking failed.
 
     """
@@ -46,36 +70,106 @@ def fetch_kernel(series: str, cache: Path | None = None) -> KernelImage:
             raise MissingInterfaceError(
                 f"fetching kernels needs {program} (a Debian system); give --kernel IMAGE instead"
             )
-    package, release = _package(series)
-    folder = (cache or cache_directory()) / release
-    if not (folder / "lib/modules" / release / "modules.dep").is_file():
-        _unpack(package, release, folder)
-    return find_kernel(str(folder / "boot" / f"vmlinuz-{release}"))
+    cache = cache or cache_directory()
+    options: tuple[str, ...] = ()
+    kernel = _offered(series, options)
+    if kernel is None:
+        options = _other_suites(cache / ".apt")
+        kernel = _offered(series, options)
+    if kernel is None:
+        raise MissingInterfaceError(f"no suite of Debian's on your mirror offers a kernel {series}; is apt up to date?")
+    folder = cache / kernel.release
+    if not (folder / "lib/modules" / kernel.release / "modules.dep").is_file():
+        _unpack(kernel, folder, options)
+    return find_kernel(str(folder / "boot" / f"vmlinuz-{kernel.release}"))
 
 
-def _package(series: str) -> tuple[str, str]:
-    """Return package and release that the series' metapackage depends on."""
+# ---- what apt offers -----------------------------------------------------------------------------------------------
+def _offered(series: str, options: Sequence[str]) -> _Kernel | None:
+    """Return the newest kernel of ``series`` that apt knows with these options."""
     for meta in (f"linux-image-{series}-amd64", "linux-image-amd64"):
-        match = _PACKAGE.search(_run(["apt-cache", "depends", meta], check=False))
-        if match and match[2].startswith(f"{series}."):
-            return match[1], match[2]
-    raise MissingInterfaceError(
-        f"apt's sources offer no Debian kernel {series}; run apt-get update, or add the release's backports"
-    )
+        for version in _versions(meta, options):
+            match = _IMAGE.search(_depends(f"{meta}={version}", options)) if version.startswith(f"{series}.") else None
+            if match is not None:
+                return _Kernel(match[1], _parts(match[0], match[1], version, options))
+    return None
 
 
-def _unpack(package: str, release: str, folder: Path) -> None:
+def _versions(package: str, options: Sequence[str]) -> list[str]:
+    """Return the versions of a package, the newest first; the lines read ``NAME | VERSION | SOURCE``."""
+    rows = [line.split("|") for line in _run(["apt-cache", *options, "madison", package], check=False).splitlines()]
+    return [row[1].strip() for row in rows if len(row) > 1]
+
+
+def _depends(package: str, options: Sequence[str]) -> str:
+    shown = _run(["apt-cache", *options, "show", package], check=False).splitlines()
+    return " ".join(line for line in shown if line.startswith("Depends:"))
+
+
+def _parts(image: str, release: str, version: str, options: Sequence[str]) -> tuple[str, ...]:
+    """Return the image's package and those of its release that it needs."""
+    needed = re.findall(rf"\b(linux-[a-z]+-{re.escape(release)})(?=[\s,(]|$)", _depends(f"{image}={version}", options))
+    return tuple(f"{name}={version}" for name in dict.fromkeys((image, *needed)))
+
+
+def _other_suites(place: Path) -> tuple[str, ...]:
+    """Return the options with which apt reads Debian's other suites, with lists of our own below ``place``."""
+    lists = place / "lists"
+    (lists / "partial").mkdir(parents=True, exist_ok=True)
+    (place / "archives/partial").mkdir(parents=True, exist_ok=True)
+    sources = place / "sources.list"
+    options = [f"Dir::Etc::SourceList={sources}", "Dir::Etc::SourceParts=-", "Dir::Etc::PreferencesParts=-"]
+    options += [f"Dir::State::Lists={lists}", f"Dir::Cache={place}", "Dir::State::Status=/dev/null"]
+    chosen = tuple(word for option in options for word in ("-o", option))
+    fresh = sources.is_file() and time.time() - sources.stat().st_mtime < _LISTS_AGE
+    if not fresh:
+        sources.write_text("".join(f"{line}\n" for line in _source_lines()), encoding="ascii")
+        _run(["apt-get", *chosen, "-qq", "update"], check=False)  # a suite that is gone must not hide the others
+    return chosen
+
+
+def _source_lines() -> list[str]:
+    """Return a line for each suite, on the mirror that the system's own sources name."""
+    listing = _run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)"], check=False).splitlines()
+    sites = dict.fromkeys(site for origin, _, site in (line.partition(" ") for line in listing) if origin == "Debian")
+    plain = next((site for site in sites if _SECURITY not in site), None)
+    if plain is None:
+        raise MissingInterfaceError("apt's sources name no mirror of Debian's; give --kernel IMAGE instead")
+    security = next((site for site in sites if _SECURITY in site), None)
+    signed = f"[signed-by={_KEYRING}] " if _KEYRING.is_file() else ""
+    wanted = ((security if suite.endswith(_SECURITY) else plain, suite) for suite in _SUITES)
+    return [f"deb {signed}{site} {suite} main" for site, suite in wanted if site is not None]
+
+
+# ---- unpacking -----------------------------------------------------------------------------------------------------
+def _unpack(kernel: _Kernel, folder: Path, options: Sequence[str]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as place:
-        _run(["apt-get", "download", package], cwd=Path(place))
-        archive = next(Path(place).glob("*.deb"), None)
-        if archive is None:
-            raise RefusedError(f"apt-get download {package} brought no package")
         root = Path(place) / "root"
-        _run(["dpkg-deb", "-x", str(archive), str(root)])
-        _run(["depmod", "-b", str(root), release])
+        _run(["apt-get", *options, "download", *kernel.packages], cwd=Path(place))
+        archives = sorted(Path(place).glob("*.deb"))
+        if not archives:
+            raise RefusedError(f"apt-get download {' '.join(kernel.packages)} brought no package")
+        for archive in archives:
+            _run(["dpkg-deb", "-x", str(archive), str(root)])
+        _lay_out(root, kernel.release)
+        _run(["depmod", "-b", str(root), kernel.release])
         shutil.rmtree(folder, ignore_errors=True)
         root.rename(folder)
+
+
+def _lay_out(root: Path, release: str) -> None:
+    """Bring image and modules to their old places: ``boot`` and ``lib/modules``."""
+    modules = root / "lib/modules" / release
+    if not modules.is_dir() and (root / "usr" / modules.relative_to(root)).is_dir():
+        modules.parent.mkdir(parents=True, exist_ok=True)
+        (root / "usr" / modules.relative_to(root)).rename(modules)
+    image = root / "boot" / f"vmlinuz-{release}"
+    if not image.is_file() and (modules / "vmlinuz").is_file():
+        image.parent.mkdir(parents=True, exist_ok=True)
+        (modules / "vmlinuz").rename(image)
+    if not image.is_file():
+        raise RefusedError(f"the packages of {release} hold no kernel image where Debian puts it")
 
 
 def _search() -> str:
@@ -85,10 +179,10 @@ def _search() -> str:
 
 def _run(command: Sequence[str], *, cwd: Path | None = None, check: bool = True) -> str:
     try:
-        done = subprocess.run(  # noqa: S603  fixed programs; the one variable part is checked by its pattern
+        done = subprocess.run(  # noqa: S603  fixed programs; the variable parts are checked by their patterns
             command,
             cwd=cwd,
-            env={**os.environ, "PATH": _search()},
+            env={**os.environ, "PATH": _search(), "LC_ALL": "C"},
             capture_output=True,
             text=True,
             timeout=_PATIENCE,
