@@ -190,11 +190,8 @@ def test_hundreds_of_announced_nodes_are_left_out(tree: Path) -> None:
         ("cpu/cpu0/cache/index2/shared_cpu_list", "0-", "CPU list"),
         ("node/node0/cpulist", "0-3-5", "CPU list"),
         ("node/node0/cpulist", "99", "not possible"),
-        ("node/node0/cpulist", "0-7", "in two nodes"),
         ("node/node0/meminfo", "nothing", "MemTotal"),
-        ("node/node0/distance", "10", "2 numbers"),
-        ("node/node0/distance", "10 many", "2 numbers"),
-        ("node/node0/distance", "10 999", "999"),
+        ("node/node0/distance", "10 many", "not numbers"),
         ("node/online", "zero", "CPU list"),
     ],
 )

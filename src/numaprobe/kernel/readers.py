@@ -20,6 +20,7 @@ from numaprobe.kernel.ftrace_line import parse_event_line, parse_lost
 from numaprobe.kernel.initcall import read_log
 from numaprobe.kernel.kprobes import KprobeDefinition, parse_kprobe_events
 from numaprobe.kernel.lines import ByteStream, Lines
+from numaprobe.records import RunWarning
 from numaprobe.records.files import MAX_JSON_BYTES, PARQUET_MAGIC, load_limited, looks_like_json
 from numaprobe.records.parquet import read_parquet
 from numaprobe.topology import to_json
@@ -164,7 +165,10 @@ def _told_apart(
 
 def _on(topology: Topology | None, trace: Trace) -> Trace:
     """Return the trace with the machine that it was recorded on."""
-    return trace if topology is None else replace(trace, machine=to_json(topology))
+    if topology is None:
+        return trace
+    told = (RunWarning(kind="machine", message=line) for line in topology.warnings)
+    return replace(trace, machine=to_json(topology), warnings=(*trace.warnings, *told))
 
 
 def _on_unknown(topology: Topology | None, trace: Trace) -> Trace:

@@ -84,7 +84,7 @@ def prepare(
     )
     topology = machine if isinstance(machine, Topology) else _topology(scenario, machine)
     parameters = CommandLine.parse(scenario.cmdline if cmdline is None else cmdline)
-    warnings = list(scenario.warnings)
+    warnings = [*scenario.warnings, *(RunWarning(kind="machine", message=line) for line in topology.warnings)]
     if any(name in parameters for name in ISOLATION):
         topology = apply_cmdline(
             topology, parameters, lambda line: warnings.append(RunWarning(kind="cmdline", message=line))

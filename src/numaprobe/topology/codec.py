@@ -32,7 +32,7 @@ MAX_DEVICES: Final = 200_000
 _CPU_SETS: Final = ("possible", "present", "online")
 _PARTITIONS: Final = ("cores", "llcs", "packages")
 _TOP_KEYS: Final = frozenset(
-    (*_CPU_SETS, *_PARTITIONS, "schema", "name", "nodes", "distances", "housekeeping", "devices", "info")
+    (*_CPU_SETS, *_PARTITIONS, "schema", "name", "nodes", "distances", "housekeeping", "devices", "info", "assumptions")
 )
 _HOUSEKEEPING_KEYS: Final = frozenset(("isolated", "managed_irq", "nohz_full", "unbound_cpus"))
 _DEVICE_TEXTS: Final = ("name", "bus", "parent", "driver", "modalias", "physfn")
@@ -55,6 +55,7 @@ def to_json(topology: Topology) -> dict[str, Any]:
         "housekeeping": _housekeeping_to_json(topology.housekeeping),
         "devices": [_device_to_json(device) for device in topology.devices],
         "info": dict(topology.info),
+        **({"assumptions": list(topology.assumptions)} if topology.assumptions else {}),
     }
 
 
@@ -105,6 +106,7 @@ def from_json(block: Mapping[str, Any]) -> Topology:
         housekeeping=_housekeeping(block.get("housekeeping", {})),
         devices=tuple(_device(item, where) for where, item in _items(block, "devices", MAX_DEVICES)),
         info=_info(block.get("info", {})),
+        assumptions=tuple(_typed(item, str, where) for where, item in _items(block, "assumptions", MAX_NODES)),
     )
     topology.validate()
     return topology

@@ -31,7 +31,8 @@ from numaprobe.topology.model import DeviceInfo, Node, Topology, partition, unio
 _NODE = re.compile(r"node(\d{1,4}) (\S*) ?dist((?: \d{1,3})+)", re.ASCII)
 _PCI = re.compile(r"(\S+) class=0x([0-9a-fA-F]{1,6}) node=(-?\d{1,4})(?: localcpus=\S*)?", re.ASCII)
 _CHILD = re.compile(r"(\D+)\d+ parent=(\S+) pnode=(-?\d{1,4}) node=(-?\d{0,4})", re.ASCII)
-_CPU = re.compile(r"cpu(\d{1,5}) (\S+) cache(.*)", re.ASCII)
+#: Where sysfs showed nothing (no topology directory, no caches) the guest's script left the field empty.
+_CPU = re.compile(r"cpu(\d{1,5})(?: +(?!cache\b)(\S+))? +cache(.*)", re.ASCII)
 _HEADER_LINES: Final = 2
 #: The word of ``uname -a`` that is the release.
 _RELEASE_WORD: Final = 2
@@ -102,7 +103,8 @@ def _read_line(line: str, found: _Found) -> None:
 
 def _read_cpu(match: re.Match[str], found: _Found) -> None:
     caches = [CpuSet.parse_list(part) for part in match[3].split()]
-    found.packages.append(CpuSet.parse_list(match[2]))
+    if match[2]:
+        found.packages.append(CpuSet.parse_list(match[2]))
     if caches:
         found.cores.append(caches[0])
         found.llcs.append(caches[-1])

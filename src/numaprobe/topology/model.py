@@ -106,6 +106,18 @@ class Topology:
     devices: tuple[DeviceInfo, ...] = ()
     #: free text facts to show: CPU model, source
     info: Mapping[str, str] = field(default_factory=dict)
+    #: what was taken where the source is wrong or silent, a line each (``sysfsnodes``); empty for most machines
+    assumptions: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever trusts an answer about this machine must know, a line each."""
+        stray = self.online - union(node.cpus for node in self.nodes)
+        if not stray:
+            return self.assumptions
+        names = "1 online CPU" if len(stray) == 1 else f"{len(stray)} online CPUs"
+        line = f"{names} ({stray}) in no node: probes there are on no node's side, and no node's probe is sent there"
+        return (*self.assumptions, line)
 
     @cached_property
     def _node_of(self) -> dict[int, int]:

@@ -6,6 +6,9 @@ directory is an LLC as large as the package. A CPU that is off line has no ``top
 ``cpulist``: it is a core, LLC and package of its own here, on no node. LLCs end at the border of a node (see
 ``model.partition``).
 
+A set of CPUs is read from its list, else from its mask (kernels before 2.6.28 have masks alone); see ``sysfsfiles``.
+What nodes and firmware get wrong is in ``sysfsnodes``: it becomes an assumption of the machine, in words.
+
 A file that is there and cannot be read or understood is an ``InputError`` with its path.
 """
 
@@ -21,20 +24,21 @@ from numaprobe.errors import InputError
 from numaprobe.topology.cmdline import MAX_CMDLINE, CommandLine
 from numaprobe.topology.files import MAX_ATTRIBUTE, list_directory, read_text
 from numaprobe.topology.isolation import housekeeping_from_cmdline
-from numaprobe.topology.model import REMOTE_DISTANCE, Housekeeping, Node, Topology, partition, symmetric
+from numaprobe.topology.model import Housekeeping, Topology, partition, symmetric
 from numaprobe.topology.sysfsdevices import read_devices
+from numaprobe.topology.sysfsfiles import SetFiles, read_cpus, read_first, read_number
+from numaprobe.topology.sysfsnodes import read_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: Possible nodes that are off line are kept if there are no more than these (our choice): some firmwares and
-#: hypervisors announce hundreds that will never come.
-MAX_OFFLINE_NODES: Final = 64
+#: Who shares a core and a package: the newer name first (5.2 renamed both).
+_CORE: Final = (SetFiles("core_cpus_list", "core_cpus"), SetFiles("thread_siblings_list", "thread_siblings"))
+_PACKAGE: Final = (SetFiles("package_cpus_list", "package_cpus"), SetFiles("core_siblings_list", "core_siblings"))
+_SHARED: Final = SetFiles("shared_cpu_list", "shared_cpu_map")
 
 _CPU_DIRECTORY = re.compile(r"cpu(\d{1,5})", re.ASCII)
-_NODE_DIRECTORY = re.compile(r"node(\d{1,5})", re.ASCII)
 _CACHE_DIRECTORY = re.compile(r"index\d{1,3}", re.ASCII)
-_MEMTOTAL = re.compile(r"MemTotal:\s*(\d{1,15}) kB", re.ASCII)
 
 
 def read_sysfs(
@@ -62,18 +66,18 @@ def read_sysfs(
     proc_root = Path(proc) if proc is not None else top.parent / "proc"
     cpus = _CpuReader(top / "devices/system/cpu")
     bare = cpus.machine(name or ("host" if top == Path("/sys") else top.parent.name or str(top)))
-    nodes = _read_nodes(top / "devices/system/node", bare.possible, proc_root)
-    node_sets = [node.cpus for node in nodes]
+    numa = read_nodes(top / "devices/system/node", bare.possible, proc_root / "meminfo")
     topology = replace(
         bare,
-        nodes=nodes,
-        llcs=partition(cpus.caches(bare.online), bare.possible, node_sets),
-        distances=_read_distances(top / "devices/system/node", nodes),
+        nodes=numa.nodes,
+        llcs=partition(cpus.caches(bare.online), bare.possible, [node.cpus for node in numa.nodes]),
+        distances=numa.distances,
         info=_info(proc_root, top),
+        assumptions=tuple(numa.assumptions),
     )
     topology = replace(topology, housekeeping=_housekeeping(cpus, topology, proc_root, warn))
     if devices:
-        topology = replace(topology, devices=read_devices(top, {node.id for node in nodes}))
+        topology = replace(topology, devices=read_devices(top, {node.id for node in numa.nodes}))
     topology.validate()
     return topology
 
@@ -101,30 +105,6 @@ def read_cmdline(proc: Path | str = "/proc") -> CommandLine:
     return CommandLine.parse((read_text(Path(proc) / "cmdline", MAX_CMDLINE) or "").strip("\0\n"))
 
 
-def _cpu_list(path: Path) -> CpuSet | None:
-    """Return the CPU list in a file; None if it is missing or says ``(null)``, as ``nohz_full`` without a mask does."""
-    text = read_text(path, MAX_ATTRIBUTE)
-    if text is None or text.strip() == "(null)":
-        return None
-    try:
-        return CpuSet.parse_list(text.strip("\0 \n"))
-    except InputError as error:
-        raise InputError(error.what, str(path)) from None
-
-
-def _first_list(paths: Iterable[Path]) -> CpuSet | None:
-    return next((found for path in paths if (found := _cpu_list(path)) is not None), None)
-
-
-def _number(path: Path) -> int | None:
-    text = read_text(path, MAX_ATTRIBUTE)
-    if text is None:
-        return None
-    if not re.fullmatch(r"\d{1,9}", text.strip(), re.ASCII):
-        raise InputError(f"'{text.strip()[:40]}' is not a number", str(path))
-    return int(text.strip())
-
-
 class _CpuReader:
     """Reads ``devices/system/cpu``."""
 
@@ -132,22 +112,23 @@ class _CpuReader:
         self._root = root
 
     def cpu_set(self, name: str) -> CpuSet | None:
-        return _cpu_list(self._root / name)
+        return read_cpus(self._root, SetFiles(name))
 
     def machine(self, name: str) -> Topology:
         """Return the machine without nodes, caches and devices."""
-        possible = self.cpu_set("possible") or self.cpu_set("present") or self.cpu_set("online") or self._directories()
+        directories = self._directories()
+        possible = self.cpu_set("possible") or self.cpu_set("present") or self.cpu_set("online") or directories
         if not possible:
             raise InputError("names no CPU: a machine needs one", str(self._root))
         present = self._among("present", possible, possible)
-        online = self._among("online", present, present)
+        online = self._among("online", present - self._switched_off(directories), present)
         base = symmetric(name)
         return replace(
             base,
             possible=possible,
             present=present,
             online=online,
-            cores=partition(self._groups(online, ("core_cpus_list", "thread_siblings_list")), possible),
+            cores=partition(self._groups(online, _CORE), possible),
             packages=partition(self._packages(online), possible),
         )
 
@@ -155,6 +136,11 @@ class _CpuReader:
         return CpuSet.of(
             int(found[1]) for name in list_directory(self._root) if (found := _CPU_DIRECTORY.fullmatch(name))
         )
+
+    def _switched_off(self, directories: CpuSet) -> CpuSet:
+        """Return the CPUs whose own file says that they are offline: kernels before 2.6.26 have no list of it."""
+        files = ((cpu, self._root / f"cpu{cpu}" / "online") for cpu in directories)
+        return CpuSet.of(cpu for cpu, path in files if (read_text(path, MAX_ATTRIBUTE) or "").strip() == "0")
 
     def _among(self, name: str, default: CpuSet, limit: CpuSet) -> CpuSet:
         found = self.cpu_set(name)
@@ -166,19 +152,19 @@ class _CpuReader:
             )
         return found
 
-    def _groups(self, cpus: CpuSet, names: tuple[str, ...]) -> Iterable[CpuSet]:
+    def _groups(self, cpus: CpuSet, files: tuple[SetFiles, ...]) -> Iterable[CpuSet]:
         """Yield the sets that the first CPU of each names: a CPU in a set already seen is not asked again."""
         seen = CpuSet()
         for cpu in cpus:
             if cpu in seen:
                 continue
             directory = self._root / f"cpu{cpu}" / "topology"
-            group = (_first_list(directory / name for name in names) or CpuSet()) | CpuSet(1 << cpu)
+            group = (read_first(directory, files) or CpuSet()) | CpuSet(1 << cpu)
             seen |= group
             yield group
 
     def _packages(self, online: CpuSet) -> Iterable[CpuSet]:
-        return self._groups(online, ("package_cpus_list", "core_siblings_list"))
+        return self._groups(online, _PACKAGE)
 
     def caches(self, online: CpuSet) -> Iterable[CpuSet]:
         """Yield the sets of CPUs that share a last-level cache; the package's where no cache is shown."""
@@ -199,58 +185,11 @@ class _CpuReader:
         for name in list_directory(directory):
             if not _CACHE_DIRECTORY.fullmatch(name):
                 continue
-            level = _number(directory / name / "level")
+            level = read_number(directory / name / "level")
             kind = read_text(directory / name / "type", MAX_ATTRIBUTE) or ""
             if level is not None and kind.strip() != "Instruction" and (best is None or level > best[0]):
-                best = (level, directory / name / "shared_cpu_list")
-        return _cpu_list(best[1]) if best else None
-
-
-def _read_nodes(root: Path, possible: CpuSet, proc: Path) -> tuple[Node, ...]:
-    found = [int(match[1]) for name in list_directory(root) if (match := _NODE_DIRECTORY.fullmatch(name))]
-    if not found:
-        return (Node(0, possible, _memory(proc / "meminfo")),)
-    online = _cpu_list(root / "online")
-    ids = CpuSet.of(found)
-    offline = (_cpu_list(root / "possible") or CpuSet()) - ids
-    kept = offline if len(offline) <= MAX_OFFLINE_NODES else CpuSet()
-    return tuple(_read_node(root, node_id, online) for node_id in ids | kept)
-
-
-def _read_node(root: Path, node_id: int, online: CpuSet | None) -> Node:
-    directory = root / f"node{node_id}"
-    return Node(
-        node_id,
-        _cpu_list(directory / "cpulist") or CpuSet(),
-        _memory(directory / "meminfo"),
-        online=node_id in online if online is not None else directory.is_dir(),
-    )
-
-
-def _memory(path: Path) -> int:
-    text = read_text(path, MAX_ATTRIBUTE)
-    if text is None:
-        return 0
-    match = _MEMTOTAL.search(text)
-    if match is None:
-        raise InputError("has no 'MemTotal: … kB'", str(path))
-    return int(match[1]) * 1024
-
-
-def _read_distances(root: Path, nodes: tuple[Node, ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the table. A row of sysfs has a column for each node on line; what it does not show is the default."""
-    columns = [node.id for node in nodes if node.online]
-    known: dict[tuple[int, int], int] = {}
-    for node in nodes:
-        path = root / f"node{node.id}" / "distance"
-        text = read_text(path, MAX_ATTRIBUTE)
-        if text is None:
-            continue
-        values = text.split()
-        if len(values) != len(columns) or not all(re.fullmatch(r"\d{1,3}", value, re.ASCII) for value in values):
-            raise InputError(f"must hold {len(columns)} numbers, one for each node on line", str(path))
-        known |= {(node.id, column): int(value) for column, value in zip(columns, values, strict=True)}
-    return tuple(tuple(known.get((a.id, b.id), 10 if a is b else REMOTE_DISTANCE) for b in nodes) for a in nodes)
+                best = (level, directory / name)
+        return read_cpus(best[1], _SHARED) if best else None
 
 
 def _housekeeping(cpus: _CpuReader, topology: Topology, proc: Path, warn: Callable[[str], None] | None) -> Housekeeping:

@@ -35,7 +35,7 @@ def describe(topology: Topology) -> list[tuple[str, str]]:
     rows += _isolation(topology)
     if topology.devices:
         rows.append(("devices", _devices(topology)))
-    return rows
+    return [*rows, *(("warning", line) for line in topology.warnings)]
 
 
 def _memory(topology: Topology) -> int:
