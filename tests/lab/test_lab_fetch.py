@@ -31,7 +31,8 @@ APT_CACHE = f"""case "$*" in
 esac; exit 0"""
 
 APT_GET = """case "$1" in
-indextargets) printf '%s\\n' 'Debian http://mirror/debian/' 'Other http://x/' 'Debian http://mirror/debian-security/'; exit 0;;
+indextargets) printf '%s\\n' 'Debian http://mirror/debian/' 'Other http://x/'
+    echo 'Debian http://mirror/debian-security/'; exit 0;;
 esac
 for word; do case "$word" in update) echo "update" >> "$LOG"; exit 0;; esac; done
 for word; do case "$word" in linux-*) echo "$word" >> "$LOG"; echo "$word" > "${word%%=*}_1_amd64.deb";; esac; done"""
