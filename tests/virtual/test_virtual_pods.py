@@ -18,6 +18,7 @@ from numaprobe.virtual.masks import boot_unbound_mask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numaprobe.runtime import KernelProfile
     from numaprobe.virtual import VirtualMachine
 
     Make = Callable[..., VirtualMachine]
@@ -67,7 +68,7 @@ SMALL = symmetric("small", nodes=2, llcs=2, cores=2, smt=2)
     ],
 )
 def test_pods_of_each_scope(scope: AffinityScope, expected: list[str]) -> None:
-    assert lists(pods(SMALL, scope, 8)) == expected
+    assert lists(pods(SMALL, PROFILES["7.3"], scope)) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_pods_of_each_scope(scope: AffinityScope, expected: list[str]) -> None:
 def test_an_llc_is_cut_into_shards_of_whole_cores(cores: int, size: int, sizes: list[int]) -> None:
     """max(1, round(cores / size)) shards, as even as they come."""
     topology = symmetric("llc", cores=cores, smt=2)
-    shards = pods(topology, AffinityScope.CACHE_SHARD, size)
+    shards = pods(topology, PROFILES["7.3"], AffinityScope.CACHE_SHARD, size)
     assert sorted(bits.bit_count() // 2 for bits in shards) == sorted(sizes)
     for bits in shards:
         assert all(core.bits & bits in (0, core.bits) for core in topology.cores)
@@ -90,12 +91,15 @@ def test_an_llc_is_cut_into_shards_of_whole_cores(cores: int, size: int, sizes: 
     st.integers(1, 40),
     st.integers(1, 2),
     st.sets(st.integers(0, 9)),
+    st.sampled_from(list(PROFILES.values())),
 )
-def test_pods_are_a_partition(scope: AffinityScope, size: int, cores: int, smt: int, isolated: set[int]) -> None:
+def test_pods_are_a_partition(
+    scope: AffinityScope, size: int, cores: int, smt: int, isolated: set[int], profile: KernelProfile
+) -> None:
     keep = Housekeeping(isolated=CpuSet.of(isolated))
     topology = symmetric("m", nodes=2, cores=cores, smt=smt, housekeeping=keep)
     seen = 0
-    for pod in pods(topology, scope, size):
+    for pod in pods(topology, profile, scope, size):
         assert pod
         assert not pod & seen
         seen |= pod
@@ -134,11 +138,27 @@ def test_pools_of_the_recorded_guests(
 
 @pytest.mark.parametrize(
     ("profile", "expected"),
-    [("6.1", ("kworker/u18:0", "6-7")), ("6.12", ("kworker/u32:0", "0-3,6-7")), ("7.2", ("kworker/u32:0", "0-3,6-7"))],
+    [("6.1", ("kworker/u18:0", "6-7")), ("6.12", ("kworker/u33:0", "0-3,6-7")), ("7.2", ("kworker/u32:0", "0-3,6-7"))],
 )
 def test_pools_of_the_recorded_isolated_guests(make: Make, profile: str, expected: tuple[str, str]) -> None:
-    """isolcpus=4-5: the first CPU of node 1 is a pod of its own without an allowed CPU: machine-wide; 6.1 stays."""
+    """isolcpus=4-5: the first CPU of node 1 is in no pod of it: CPU 0's serves it, since 7.2 any; 6.1 stays."""
     assert where(make(guest("4-5"), profile), 1, cpu=0) == (expected[0], CpuSet.parse_list(expected[1]))
+
+
+@pytest.mark.parametrize("profile", ["6.12", "6.19", "7.0"])
+def test_isolated_cpus_have_the_cache_id_of_cpu_0(make: Make, profile: str) -> None:
+    """``sd_llc_id`` starts as 0 and nobody sets it for a CPU in no domain: work for node 1 starts on node 0."""
+    machine = make(guest("4-5"), profile)
+    assert lists(pods(guest("4-5"), PROFILES[profile])) == ["0-5", "6-7"]
+    assert str(CpuSet(machine.workqueues.system_dfl_wq.pools[0].pod)) == "0-3"
+
+
+@pytest.mark.parametrize("profile", ["6.12", "7.2", "7.3"])
+def test_isolated_cpus_are_one_pod_where_no_cache_has_their_id(make: Make, profile: str) -> None:
+    """CPU 0 is isolated too, so that no cache has the id 0; since 7.2 the id that they have is no cache's anyhow."""
+    machine = make(guest("0,4-5"), profile)
+    assert lists(pods(guest("0,4-5"), PROFILES[profile])) == ["0,4-5", "1-3", "6-7"]
+    assert where(machine, 1, cpu=2) == ("kworker/u32:0", CpuSet.parse_list("1-3,6-7"))
 
 
 def test_scope_numa_mends_isolation(make: Make) -> None:

@@ -139,7 +139,7 @@ class Workqueues:
         if active < 1:
             raise UsageError(f"workqueue {name}: max_active is {max_active}; it must be 0 (default) or more")
         least = min(active, DEFAULT_MIN_ACTIVE if min_active is None else min_active)
-        groups = pods(self.topology, scope or self.profile.default_scope, self.profile.cache_shard_size)
+        groups = pods(self.topology, self.profile, scope)
         hard = strict or self.profile.hard_unbound_pools
         wq = HostWorkqueue(
             name, unbound=unbound, max_active=active, min_active=least, groups=groups if unbound else (), strict=hard

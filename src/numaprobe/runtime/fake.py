@@ -358,7 +358,7 @@ class FakeMachine:
         """Return the pool's part of the worker's name, and the CPU that the worker gets."""
         if not wq.unbound:
             return str(cpu), cpu if cpu in self.online else self._place(None, None)
-        groups = pods(self.topology, wq.scope, self.profile.cache_shard_size)
+        groups = pods(self.topology, self.profile, wq.scope)
         index = next(i for i, pod in enumerate(groups) if pod >> cpu & 1)
         mask = self._unbound_mask() & self.online
         allowed = CpuSet(groups[index]) & mask or mask or self.online

@@ -1,8 +1,13 @@
 """Pods: how an affinity scope groups CPUs (``kernel/workqueue.c``, ``wq_pod_type``).
 
-A pod is made at boot and never changes; what changes is which of its CPUs a workqueue may use. CPUs that are isolated
-at boot have no scheduling domain, hence share no cache as far as the kernel can see: in the cache scopes each is a pod
-of its own.
+A pod is made at boot and never changes; what changes is which of its CPUs a workqueue may use.
+
+In the cache scopes two CPUs share a pod if the scheduler gives them the same id of a last-level cache (``sd_llc_id``,
+``cpus_share_cache``). CPUs that are isolated or off line at boot are in no scheduling domain and keep the id that the
+variable starts with, so that they are one group, wherever they are. It starts with 0 up to 7.0, and that is the id of
+CPU 0's cache too (an id is the first CPU of the domain): they join it, unless CPU 0 is one of them. Work for a node
+whose first CPU is isolated is then served by *CPU 0's* pool, and not by the machine-wide one. Since the ids of caches
+are counted through (7.1 or 7.2; kernel/sched/topology.c) it starts with -1, which is no cache's.
 """
 
 from __future__ import annotations
@@ -10,31 +15,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.runtime.profile import AffinityScope
+from numaprobe.topology import hk_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numaprobe.runtime.profile import KernelProfile
     from numaprobe.topology import Topology
 
 
-def pods(topology: Topology, scope: AffinityScope, shard_size: int) -> tuple[int, ...]:
+def pods(
+    topology: Topology, profile: KernelProfile, scope: AffinityScope | None = None, shard_size: int | None = None
+) -> tuple[int, ...]:
     """Return the pods of ``scope`` as bits, by first CPU. They are a partition of the possible CPUs.
 
     Args:
-        topology: the machine.
-        scope: how to group.
-        shard_size: cores of a shard, for ``cache_shard``.
+        topology: the machine as it boots.
+        profile: the kernel.
+        scope: how to group; None = the profile's default.
+        shard_size: cores of a shard, for ``cache_shard``; None = the profile's.
 
     """
+    scope = scope or profile.default_scope
     groups: Iterable[int]
     if scope is AffinityScope.CPU:
         groups = (1 << cpu for cpu in topology.possible)
     elif scope is AffinityScope.SMT:
         groups = (core.bits for core in topology.cores)
     elif scope is AffinityScope.CACHE:
-        groups = _cache_pods(topology)
+        groups = _cache_pods(topology, profile)
     elif scope is AffinityScope.CACHE_SHARD:
-        groups = (shard for pod in _cache_pods(topology) for shard in _shards(topology, pod, shard_size))
+        size = profile.cache_shard_size if shard_size is None else shard_size
+        groups = (shard for pod in _cache_pods(topology, profile) for shard in _shards(topology, pod, size))
     elif scope is AffinityScope.NUMA:
         groups = _node_pods(topology)
     else:
@@ -42,9 +54,16 @@ def pods(topology: Topology, scope: AffinityScope, shard_size: int) -> tuple[int
     return tuple(sorted((bits for bits in groups if bits), key=lambda bits: bits & -bits))
 
 
-def _cache_pods(topology: Topology) -> list[int]:
-    isolated = topology.housekeeping.isolated & topology.possible
-    return [llc.bits & ~isolated.bits for llc in topology.llcs] + [1 << cpu for cpu in isolated]
+def _cache_pods(topology: Topology, profile: KernelProfile) -> list[int]:
+    """Return the CPUs by the id of their last-level cache."""
+    domain = (topology.online & hk_domain(topology)).bits
+    groups = [llc.bits & domain for llc in topology.llcs]
+    outside = topology.possible.bits & ~domain
+    for index, group in enumerate(groups):
+        if profile.llc_ids_from_zero and group & 1:
+            groups[index] |= outside
+            return groups
+    return [*groups, outside]
 
 
 def _node_pods(topology: Topology) -> list[int]:

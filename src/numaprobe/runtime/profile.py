@@ -38,6 +38,8 @@ class KernelProfile:
     bh_pools_per_cpu: int
     #: ``workqueue.cache_shard_size``: cores of a shard where the scope is cache_shard
     cache_shard_size: int
+    #: the id of a last-level cache starts as 0, which CPUs that are in no scheduling domain keep (``runtime.pods``)
+    llc_ids_from_zero: bool
     #: name of the policy that this kernel's PCI core follows
     pci_policy: str
     #: PCI's mask is node & HK_TYPE_DOMAIN & HK_TYPE_WQ (True) or node & HK_TYPE_DOMAIN (False)
@@ -59,6 +61,7 @@ def _profile(name: str, **changes: object) -> KernelProfile:
         "hard_unbound_pools": False,
         "bh_pools_per_cpu": 2,
         "cache_shard_size": 8,
+        "llc_ids_from_zero": True,
         "pci_policy": "work-on-cpu",
         "pci_mask_has_wq": True,
         "runtime_isolation_followed": False,
@@ -84,8 +87,8 @@ PROFILES: Final[dict[str, KernelProfile]] = {
         _profile("6.12"),
         _profile("6.19", hot_add_may_be_async=True),
         _profile("7.0", **_MAINLINE_7),
-        _profile("7.2", default_scope=AffinityScope.CACHE_SHARD, **_MAINLINE_7),
-        _profile("7.3", default_scope=AffinityScope.CACHE_SHARD, **_MAINLINE_7),
+        _profile("7.2", default_scope=AffinityScope.CACHE_SHARD, llc_ids_from_zero=False, **_MAINLINE_7),
+        _profile("7.3", default_scope=AffinityScope.CACHE_SHARD, llc_ids_from_zero=False, **_MAINLINE_7),
     )
 }
 

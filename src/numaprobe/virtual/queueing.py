@@ -88,7 +88,7 @@ class Workqueues:
         if active < 1:
             raise UsageError(f"workqueue {name}: max_active is {max_active}; it must be 0 (default) or more")
         least = min(active, DEFAULT_MIN_ACTIVE if min_active is None else min_active)
-        groups = pods(self.topology, scope or self.scope, self.shard_size) if unbound else ()
+        groups = pods(self.topology, self.profile, scope or self.scope, self.shard_size) if unbound else ()
         wq = VirtualWorkqueue(
             name,
             unbound=unbound,
