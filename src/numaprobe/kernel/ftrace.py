@@ -39,6 +39,7 @@ from numaprobe.kernel.kprobes import (
 from numaprobe.kernel.lines import ByteStream, Lines
 from numaprobe.kernel.probes import UNNAMED, ProbeAssembler
 from numaprobe.kernel.remarks import ReaderCounts, remarks
+from numaprobe.kernel.roads import Caller
 from numaprobe.records import ProbeRecord, Trace
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class FtraceReader:
         self.counts = ReaderCounts()
         self.assembler = ProbeAssembler(topology)
         self._tasks = self.assembler.tasks
+        self._recent = self.assembler.roads.recent
         self._seen = self.assembler.seen
         self._definitions = dict(definitions or {})
         self._seen.helpers = any(d.function in PATHS for d in self._definitions.values())
@@ -238,7 +240,7 @@ class FtraceReader:
         function = known.function
         comm = None if at.comm == _UNKNOWN_COMM else decode(at.comm)
         if function in PATHS:
-            self.assembler.helper(at.pid, function, arguments.device)
+            self.assembler.helper(Caller(comm, at.cpu, at.pid), function, arguments.device, now)
         elif function == REALLY_PROBE:
             driver = arguments.driver or UNNAMED
             self.assembler.really_probe(at.pid, comm, at.cpu, now, arguments.device, driver)
@@ -314,12 +316,14 @@ class FtraceReader:
         task.enter(RUNNABLE, where[1], int(target[1]))
 
     def _on_queue(self, head: bytes, arguments: bytes, line: bytes) -> None:
+        self._recent.append(line)
         if self._tasks and (pid := _pid(head, line)) in self._tasks and not _in_interrupt(head):
             work = _WORK.match(arguments)
             if work is not None:
                 self.assembler.queued(pid, work[1])
 
     def _on_start(self, head: bytes, arguments: bytes, line: bytes) -> None:
+        self._recent.append(line)
         is_async = _ASYNC_WORK in arguments
         if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None and not _in_interrupt(head):
             self.assembler.work_begins(_pid(head, line), work[1], is_async=is_async)

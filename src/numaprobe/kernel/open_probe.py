@@ -9,6 +9,7 @@ from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, REALLY_PROBE
 
 if TYPE_CHECKING:
     from numaprobe.kernel.calls import Call
+    from numaprobe.kernel.roads import Road
 
 #: Functions between ``really_probe`` and the driver: timed only if nothing nearer to the driver was seen.
 OUTER: Final = frozenset(
@@ -62,6 +63,8 @@ class OpenProbe:
     path: str | None
     asynchronous: bool | None
     nested: bool | None
+    #: how it was reached; None: its ``really_probe`` was not recorded
+    road: Road | None = None
     #: the call that opened it: ``really_probe``, or the outermost one that was recorded
     root: Call | None = None
     #: of the calls that returned, the one to time

@@ -1,9 +1,10 @@
 """From calls to records: which calls make one probe, and what is known of it.
 
-``really_probe`` opens a probe in the task that waits for it (the *caller*). The body may run in the same task, or in a
-worker that the PCI core queued: a call belongs to the open probe of the device that it names; if it names none, to the
-probe that its task is in, or whose work its worker carries. Of the calls that belong, the record times the driver's
-own function where there is one, else the innermost outer one (``local_pci_probe``, at last ``really_probe`` itself).
+``really_probe`` opens a probe, in the task that waits for it (the *caller*) or in a worker that the caller waits for
+(``roads.py`` tells). The body may run in the same task, or in a worker that the PCI core queued: a call belongs to the
+open probe of the device that it names; if it names none, to the probe that its task is in, or whose work its worker
+carries. Of the calls that belong, the record times the driver's own function where there is one, else the innermost
+outer one (``local_pci_probe``, at last ``really_probe`` itself).
 
 A probe whose ``really_probe`` was not recorded is made from what was: then nobody knows the caller. Nothing here
 grows with the length of a trace: what never returns is bounded, and dropped when its worker turns to other work.
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.calls import Account, Call, LogSpace, TaskTime
-from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, PATHS, REALLY_PROBE, SYNC_PATH
+from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, REALLY_PROBE
 from numaprobe.kernel.open_probe import Finished, OpenProbe
+from numaprobe.kernel.roads import Caller, Roads
 from numaprobe.records import NO_NODE, ProbeRecord, Segment
 from numaprobe.records.errnos import EPROBE_DEFER, errno_name
 
@@ -68,7 +70,7 @@ class ProbeAssembler:
         self._topology = topology
         self._devices: Mapping[str, DeviceInfo] = {d.name: d for d in topology.devices} if topology else {}
         self._open: dict[str, OpenProbe] = {}
-        self._helpers: dict[bytes, dict[str, str]] = {}
+        self.roads = Roads()
         self._carried: dict[bytes, OpenProbe] = {}
         self._works: dict[bytes, OpenProbe] = {}
         self._executing: dict[bytes, bytes] = {}
@@ -90,7 +92,7 @@ class ProbeAssembler:
             if pid in self._executing:
                 return  # a work of the softirq kind (BH), on top of what the worker does
             self.drop_task(pid)
-        self._helpers.pop(pid, None)
+        self.roads.forget(pid)
         self._turn_from(pid)
         if len(self._executing) >= MAX_TASKS:
             self._executing.clear()
@@ -114,26 +116,25 @@ class ProbeAssembler:
         self._async_workers.discard(pid)
 
     # ---- calls -------------------------------------------------------------------------------------------------------
-    def helper(self, pid: bytes, function: str, device: str | None) -> None:
+    def helper(self, caller: Caller, function: str, device: str | None, now: int) -> None:
         """A helper that leads to a probe was entered."""
         self.seen.helpers = True
-        if device is None:
-            return
-        if len(self._helpers) >= MAX_TASKS:
-            self._helpers.clear()
-        notes = self._helpers.setdefault(pid, {})
-        if len(notes) >= MAX_DEPTH:
-            notes.clear()
-        notes[device] = PATHS[function]
+        if device is not None:
+            self.roads.note(caller, function, device, now)
 
     def really_probe(self, pid: bytes, comm: str | None, cpu: int, now: int, device: str | None, driver: str) -> None:
         """The driver core begins to probe ``device``."""
         task = self._task(pid, comm, REALLY_PROBE, device)
         name = device or UNNAMED
-        if not task.calls and pid in self._helpers:
-            self._helpers[pid] = {name: path} if (path := self._helpers[pid].get(name)) else {}
-        path = self._path(pid, name)
-        probe = OpenProbe(name, driver, path, self._asynchronous(pid, path, comm), bool(task.calls))
+        outermost = not task.calls
+        if outermost:
+            self.roads.only(pid, name)
+        worker = outermost and comm is not None and comm.startswith("kworker/")
+        road = self.roads.road(pid, name, now, in_worker=worker, helpers=self.seen.helpers)
+        self.roads.awake(pid)
+        waiting = road.caller.pid if road.caller else pid
+        asynchronous = self._asynchronous(waiting, road.path, road.caller.comm if road.caller else comm)
+        probe = OpenProbe(name, driver, road.path, asynchronous, not outermost, road=road)
         self._begin(task, probe, REALLY_PROBE, now, cpu)
 
     def body(
@@ -143,6 +144,7 @@ class ProbeAssembler:
         if device is None and self._belongs_to(pid, None) is None:
             self.counts.unnamed += 1
             return
+        self.roads.awake(pid)
         task = self._task(pid, comm, function, device)
         probe = self._belongs_to(pid, device)
         if probe is None:
@@ -152,6 +154,7 @@ class ProbeAssembler:
 
     def returned(self, pid: bytes, cpu: int, now: int, function: str, result: int | None) -> ProbeRecord | None:
         """A function returned; the record, if the probe is over with it."""
+        self.roads.awake(pid)
         task = self.tasks.get(pid)
         call, missed = task.close(function, now, cpu) if task else (None, [])
         if task is None or call is None:
@@ -175,7 +178,7 @@ class ProbeAssembler:
         for pid in list(self.tasks):
             self.drop_task(pid)
         self._async_workers.clear()
-        for table in (self._open, self._helpers, self._carried, self._works, self._executing):
+        for table in (self._open, self._carried, self._works, self._executing, self.roads):
             table.clear()
 
     def take_left(self) -> list[ProbeRecord]:
@@ -223,10 +226,6 @@ class ProbeAssembler:
         task = self.tasks.get(pid)
         return task.calls[-1].probe if task and task.calls else self._carried.get(pid)
 
-    def _path(self, pid: bytes, device: str) -> str | None:
-        found = self._helpers.get(pid, {}).get(device)
-        return found or (SYNC_PATH if self.seen.helpers else None)
-
     def _asynchronous(self, pid: bytes, path: str | None, comm: str | None) -> bool | None:
         if path is not None:
             return path.endswith("_async")
@@ -254,6 +253,7 @@ class ProbeAssembler:
         probe.root = probe.body = None  # they point back: let go at once, not when the collector comes by
 
     def _finish(self, probe: OpenProbe, root: Finished) -> ProbeRecord:
+        self.roads.probed(probe.device, root.end_ns)
         record = self._record(probe, root, probe.body or root)
         self._close(probe)
         return record
@@ -264,7 +264,7 @@ class ProbeAssembler:
         result = None if outcome is None else errno_name(outcome)
         known = self._devices.get(probe.device)
         parts = self._parts(body, known.node if known else None)
-        has_caller = root.call.function == REALLY_PROBE
+        caller_cpu, caller_comm = self._caller(probe, root.call)
         return ProbeRecord(
             device=probe.device,
             driver=probe.driver,
@@ -279,13 +279,21 @@ class ProbeAssembler:
             start_ns=call.start_ns,
             end_ns=body.end_ns,
             cost_ns=body.end_ns - call.start_ns,
-            caller_cpu=root.call.cpu if has_caller else None,
-            caller_comm=root.call.task.comm if has_caller else None,
+            caller_cpu=caller_cpu,
+            caller_comm=caller_comm,
             function=call.function,
             path=probe.path,
             attempt=self._attempt(probe, result),
             **parts,  # type: ignore[arg-type]  # the names are the record's
         )
+
+    @staticmethod
+    def _caller(probe: OpenProbe, root: Call) -> tuple[int | None, str | None]:
+        """Return CPU and name of the task that waited."""
+        road = probe.road
+        if road is None or road.waiter_unknown or root.function != REALLY_PROBE:
+            return None, None
+        return (road.caller.cpu, road.caller.comm) if road.caller else (root.cpu, root.task.comm)
 
     def _parts(self, body: Finished, node: int | None) -> dict[str, object]:
         """Return what the scheduler's events tell, as far as they were recorded."""

@@ -1,0 +1,132 @@
+"""Who waits for a probe that the driver core sent to a worker, and how it got there."""
+
+import io
+
+import pytest
+from ftrace_text import Ftrace
+
+from numaprobe.kernel.ftrace import read_ftrace
+from numaprobe.kernel.readers import read_trace
+from numaprobe.records import ProbeRecord, Trace
+from numaprobe.scenario import prepare, replay_scenario, run_setting
+from numaprobe.topology import symmetric
+
+SHELL, OTHER, WORKER, BESIDE = "sh-498", "sh-499", "kworker/u34:0-100", "kworker/u34:1-101"
+A, B = "0000:81:00.0", "0000:82:00.0"
+
+
+def read(text: Ftrace) -> Trace:
+    return read_ftrace(io.BytesIO(b"# tracer: nop\n" + text.text))
+
+
+def road(record: ProbeRecord) -> tuple[object, ...]:
+    return record.path, record.caller_cpu, record.caller_comm, record.asynchronous
+
+
+def two_binds() -> Ftrace:
+    text = Ftrace().enter(0, SHELL, 0, "device_driver_attach", A).enter(100, OTHER, 1, "device_driver_attach", B)
+    text.probe(200, WORKER, 4, A).probe(300, BESIDE, 5, B)
+    return text.probed(100_200, WORKER, 4).probed(100_300, BESIDE, 5)
+
+
+def queue(text: Ftrace, us: int, task: str, cpu: int, struct: str, function: str = "numa_work_func") -> Ftrace:
+    event = f"workqueue_queue_work: work struct={struct} function={function} workqueue=events_unbound req_cpu=4 cpu=4"
+    return text.at(us, task, cpu, event)
+
+
+def start(text: Ftrace, us: int, task: str, cpu: int, struct: str, function: str = "numa_work_func") -> Ftrace:
+    return text.at(us, task, cpu, f"workqueue_execute_start: work struct {struct}: function {function}")
+
+
+def test_a_sysfs_bind_whose_probe_runs_in_a_worker_is_the_shells() -> None:
+    first, second = read(two_binds()).probes
+    assert road(first) == ("device_driver_attach", 0, "sh", False)
+    assert road(second) == ("device_driver_attach", 1, "sh", False)
+    assert (first.cpu, first.comm, second.cpu) == (4, "kworker/u34:0", 5)
+
+
+def test_parallel_binds_in_workers_are_replayed_in_parallel() -> None:
+    text = io.BytesIO(b"# tracer: nop\n" + two_binds().text)
+    scenario = replay_scenario(read_trace(text, topology=symmetric("two", nodes=2, cores=4)))
+    again = run_setting(prepare(scenario), "exec-on-node").trace
+    assert {(r.device, r.path, r.caller_comm, r.caller_cpu) for r in again.probes} == {
+        (A, "device_driver_attach", "sh", 0),
+        (B, "device_driver_attach", "sh", 1),
+    }
+    first, second = again.probes
+    assert second.start_ns is not None
+    assert first.end_ns is not None
+    assert second.start_ns < first.end_ns
+
+
+@pytest.mark.parametrize(
+    ("helper", "path"),
+    [("__device_attach", "device_attach"), ("device_driver_attach", "device_driver_attach")],
+)
+@pytest.mark.parametrize("events", [True, False])
+def test_whoever_entered_the_helper_waits_for_the_worker(helper: str, path: str, events: bool) -> None:
+    text = Ftrace().enter(5, SHELL, 2, helper, A)
+    if events:
+        start(queue(text, 6, SHELL, 2, "0a1"), 8, WORKER, 4, "0a1")
+    (record,) = read(text.probe(10, WORKER, 4, A).probed(20, WORKER, 4)).probes
+    assert road(record) == (path, 2, "sh", False)
+
+
+@pytest.mark.parametrize("events", [True, False])
+def test_an_async_helper_whose_probe_runs_in_another_worker_waits_itself(events: bool) -> None:
+    text = Ftrace()
+    if events:
+        start(text, 1, BESIDE, 5, "0a0", "async_run_entry_fn")
+    text.enter(5, BESIDE, 5, "__driver_attach_async_helper", A)
+    if events:
+        start(queue(text, 6, BESIDE, 5, "0a1"), 8, WORKER, 4, "0a1")
+    (record,) = read(text.probe(10, WORKER, 4, A).probed(20, WORKER, 4)).probes
+    assert road(record) == ("driver_attach_async", 5, "kworker/u34:1", True)
+
+
+def test_the_deferred_worker_waits_for_the_worker_that_it_queued() -> None:
+    text = start(Ftrace(), 1, BESIDE, 5, "0a0", "deferred_probe_work_func").enter(5, BESIDE, 5, "__device_attach", A)
+    start(queue(text, 6, BESIDE, 5, "0a1"), 8, WORKER, 4, "0a1")
+    (record,) = read(text.probe(10, WORKER, 4, A).probed(20, WORKER, 4)).probes
+    assert road(record) == ("device_attach", 5, "kworker/u34:1", False)
+
+
+def test_the_workqueue_tells_who_loads_the_driver() -> None:
+    text = Ftrace().enter(0, "x-1", 3, "__device_attach", "other")
+    start(queue(text, 6, "modprobe-77", 2, "0a1"), 8, WORKER, 4, "0a1").probe(10, WORKER, 4, A).probed(20, WORKER, 4)
+    start(queue(text, 26, "modprobe-77", 3, "0a2"), 28, WORKER, 4, "0a2").probe(30, WORKER, 4, B).probed(40, WORKER, 4)
+    first, second = read(text).probes
+    assert road(first) == ("driver_attach_sync", 2, "modprobe", False)
+    assert road(second) == ("driver_attach_sync", 3, "modprobe", False)
+
+
+def test_without_the_workqueues_events_nobody_knows_who_loads_the_driver() -> None:
+    text = Ftrace().enter(0, "x-1", 3, "__device_attach", "other").probe(10, WORKER, 4, A).probed(20, WORKER, 4)
+    trace = read(text)
+    assert road(trace.probes[0]) == ("driver_attach_sync", None, None, False)
+    assert any("who waited" in warning.message for warning in trace.warnings)
+
+
+def test_a_task_that_did_something_else_does_not_wait() -> None:
+    text = Ftrace().enter(5, SHELL, 2, "__device_attach", A).enter(6, SHELL, 2, "__device_attach", B)
+    (record,) = read(text.probe(10, WORKER, 4, A).probed(20, WORKER, 4)).probes
+    assert (record.path, record.caller_comm) == ("driver_attach_sync", None)
+
+
+def test_a_helper_long_ago_did_not_lead_to_this_probe() -> None:
+    text = Ftrace().enter(5, SHELL, 2, "__device_attach", A).probe(5_000_000, WORKER, 4, A).probed(5_000_010, WORKER, 4)
+    assert read(text).probes[0].caller_comm is None
+
+
+def test_the_next_driver_is_tried_for_the_same_waiter() -> None:
+    text = Ftrace().enter(5, SHELL, 2, "__device_attach", A).probe(10, WORKER, 4, A, "first")
+    text.probed(2_000_000, WORKER, 4, 19).probe(2_000_010, WORKER, 4, A, "second").probed(2_000_020, WORKER, 4)
+    assert [road(record) for record in read(text).probes] == [("device_attach", 2, "sh", False)] * 2
+
+
+def test_a_child_of_a_probe_in_a_worker_waits_there() -> None:
+    text = Ftrace().enter(5, SHELL, 2, "device_driver_attach", A).probe(10, WORKER, 4, A, "virtio-pci")
+    text.enter(12, WORKER, 4, "__device_attach", "virtio0").probe(13, BESIDE, 5, "virtio0", "virtio_blk")
+    outer, inner = read(text.probed(20, BESIDE, 5).probed(30, WORKER, 4)).probes
+    assert road(outer) == ("device_driver_attach", 2, "sh", False)
+    assert road(inner) == ("device_attach", 4, "kworker/u34:0", False)
