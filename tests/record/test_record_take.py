@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +60,25 @@ def test_a_recording_becomes_a_trace_with_its_machine(
     assert machine is not None
     again = read_recording(tmp_path / "raw", machine, warnings=taken.trace.warnings[:0])
     assert again.probes == taken.trace.probes
+
+
+@pytest.mark.parametrize("name", ["kprobe_events", "machine.json"])
+def test_what_raw_keeps_is_written_to_a_pipe_that_stands_there(
+    kernel: FakeKernel, tracefs: Tracefs, sysfs: Path, tmp_path: Path, name: str
+) -> None:
+    pipe = tmp_path / "raw" / name
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    kernel.recorded = gzip.decompress(REAL.read_bytes())
+    taken = take(tracefs, options(comms=(EVERY_COMM,)), command=["true"], raw=tmp_path / "raw", sysfs=sysfs)
+    reader.join(20)
+    assert len(taken.trace.probes) == 3
+    assert len(got[0]) > 100
+    assert pipe.is_fifo()
+    assert kernel.untouched()
 
 
 def test_probes_of_tasks_that_were_not_watched_have_no_split(kernel: FakeKernel, tracefs: Tracefs, sysfs: Path) -> None:

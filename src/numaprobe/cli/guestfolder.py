@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from numaprobe.errors import NumaprobeError
+from numaprobe.records import make_folder
 
 
 class guest_folder:  # noqa: N801  used like a function: with guest_folder(keep) as folder
@@ -18,7 +19,7 @@ class guest_folder:  # noqa: N801  used like a function: with guest_folder(keep)
 
     def __enter__(self) -> Path:
         if not self._own:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             for name in ("status", "trace.json"):
                 (self._folder / name).unlink(missing_ok=True)
         return self._folder

@@ -80,6 +80,10 @@ def lab(
     chosen = load_scenario(scenario, overrides, None, machine)
     if cmdline is not None:
         chosen = chosen.model_copy(update={"cmdline": cmdline})
+    if output is not None:
+        from numaprobe.records import check_output
+
+        check_output(output)
     run = _Run(chosen, machine, kernel, timeout, keep, kvm=kvm)
     if overhead is not None:
         run.measure(overhead, as_json=as_json)

@@ -77,6 +77,10 @@ def record(
         _print_boot_parameters(sched=sched is True, btf=btf, grub=grub, entry=systemd_boot)
         return
     if collect:
+        from numaprobe.records import check_output
+
+        if not as_json:
+            check_output(output)
         _finish(_collect(tracefs, raw), output, as_json=as_json, note="this boot")
         return
     from numaprobe.kernel.btf import KERNEL_BTF
@@ -116,9 +120,12 @@ def _take(
 ) -> None:
     from numaprobe.kernel.take import take
     from numaprobe.kernel.tracefs import Tracefs
+    from numaprobe.records import check_output
     from numaprobe.units import parse_time
 
     seconds = parse_time(duration) / 1e9 if duration else None
+    if not as_json:
+        check_output(output)
     tracefs = Tracefs.find(root)
     if not command and seconds is None and sys.stderr.isatty():
         typer.echo("recording; stop with Ctrl-C", err=True)
@@ -131,8 +138,7 @@ def _take(
 
 def _finish(trace: Trace, output: Path, *, as_json: bool, note: str) -> None:
     """Write or print the trace, and say on standard error what it holds."""
-    from numaprobe.records.files import write_atomically
-    from numaprobe.records.json_codec import dump_trace
+    from numaprobe.records import dump_trace, write_atomically
 
     for warning in trace.warnings:
         typer.echo(f"{warning.kind}: {warning.message}", err=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from numaprobe.cli.output import Shape, text_shape, to_json
@@ -10,7 +13,6 @@ from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numaprobe.topology import Topology
 
@@ -71,7 +73,16 @@ def _sysfs(topology: Topology, path: Path) -> None:
 
     try:
         path.mkdir()
-        write_sysfs(topology, path)
+        try:
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=".numaprobe-") as place:
+                tree = Path(place) / "tree"
+                tree.mkdir()
+                write_sysfs(topology, tree)
+                tree.rename(path)  # over the empty folder: the tree is there whole or not at all
+        except BaseException:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+            raise
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; a sysfs tree needs a new folder") from None
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.errors import InputError, MissingInterfaceError
 from numaprobe.kernel.kprobes import GROUP, kprobe_definitions
 from numaprobe.kernel.tracefs import explain
+from numaprobe.records import make_folder, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,11 +131,8 @@ def write_systemd_boot(entry: Path, parameters: Sequence[str]) -> Path:
 
 
 def _write(path: Path, text: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", str(path)) from None
+    make_folder(path.parent)
+    write_atomically(path, text)
     return path
 
 
@@ -163,7 +161,7 @@ def collect(tracefs: Tracefs | None, folder: Path, *, kmsg: Path = KMSG) -> Boot
         NotPermittedError: the log or the trace may not be read.
 
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     text = read_kernel_log(kmsg)
     log = None
     if re.search(r"probe of \S+ returned", text):

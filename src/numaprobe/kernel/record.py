@@ -35,9 +35,11 @@ from numaprobe.kernel.kprobes import (
     kprobe_definitions,
 )
 from numaprobe.kernel.stale import clean_up
-from numaprobe.records import RunWarning
+from numaprobe.kernel.tracefs import explain
+from numaprobe.records import RunWarning, make_folder, open_output, write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from numaprobe.kernel.tracefs import Tracefs
@@ -178,14 +180,11 @@ class Recorder:
 
         """
         definitions = "".join(line + "\n" for line in self.tracefs.kprobes(GROUP))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._copy(self.instance.root / "trace", folder / "trace")
-            (folder / "kprobe_events").write_text(definitions, encoding="ascii")
-            if self.options.memory:
-                self._copy(self.proc / "zoneinfo", folder / "zoneinfo")
-        except OSError as error:
-            raise InputError(f"the recording cannot be saved: {error.strerror or error}", str(folder)) from None
+        make_folder(folder)
+        self._copy(self.instance.root / "trace", folder / "trace")
+        write_atomically(folder / "kprobe_events", definitions)
+        if self.options.memory:
+            self._copy(self.proc / "zoneinfo", folder / "zoneinfo")
         lost = self._lost()
         self._count_missed()
         return Recording(folder=folder, events=self._written(), lost=lost, warnings=tuple(self.warnings))
@@ -346,6 +345,15 @@ class Recorder:
     @staticmethod
     def _copy(source: Path, target: Path) -> None:
         """Copy a file whose size is not known before it is read."""
-        with source.open("rb") as read, target.open("wb") as write:
-            while block := read.read(1 << 20):
-                write.write(block)
+        with open_output(target) as write:
+            write.writelines(_blocks(source))
+
+
+def _blocks(source: Path) -> Iterator[bytes]:
+    """Yield what a file holds; a failure to read it is the kernel's, not that of where it is copied to."""
+    try:
+        with source.open("rb") as file:
+            while block := file.read(1 << 20):
+                yield block
+    except OSError as error:
+        raise explain(error, f"reading {source}") from None

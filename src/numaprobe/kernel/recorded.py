@@ -18,7 +18,7 @@ from numaprobe.kernel.candidates import find_offset, rewrite
 from numaprobe.kernel.ftrace import read_ftrace
 from numaprobe.kernel.kprobes import parse_kprobe_events
 from numaprobe.kernel.memory import parse_zoneinfo, with_memory
-from numaprobe.records import RunWarning, Trace
+from numaprobe.records import RunWarning, Trace, open_output, write_atomically
 from numaprobe.topology.codec import from_json, to_json
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ def save_machine(folder: Path, topology: Topology) -> None:
         InputError: it cannot be written.
 
     """
-    try:
-        (folder / MACHINE_FILE).write_text(json.dumps(to_json(topology), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror or error}", str(folder / MACHINE_FILE)) from None
+    write_atomically(folder / MACHINE_FILE, json.dumps(to_json(topology), indent=1) + "\n")
 
 
 def load_machine(folder: Path) -> Topology | None:
@@ -123,8 +120,8 @@ def _settle_candidates(path: Path) -> Path:
     with path.open(encoding="utf-8", errors="replace") as lines:
         offset = find_offset(lines)
     settled = path.with_name("trace.settled")
-    with path.open(encoding="utf-8", errors="replace") as lines, settled.open("w", encoding="utf-8") as out:
-        out.writelines(rewrite(lines, offset))
+    with path.open(encoding="utf-8", errors="replace") as lines, open_output(settled) as out:
+        out.writelines(line.encode() for line in rewrite(lines, offset))
     return settled
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.kernel.record import EVERY_COMM, PROBING_COMMS, Recorder, RecordOptions
 from numaprobe.kernel.recorded import read_recording, save_machine, with_devices_of
 from numaprobe.kernel.session import StopSignals, find_program, record_command, record_for
-from numaprobe.records import RunWarning, Trace
+from numaprobe.records import RunWarning, Trace, make_folder
 from numaprobe.topology.sysfs import read_sysfs
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _read(folder: Path, topology: Topology, options: RecordOptions, recording: R
 @contextlib.contextmanager
 def _folder(raw: Path | None) -> Iterator[Path]:
     if raw is not None:
-        raw.mkdir(parents=True, exist_ok=True)
+        make_folder(raw)
         yield raw
         return
     with tempfile.TemporaryDirectory(prefix="numaprobe-") as folder:

@@ -20,7 +20,7 @@ from numaprobe.records.model import (
 )
 
 if TYPE_CHECKING:
-    from numaprobe.records.files import read_records, write_atomically
+    from numaprobe.records.files import read_records
     from numaprobe.records.json_codec import (
         dump_trace,
         finding_to_json,
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from numaprobe.records.parquet import read_parquet, write_parquet
     from numaprobe.records.printk import parse_printk_line, printk_line, printk_lines, read_printk
     from numaprobe.records.schemas import json_schema
+    from numaprobe.records.writing import check_output, make_folder, open_output, write_atomically
 
 _LAZY = {
-    "files": ("read_records", "write_atomically"),
+    "files": ("read_records",),
     "json_codec": (
         "dump_trace",
         "finding_to_json",
@@ -48,6 +49,7 @@ _LAZY = {
     "parquet": ("read_parquet", "write_parquet"),
     "printk": ("parse_printk_line", "printk_line", "printk_lines", "read_printk"),
     "schemas": ("json_schema",),
+    "writing": ("check_output", "make_folder", "open_output", "write_atomically"),
 }
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
@@ -62,10 +64,13 @@ __all__ = [
     "Segment",
     "Source",
     "Trace",
+    "check_output",
     "dump_trace",
     "finding_to_json",
     "json_schema",
     "load_trace",
+    "make_folder",
+    "open_output",
     "parse_printk_line",
     "printk_line",
     "printk_lines",

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
-from numaprobe.records.files import write_atomically
 from numaprobe.records.json_codec import parse_json, probe_from_json, probe_to_json, trace_from_json, trace_to_json
 from numaprobe.records.model import ProbeRecord
+from numaprobe.records.writing import write_atomically
 
 if TYPE_CHECKING:
     import os
