@@ -51,6 +51,7 @@ class FakeKernel(TracefsFiles):
         self.refuse: dict[str, int] = {}
         self.log: list[tuple[str, str]] = []
         self.recorded = b""
+        self.overrun = 0
         self._fill(root)
         _put(root / "kprobe_events", "")
         _put(root / "kprobe_profile", "")
@@ -65,7 +66,7 @@ class FakeKernel(TracefsFiles):
         for cpu in range(2):
             _put(
                 folder / f"per_cpu/cpu{cpu}/stats",
-                f"entries: {10 + cpu}\noverrun: 0\ncommit overrun: 0\ndropped events: 0\n",
+                f"entries: {10 + cpu}\noverrun: {self.overrun * cpu}\ncommit overrun: 0\ndropped events: 0\n",
             )
 
     def _event(self, folder: Path, event: str) -> None:

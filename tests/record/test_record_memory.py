@@ -81,3 +81,18 @@ def test_pages_go_to_the_probe_whose_task_took_them_while_it_ran() -> None:
     assert worker.memory == {}
     assert early.memory == {}
     assert unknown.memory is None
+
+
+def test_what_was_taken_before_events_were_lost_is_not_told() -> None:
+    def probe(start: int, end: int) -> ProbeRecord:
+        return ProbeRecord(device="d", driver="d", comm="modprobe", cost_ns=1, start_ns=start, end_ns=end)
+
+    probes = [
+        probe(18_354_000_000, 18_354_100_000),
+        probe(18_354_150_000, 18_354_300_000),
+        probe(18_354_198_000, 18_355_000_000),
+    ]
+    lines = ["CPU:1 [LOST 7 EVENTS]\n", LINE.format("0x1", 0)]
+    zones = parse_zoneinfo(ZONEINFO)
+    assert [one.memory for one in with_memory(probes, lines, zones)] == [None, None, {0: PAGE_SIZE}]
+    assert [one.memory for one in with_memory(probes, lines[:1], zones)] == [None, None, None]

@@ -132,7 +132,7 @@ def _take(
     taken = take(tracefs, options, command=command, seconds=seconds, raw=raw)
     note = f"{taken.events} events, {taken.lost} lost"
     _finish(taken.trace, output, as_json=as_json, note=note)
-    if taken.status:
+    if taken.status or not taken.trace.probes:
         raise typer.Exit(1)
 
 

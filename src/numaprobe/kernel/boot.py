@@ -51,7 +51,8 @@ def boot_parameters(*, pci_dev_offset: int | None, sched: bool = False) -> tuple
         sched: record scheduler events as well, for running, runnable and sleeping time; they need much buffer.
 
     """
-    probes = ";".join(_as_parameter(one) for one in kprobe_definitions(pci_dev_offset=pci_dev_offset))
+    definitions = kprobe_definitions(pci_dev_offset=pci_dev_offset, search=True)
+    probes = ";".join(_as_parameter(one) for one in definitions)
     parameters = [
         "initcall_debug",
         f"log_buf_len={_LOG_BUFFER}",
@@ -231,7 +232,10 @@ def dmesg_line(record: str) -> str:
 
 
 def pci_offset_warning(offset: int | None) -> str | None:
-    """Return what to say if PCI events will carry no device."""
+    """Return what to say if the place of the device in PCI events is not known before."""
     if offset is not None:
         return None
-    return "no BTF: PCI probes of the boot will show their worker, but not their device, in local_pci_probe"
+    return (
+        "no BTF: every plausible place of the device in struct pci_dev is recorded, and --collect takes the one that "
+        "names the devices that are there; if none does, PCI probes of the boot will not tell where they ran"
+    )

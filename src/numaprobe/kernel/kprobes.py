@@ -8,14 +8,16 @@ function's name, a return ``_ret`` behind it, so that a trace of ours reads with
 
 What the fetch arguments rely on (the same from 5.10 to 7.3): ``struct device`` opens with its kobject, which opens with
 the name; ``struct device_driver`` opens with the name; ``struct drv_dev_and_id`` of ``pci-driver.c`` holds the driver,
-then the ``pci_dev``. Where ``dev`` stands inside ``struct pci_dev`` differs by configuration: without it, a PCI event
-has no device and is told by the work that carried it.
+then the ``pci_dev``. Where ``dev`` stands inside ``struct pci_dev`` differs by configuration: where the kernel does not
+tell it, a recording asks for every candidate, and the right one shows itself afterwards (``candidates.py``).
 """
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from numaprobe.kernel.candidates import candidate_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,7 +87,7 @@ def entry_and_return(function: str, *arguments: str, module: str | None = None) 
     )
 
 
-def kprobe_definitions(*, pci_dev_offset: int | None = None) -> tuple[KprobeDefinition, ...]:
+def kprobe_definitions(*, pci_dev_offset: int | None = None, search: bool = False) -> tuple[KprobeDefinition, ...]:
     """Return the events that numaprobe records with, the indispensable ones first.
 
     The first two (``really_probe``) are what a record is made of. The others tell more where the kernel offers their
@@ -94,9 +96,12 @@ def kprobe_definitions(*, pci_dev_offset: int | None = None) -> tuple[KprobeDefi
     Args:
         pci_dev_offset: bytes from the start of ``struct pci_dev`` to its ``struct device``; None if not known: then
             the PCI events carry no device.
+        search: if it is not known, let them carry every candidate.
 
     """
-    pci = () if pci_dev_offset is None else (f"dev=+0(+{pci_dev_offset}(+8($arg1))):string",)
+    pci = candidate_arguments() if search else ()
+    if pci_dev_offset is not None:
+        pci = (f"dev=+0(+{pci_dev_offset}(+8($arg1))):string",)
     return (
         *entry_and_return(REALLY_PROBE, _DEVICE.format(1), "drv=+0(+0($arg2)):string"),
         *entry_and_return(LOCAL_PCI_PROBE, *pci),

@@ -30,6 +30,8 @@ _LINE: Final = re.compile(
     re.ASCII | re.VERBOSE,
 )
 
+_LOST: Final = re.compile(r"CPU:\s?\d{1,5} \[LOST ", re.ASCII)
+
 
 class Zone(NamedTuple):
     """A zone's frames: ``start`` to ``end`` (exclusive)."""
@@ -82,22 +84,27 @@ def node_of_frame(zones: Sequence[Zone], frame: int) -> int | None:
 def with_memory(probes: Sequence[ProbeRecord], lines: Iterable[str], zones: Sequence[Zone]) -> tuple[ProbeRecord, ...]:
     """Return ``probes`` with the bytes that each took from each node.
 
-    A record without a start or a task's name cannot be joined with allocations and stays as it is.
+    A record without a start or a task's name cannot be joined with allocations and stays as it is; so does one that
+    began before events were lost: nobody knows what it took.
     """
+    whole_from, lost = 0, False
     taken: list[dict[int, int]] = [defaultdict(int) for _ in probes]
     by_comm = defaultdict(list)
     for index, probe in enumerate(probes):
         if probe.comm is not None and probe.start_ns is not None and probe.end_ns is not None:
             by_comm[probe.comm].append((probe.start_ns, probe.end_ns, index))
     for line in lines:
+        lost = lost or _LOST.match(line) is not None
         allocation = parse_allocation(line)
+        if lost and allocation is not None:
+            whole_from, lost = allocation.time_ns, False
         node = node_of_frame(zones, allocation.frame) if allocation else None
         if allocation is None or node is None:
             continue
         for start, end, index in by_comm.get(allocation.comm, ()):
             if start <= allocation.time_ns <= end:
                 taken[index][node] += allocation.size
-    joined = {index for spans in by_comm.values() for _, _, index in spans}
+    joined = {index for spans in by_comm.values() for start, _, index in spans if start >= whole_from and not lost}
     return tuple(
         replace(probe, memory=dict(sorted(taken[index].items()))) if index in joined else probe
         for index, probe in enumerate(probes)

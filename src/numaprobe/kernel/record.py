@@ -1,8 +1,12 @@
 """Recording probes with the running kernel's own tracer.
 
 A ``Recorder`` is entered, started, stopped, saved and left, in this order. Entering removes what crashed recordings
-left, makes a tracing instance of our own and defines the kprobes; leaving takes all of it away, also after an error or
-a signal (the caller turns signals into exceptions). Nothing is switched on outside our instance.
+left, makes tracing instances of our own and defines the kprobes; leaving takes all of it away, also after an error or
+a signal (the caller turns signals into exceptions). Nothing is switched on outside our instances.
+
+There are two: kprobes have a buffer to themselves, and what comes in floods (the scheduler's events, works,
+allocations) has another. However busy the machine is, a probe is not pushed out of its buffer by switches. Saving
+merges the two by time (``merge.py``).
 
 What it costs the probes that it watches: two or three kprobes for each probe, a microsecond or so each; with sched
 events one more for every switch of the tasks that are watched. ``docs/recording.md`` has measured figures.
@@ -18,7 +22,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from numaprobe.errors import InputError, KernelInterfaceError, RefusedError
 from numaprobe.kernel.btf import KERNEL_BTF
-from numaprobe.kernel.candidates import with_candidates
+from numaprobe.kernel.buffers import PLAIN_BUFFER_KB, SCHED_BUFFER_KB, count, default_buffer_kb, size_buffer
+from numaprobe.kernel.candidates import candidate_arguments
 from numaprobe.kernel.capabilities import (
     MEMORY_EVENT,
     TRACE_CLOCK,
@@ -28,20 +33,22 @@ from numaprobe.kernel.capabilities import (
 )
 from numaprobe.kernel.kprobes import (
     GROUP,
-    LOCAL_PCI_PROBE,
     REALLY_PROBE,
     KprobeDefinition,
     entry_and_return,
     kprobe_definitions,
+    parse_kprobe_events,
 )
+from numaprobe.kernel.merge import merged
 from numaprobe.kernel.stale import clean_up
 from numaprobe.kernel.tracefs import explain
 from numaprobe.records import RunWarning, make_folder, open_output, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
+    from numaprobe.kernel.buffers import BufferCounts
     from numaprobe.kernel.tracefs import Tracefs
 
 #: Tasks that run probes: workers, and those that load modules or write to ``bind``. Patterns of the event filter.
@@ -53,16 +60,10 @@ EVERY_COMM: Final = "*"
 #: A task's name holds 15 bytes (TASK_COMM_LEN), so a pattern for it needs no more.
 COMM_LENGTH: Final = 15
 
-#: Ring buffer for each CPU, in KiB: one probe is under 1 KiB without sched events; a busy CPU switches 10,000 times a
-#: second at about 64 bytes each.
-PLAIN_BUFFER_KB: Final = 1024
-SCHED_BUFFER_KB: Final = 8192
-#: All CPUs together take at most this (in KiB), and at most an eighth of the memory that is available.
-TOTAL_BUFFER_KB: Final = 512 * 1024
-MINIMAL_BUFFER_KB: Final = 64
-
 #: pid -> name cache of the tracer: small by default before 6.10, and then names are lost on a busy machine
 _SAVED_NAMES: Final = 4096
+#: tells the second instance from the first, by its name
+_SCHED_KIND: Final = "sched"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ class RecordOptions:
     comms: tuple[str, ...] = PROBING_COMMS
     #: further functions to time, ``MODULE:FUNCTION`` or ``FUNCTION``
     functions: tuple[str, ...] = ()
-    #: ring buffer of each CPU in KiB; None: by what is recorded and what the machine has
+    #: ring buffer of each CPU in KiB, of each instance; None: by what is recorded and what the machine has
     buffer_kb: int | None = None
     #: the kernel's type information; None: do without
     btf: Path | None = KERNEL_BTF
@@ -92,6 +93,8 @@ class Recording:
     events: int
     #: events that the kernel overwrote or dropped
     lost: int
+    #: of those, events of probes; with them, calls of probe functions that the kernel could not record
+    lost_probes: int
     warnings: tuple[RunWarning, ...]
 
     @property
@@ -118,6 +121,7 @@ class Recorder:
     proc: Path = Path("/proc")
     warnings: list[RunWarning] = field(default_factory=list)
     _instance: Tracefs | None = None
+    _sched: Tracefs | None = None
     _saved_names: str | None = None
 
     def __enter__(self) -> Self:
@@ -134,6 +138,8 @@ class Recorder:
             self._warn("missing-interface", sentence)
         try:
             self._instance = self.tracefs.make_instance(self.pid)
+            if self.options.sched or self.options.memory:
+                self._sched = self.tracefs.make_instance(self.pid, _SCHED_KIND)
             self._set_up(capabilities)
         except BaseException:
             self._tear_down(quiet=True)
@@ -147,7 +153,7 @@ class Recorder:
 
     @property
     def instance(self) -> Tracefs:
-        """The tracing instance of this recording.
+        """The tracing instance of this recording's probes.
 
         Raises:
             InputError: the recorder was not entered.
@@ -160,11 +166,16 @@ class Recorder:
     # ---- the recording ---------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Record from now on."""
-        self.instance.write("tracing_on", "1")
+        for instance in reversed(self._instances()):
+            instance.write("tracing_on", "1")
 
     def stop(self) -> None:
         """Record no more; the buffer stays."""
-        self.instance.write("tracing_on", "0")
+        for instance in self._instances():
+            instance.write("tracing_on", "0")
+
+    def _instances(self) -> tuple[Tracefs, ...]:
+        return (self.instance,) if self._sched is None else (self.instance, self._sched)
 
     def mark(self, text: str) -> None:
         """Write a line of our own into the trace (``tracing_mark_write``)."""
@@ -181,24 +192,38 @@ class Recorder:
         """
         definitions = "".join(line + "\n" for line in self.tracefs.kprobes(GROUP))
         make_folder(folder)
-        self._copy(self.instance.root / "trace", folder / "trace")
+        self._save_trace(folder / "trace")
         write_atomically(folder / "kprobe_events", definitions)
         if self.options.memory:
             self._copy(self.proc / "zoneinfo", folder / "zoneinfo")
-        lost = self._lost()
-        self._count_missed()
-        return Recording(folder=folder, events=self._written(), lost=lost, warnings=tuple(self.warnings))
+        counts = [count(instance) for instance in self._instances()]
+        return Recording(
+            folder=folder,
+            events=sum(one.entries for one in counts),
+            lost=sum(one.lost for one in counts),
+            lost_probes=self._tell_lost(counts) + self._count_missed(),
+            warnings=tuple(self.warnings),
+        )
+
+    def _save_trace(self, target: Path) -> None:
+        if self._sched is None:
+            self._copy(self.instance.root / "trace", target)
+            return
+        counts = count(self._sched)
+        both = (_lines(instance.root / "trace") for instance in self._instances())
+        with open_output(target) as out:
+            out.writelines(merged(*both, whole_from=counts.whole_from, lost=counts.overwritten))
 
     # ---- setting up ------------------------------------------------------------------------------------------------
     def _set_up(self, capabilities: Capabilities) -> None:
-        instance = self.instance
-        instance.write("tracing_on", "0")
-        if capabilities.mono_clock:
-            instance.write("trace_clock", TRACE_CLOCK)
-        self._size_buffer()
+        for instance, size in zip(self._instances(), (PLAIN_BUFFER_KB, SCHED_BUFFER_KB), strict=False):
+            instance.write("tracing_on", "0")
+            if capabilities.mono_clock:
+                instance.write("trace_clock", TRACE_CLOCK)
+            size_buffer(instance, self.options.buffer_kb or default_buffer_kb(size, self.proc))
         self._keep_names()
         self._define_kprobes(capabilities)
-        instance.write(f"events/{GROUP}/enable", "1")
+        self.instance.write(f"events/{GROUP}/enable", "1")
         if self.options.sched:
             self._enable_sched(capabilities)
         if self.options.memory and capabilities.memory:
@@ -214,11 +239,7 @@ class Recorder:
                 self._warn("missing-interface", str(error))
 
     def _definitions(self, capabilities: Capabilities) -> tuple[KprobeDefinition, ...]:
-        offset = capabilities.pci_dev_offset
-        definitions = tuple(
-            with_candidates(one) if one.event == LOCAL_PCI_PROBE and offset is None else one
-            for one in kprobe_definitions(pci_dev_offset=offset)
-        )
+        definitions = kprobe_definitions(pci_dev_offset=capabilities.pci_dev_offset, search=True)
         for name in self.options.functions:
             module, _, function = name.rpartition(":")
             definitions += entry_and_return(function, module=module or None)
@@ -229,47 +250,23 @@ class Recorder:
             fields = ("prev_comm", "next_comm") if event.endswith("sched_switch") else ("comm",)
             self._enable(event, [f'{name} ~ "{comm}"' for comm in self._comms() for name in fields])
         for event in WORKQUEUE_EVENTS:
-            if self.instance.has(f"events/{event}"):
+            if self.tracefs.has(f"events/{event}"):
                 self._enable(event, [])
 
     def _enable(self, event: str, conditions: list[str]) -> None:
-        """Switch an event on, with a filter if there are conditions and the kernel takes them."""
+        """Switch an event on beside the probes, with a filter if there are conditions and the kernel takes them."""
+        instance = self._instances()[-1]
         if conditions:
             try:
-                self.instance.write(f"events/{event}/filter", " || ".join(conditions))
+                instance.write(f"events/{event}/filter", " || ".join(conditions))
             except KernelInterfaceError as error:
                 self._warn("missing-interface", f"{event} is recorded for every task: {error}")
-        self.instance.write(f"events/{event}/enable", "1")
+        instance.write(f"events/{event}/enable", "1")
 
     def _comms(self) -> tuple[str, ...]:
         """The patterns of the filter; none if every task is wanted."""
         comms = dict.fromkeys(comm[:COMM_LENGTH].replace('"', "?") for comm in self.options.comms)
         return () if EVERY_COMM in comms else tuple(comms)
-
-    def _size_buffer(self) -> None:
-        size = self.options.buffer_kb or self._default_buffer()
-        while True:
-            try:
-                self.instance.write("buffer_size_kb", str(size))
-            except RefusedError:
-                if size <= MINIMAL_BUFFER_KB:
-                    raise
-                size = max(MINIMAL_BUFFER_KB, size // 2)
-            else:
-                return
-
-    def _default_buffer(self) -> int:
-        wanted = SCHED_BUFFER_KB if self.options.sched or self.options.memory else PLAIN_BUFFER_KB
-        total = min(TOTAL_BUFFER_KB, self._available_kb() // 8)
-        return max(MINIMAL_BUFFER_KB, min(wanted, total // max(1, os.cpu_count() or 1)))
-
-    def _available_kb(self) -> int:
-        try:
-            text = (self.proc / "meminfo").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return TOTAL_BUFFER_KB
-        amounts = [line.split()[1] for line in text.splitlines() if line.startswith("MemAvailable:")]
-        return int(amounts[0]) if amounts else TOTAL_BUFFER_KB
 
     def _keep_names(self) -> None:
         """Let the tracer remember more names of tasks; the old size comes back at the end."""
@@ -283,35 +280,32 @@ class Recorder:
                 self._saved_names = before
 
     # ---- counting --------------------------------------------------------------------------------------------------
-    def _stats(self, key: str) -> int:
-        """Return the sum over all CPUs of one line of ``per_cpu/cpu*/stats``."""
+    def _tell_lost(self, counts: Sequence[BufferCounts]) -> int:
+        """Warn of events that are not in the buffers any more; return how many were of probes."""
+        probes, others = counts[0].lost, sum(one.lost for one in counts[1:])
+        if probes:
+            self._warn("lost-events", f"{probes} events of probes were lost: raise --buffer-kb")
+        if others:
+            text = f"{others} events beside the probes were lost: costs before the last of them are not divided"
+            self._warn("lost-events", f"{text}; record less (--no-sched, --comm) or raise --buffer-kb")
+        return probes
+
+    def _count_missed(self) -> int:
+        """Warn of calls that the kernel could not record; return how many (``kprobe_profile``: event, hits, misses)."""
         total = 0
-        for path in sorted((self.instance.root / "per_cpu").glob("cpu*/stats")):
-            for line in self.tracefs.files.read(path).splitlines():
-                name, _, value = line.partition(":")
-                if name == key and value.strip().isdigit():
-                    total += int(value)
-        return total
-
-    def _written(self) -> int:
-        return self._stats("entries")
-
-    def _lost(self) -> int:
-        lost = self._stats("overrun") + self._stats("commit overrun") + self._stats("dropped events")
-        if lost:
-            self._warn("lost-events", f"{lost} events were lost: record less (--no-sched, --comm) or raise --buffer-kb")
-        return lost
-
-    def _count_missed(self) -> None:
-        """Warn of calls that the kernel could not record: ``kprobe_profile`` has event, hits, misses."""
         if not self.tracefs.has("kprobe_profile"):
-            return
-        ours = {line.split()[0].partition("/")[2] for line in self.tracefs.kprobes(GROUP)}
+            return total
+        ours = parse_kprobe_events(self.tracefs.kprobes(GROUP))
+        # Before 5.14 an argument that could not be fetched counted as a miss, and most candidates cannot be.
+        searched = {one.function for one in ours.values() if set(one.arguments) & set(candidate_arguments())}
         for line in self.tracefs.read("kprobe_profile").splitlines():
             event, _, counts = line.strip().partition(" ")
             _hits, _, missed = counts.strip().partition(" ")
-            if event in ours and missed.strip().isdigit() and int(missed):
+            known = event in ours and ours[event].function not in searched
+            if known and missed.strip().isdigit() and int(missed):
+                total += int(missed)
                 self._warn("missed-kprobes", f"the kernel missed {int(missed)} calls of {event}")
+        return total
 
     def _warn(self, kind: str, message: str) -> None:
         self.warnings.append(RunWarning(kind=kind, message=message))
@@ -320,7 +314,7 @@ class Recorder:
     def _tear_down(self, *, quiet: bool) -> None:
         """Take everything away, step by step: a step that fails does not keep the next from being done."""
         first: KernelInterfaceError | None = None
-        for step in (self._remove_instance, self._remove_kprobes, self._forget_names):
+        for step in (self._remove_sched, self._remove_probes, self._remove_kprobes, self._forget_names):
             try:
                 step()
             except (KernelInterfaceError, OSError) as error:
@@ -329,8 +323,13 @@ class Recorder:
         if first is not None and not quiet:
             raise first
 
-    def _remove_instance(self) -> None:
+    def _remove_probes(self) -> None:
         instance, self._instance = self._instance, None
+        if instance is not None:
+            self.tracefs.remove_instance(instance.root.name)
+
+    def _remove_sched(self) -> None:
+        instance, self._sched = self._sched, None
         if instance is not None:
             self.tracefs.remove_instance(instance.root.name)
 
@@ -346,14 +345,13 @@ class Recorder:
     def _copy(source: Path, target: Path) -> None:
         """Copy a file whose size is not known before it is read."""
         with open_output(target) as write:
-            write.writelines(_blocks(source))
+            write.writelines(_lines(source))
 
 
-def _blocks(source: Path) -> Iterator[bytes]:
-    """Yield what a file holds; a failure to read it is the kernel's, not that of where it is copied to."""
+def _lines(source: Path) -> Iterator[bytes]:
+    """Yield the lines of a file; a failure to read it is the kernel's, not that of where it is copied to."""
     try:
         with source.open("rb") as file:
-            while block := file.read(1 << 20):
-                yield block
+            yield from file
     except OSError as error:
         raise explain(error, f"reading {source}") from None

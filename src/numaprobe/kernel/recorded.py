@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
-from numaprobe.kernel.candidates import find_offset, rewrite
+from numaprobe.kernel.candidates import candidate_arguments, find_offset, is_pci_address, rewrite
 from numaprobe.kernel.ftrace import read_ftrace
-from numaprobe.kernel.kprobes import parse_kprobe_events
+from numaprobe.kernel.kprobes import REALLY_PROBE, parse_kprobe_events
 from numaprobe.kernel.memory import parse_zoneinfo, with_memory
 from numaprobe.records import RunWarning, Trace, open_output, write_atomically
 from numaprobe.topology.codec import from_json, to_json
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 MACHINE_FILE: Final = "machine.json"
 _LARGEST_MACHINE: Final = 256 * 2**20
+#: the parts of a cost, when nobody knows them
+_UNDIVIDED: Final[dict[str, None]] = dict.fromkeys(
+    ("running_ns", "runnable_ns", "sleeping_ns", "remote_ns", "segments")
+)
 
 
 def save_machine(folder: Path, topology: Topology) -> None:
@@ -96,18 +100,20 @@ def read_recording(
     if not path.is_file():
         raise InputError("there is no recording here (a file 'trace')", str(folder))
     definitions = parse_kprobe_events(_lines(folder / "kprobe_events"))
-    if any(argument.startswith("dev1") for one in definitions.values() for argument in one.arguments):
-        path = _settle_candidates(path)
+    asked = any(set(one.arguments) & set(candidate_arguments()) for one in definitions.values())
+    if asked:
+        path, offset = _settle_candidates(path, topology)
     with path.open("rb") as stream:
         trace = read_ftrace(stream, definitions=definitions or None, topology=topology)
-    probes = _with_memory(trace.probes, folder)
+    probes, unplaced = _without_guesses(trace.probes) if asked and offset is None else (trace.probes, ())
+    probes = _with_memory(probes, folder)
     probes, dropped = _without_unwatched(probes, comms)
     return replace(
         trace,
         probes=probes,
         kernel=kernel or os.uname().release,
         machine=to_json(topology) if topology is not None else {},
-        warnings=(*warnings, *trace.warnings, *dropped),
+        warnings=(*warnings, *trace.warnings, *unplaced, *dropped),
     )
 
 
@@ -115,14 +121,29 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="ascii", errors="replace").splitlines() if path.is_file() else []
 
 
-def _settle_candidates(path: Path) -> Path:
-    """Write the trace again with the one argument that names devices, and return the new file."""
+def _settle_candidates(path: Path, topology: Topology | None) -> tuple[Path, int | None]:
+    """Write the trace again with the one argument that names devices; return the new file and the offset, if any."""
+    known = [device.name for device in topology.devices] if topology is not None else ()
     with path.open(encoding="utf-8", errors="replace") as lines:
-        offset = find_offset(lines)
+        offset = find_offset(lines, known)
     settled = path.with_name("trace.settled")
     with path.open(encoding="utf-8", errors="replace") as lines, open_output(settled) as out:
         out.writelines(line.encode() for line in rewrite(lines, offset))
-    return settled
+    return settled, offset
+
+
+def _without_guesses(probes: tuple[ProbeRecord, ...]) -> tuple[tuple[ProbeRecord, ...], tuple[RunWarning, ...]]:
+    """Take the place from PCI probes of which only the outer task is known: PCI sends the body elsewhere."""
+    outer = {index for index, one in enumerate(probes) if one.function == REALLY_PROBE and is_pci_address(one.device)}
+    if not outer:
+        return probes, ()
+    message = (
+        f"without BTF, {len(outer)} PCI probe(s) do not tell where they ran: no place in struct pci_dev names the "
+        "devices that are there"
+    )
+    unknown = {"cpu": None, "cpu_node": None, "comm": None, "cpus": (), **_UNDIVIDED}
+    kept = tuple(replace(one, **unknown) if index in outer else one for index, one in enumerate(probes))  # type: ignore[arg-type]
+    return kept, (RunWarning(kind="not-told", message=message),)
 
 
 def _with_memory(probes: tuple[ProbeRecord, ...], folder: Path) -> tuple[ProbeRecord, ...]:
@@ -145,6 +166,5 @@ def _without_unwatched(
     if not unwatched:
         return probes, ()
     message = f"sched events of {', '.join(sorted(unwatched))} were not recorded (--comm): their cost is not divided"
-    unknown = {"running_ns": None, "runnable_ns": None, "sleeping_ns": None, "remote_ns": None, "segments": None}
-    kept = tuple(replace(probe, **unknown) if probe.comm in unwatched else probe for probe in probes)  # type: ignore[arg-type]
+    kept = tuple(replace(probe, **_UNDIVIDED) if probe.comm in unwatched else probe for probe in probes)  # type: ignore[arg-type]
     return kept, (RunWarning(kind="sched-filter", message=message),)

@@ -76,9 +76,21 @@ def take(
         save_machine(folder, topology)
         trace = _read(folder, topology, options, recording)
     if status:
-        failed = RunWarning(kind="command-failed", message=f"'{command[0]}' ended with status {status}")
-        trace = replace(trace, warnings=(*trace.warnings, failed))
+        trace = _with_warning(trace, "command-failed", f"'{command[0]}' ended with status {status}")
+    if not trace.probes:
+        trace = _with_warning(trace, "no-probes", no_probes(recording.lost_probes))
     return Taken(trace=trace, status=status, events=recording.events, lost=recording.lost)
+
+
+def no_probes(lost: int) -> str:
+    """Return what to say of a recording without a probe; lost: events of probes that the kernel lost."""
+    if lost:
+        return f"no probe is left of the recording: {lost} events of probes were lost; raise --buffer-kb"
+    return "nothing was probed while it was recorded"
+
+
+def _with_warning(trace: Trace, kind: str, message: str) -> Trace:
+    return replace(trace, warnings=(*trace.warnings, RunWarning(kind=kind, message=message)))
 
 
 def with_command(options: RecordOptions, command: Sequence[str]) -> RecordOptions:

@@ -1,9 +1,9 @@
 """tracefs: the kernel's tracing files, as far as a recording of our own needs them.
 
-What this file guarantees: everything that it makes, it can take away. A recording lives in an *instance* of its own
-(``instances/numaprobe-PID``: own buffer, own switches), so other users of tracing are not disturbed, and its kprobes
-are in one group (``numaprobe``). An instance goes with ``rmdir``; kprobes can go only after every instance has let go
-of them. The pid in the name tells a running recording from what a crashed one left.
+What this file guarantees: everything that it makes, it can take away. A recording lives in *instances* of its own
+(``instances/numaprobe-PID`` and ``numaprobe-PID-sched``: own buffers, own switches), so other users of tracing are not
+disturbed, and its kprobes are in one group (``numaprobe``). An instance goes with ``rmdir``; kprobes can go only after
+every instance has let go of them. The pid in the name tells a running recording from what a crashed one left.
 
 Every access goes through ``TracefsFiles``, so that tests can stand a tree of their own in the kernel's place, and every
 ``OSError`` becomes one line that says what to do. Interface: ``Documentation/trace/ftrace.rst`` (instances since 3.10,
@@ -30,7 +30,7 @@ MOUNT_POINTS: Final = (Path("/sys/kernel/tracing"), Path("/sys/kernel/debug/trac
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 
 INSTANCE_PREFIX: Final = "numaprobe-"
-_INSTANCE: Final = re.compile(rf"{INSTANCE_PREFIX}(\d{{1,10}})", re.ASCII)
+_INSTANCE: Final = re.compile(rf"{INSTANCE_PREFIX}(\d{{1,10}})(?:-\w{{1,20}})?", re.ASCII)
 
 _NOT_PERMITTED: Final = frozenset({errno.EACCES, errno.EPERM})
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR})
@@ -210,14 +210,18 @@ class Tracefs:
             if match:
                 yield int(match[1]), name
 
-    def make_instance(self, pid: int) -> Tracefs:
-        """Make the instance of process ``pid`` and return it: it has the same files as the root.
+    def make_instance(self, pid: int, kind: str = "") -> Tracefs:
+        """Make an instance of process ``pid`` and return it: it has the same files as the root.
+
+        Args:
+            pid: whose it is.
+            kind: what tells it from others of the same process; "": the first.
 
         Raises:
             KernelInterfaceError: no instances, or not permitted.
 
         """
-        path = self.root / "instances" / f"{INSTANCE_PREFIX}{pid}"
+        path = self.root / "instances" / f"{INSTANCE_PREFIX}{pid}{f'-{kind}' if kind else ''}"
         try:
             self.files.mkdir(path)
         except OSError as error:
