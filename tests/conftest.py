@@ -16,7 +16,7 @@ import pytest
 from core_world import World
 from host_exceptions import host_kinds, make_host
 from numaprobe.runtime import DEFAULT_PROFILE, kernel_profile
-from numaprobe.runtime.fake import FakeMachine
+from numaprobe.testing import FakeMachine
 from numaprobe.topology import symmetric
 from numaprobe.virtual import VirtualMachine
 

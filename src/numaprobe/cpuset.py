@@ -199,3 +199,11 @@ def _stride(length: int, used: int, group: int) -> int:
     repeats = -(-length // group)
     pattern = (1 << used) - 1
     return pattern * (((1 << group * repeats) - 1) // ((1 << group) - 1)) & ((1 << length) - 1)
+
+
+def next_bit(bits: int, after: int) -> int:
+    """Return the first set bit above ``after``, wrapping round (``for_each_cpu_wrap``)."""
+    high = bits >> after + 1
+    if high:
+        return after + (high & -high).bit_length()
+    return (bits & -bits).bit_length() - 1

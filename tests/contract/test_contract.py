@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numaprobe.errors import InternalError
-from numaprobe.runtime.contract import CHECKS, EXCEPTIONS, check_machine
-from numaprobe.runtime.fake import FakeMachine
+from numaprobe.testing import CHECKS, EXCEPTIONS, FakeMachine, check_machine
 from numaprobe.topology import symmetric
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 
 from core_world import MS
 from numaprobe.drivercore import AsyncDomain, DeviceState, asyncs
-from numaprobe.runtime import Work, run_as_work
+from numaprobe.runtime import Work
+from numaprobe.workqueue import run_as_work
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -7,7 +7,7 @@ import pytest
 from numaprobe.buses import PlatformBus
 from numaprobe.drivercore import CoreOptions, Device, Driver, DriverCore
 from numaprobe.errors import InputError
-from numaprobe.runtime.fake import FakeMachine
+from numaprobe.testing import FakeMachine
 
 
 async def succeed(_dev: Device) -> int:

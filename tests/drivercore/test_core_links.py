@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core_world import MS
-from numaprobe.runtime.fake import FakeMachine
+from numaprobe.testing import FakeMachine
 
 if TYPE_CHECKING:
     from core_world import World

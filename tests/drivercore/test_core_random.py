@@ -18,7 +18,7 @@ from core_world import MS, World
 from numaprobe.drivercore import EPROBE_DEFER, Bus, Device, Driver, ProbeType
 from numaprobe.errors import StateError
 from numaprobe.policies import make_policy
-from numaprobe.runtime.fake import FakeMachine
+from numaprobe.testing import FakeMachine
 from numaprobe.topology import symmetric
 from numaprobe.virtual import VirtualMachine
 

@@ -9,7 +9,7 @@ import pytest
 from numaprobe.buses import PlatformBus
 from numaprobe.drivercore import CoreOptions, Device, Driver, DriverCore
 from numaprobe.runtime import Usage
-from numaprobe.runtime.fake import FakeMachine
+from numaprobe.testing import FakeMachine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

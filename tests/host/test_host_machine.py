@@ -16,8 +16,9 @@ from numaprobe.host import HostMachine, limits, syscalls
 from numaprobe.host.limits import flat
 from numaprobe.host.machine import WARNINGS_KEPT
 from numaprobe.host.pool import Pool
-from numaprobe.runtime import AffinityScope, Work, kernel_profile, work_on_cpu
+from numaprobe.runtime import AffinityScope, Work, kernel_profile
 from numaprobe.topology import Housekeeping, symmetric
+from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ import pytest
 import numaprobe
 from numaprobe.errors import BodyError, UsageError
 from numaprobe.host import HostMachine
-from numaprobe.runtime import work_on_cpu
+from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

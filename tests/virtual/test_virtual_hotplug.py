@@ -130,12 +130,12 @@ def test_queue_work_node_after_its_first_cpu_went(make: Make) -> None:
     machine = make()
 
     async def main() -> list[int | None]:
-        found = [machine.workqueues.cpu_near(1)]
+        found = [machine.workqueues.cpus.near(1, machine.current.cpu)]
         await machine.cpu_down(4)
-        found.append(machine.workqueues.cpu_near(1))
+        found.append(machine.workqueues.cpus.near(1, machine.current.cpu))
         for cpu in (5, 6, 7):
             await machine.cpu_down(cpu)
-        return [*found, machine.workqueues.cpu_near(1)]
+        return [*found, machine.workqueues.cpus.near(1, machine.current.cpu)]
 
     assert machine.run(main, cpu=0) == [4, 5, None]
 
@@ -199,7 +199,7 @@ def test_isolation_at_run_time(make: Make, profile: str, domain: str, unbound: s
 
     machine.run(main, cpu=0)
     assert str(machine.housekeeping(HkType.DOMAIN)) == domain
-    assert str(CpuSet(machine.workqueues.unbound_mask)) == unbound
+    assert str(CpuSet(machine.workqueues.cpus.unbound)) == unbound
     assert seen[0][0].partition(":")[0] == worker
     assert seen[0][1] in (4, 5, 6, 7)
 
@@ -230,7 +230,7 @@ def test_shells_leave_isolated_cpus_and_the_mask_is_replaced(make: Make) -> None
     assert set(cpus) <= {2, 3, 4, 5, 6, 7}
     assert {4, 5} & set(cpus)
     assert str(machine.housekeeping(HkType.DOMAIN)) == "2-7"
-    assert str(CpuSet(machine.workqueues.unbound_mask)) == "2-7"
+    assert str(CpuSet(machine.workqueues.cpus.unbound)) == "2-7"
 
     async def everything() -> None:
         with pytest.raises(UsageError, match="no CPU on line would be left"):

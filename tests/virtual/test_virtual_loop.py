@@ -8,9 +8,10 @@ import pytest
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, UsageError
-from numaprobe.runtime import Work, work_on_cpu
+from numaprobe.runtime import Work
 from numaprobe.topology import symmetric
 from numaprobe.virtual import CpuModel, VirtualMachine
+from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import UsageError
 from numaprobe.runtime import PROFILES, AffinityScope, Work
-from numaprobe.runtime.pods import pods
 from numaprobe.topology import Housekeeping, Topology, symmetric
-from numaprobe.virtual.masks import boot_unbound_mask
+from numaprobe.workqueue import pods
+from numaprobe.workqueue.cpus import Cpus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,4 +211,4 @@ def test_unbound_mask(isolated: str, nohz_full: str, unbound: str | None, profil
         unbound_cpus=None if unbound is None else CpuSet.parse_list(unbound),
     )
     topology = symmetric("8", nodes=2, cores=4, housekeeping=keep)
-    assert str(CpuSet(boot_unbound_mask(topology, PROFILES[profile]))) == expected
+    assert str(CpuSet(Cpus(topology, PROFILES[profile], topology.online.bits).unbound)) == expected

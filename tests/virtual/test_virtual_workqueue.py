@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.runtime import AffinityScope, Work, work_on_cpu
+from numaprobe.runtime import AffinityScope, Work
 from numaprobe.topology import Housekeeping, symmetric
 from numaprobe.virtual import CpuModel, VirtualMachine
+from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +129,7 @@ def test_workers_idle_for_long_are_dropped_and_their_ids_used_again(make: Make) 
         machine.queue_work_on(2, machine.system_percpu_wq, work)
 
     log.run(queue, *(log.work(str(n), ("sleep", 1 + n)) for n in range(9)))
-    pool = machine.workqueues.cpu_pool(2)
+    pool = machine.workqueues.pools.of_cpu(2)
     assert len(pool.workers) == 10
     machine.run(lambda: machine.sleep(301 * 10**9))
     log.run(queue, log.work("x"))
@@ -185,7 +186,7 @@ def test_max_active_of_a_cpu(make: Make) -> None:
 # ---- the choice of a CPU -------------------------------------------------------------------------------------------
 def near(machine: VirtualMachine, node: int, cpu: int) -> int | None:
     async def main() -> int | None:
-        return machine.workqueues.cpu_near(node)
+        return machine.workqueues.cpus.near(node, machine.current.cpu)
 
     return machine.run(main, cpu=cpu)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import UsageError
 from numaprobe.host.pool import Item, Pool, WorkState
-from numaprobe.runtime.pods import pods
 from numaprobe.topology import unbound_cpumask
+from numaprobe.workqueue.pods import pods
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import Placement
-from numaprobe.runtime import HkType, run_as_work
+from numaprobe.runtime import HkType
+from numaprobe.workqueue import run_as_work
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

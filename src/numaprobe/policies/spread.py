@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from numaprobe.policies.base import StrictNodeWork, node_cpus
-from numaprobe.runtime import AffinityScope, HkType, run_as_work
+from numaprobe.runtime import AffinityScope, HkType
+from numaprobe.workqueue import run_as_work
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from numaprobe.policies.base import Policy, node_cpus
-from numaprobe.runtime import HkType, work_on_cpu
+from numaprobe.runtime import HkType
+from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

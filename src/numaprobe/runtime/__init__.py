@@ -2,7 +2,6 @@
 
 from numaprobe.runtime.profile import DEFAULT_PROFILE, PROFILES, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import Event, HkType, Lock, Machine, Task, Timer, Usage, Work, Workqueue
-from numaprobe.runtime.workqueue import run_as_work, work_on_cpu
 
 __all__ = [
     "DEFAULT_PROFILE",
@@ -19,6 +18,4 @@ __all__ = [
     "Work",
     "Workqueue",
     "kernel_profile",
-    "run_as_work",
-    "work_on_cpu",
 ]

@@ -38,7 +38,7 @@ class KernelProfile:
     bh_pools_per_cpu: int
     #: ``workqueue.cache_shard_size``: cores of a shard where the scope is cache_shard
     cache_shard_size: int
-    #: the id of a last-level cache starts as 0, which CPUs that are in no scheduling domain keep (``runtime.pods``)
+    #: the id of a last-level cache starts as 0, which CPUs that are in no scheduling domain keep (``workqueue.pods``)
     llc_ids_from_zero: bool
     #: name of the policy that this kernel's PCI core follows
     pci_policy: str

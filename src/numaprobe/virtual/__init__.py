@@ -1,6 +1,6 @@
 """The virtual machine: virtual time, run queues, workqueues, hotplug.
 
-Read ``loop`` first, then ``task``, ``sched``, ``pool``, ``queueing``; ``machine`` joins them.
+Read ``loop`` first, then ``task``, ``sched``, ``worker`` (and ``numaprobe.workqueue``); ``machine`` joins them.
 
 Where it knowingly differs from a kernel
 ========================================

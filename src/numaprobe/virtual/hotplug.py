@@ -14,8 +14,8 @@ from numaprobe.errors import RefusedError, UsageError
 if TYPE_CHECKING:
     from numaprobe.runtime import KernelProfile
     from numaprobe.topology import Topology
-    from numaprobe.virtual.queueing import Workqueues
     from numaprobe.virtual.tasks import Tasks
+    from numaprobe.workqueue import Workqueues
 
 
 class Hotplug:
@@ -51,12 +51,12 @@ class Hotplug:
             raise UsageError(f"CPU {cpu} is not on line; on line: {self.online}")
         if len(self.online) == 1:
             raise RefusedError(f"CPU {cpu} is the last one on line; leave it on")
-        self.workqueues.cpu_going(cpu)
+        self.workqueues.going(cpu)
         self.scheduler.set_offline(cpu)
-        for task in [*self.tasks.alive, *self.workqueues.workers()]:
+        for task in [*self.tasks.alive, *(worker.task for worker in self.workqueues.workers())]:
             if task.cpu == cpu:  # with the CPU model off nobody else moves it
                 self.scheduler.set_mask(task, task.mask)
-        self.workqueues.refresh()
+        self.workqueues.gone(cpu)
         await self.tasks.settle()
 
     async def up(self, cpu: int) -> None:
@@ -69,8 +69,7 @@ class Hotplug:
         if cpu not in self.topology.present or cpu in self.online:
             raise UsageError(f"CPU {cpu} cannot come on line: it is not present, or on line already")
         self.scheduler.set_online(cpu)
-        self.workqueues.cpu_came(cpu)
-        self.workqueues.refresh()
+        self.workqueues.came(cpu)
         await self.tasks.settle()
 
     async def isolate(self, cpus: CpuSet) -> None:
@@ -91,7 +90,7 @@ class Hotplug:
         if self.profile.runtime_isolation_followed:
             self.isolated = isolated
         if not self.profile.hard_unbound_pools:
-            self.workqueues.set_unbound_cpus(cpus)
+            self.workqueues.isolate(cpus.bits)
         after = self.tasks.default_mask
         for task in [one for one in self.tasks.alive if one.home_mask == before]:
             if task.mask == before:

@@ -1,8 +1,8 @@
 """The virtual machine: the machine protocol over virtual time and modelled CPUs.
 
 The parts: ``loop`` (virtual time), ``sched`` (run queues; ``freecpus`` if the CPU model is off), ``blocking`` (locks,
-events), ``queueing`` (workqueues), ``tasks`` (all
-who are no workers), ``hotplug``, ``memory``. This file joins them and holds what a task may await.
+events), ``worker`` (its seat for the rules of ``numaprobe.workqueue``), ``tasks`` (all who are no workers),
+``hotplug``, ``memory``. This file joins them and holds what a task may await.
 
 Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``add_load``, ``validate``.
 """
@@ -24,12 +24,12 @@ from numaprobe.virtual.freecpus import FreeCpus
 from numaprobe.virtual.hotplug import Hotplug
 from numaprobe.virtual.loop import NOTHING, PAUSE, EventLoop, ShutDown, VirtualTimer, no_collections
 from numaprobe.virtual.memory import Memory
-from numaprobe.virtual.queueing import Workqueues
 from numaprobe.virtual.sched import Scheduler
 from numaprobe.virtual.task import Frame, VirtualTask
 from numaprobe.virtual.tasks import Tasks
 from numaprobe.virtual.validate import validate
-from numaprobe.virtual.workqueue import VirtualWorkqueue
+from numaprobe.virtual.worker import VirtualSeat
+from numaprobe.workqueue import Workqueues, WorkqueueStruct
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -83,12 +83,10 @@ class VirtualMachine:
         self.scheduler: SchedulerLike = (Scheduler if model.enabled else FreeCpus)(self.loop, topology, model)
         self._free = not model.enabled
         self.blocker = Blocker(self.loop, self.scheduler)
-        size = self._profile.cache_shard_size if shard_size is None else shard_size
-        if size < 1:
-            raise UsageError(f"the cache shard size is {size}; it must be 1 or more cores")
         self._warnings: list[RunWarning] = []
+        seat = VirtualSeat(self.blocker)
         self.workqueues = Workqueues(
-            topology, self._profile, self.blocker, self.warn, scope or self._profile.default_scope, size
+            topology, self._profile, lambda _pool: seat, self.warn, scope=scope, shard_size=shard_size
         )
         self.memory = Memory(topology)
         self.tasks = Tasks(topology, self.blocker)
@@ -114,7 +112,7 @@ class VirtualMachine:
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return the CPUs that ``housekeeping_cpumask(kind)`` holds now; never empty."""
         if kind is HkType.UNBOUND:
-            return CpuSet(self.workqueues.unbound_mask)
+            return CpuSet(self.workqueues.cpus.unbound)
         possible = self._topology.possible
         out = self.hotplug.isolated if kind is HkType.DOMAIN else self._topology.housekeeping.nohz_full
         return possible - out or possible
@@ -148,11 +146,11 @@ class VirtualMachine:
             with no_collections():
                 self.loop.run()
         except BaseException:
-            self.tasks.close(self.workqueues.workers())
+            self.tasks.close(worker.task for worker in self.workqueues.workers())
             raise
         stuck = waits(self.blocker.blocked)
         if stuck:
-            self.tasks.close(self.workqueues.workers())
+            self.tasks.close(worker.task for worker in self.workqueues.workers())
         self._broken = bool(stuck)
         self._raise_failure(task, stuck)
         result: T = task.result
@@ -297,7 +295,7 @@ class VirtualMachine:
         min_active: int | None = None,
         scope: AffinityScope | None = None,
         strict: bool = False,
-    ) -> VirtualWorkqueue:
+    ) -> WorkqueueStruct:
         """Make a workqueue. ``scope`` None = the machine's default."""
         return self.workqueues.alloc(
             name, unbound=unbound, max_active=max_active, min_active=min_active, scope=scope, strict=strict
@@ -305,22 +303,25 @@ class VirtualMachine:
 
     def queue_work(self, wq: Workqueue, work: Work) -> bool:
         """Queue on the local CPU if ``wq`` may use it."""
-        return self.workqueues.queue(_own(wq), work, None)
+        return self.workqueues.queue(wq, work, self.loop.cpu)
 
     def queue_work_on(self, cpu: int, wq: Workqueue, work: Work) -> bool:
         """Queue on ``cpu``'s pool, or on the pool of the pod that holds it."""
-        return self.workqueues.queue(_own(wq), work, cpu)
+        return self.workqueues.queue_on(cpu, wq, work)
 
     def queue_work_node(self, node: int, wq: Workqueue, work: Work) -> bool:
         """Queue on an unbound ``wq`` near ``node``."""
-        own = _own(wq)
-        if not own.unbound:
-            self.warn("queue-work-node", f"queue_work_node on workqueue {own.name}, which is not unbound")
-        return self.workqueues.queue(own, work, self.workqueues.cpu_near(node))
+        return self.workqueues.queue_near(node, wq, work, self.loop.cpu)
 
     async def flush_work(self, work: Work) -> bool:
         """Wait until the last queueing of ``work`` has run; return False if it was idle."""
-        return await self.workqueues.flush(work)
+        task = self.blocker.running()
+        item = self.workqueues.flush(work, task)
+        if item is None:
+            return False
+        self.blocker.block(task, item)
+        await PAUSE
+        return True
 
     # ---- remarks ---------------------------------------------------------------------------------------------------
     def warn(self, kind: str, message: str) -> None:
@@ -384,9 +385,3 @@ class VirtualMachine:
         """
         if not self._broken or self.loop.current is not None:
             validate(self)
-
-
-def _own(wq: Workqueue) -> VirtualWorkqueue:
-    if not isinstance(wq, VirtualWorkqueue):
-        raise UsageError(f"workqueue {wq.name} is not one of this machine")
-    return wq

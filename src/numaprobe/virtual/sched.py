@@ -24,20 +24,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numaprobe.cpuset import next_bit
 from numaprobe.virtual.cpu import ENDLESS, CpuModel, RunQueue
 from numaprobe.virtual.loop import PRIORITY_CPU, EventLoop
 from numaprobe.virtual.task import State, VirtualTask
 
 if TYPE_CHECKING:
     from numaprobe.topology import Topology
-
-
-def next_bit(bits: int, after: int) -> int:
-    """Return the first set bit above ``after``, wrapping round (``for_each_cpu_wrap``)."""
-    high = bits >> after + 1
-    if high:
-        return after + (high & -high).bit_length()
-    return (bits & -bits).bit_length() - 1
 
 
 class Scheduler:

@@ -1,7 +1,7 @@
 """The machine's promises to itself, checked one by one; tests run this after each test.
 
-Each check looks at one promise from two sides: what the scheduler counts against the queues it counts, what a pool
-counts against its workers, what a task waits for against who would wake it.
+Each check looks at one promise from two sides: what the scheduler counts against the queues it counts, what a task
+waits for against who would wake it. What pools and limits promise is held by ``numaprobe.workqueue.validate``.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 from numaprobe.errors import InternalError
 from numaprobe.runtime.sync import FifoLock, Flag
 from numaprobe.virtual.loop import VirtualTimer
-from numaprobe.virtual.pool import Item, Worker
 from numaprobe.virtual.sched import Scheduler
 from numaprobe.virtual.task import State, VirtualTask
+from numaprobe.virtual.worker import VirtualWorker
+from numaprobe.workqueue.item import Item
+from numaprobe.workqueue.validate import validate as validate_workqueues
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numaprobe.virtual.cpu import RunQueue
     from numaprobe.virtual.machine import VirtualMachine
-    from numaprobe.virtual.pool import Pool
-    from numaprobe.virtual.workqueue import ActiveLimit, VirtualWorkqueue
+    from numaprobe.workqueue import Pool
 
 
 def hold(kept: bool, promise: str) -> None:
@@ -42,13 +43,13 @@ def validate(machine: VirtualMachine) -> None:
         InternalError: one is broken.
 
     """
-    pools = machine.workqueues.all_pools()
-    tasks = [*machine.tasks.alive, *machine.tasks.loads, *machine.workqueues.workers()]
+    workers: list[VirtualTask] = [worker.task for worker in machine.workqueues.workers()]
+    tasks = [*machine.tasks.alive, *machine.tasks.loads, *workers]
     if isinstance(machine.scheduler, Scheduler):
         _check_scheduler(machine.scheduler, tasks)
-    for pool in pools:
+    validate_workqueues(machine.workqueues)
+    for pool in machine.workqueues.pools.all():
         _check_pool(pool)
-    _check_limits(machine.workqueues.workqueues, pools)
     for task in tasks:
         _check_blocked(task, machine.blocker.blocked)
     _check_live(machine, tasks)
@@ -103,40 +104,9 @@ def _check_no_waste(scheduler: Scheduler) -> None:
 
 # ---- pools ---------------------------------------------------------------------------------------------------------
 def _check_pool(pool: Pool) -> None:
-    running = sum(worker.counts for worker in pool.workers)
-    where = f"pool {pool.label}"
-    hold(pool.nr_running == running, f"{where} counts its running workers: {pool.nr_running}, {running}")
-    hold(len({worker.id for worker in pool.workers}) == len(pool.workers), f"the ids in {where} differ")
-    for worker in pool.workers:
-        hold((worker.item is None) == (worker in pool.idle), f"{worker.comm} is idle iff it has no work")
-        hold(worker.item is not None or not worker.scheduled, f"{worker.comm} is idle and has nothing to do")
-        known = worker.item.state.worker if worker.item is not None else None
-        same = known is not None and known.item is not None and known.work is worker.work
-        hold(worker.item is None or known is None or same, f"{worker.comm} and its work know each other")
-    hold(not pool.workers or bool(pool.idle), f"{where} has a spare worker")
-    if pool.need_more_worker():
-        hold(
-            any(worker.state is not State.SLEEPING for worker in pool.idle), f"somebody comes for the works of {where}"
-        )
-    if not pool.managed:
-        hold(not pool.nr_running, f"{where} is not managed and counts nobody")
-
-
-def _check_limits(workqueues: Iterable[VirtualWorkqueue], pools: Iterable[Pool]) -> None:
-    found: list[Item] = []
-    active: dict[ActiveLimit, int] = {}
-    for pool in pools:
-        items = [*pool.worklist, *(item for worker in pool.workers for item in worker.scheduled)]
-        found += items
-        for item in (*items, *(worker.item for worker in pool.workers if worker.item is not None)):
-            active[item.limit] = active.get(item.limit, 0) + 1
-    for wq in workqueues:
-        for limit in wq.limits.values():
-            found += limit.inactive
-            hold(limit.active == active.get(limit, 0), f"{wq} counts its active works")
-            hold(not limit.inactive or limit.active >= limit.maximum, f"{wq} keeps no work waiting for nothing")
-    hold(len({id(item) for item in found}) == len(found), "a queued work is in one list")
-    hold(all(item.state.pending is item for item in found), "a work in a list is pending")
+    hold(not pool.workers or bool(pool.idle), f"pool {pool.label} has a spare worker")
+    for worker in pool.idle:
+        hold(worker.awake == (worker.task.state is not State.SLEEPING), f"{worker.comm} is awake iff it does not sleep")
 
 
 # ---- waiting -------------------------------------------------------------------------------------------------------
@@ -151,7 +121,7 @@ def _check_blocked(task: VirtualTask, blocked: dict[VirtualTask, None]) -> None:
     elif isinstance(reason, Flag):
         hold(not reason.is_set, f"{task} waits for a flag that is not set")
     elif isinstance(reason, Item):
-        hold(task in reason.waiters, f"{task} waits for {reason}, which knows it")
+        hold(task in (reason.waiters or ()), f"{task} waits for {reason}, which knows it")
 
 
 def _check_live(machine: VirtualMachine, tasks: Iterable[VirtualTask]) -> None:
@@ -163,5 +133,5 @@ def _check_live(machine: VirtualMachine, tasks: Iterable[VirtualTask]) -> None:
 def _is_live(task: VirtualTask) -> bool:
     if task.load or task.waits_for is not None:
         return False
-    resting = isinstance(task, Worker) and task.item is None and task.state is State.SLEEPING
+    resting = isinstance(task, VirtualWorker) and task.worker.item is None and task.state is State.SLEEPING
     return not resting

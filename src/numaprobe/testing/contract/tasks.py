@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.errors import DeadlockError, UsageError
-from numaprobe.runtime.contract.expect import TICK_NS, expect, expect_fails, expect_raises, in_a_task
+from numaprobe.testing.contract.expect import TICK_NS, expect, expect_fails, expect_raises, in_a_task
 
 if TYPE_CHECKING:
     from numaprobe.runtime.protocol import Machine, Task

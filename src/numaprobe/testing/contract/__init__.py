@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InternalError
-from numaprobe.runtime.contract import bodies, tasks, works
+from numaprobe.testing.contract import bodies, tasks, works
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

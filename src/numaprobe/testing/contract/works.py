@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from numaprobe.runtime.contract.expect import TICK_NS, expect, expect_fails, in_a_task
 from numaprobe.runtime.profile import AffinityScope
 from numaprobe.runtime.protocol import Work
-from numaprobe.runtime.workqueue import work_on_cpu
+from numaprobe.testing.contract.expect import TICK_NS, expect, expect_fails, in_a_task
+from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
     from numaprobe.runtime.protocol import Machine, Task

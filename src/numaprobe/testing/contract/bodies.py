@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, NumaprobeError
-from numaprobe.runtime.contract.expect import TICK_NS, expect, expect_fails, in_a_task
+from numaprobe.testing.contract.expect import TICK_NS, expect, expect_fails, in_a_task
 
 if TYPE_CHECKING:
     from numaprobe.runtime.protocol import Machine, Usage

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.records import RunWarning
-from numaprobe.runtime.fake_objects import Entry, FakeTask, FakeWorkqueue, WorkState, as_coroutine, suspend
-from numaprobe.runtime.pods import pods
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType, Usage, Work
 from numaprobe.runtime.sync import FifoLock, Flag
+from numaprobe.testing.fake_objects import Entry, FakeTask, FakeWorkqueue, WorkState, as_coroutine, suspend
 from numaprobe.topology import Topology, symmetric, unbound_cpumask
+from numaprobe.workqueue.pods import pods
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
