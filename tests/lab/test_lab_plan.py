@@ -10,6 +10,7 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.kernel.lab.plan import GuestPlan, check_plan, first_bus, place_devices
 from numaprobe.kernel.lab.qemu import GUEST_MEMORY, guest_cpus, guest_memory, qemu_options, vng_command
+from numaprobe.kernel.lab.stage import Stage
 from numaprobe.topology import Node, Topology, symmetric
 
 MIB = 2**20
@@ -95,14 +96,15 @@ def test_the_command_runs_the_script_and_keeps_udev_from_loading_the_drivers(mac
     command = vng_command(
         plan_for(machine),
         vng=Path("/bin/vng"),
-        kernel=Path("/boot/vmlinuz-6.1"),
+        stage=Stage(Path("/k/boot/vmlinuz-6.1"), Path("/k/lib/modules/6.1"), Path("/k/tmp")),
         shared=Path("/s"),
         script=Path("/s/g.sh"),
     )
-    assert command[:4] == ["/bin/vng", "--verbose", "--run", "/boot/vmlinuz-6.1"]
-    append = next(part for part in command if part.startswith("--append="))
-    assert "modprobe.blacklist=nvme,virtio_blk," in append
-    assert append.endswith(" isolcpus=3")
+    assert command[:2] == ["/bin/vng", "--verbose"]
+    assert command[command.index("--run") + 1] == "/k/boot/vmlinuz-6.1"
+    appended = [part for part in command if part.startswith("--append=")]
+    assert appended[0].startswith("--append=modprobe.blacklist=nvme,virtio_blk,")
+    assert appended[1:] == ["--append=isolcpus=3"]
     assert "--disable-kvm" in command
     assert command[-2:] == ["--exec", "/s/g.sh"]
 

@@ -161,7 +161,7 @@ class _Shell:
         """Return the lines before the recording."""
         for bus in self._scenario.buses:
             if not bus.autoprobe:
-                yield f"echo 0 > {_SYSFS_BUS}/{bus.name}/drivers_autoprobe"
+                yield f"echo 0 > {_bus_file(bus.name, 'drivers_autoprobe')}"
         for name in self._later:
             yield f"echo 1 > {_SYSFS_BUS}/pci/devices/{self._known[name].device.address}/remove"
 
@@ -222,13 +222,13 @@ class _Shell:
     def _load(self, step: Step, _: str) -> Iterable[str]:
         parameter = "" if step.async_probe is None else f" async_probe={int(step.async_probe)}"
         for name in step.load or ():
-            yield f"modprobe {shlex.quote(name)}{parameter}"
+            yield f"modprobe {_module(name)}{parameter}"
 
     def _register(self, step: Step, _: str) -> Iterable[str]:
-        return (f"modprobe {shlex.quote(name)}" for name in step.register_drivers or ())
+        return (f"modprobe {_module(name)}" for name in step.register_drivers or ())
 
     def _unregister(self, step: Step, _: str) -> Iterable[str]:
-        return (f"modprobe -r {shlex.quote(name)}" for name in step.unregister or ())
+        return (f"modprobe -r {_module(name)}" for name in step.unregister or ())
 
     def _bind(self, step: Step, _: str) -> Iterable[str]:
         return self._write("bind", step.bind or (), step.driver)
@@ -239,15 +239,17 @@ class _Shell:
     def _write(self, file: str, names: Iterable[str], driver: str | None) -> Iterable[str]:
         for name in choose(names, self._known):
             known = self._known[name]
-            yield f"echo {known.name} > {_SYSFS_BUS}/{known.driver.bus}/drivers/{driver or known.driver.name}/{file}"
+            place = _bus_file(known.driver.bus, f"drivers/{driver or known.driver.name}/{file}")
+            yield f"echo {known.name} > {place}"
 
     def _drivers_probe(self, step: Step, _: str) -> Iterable[str]:
         for name in choose(step.drivers_probe or (), self._known):
-            yield f"echo {self._known[name].name} > {_SYSFS_BUS}/{self._known[name].driver.bus}/drivers_probe"
+            known = self._known[name]
+            yield f"echo {known.name} > {_bus_file(known.driver.bus, 'drivers_probe')}"
 
     def _autoprobe(self, step: Step, _: str) -> Iterable[str]:
         if step.autoprobe is not None:
-            yield f"echo {int(step.autoprobe.on)} > {_SYSFS_BUS}/{step.autoprobe.bus}/drivers_autoprobe"
+            yield f"echo {int(step.autoprobe.on)} > {_bus_file(step.autoprobe.bus, 'drivers_autoprobe')}"
 
     def _offline(self, step: Step, _: str) -> Iterable[str]:
         return _hotplug(step.offline, 0)
@@ -273,6 +275,23 @@ class _Shell:
 
     def _nothing(self, _step: Step, _where: str) -> Iterable[str]:
         return ()
+
+
+def _bus_file(bus: str, file: str) -> str:
+    """Return a file of a bus as one word of a shell: buses and drivers have the names that a scenario gives them."""
+    return shlex.quote(f"{_SYSFS_BUS}/{bus}/{file}")
+
+
+def _module(name: str) -> str:
+    """Return a driver's module as one word of a shell, and no option.
+
+    Raises:
+        InputError: no module can have this name.
+
+    """
+    if name.startswith("-"):
+        raise InputError(f"'{name}' is no name of a module that a guest could load")
+    return shlex.quote(name)
 
 
 def _hotplug(cpus: CpuSet | None, value: int) -> Iterable[str]:

@@ -29,10 +29,11 @@ from numaprobe import errors
 from numaprobe.errors import RefusedError
 from numaprobe.kernel.lab.plan import check_plan
 from numaprobe.kernel.lab.qemu import vng_command
+from numaprobe.kernel.lab.stage import staged
 from numaprobe.records.json_codec import load_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numaprobe.kernel.lab.plan import GuestPlan
     from numaprobe.kernel.lab.tools import KernelImage, Tools
@@ -78,13 +79,13 @@ def run_guest(
         plan: the machine and what it does.
         kernel: what to boot.
         tools: with what.
-        folder: an empty folder for everything that is kept.
+        folder: an empty folder for everything that is kept, with a name that ``stage.check_name`` takes.
         timeout: seconds until a guest that does not end is ended.
         record: further options of ``numaprobe record``.
         kvm: use the processor's virtualisation: faster, but it has to work here (nested, it often does not).
 
     Raises:
-        InputError: the machine cannot be emulated.
+        InputError: the machine cannot be emulated, or the name of ``folder`` is not plain.
         RefusedError: the guest panicked, hung, or could not be started; the text names the console's file.
 
     """
@@ -142,17 +143,19 @@ def run_script(
     """
     check_plan(plan)
     console = folder / "console.log"
-    for alone in (True,) if one_thread or kvm else (False, True):
-        script = _write_script(lines, folder)
-        command = vng_command(
-            plan, vng=tools.vng, kernel=kernel.path, shared=folder, script=script, kvm=kvm, one_thread=alone
-        )
-        ended = supervise(command, console, timeout=timeout, path=tools.path, done=folder / "status")
-        status = _status(folder)
-        if status is not None:
-            return status
-        if not _EMULATOR_RACE.search(console.read_bytes()):
-            break
+    with staged(kernel) as stage:
+        for alone in (True,) if one_thread or kvm else (False, True):
+            script = _write_script(lines, folder)
+            command = vng_command(
+                plan, vng=tools.vng, stage=stage, shared=folder, script=script, kvm=kvm, one_thread=alone
+            )
+            environment = {"PATH": tools.path, "TMPDIR": str(stage.temporary)}
+            ended = supervise(command, console, timeout=timeout, environment=environment, done=folder / "status")
+            status = _status(folder)
+            if status is not None:
+                return status
+            if not _EMULATOR_RACE.search(console.read_bytes()):
+                break
     raise RefusedError(what_went_wrong(console, ended=ended, timeout=timeout))
 
 
@@ -173,8 +176,12 @@ def _write_script(lines: Sequence[str], folder: Path) -> Path:
     return script
 
 
-def supervise(command: Sequence[str], console: Path, *, timeout: float, path: str, done: Path) -> bool:
+def supervise(
+    command: Sequence[str], console: Path, *, timeout: float, environment: Mapping[str, str], done: Path
+) -> bool:
     """Run a guest to its end, or end it; return False if it had to be ended before it was ``done``.
+
+    It runs in ``/``: virtme-ng makes a kernel parameter of the folder that it runs in.
 
     Raises:
         RefusedError: the command cannot be started.
@@ -188,7 +195,8 @@ def supervise(command: Sequence[str], console: Path, *, timeout: float, path: st
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PATH": path},
+            env={**os.environ, **environment},
+            cwd="/",
         )
     except OSError as error:
         raise RefusedError(f"the guest cannot be started: {error.strerror or error}") from None

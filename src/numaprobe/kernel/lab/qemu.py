@@ -7,13 +7,18 @@ or without memory or CPUs, distances, a host bridge for each node, and behind it
 
 from __future__ import annotations
 
+import shlex
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
+
+from numaprobe.errors import InputError
+from numaprobe.kernel.lab.stage import check_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numaprobe.kernel.lab.plan import GuestDevice, GuestPlan
+    from numaprobe.kernel.lab.stage import Stage
     from numaprobe.topology import Node, Topology
 
 #: bytes of the whole guest if the plan's nodes have more: the guest only probes devices
@@ -117,7 +122,7 @@ def vng_command(
     plan: GuestPlan,
     *,
     vng: Path,
-    kernel: Path,
+    stage: Stage,
     shared: Path,
     script: Path,
     kvm: bool = False,
@@ -128,27 +133,56 @@ def vng_command(
     Args:
         plan: the machine.
         vng: the virtme-ng program.
-        kernel: the image, with its modules in ``lib/modules`` beside its ``boot`` directory.
+        stage: the kernel.
         shared: a directory of this system that the guest may write.
         script: what the guest runs.
         kvm: use the processor's virtualisation.
         one_thread: emulate all CPUs in one thread of the host: slower, and without QEMU's races (see ``guest.py``).
 
+    Raises:
+        InputError: a path has a name that a shell would not take as it is.
+
     """
+    for path in (stage.kernel, stage.modules, shared, script):
+        check_name(path)
     blacklist = ",".join((*STEP_MODULES, *_UNWANTED))
-    parameters = f"modprobe.blacklist={blacklist} {plan.cmdline}".strip()
+    parameters = [f"modprobe.blacklist={blacklist}", *_kernel_words(plan.cmdline)]
     total = sum(guest_memory(plan.topology).values())
     options = qemu_options(plan) + (["-accel", "tcg,thread=single"] if one_thread and not kvm else [])
     return [
         str(vng),
         "--verbose",
-        *("--run", str(kernel)),
+        *("--name", "guest"),
+        *("--run", str(stage.kernel)),
         *(() if kvm else ("--disable-kvm",)),
         *("--disable-microvm", "--force-9p", "--force-initramfs"),
         *("--cpus", str(len(plan.topology.possible))),
         *("--memory", f"{total // _MIB}M"),
         *("--rwdir", str(shared)),
-        f"--append={parameters}",
+        *("--rodir", str(stage.modules)),
+        *(f"--append={shlex.quote(parameter)}" for parameter in parameters),
         f"--qemu-opts={' '.join(options)}",
         *("--exec", str(script)),
     ]
+
+
+def _kernel_words(cmdline: str) -> list[str]:
+    """Return the parameters of a kernel's command line, without the quotes that keep blanks together in one.
+
+    Raises:
+        InputError: a character that no command line can hold, or a quote without its second.
+
+    """
+    if not cmdline.replace("\t", " ").isprintable() or cmdline.count('"') % 2:
+        raise InputError(
+            "is no command line of a kernel: a control character, or a quote that is not closed", "cmdline"
+        )
+    words, quoted = [""], False
+    for char in cmdline:
+        if char == '"':
+            quoted = not quoted
+        elif char in " \t" and not quoted:
+            words.append("")
+        else:
+            words[-1] += char
+    return [word for word in words if word]

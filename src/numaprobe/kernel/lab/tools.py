@@ -21,7 +21,7 @@ from numaprobe.runtime.profile import PROFILES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_IMAGE: Final = re.compile(r"vmlinuz-(\d+\.\d+\S*)", re.ASCII)
+_IMAGE: Final = re.compile(r"vmlinuz-(\d+\.\d+[\w.+~-]*)", re.ASCII)
 #: system administration programs are not in everybody's PATH
 SYSTEM_PATHS: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
@@ -84,7 +84,7 @@ def find_tools(search: str | None = None) -> Tools:
     missing = [hint for name, hint in _HINTS.items() if found[name] is None]
     if missing:
         raise MissingInterfaceError(f"the lab cannot run here: {'; '.join(missing)}")
-    return Tools(Path(str(found["vng"])), search)
+    return Tools(Path(str(found["vng"])).absolute(), search)
 
 
 def release_version(release: str) -> tuple[int, int]:
