@@ -227,17 +227,19 @@ class Binding:
 
     async def _probe_failed(self, dev: Device, why: str) -> None:
         await self._unbind_cleanup(dev)
+        dev.p.failure = why
         dev.step("fail", self._machine.now(), why)
 
     def _driver_bound(self, dev: Device, drv: Driver) -> None:
         core = self._core
         dev.step("bind", self._machine.now(), f"to {drv.name}")
+        dev.p.failure = ""
         drv.devices[dev.key] = dev
         for consumer in core.links.consumers(dev):
             if consumer.driver is None and not consumer.p.dead:
                 core.deferred.add(consumer, f"supplier {dev.name} came")
         core.deferred.discard(dev)
-        core.deferred.trigger()
+        core.deferred.bound(dev)
 
     # ---- letting go ------------------------------------------------------------------------------------------------
     async def device_release_driver(self, dev: Device, drv: Driver | None = None, *, parent: bool = True) -> None:

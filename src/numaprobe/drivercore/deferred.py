@@ -6,7 +6,13 @@ takes them one by one through ``bus_probe_device``: autoprobe and the rules of s
 goes to the unbound system queue with no node: in its worker a policy that asks "am I in a worker?" is misled.
 
 A trigger that happens while a device's probe runs would miss it: ``driver_probe_device`` compares the trigger count
-from before and after, and triggers again.
+from before and after, and triggers again. That second trigger moves the count too. So devices whose probes overlap and
+all defer keep each other awake, for as long as they overlap, though nothing was bound: each retry is the *echo* of
+another one. In the kernel the loop lasts until two of them miss each other, burning a CPU meanwhile; where laps take no
+time it would never end. A probe that adds a child and then defers loops alone, for ever, in the kernel as well
+(``Documentation/driver-api/driver-model/driver.rst`` warns of it). Here a device has ``MAX_ECHOES`` retries of this
+kind; who uses them up is named together with its companions, and from then on is retried only when there is *news*: a
+device bound for the first time, probing unblocked, the end of booting, the timeout.
 
 Source: ``drivers/base/dd.c``: ``driver_deferred_probe_add`` to ``deferred_probe_initcall``, ``device_block_probing``.
 """
@@ -20,6 +26,8 @@ from numaprobe.drivercore.deadlock import refuse_wait
 from numaprobe.runtime import Work
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from numaprobe.drivercore.core import DriverCore
     from numaprobe.drivercore.device import Device
     from numaprobe.runtime import Timer
@@ -27,9 +35,12 @@ if TYPE_CHECKING:
 #: End of the reason of a device that a new driver could not match yet: such a one is listed even while it is bound.
 CANNOT_MATCH: Final = "cannot match yet"
 
-#: After so many re-triggers for one device it only waits for ordinary triggers. Arbitrary, far above what a race can
-#: give: only a loop comes here (a probe that registers a child and then defers; two that overlap for ever).
+#: So many re-triggers in a row without news make a loop. Arbitrary: a race gives one or two.
+MAX_ECHOES: Final = 100
+#: So many in all make one too, where each lap binds something new (a probe that adds a child of a new name).
 MAX_RETRIGGERS: Final = 10_000
+#: How many devices a sentence names before it counts.
+_NAMED: Final = 4
 
 
 class DeferredProbes:
@@ -46,6 +57,9 @@ class DeferredProbes:
         self.blocked = False
         #: ``deferred_trigger_count``
         self.trigger_count = 0
+        #: triggers that came from something new, not from another device's deferral
+        self._news = 0
+        self._bound_once: set[tuple[str, str]] = set()
         explicit = core.options.deferred_probe_timeout_ns is not None
         self._timeout_ns = core.options.timeout_ns if explicit or not core.options.booted else 0
         self._timer: Timer | None = None
@@ -71,10 +85,19 @@ class DeferredProbes:
         dev.p.deferred_reason = None
 
     def trigger(self) -> None:
-        """Retry all pending devices soon; before late_initcall nothing happens.
+        """Retry all pending devices soon, as there is news; before late_initcall nothing happens."""
+        self._news += 1
+        self._trigger()
 
-        Every bind triggers. Where nothing waits the kernel queues its work all the same, to find nothing: we do not.
-        """
+    def bound(self, dev: Device) -> None:
+        """Retry all pending devices soon, as ``dev`` was bound: news the first time."""
+        if dev.key not in self._bound_once:
+            self._bound_once.add(dev.key)
+            self._news += 1
+        self._trigger()
+
+    def _trigger(self) -> None:
+        """Trigger. Where nothing waits the kernel queues its work all the same, to find nothing: we do not."""
         if not self.enabled:
             return
         self.trigger_count += 1
@@ -85,13 +108,48 @@ class DeferredProbes:
         self._machine.queue_work(self._machine.system_dfl_wq, self._work)
 
     def retrigger(self, dev: Device) -> None:
-        """Trigger again: one passed while ``dev`` was probed. The kernel would go on for ever where this gives up."""
-        dev.p.retriggers += 1
-        if dev.p.retriggers <= MAX_RETRIGGERS:
-            self.trigger()
-        elif dev.p.retriggers == MAX_RETRIGGERS + 1:
-            text = f"{dev.name}: triggered anew during each of {MAX_RETRIGGERS} deferred probes; it only waits now"
-            self._machine.warn("deferral-loop", text)
+        """Trigger again: a trigger passed while ``dev`` was probed, and its deferral may have missed it."""
+        laps = dev.p.laps
+        laps.total += 1
+        laps.echoes = laps.echoes + 1 if laps.news == self._news else 1
+        laps.news = self._news
+        if laps.echoes <= (1 if laps.looped else MAX_ECHOES) and laps.total <= MAX_RETRIGGERS:
+            self._trigger()
+        elif not laps.looped:
+            self._name_loop(dev)
+
+    def _name_loop(self, dev: Device) -> None:
+        """Say which devices keep each other awake, and let none of them do so any more."""
+        loop = [one for one in self._devices() if one is dev or self._is_echoing(one)]
+        for one in loop:
+            one.p.laps.looped = True
+        reasons = "; ".join(dict.fromkeys(self.why(one) for one in loop))
+        text = (
+            f"{_names(loop)}: each deferral made the next try, {MAX_ECHOES} times, and nothing new was bound: {reasons}"
+        )
+        self._machine.warn("deferral-loop", f"{text}. The kernel would go on; from here on they wait for something new")
+
+    def _devices(self) -> Iterator[Device]:
+        return (dev for bus in self._core.buses.values() for dev in bus.devices.values())
+
+    def _is_echoing(self, dev: Device) -> bool:
+        laps = dev.p.laps
+        return not laps.looped and laps.news == self._news and laps.echoes > MAX_ECHOES // 10
+
+    def why(self, dev: Device) -> str:
+        """Say what a deferred device waits for, and what became of that."""
+        missing = self._core.links.missing(dev)
+        if missing is None or self.blocked:
+            return self._core.deferral_reason(dev)
+        return f"waiting for supplier {missing}, which {self._core.links.fate(missing)}"
+
+    def unfinished(self) -> list[str]:
+        """Return a line for each reason for which devices are deferred now."""
+        found: dict[str, list[Device]] = {}
+        for dev in (*self.pending.values(), *self.active.values()):
+            if not dev.is_bound:
+                found.setdefault(self.why(dev), []).append(dev)
+        return [f"{_names(devices)}: {why}" for why, devices in found.items()]
 
     async def _work_function(self) -> None:
         while self.active:
@@ -141,3 +199,9 @@ class DeferredProbes:
         """Probe again (``device_unblock_probing``)."""
         self.blocked = False
         self.trigger()
+
+
+def _names(devices: Collection[Device]) -> str:
+    shown = ", ".join(dev.name for dev in list(devices)[:_NAMED])
+    more = len(devices) - _NAMED
+    return f"{shown} and {more} more" if more > 0 else shown

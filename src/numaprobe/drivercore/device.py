@@ -63,6 +63,19 @@ STEPS: Final[dict[str, dict[DeviceState, DeviceState]]] = {
 
 
 @dataclass(slots=True)
+class Laps:
+    """How often a device's deferral met a trigger (``deferred.py``)."""
+
+    total: int = 0
+    #: in a row, without news in between
+    echoes: int = 0
+    #: the number of the news at the last one
+    news: int = 0
+    #: it was in a loop, and was named
+    looped: bool = False
+
+
+@dataclass(slots=True)
 class DevicePrivate:
     """What only the core may touch (``struct device_private``)."""
 
@@ -75,7 +88,9 @@ class DevicePrivate:
     #: why it was deferred last; None when not deferred
     deferred_reason: str | None = None
     #: how often its deferral met a trigger that passed meanwhile
-    retriggers: int = 0
+    laps: Laps = field(default_factory=Laps)
+    #: how its last probe failed: an errno's name; "" if it did not
+    failure: str = ""
     #: the probe under way comes from an async worker
     probing_async: bool = False
     #: the way that led to the probe under way, for records

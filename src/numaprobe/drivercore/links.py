@@ -39,11 +39,24 @@ class DeviceLinks:
         """Return the name of the first supplier that is not bound; None if all are."""
         return next((name for name in dev.suppliers if not self._supplied(name)), None)
 
+    def fate(self, name: str) -> str:
+        """Say what became of a supplier that is not bound: is not there, failed, waits itself, or nobody probed it."""
+        named = self._named(name)
+        if not named:
+            return "is not there"
+        failures = dict.fromkeys(dev.p.failure for dev in named if dev.p.failure)
+        if failures:
+            return f"was probed and failed: {', '.join(failures)}"
+        return "is deferred too" if any(dev.p.deferred_reason for dev in named) else "no driver has bound"
+
     def _supplied(self, name: str) -> bool:
+        return any(dev.is_bound for dev in self._named(name))
+
+    def _named(self, name: str) -> list[Device]:
         bus, slash, rest = name.partition("/")
         if slash:
-            return any(dev.is_bound and dev.bus.name == bus for dev in self._by_name.get(rest, ()))
-        return any(dev.is_bound for dev in self._by_name.get(name, ()))
+            return [dev for dev in self._by_name.get(rest, ()) if dev.bus.name == bus]
+        return self._by_name.get(name, [])
 
     def consumers(self, dev: Device) -> list[Device]:
         """Return the registered devices that name ``dev`` as supplier."""

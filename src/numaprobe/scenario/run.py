@@ -195,6 +195,7 @@ def _outcome(
         checks = (*checks, CheckResult(check=check, passed=not away, detail=shown))
     failed = [RunWarning(kind="check", message=f"check failed: {c.check} ({c.detail})") for c in checks if not c.passed]
     hung = [RunWarning(kind="deadlock", message=deadlock)] if deadlock else []
+    waiting = [RunWarning(kind="deferred", message=f"still deferred: {line}") for line in core.deferred.unfinished()]
     trace = Trace(
         source=source,
         probes=probes,
@@ -202,7 +203,7 @@ def _outcome(
         policy=label,
         scenario=scenario.name,
         machine=to_json(setting.plan.topology),
-        warnings=(*setting.warnings, *core.machine.warnings, *hung, *failed),
+        warnings=(*setting.warnings, *core.machine.warnings, *waiting, *hung, *failed),
     )
     return Outcome(trace=trace, checks=checks, deadlock=deadlock)
 

@@ -1,0 +1,125 @@
+"""Deferral loops: devices whose deferrals keep each other awake are named and stopped, and none of them is lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from core_world import MS, World
+from numaprobe.drivercore import EPROBE_DEFER, DriverCore, deferred
+from numaprobe.policies import POLICIES, make_policy
+from numaprobe.topology import symmetric
+from numaprobe.virtual import VirtualMachine
+
+
+def loop_world(policy: str, count: int) -> tuple[World, object]:
+    """Devices of an async driver on every node whose supplier ``late`` is not there, and one that starts the loop."""
+    world = World(VirtualMachine(symmetric("m", nodes=2, llcs=2, cores=2, smt=2)), make_policy(policy), None)
+
+    async def main() -> None:
+        for number in range(count):
+            dev = world.device(f"w{number}", "waits", bus=world.pci, node=number % 2, suppliers=("late",))
+            await world.core.device_add(dev)
+        for number in range(3):
+            await world.core.device_add(world.device(f"q{number}", "quick", node=0))
+        await world.core.load_module(world.driver("waits", "waits", bus=world.pci, asynchronous=True, ns=0))
+        await world.core.load_module(world.driver("quick", "quick", ns=0))
+        await world.core.wait_for_device_probe()
+
+    return world, main
+
+
+def attempts(core: DriverCore, name: str) -> int:
+    """How often a device was deferred, from its story."""
+    dev = core.links._by_name[name][0]
+    return sum("deferred: waiting" in line for line in dev.story())
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_loop_of_deferrals_ends_and_names_devices_and_supplier(policy: str) -> None:
+    world, main = loop_world(policy, 24)
+    world.run(main)
+    world.validate()
+    assert sorted(world.deferred()) == sorted(f"w{number}" for number in range(24))
+    assert max(attempts(world.core, f"w{number}") for number in range(24)) <= deferred.MAX_ECHOES + 10
+    told = world.warnings("deferral-loop")
+    assert len(told) == (policy in ("strict-node", "spread"))  # what goes to another queue and back overlaps
+    for text in told:
+        assert "w0, w1, w2, w3 and 20 more" in text
+        assert "waiting for supplier late, which is not there" in text
+
+
+def test_a_device_of_a_loop_is_probed_when_its_supplier_comes() -> None:
+    world, main = loop_world("spread", 24)
+
+    async def then() -> None:
+        await main()
+        assert world.warnings("deferral-loop")
+        await world.core.device_add(world.device("late", "quick"))
+        await world.core.wait_for_device_probe()
+
+    world.run(then)
+    world.validate()
+    assert world.deferred() == []
+    assert {name for name in world.bound() if name.startswith("w")} == {f"w{number}" for number in range(24)}
+
+
+def test_each_new_binding_starts_no_loop_anew() -> None:
+    """Who was in a loop has one retry for each piece of news; else every binding would cost the whole loop again."""
+    world, main = loop_world("spread", 24)
+
+    async def then() -> None:
+        await main()
+        for number in range(40):
+            await world.core.device_add(world.device(f"new{number}", "quick", node=0))
+            await world.core.wait_for_device_probe()
+
+    world.run(then)
+    assert attempts(world.core, "w0") <= deferred.MAX_ECHOES + 10 + 3 * 40
+    assert len(world.warnings("deferral-loop")) == 1
+
+
+def test_a_probe_that_adds_the_same_child_and_defers_is_a_loop_at_once(world: World) -> None:
+    """The kernel's documentation warns of it: its core would try for ever."""
+
+    async def body(dev: object) -> int:
+        child = world.device("child", "child")
+        await world.core.device_add(child)
+        await world.core.device_del(child)
+        return -EPROBE_DEFER
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("child", "child", ns=0))
+        await world.core.driver_register(world.driver("parent", body=body, ns=MS))
+        await world.core.device_add(world.device("a"))
+
+    world.run(main)
+    (text,) = world.warnings("deferral-loop")
+    assert text.startswith("a: each deferral made the next try")
+    assert "its probe asked for a later try" in text
+    assert len([one for one in world.core.records if one.device == "a"]) <= deferred.MAX_ECHOES + 2
+
+
+def test_what_is_still_deferred_is_told_with_the_fate_of_its_supplier(world: World) -> None:
+    async def main() -> None:
+        await world.core.driver_register(world.driver("fails", "fails", results=(-12,)))
+        await world.core.driver_register(world.driver("x"))
+        await world.core.device_add(world.device("bad", "fails"))
+        await world.core.device_add(world.device("idle", "nobody"))
+        for name, supplier in (
+            ("a", "bad"),
+            ("b", "bad"),
+            ("c", "idle"),
+            ("d", "gone"),
+            ("e", "a"),
+            ("f", "plain/bad"),
+        ):
+            await world.core.device_add(world.device(name, suppliers=(supplier,)))
+
+    world.run(main)
+    assert world.core.deferred.unfinished() == [
+        "a, b: waiting for supplier bad, which was probed and failed: ENOMEM",
+        "c: waiting for supplier idle, which no driver has bound",
+        "d: waiting for supplier gone, which is not there",
+        "e: waiting for supplier a, which is deferred too",
+        "f: waiting for supplier plain/bad, which was probed and failed: ENOMEM",
+    ]
