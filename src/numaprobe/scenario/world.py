@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.buses import NvdimmBus, PciBus, PciDevice, PlatformBus, VirtioBus
 from numaprobe.drivercore import Bus, Device, Driver, ProbeType
-from numaprobe.errors import BodyError, UnknownNameError
+from numaprobe.errors import BodyError, UnknownNameError, UsageError
 from numaprobe.scenario.cost import probe_body, remove_body
 from numaprobe.scenario.plan import DeviceSpec, expand_group
 from numaprobe.scenario.schema import MAX_DEVICES
@@ -50,6 +50,8 @@ class World:
         self._locks: dict[str, Lock] = {}
         self._bound: dict[str, Event] = {}
         self._added = 0
+        #: what a device's probe registered, in order
+        self._children: dict[Device, list[Device]] = {}
         #: bus, name -> what probing this device does in place of its driver's phases
         self._own_phases: dict[tuple[str, str], tuple[Phase, ...]] = {}
         self._drivers: dict[str, list[Driver]] = {}
@@ -110,7 +112,7 @@ class World:
         """Register these devices, in order; those of an nvdimm bus by its own asynchronous way, which is waited for."""
         waiting: dict[NvdimmBus, None] = {}
         for spec in specs:
-            dev = self._make_device(spec, None)
+            dev = self._make_device(spec, await self._parent(spec))
             if isinstance(dev.bus, NvdimmBus):
                 await dev.bus.device_register(self.core, dev)
                 waiting[dev.bus] = None
@@ -119,11 +121,26 @@ class World:
         for bus in waiting:
             await bus.synchronize(self.core)
 
+    async def _parent(self, spec: DeviceSpec) -> Device | None:
+        """Return the parent that a device of the file names, once its own asynchronous registration is over.
+
+        Raises:
+            UsageError: it is not registered.
+
+        """
+        if spec.parent is None:
+            return None
+        for bus in self.core.buses.values():
+            if isinstance(bus, NvdimmBus):
+                await bus.synchronize(self.core)
+        parent = self.find(spec.parent)
+        if parent is None:
+            raise UsageError(f"parent '{spec.parent}' of device '{spec.name}' is not registered; add it first")
+        return parent
+
     def _make_device(self, spec: DeviceSpec, parent: Device | None) -> Device:
         bus = self._bus(spec.bus)
         kind = PciDevice if isinstance(bus, PciBus) else Device
-        if parent is None and spec.parent is not None:
-            parent = self.find(spec.parent)
         if spec.phases is not None:
             self._own_phases[spec.bus, spec.name] = spec.phases
         physfn = parent if spec.virtual_function and kind is PciDevice and isinstance(parent, PciDevice) else None
@@ -160,7 +177,9 @@ class World:
         for group in groups:
             for spec in expand_group(group, self.plan.topology, parent.name):
                 self._count()
-                await self.core.device_add(self._make_device(spec, parent))
+                child = self._make_device(spec, parent)
+                self._children.setdefault(parent, []).append(child)
+                await self.core.device_add(child)
 
     async def enable_vfs(self, parent: Device, count: int) -> None:
         """Enable virtual functions of ``parent``."""
@@ -169,11 +188,11 @@ class World:
         await parent.bus.sriov_enable(self.core, parent, count)
 
     async def remove_children(self, parent: Device) -> None:
-        """Take back what ``parent``'s probe registered, last first."""
+        """Take back what ``parent``'s probe registered, last first; what steps added below it stays."""
         if isinstance(parent, PciDevice) and isinstance(parent.bus, PciBus):
             await parent.bus.sriov_disable(self.core, parent)
-        for child in tuple(parent.children.values())[::-1]:
-            if not child.p.dead:
+        for child in self._children.pop(parent, [])[::-1]:
+            if child.state != "new" and not child.p.dead:
                 await self.core.device_del(child)
 
     def _count(self) -> None:
