@@ -60,7 +60,7 @@ def test_parallel_callers_of_one_name_are_not_one_caller() -> None:
 
 def test_writes_to_bind_are_told_to_go_in_parallel_and_hold_no_registration() -> None:
     serial = sync_probes(500 * MS, 400 * MS, path="device_driver_attach(sysfs bind)", caller_comm="sh")
-    assert "numaprobe bind" in the("serial-sync", serial).advice
+    assert "at the same time, each from a shell of its own" in the("serial-sync", serial).advice
     assert not of_kind("slow-sync", sync_probes(500 * MS, path="device_driver_attach"))
 
 

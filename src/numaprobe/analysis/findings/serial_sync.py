@@ -67,6 +67,6 @@ def _advice(driver: str, count: int, saving: int) -> str:
 
 def _bind_advice(count: int, saving: int) -> str:
     return (
-        f"Bind the {plural(count, 'device')} at the same time ('numaprobe bind' does) and save {format_time(saving)} at"
-        " best; a stock kernel still probes PCI devices of one node on one CPU."
+        f"Bind the {plural(count, 'device')} at the same time, each from a shell of its own, and save"
+        f" {format_time(saving)} at best; a stock kernel still probes PCI devices of one node on one CPU."
     )
