@@ -103,12 +103,13 @@ class Steps:
     def _spawn(self, step: Step, where: str) -> Task:
         caller = self.caller
         cpu = caller.cpu if step.cpu is None else step.cpu
-        return self._machine.spawn(
-            lambda: self._perform(step, where),
-            comm=step.comm or caller.comm,
-            cpus=CpuSet.of([cpu]) if step.pinned else None,
-            cpu=cpu,
-        )
+        cpus = CpuSet.of([cpu]) if step.pinned else None
+        try:
+            return self._machine.spawn(
+                lambda: self._perform(step, where), comm=step.comm or caller.comm, cpus=cpus, cpu=cpu
+            )
+        except UsageError as error:
+            raise InputError(f"{where}.cpu: {error}", self._scenario.where) from None
 
     async def _perform(self, step: Step, where: str) -> None:
         key = next(key for key in STEP_KEYS if _value(step, key) is not None)

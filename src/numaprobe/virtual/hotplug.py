@@ -79,11 +79,11 @@ class Hotplug:
         tasks that may run anywhere leave them.
 
         Raises:
-            UsageError: no CPU on line would be left.
+            UsageError: no CPU on line would be left for the rest.
 
         """
         isolated = self.topology.housekeeping.isolated | cpus
-        if not self.online - isolated:
+        if cpus and not self.online - isolated:  # taking a partition back leaves what booting and offline left
             raise UsageError(f"CPUs {cpus} cannot be isolated: no CPU on line would be left")
         before = self.tasks.default_mask
         self.scheduler.set_domain((self.topology.possible - isolated).bits)

@@ -67,11 +67,20 @@ class Tasks:
         if cpu is not None:
             usable &= 1 << cpu
         if not usable:
-            raise UsageError(f"{comm} cannot run on CPUs {CpuSet(allowed) if cpu is None else cpu}: none is on line")
+            raise UsageError(self._why_nowhere(comm, allowed, cpu))
         current = self.loop.current
         if current is not None and usable >> current.cpu & 1:
             return current.cpu
         return (usable & -usable).bit_length() - 1
+
+    def _why_nowhere(self, comm: str, allowed: int, cpu: int | None) -> str:
+        if cpu is None:
+            return f"{comm} cannot run on CPUs {CpuSet(allowed)}: none is on line"
+        if not self.scheduler.online >> cpu & 1:
+            return f"{comm} cannot run on CPU {cpu}: it is not on line"
+        if not self.default_mask >> cpu & 1 and allowed == self.default_mask:
+            return f"{comm} cannot start on CPU {cpu}: it is isolated, only a task that is pinned to it runs there"
+        return f"{comm} cannot run on CPU {cpu}: it may run on CPUs {CpuSet(allowed)} only"
 
     def _done(self, task: VirtualTask) -> None:
         del self.alive[task]
