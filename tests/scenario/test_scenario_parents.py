@@ -39,10 +39,10 @@ def test_a_child_that_a_step_added_stays_when_its_parent_loses_its_driver(policy
     ]
     assert run(policy, drivers=drivers, devices=DEVICES, steps=steps).passed
     gone = refusal(lambda: run(policy, drivers=drivers, devices=DEVICES, steps=[*steps, {"expect_bound": "own"}]))
-    assert gone == "test: steps[5].expect_bound: 'own' is no device here"
+    assert gone == "scenario: steps[5].expect_bound: 'own' is no device here"
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_parent_that_is_not_registered_is_refused_in_words(policy: str) -> None:
     said = refusal(lambda: run(policy, drivers=DRIVERS, devices=DEVICES, steps=[{"add": "kid*"}]))
-    assert said == "test: steps[0].add: parent 'dad' of device 'kid0' is not registered; add it first"
+    assert said == "scenario: steps[0].add: parent 'dad' of device 'kid0' is not registered; add it first"

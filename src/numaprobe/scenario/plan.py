@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
 from numaprobe.scenario.quantities import expand_name, may_expand_to
-from numaprobe.scenario.schema import MAX_DEVICES, DeviceGroup, DriverModel, Phase, Scenario, Step
+from numaprobe.scenario.schema import BUS_KINDS, MAX_DEVICES, DeviceGroup, DriverModel, Phase, Scenario, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -53,8 +53,8 @@ def make_plan(scenario: Scenario, topology: Topology) -> Plan:
     """Return the devices that ``scenario`` has on ``topology``.
 
     Raises:
-        InputError: a node, CPU, parent or driver that is not there; names used twice; suppliers in a circle; too many
-            devices.
+        InputError: a node, CPU, bus, parent or driver that is not there; names used twice; suppliers in a circle; too
+            many devices.
 
     """
     check_size(scenario, topology)
@@ -65,6 +65,7 @@ def make_plan(scenario: Scenario, topology: Topology) -> Plan:
         except InputError as error:
             raise InputError(f"devices[{index}].{error.what}", scenario.where) from None
     _check_cpus(scenario, topology)
+    _check_buses(scenario)
     _check_names(scenario, devices)
     _check_supplier_cycle(scenario, devices)
     return Plan(scenario=scenario, topology=topology, devices=tuple(devices))
@@ -116,6 +117,20 @@ def _nodes(group: DeviceGroup, topology: Topology) -> Iterator[int]:
             there = ", ".join(str(node.id) for node in topology.nodes)
             raise InputError(f"node: node {node} does not exist on machine '{topology.name}'; it has {there}")
     return itertools.cycle(wanted)
+
+
+def _check_buses(scenario: Scenario) -> None:
+    """Refuse the name of a bus that behaves by its name, in other letters: ``PCI`` would be one more plain bus."""
+    said = {bus.name for bus in scenario.buses if bus.kind is not None}
+    named = [
+        *((f"buses[{index}].name", bus.name) for index, bus in enumerate(scenario.buses)),
+        *((f"drivers[{index}].bus", driver.bus) for index, driver in enumerate(scenario.drivers)),
+        *((f"devices[{index}].bus", group.bus) for index, group in enumerate(scenario.devices)),
+        *(("register: bus", group.bus) for group in registered_groups(all_phases(scenario))),
+    ]
+    for where, bus in named:
+        if bus not in said and bus not in BUS_KINDS and bus.lower() in BUS_KINDS:
+            raise InputError(f"{where}: '{bus}' is no bus that is known; did you mean '{bus.lower()}'?", scenario.where)
 
 
 def _check_names(scenario: Scenario, devices: Iterable[DeviceSpec]) -> None:
@@ -256,6 +271,14 @@ def _may_match(driver: DriverModel, bus: str, compatible: str | None) -> bool:
     if driver.bus != bus or compatible is None:
         return False
     return may_expand_to(compatible, driver.match or (driver.name,))
+
+
+def all_phases(scenario: Scenario) -> Iterator[Phase]:
+    """Return the phases of every driver and of every group that has its own."""
+    for driver in scenario.drivers:
+        yield from driver.phases
+    for group in scenario.devices:
+        yield from group.phases or ()
 
 
 def enabled_vfs(phases: Iterable[Phase]) -> Iterator[int]:

@@ -14,6 +14,7 @@ from numaprobe.errors import DeadlockError, InputError
 from numaprobe.policies import Policy, make_policy
 from numaprobe.records import RunWarning, Trace
 from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
+from numaprobe.scenario.doubts import doubts
 from numaprobe.scenario.plan import Plan, make_plan
 from numaprobe.scenario.steps import CheckResult, Hotplug, Steps
 from numaprobe.scenario.world import World
@@ -89,11 +90,12 @@ def prepare(
         topology = apply_cmdline(
             topology, parameters, lambda line: warnings.append(RunWarning(kind="cmdline", message=line))
         )
+    plan = make_plan(scenario, topology)
     return Setting(
-        plan=make_plan(scenario, topology),
+        plan=plan,
         profile=_with_parameters(profile, parameters),
         options=CoreOptions.from_parameters(parameters.parameters),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *doubts(plan, parameters)),
     )
 
 

@@ -19,6 +19,9 @@ from numaprobe.topology import Topology
 #: More devices than the largest machine has; beyond it a file is a mistake or an attack.
 MAX_DEVICES = 200_000
 
+#: Buses that behave as their names say (``world.py``); a bus of another name is like ``platform``.
+BUS_KINDS = ("platform", "pci", "nd", "nvdimm", "virtio")
+
 
 class Table(BaseModel):
     """A table of the file."""
