@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.kernel.readers import read_trace
 from numaprobe.policies import POLICIES
+from numaprobe.runtime.facts import FACTS, OLDEST
 from numaprobe.scenario import (
     Scenario,
     load_scenario,
@@ -300,6 +301,23 @@ MATRIX: Final = (
     "nested",
 )
 
+
+def facts() -> Table:
+    """All facts of kernel releases."""
+    header = ["fact", "since", "value", "source", "how the date is known", "seen in guests of"]
+    return header, [
+        [
+            f"`{fact.field}`",
+            "before" if fact.since == OLDEST else str(fact.since),
+            f"`{fact.value}`",
+            fact.source,
+            fact.dated,
+            ", ".join(fact.seen) or "-",
+        ]
+        for fact in FACTS
+    ]
+
+
 #: name in a page -> what makes it
 TABLES: Final[dict[str, Callable[[], Table]]] = {
     "seeds": seeds,
@@ -308,6 +326,7 @@ TABLES: Final[dict[str, Callable[[], Table]]] = {
     "strict": strict,
     "sync-is-serial": sync_is_serial,
     "caches": caches,
+    "facts": facts,
     "replay": replay,
     "replay-prediction": replay_prediction,
     **{name: (lambda name=name: _matrix(name)) for name in MATRIX},  # type: ignore[misc]

@@ -14,7 +14,6 @@ import pytest
 
 from numaprobe.kernel.lab.check import compare
 from numaprobe.kernel.lab.guest import guest_environment, run_script
-from numaprobe.kernel.lab.tools import profile_of
 from numaprobe.records import Trace, load_trace
 from numaprobe.runtime.profile import kernel_profile
 from numaprobe.scenario import Scenario, load_scenario, prepare, run_scenario
@@ -34,7 +33,7 @@ TIMEOUT = 420.0
 
 def predicted_and_recorded_agree(scenario: Scenario, trace: Trace, kernel: KernelImage) -> bool:
     plan = guest_plan(scenario, prepare(scenario).plan.topology, kernel.version)
-    profile, topology = kernel_profile(profile_of(kernel.release)), from_json(trace.machine)
+    profile, topology = kernel_profile(kernel.release), from_json(trace.machine)
     predicted = run_scenario(with_recorded_costs(scenario, trace), profile.pci_policy, kernel=profile, machine=topology)
     report = compare(predicted, trace, guest_names(plan, trace), topology)
     assert report.passed, report

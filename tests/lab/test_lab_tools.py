@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from numaprobe.errors import InputError, MissingInterfaceError
 from numaprobe.kernel.lab.fetch import fetch_kernel
-from numaprobe.kernel.lab.tools import find_kernel, find_tools, installed_kernels, profile_of, release_version
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from numaprobe.kernel.lab.tools import KernelImage, find_kernel, find_tools, installed_kernels
 
 
 def make_kernel(root: Path, release: str, *, modules: bool = True) -> Path:
@@ -64,24 +61,9 @@ def test_an_image_needs_a_release_and_modules(tmp_path: Path) -> None:
         find_kernel(str(tmp_path / "bzImage"))
 
 
-@pytest.mark.parametrize(
-    ("release", "profile"),
-    [
-        ("5.10.0-1", "6.1"),
-        ("6.1.0-56-amd64", "6.1"),
-        ("6.6.1", "6.1"),
-        ("6.12.117+deb12", "6.12"),
-        ("7.9.1", "7.3"),
-        ("x", "6.1"),
-    ],
-)
-def test_a_release_has_a_profile(release: str, profile: str) -> None:
-    assert profile_of(release) == profile
-
-
 def test_versions() -> None:
-    assert release_version("7.2.12+deb13-amd64") == (7, 2)
-    assert release_version("next") == (0, 0)
+    assert KernelImage(Path("/x"), "7.2.12+deb13-amd64").version == (7, 2)
+    assert KernelImage(Path("/x"), "next").version == (0, 0)
 
 
 @pytest.mark.parametrize("series", ["", "6", "six", "6.1; rm", "6.1.3", "../6.1"])

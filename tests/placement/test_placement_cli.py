@@ -55,7 +55,7 @@ def test_what_differs_is_exit_code_1(wrong_prediction: None, capsys: pytest.Capt
     [
         (["--kvm"], "give --guest MACHINE"),
         (["--policy", "strct"], "did you mean 'strict-node'"),
-        (["--kernel", "5.0"], "unknown kernel profile '5.0'"),
+        (["--kernel", "5.0"], "kernel '5.0' is older than 5.1"),
         (["--guest", "2 nodes x 2 cores", "--image", "/nowhere/vmlinuz-1.0"], "there is no kernel image"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -7,8 +8,7 @@ import pytest
 
 from numaprobe.errors import InputError, NumaprobeError
 from numaprobe.scenario import host_scenario, machine_scenario, run_scenario
-from numaprobe.scenario.host import nearest_profile
-from numaprobe.topology import DeviceInfo, load_topology
+from numaprobe.topology import DeviceInfo, load_topology, to_json
 from numaprobe.topology.sysfswrite import write_sysfs
 
 if TYPE_CHECKING:
@@ -92,12 +92,17 @@ def test_an_unreadable_tree_is_refused(tmp_path: Path) -> None:
         host_scenario(machine=str(tmp_path / "sys"))
 
 
-@pytest.mark.parametrize(
-    ("release", "profile"),
-    [
-        ("6.1.0-56-amd64", "6.1"), ("6.18.44", "6.12"), ("6.19", "6.19"), ("7.1.3", "7.0"), ("9.0", "7.3"),
-        ("5.10", "6.1"), ("unknown", "6.19"), ("", "6.19"),
-    ],
-)  # fmt: skip
-def test_the_nearest_profile_is_not_newer(release: str, profile: str) -> None:
-    assert nearest_profile(release) == profile
+@pytest.mark.parametrize(("release", "kernel", "said"), [
+    ("6.18.44-amd64", "6.18", []),
+    ("4.18.0-553.el8", "6.19", ["kernel '4.18.0-553.el8' is older than 5.1"]),
+    (None, "6.19", ["which kernel it was is not known"]),
+])  # fmt: skip
+def test_the_kernel_of_the_machine_is_followed(
+    release: str | None, kernel: str, said: list[str], tmp_path: Path
+) -> None:
+    machine = replace(box(*DEVICES), info={"kernel": release} if release else {})
+    (tmp_path / "m.json").write_text(json.dumps(to_json(machine)))
+    made = host_scenario(machine=str(tmp_path / "m.json"))
+    assert made.kernel == kernel
+    lines = [warning.message for warning in made.warnings if warning.kind == "kernel-profile"]
+    assert [line[: len(start)] for line, start in zip(lines, said, strict=True)] == said

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenario_text import MACHINE, refusal, scenario
 
-from numaprobe.errors import InputError, UnknownNameError
+from numaprobe.errors import InputError, UsageError
 from numaprobe.scenario import make_plan, prepare
 from numaprobe.scenario.plan import choose
 from numaprobe.topology import load_topology
@@ -151,8 +151,9 @@ def test_the_machine_and_the_kernel_are_checked_before_anything_runs() -> None:
         prepare(scenario(machine="nope"))
     with pytest.raises(InputError, match=r"^machine 'nope' is no preset"):
         prepare(scenario(), machine="nope")
-    with pytest.raises(UnknownNameError, match=r"unknown kernel profile '6.2'"):
-        prepare(scenario(), kernel="6.2")
+    with pytest.raises(UsageError, match=r"kernel 'six' is no release: write 6.12"):
+        prepare(scenario(), kernel="six")
+    assert [w.kind for w in prepare(scenario(), kernel="5.14.0-503.el9").warnings] == ["kernel-profile"]
     with pytest.raises(InputError, match=r"workqueue.default_affinity_scope=galaxy: use one of cpu, smt"):
         prepare(scenario(cmdline="workqueue.default_affinity_scope=galaxy"))
     for size in ("0", "x", "9" * 50):

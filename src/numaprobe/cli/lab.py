@@ -168,13 +168,12 @@ class _Run:
 
     def _compare(self, trace: Trace) -> tuple[Report, Trace]:
         from numaprobe.kernel.lab.check import compare
-        from numaprobe.kernel.lab.tools import profile_of
-        from numaprobe.runtime.profile import kernel_profile
+        from numaprobe.runtime import closest_profile
         from numaprobe.scenario import run_scenario
         from numaprobe.scenario.guest import guest_names, with_recorded_costs
         from numaprobe.topology import from_json
 
-        profile = kernel_profile(profile_of(self.image.release))
+        profile = closest_profile(self.image.release)
         topology = from_json(trace.machine)
         predicted = run_scenario(
             with_recorded_costs(self.scenario, trace), profile.pci_policy, kernel=profile, machine=topology

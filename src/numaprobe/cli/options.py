@@ -25,7 +25,7 @@ Machine = Annotated[
     ),
 ]
 Kernel = Annotated[
-    str | None, typer.Option("--kernel", "-k", metavar="PROFILE", help="Another kernel profile: 6.1 … 7.3.")
+    str | None, typer.Option("--kernel", "-k", metavar="RELEASE", help="Another kernel: 6.12, or what uname -r says.")
 ]
 Cmdline = Annotated[
     str | None,

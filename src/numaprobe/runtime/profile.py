@@ -1,109 +1,132 @@
-"""Kernel profiles: what differs between kernel releases as far as probing sees it.
+"""Kernel profiles: what a release does where probing can tell the difference, in one object.
 
-Each row is an observation of stock kernels in guests or read in their source (``docs/kernel-profiles.md``). A profile
-sets defaults; a scenario or the kernel command line may still change the affinity scope or the shard size.
+Any release has a profile: ``kernel_profile("6.18")``, ``kernel_profile("5.14.0-503.el9")``. It is made of the facts of
+``runtime.facts``, each at its newest value that is not newer than the release, and says what it had to assume. A
+profile sets defaults; a scenario or the kernel's command line may still change the affinity scope or the shard size.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.errors import UnknownNameError
+from numaprobe.errors import UsageError
+from numaprobe.runtime.facts import FACTS, NEWEST, OLDEST, AffinityScope
+from numaprobe.runtime.release import Release, backporter, parse_release
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-class AffinityScope(StrEnum):
-    """``enum wq_affn_scope``: how an unbound workqueue groups CPUs into pods, each served by one pool."""
-
-    CPU = "cpu"
-    SMT = "smt"
-    CACHE = "cache"
-    CACHE_SHARD = "cache_shard"
-    NUMA = "numa"
-    SYSTEM = "system"
+__all__ = [
+    "DEFAULT_PROFILE",
+    "PROFILES",
+    "AffinityScope",
+    "KernelProfile",
+    "closest_profile",
+    "kernel_profile",
+    "release_profile",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelProfile:
-    """One kernel release (or a range that behaves alike)."""
+    """One kernel release."""
 
-    #: ``6.1``, ``6.12``, ``6.19``, ``7.0``, ``7.2``, ``7.3``
+    #: its first two numbers: ``6.12``
     name: str
     #: ``workqueue.default_affinity_scope``
     default_scope: AffinityScope
-    #: unbound workers never leave their pool's CPUs (before 6.5: one pool per node, hard affinity)
+    #: unbound workers never leave their pool's CPUs
     hard_unbound_pools: bool
-    #: 2 since 6.9 (BH workqueues take pool ids before the per-CPU pools), else 0
+    #: BH workqueues take this many pool ids for each CPU, before the per-CPU pools
     bh_pools_per_cpu: int
     #: ``workqueue.cache_shard_size``: cores of a shard where the scope is cache_shard
     cache_shard_size: int
     #: the id of a last-level cache starts as 0, which CPUs that are in no scheduling domain keep (``workqueue.pods``)
     llc_ids_from_zero: bool
-    #: name of the policy that this kernel's PCI core follows
+    #: a work that hogs its CPU is no longer counted as running (``cpu_intensive_thresh_us``)
+    detects_hogs: bool
+    #: ``max_active`` of an unbound queue is shared among the nodes; else each pool has the whole of it
+    limit_is_shared: bool
+    #: ``WQ_MAX_ACTIVE``: the most works of a queue that may run; half of it if the queue does not say
+    max_active: int
+    #: name of the policy that this kernel's PCI core follows, and so which housekeeping masks it looks at
     pci_policy: str
-    #: PCI's mask is node & HK_TYPE_DOMAIN & HK_TYPE_WQ (True) or node & HK_TYPE_DOMAIN (False)
-    pci_mask_has_wq: bool
     #: a cpuset partition made at run time changes HK_TYPE_DOMAIN, and PCI follows it
     runtime_isolation_followed: bool
     #: the unbound cpumask is cut by HK_TYPE_WQ (``nohz_full=``) too
     unbound_mask_has_wq: bool
-    #: hot-added PCI devices go through ``device_initial_probe``: async for drivers that ask (6.17)
+    #: hot-added PCI devices go through ``device_initial_probe``: async for drivers that ask
     hot_add_may_be_async: bool
     #: names of the two general workqueues: per-CPU, unbound
     percpu_wq_name: str = "events"
     unbound_wq_name: str = "events_unbound"
+    #: what was assumed of the release that was asked for, a line each; empty for a plain one that is known
+    assumptions: tuple[str, ...] = ()
 
 
-def _profile(name: str, **changes: object) -> KernelProfile:
-    base: dict[str, object] = {
-        "default_scope": AffinityScope.CACHE,
-        "hard_unbound_pools": False,
-        "bh_pools_per_cpu": 2,
-        "cache_shard_size": 8,
-        "llc_ids_from_zero": True,
-        "pci_policy": "work-on-cpu",
-        "pci_mask_has_wq": True,
-        "runtime_isolation_followed": False,
-        "unbound_mask_has_wq": True,
-        "hot_add_may_be_async": False,
-    }
-    return KernelProfile(name=name, **(base | changes))  # type: ignore[arg-type]
+@cache
+def release_profile(release: Release) -> KernelProfile:
+    """Return the profile of a release of mainline, by the facts that were known by then."""
+    values: Mapping[str, Any] = {fact.field: fact.value for fact in FACTS if fact.since <= release}
+    return KernelProfile(name=str(release), **values)
 
 
-_MAINLINE_7: Final = {
-    "pci_policy": "probe-workqueue",
-    "pci_mask_has_wq": False,
-    "runtime_isolation_followed": True,
-    "unbound_mask_has_wq": False,
-    "hot_add_may_be_async": True,
-}
-
-#: The catalogue, oldest first.
+#: The releases whose profiles are documented row by row, oldest first: those that guests ran, and two that were read.
 PROFILES: Final[dict[str, KernelProfile]] = {
-    profile.name: profile
-    for profile in (
-        _profile("6.1", default_scope=AffinityScope.NUMA, hard_unbound_pools=True, bh_pools_per_cpu=0),
-        _profile("6.12"),
-        _profile("6.19", hot_add_may_be_async=True),
-        _profile("7.0", **_MAINLINE_7),
-        _profile("7.2", default_scope=AffinityScope.CACHE_SHARD, llc_ids_from_zero=False, **_MAINLINE_7),
-        _profile("7.3", default_scope=AffinityScope.CACHE_SHARD, llc_ids_from_zero=False, **_MAINLINE_7),
-    )
+    str(release): release_profile(release)
+    for release in (Release(6, 1), Release(6, 12), Release(6, 19), Release(7, 0), Release(7, 2), Release(7, 3))
 }
 
-#: The seeds' kernel: the one their tables were measured on.
+#: The kernel that the tables of the 2025-12-30 thread were measured on.
 DEFAULT_PROFILE: Final = "6.19"
 
 
 def kernel_profile(name: str) -> KernelProfile:
-    """Return the profile of this name.
+    """Return the profile of a release.
+
+    Args:
+        name: ``6.12``, or what ``uname -r`` says: ``6.8.0-51-generic``.
 
     Raises:
-        UnknownNameError: there is none; the text offers the nearest.
+        UsageError: it starts with no two numbers, or is older than anything that is known.
 
     """
+    shown = "".join(letter if letter.isprintable() else "?" for letter in name[:40])
+    release = parse_release(name)
+    if release is None:
+        raise UsageError(f"kernel '{shown}' is no release: write 6.12, or what 'uname -r' says")
+    if release < OLDEST:
+        text = "the first with asynchronous probing for each device and queue_work_node"
+        raise UsageError(f"kernel '{shown}' is older than {OLDEST}, {text}; there is no profile for it")
+    return replace(release_profile(release), assumptions=tuple(_assumptions(shown, release)))
+
+
+def closest_profile(release: str | None) -> KernelProfile:
+    """Return the profile of a kernel that was met, whatever it calls itself; what was assumed stands in it.
+
+    Args:
+        release: what the kernel, a trace or a machine says; None or empty: it does not say.
+
+    """
+    if not release:
+        text = f"which kernel it was is not known; taken to be {DEFAULT_PROFILE} (--kernel chooses another)"
+        return replace(PROFILES[DEFAULT_PROFILE], assumptions=(text,))
     try:
-        return PROFILES[name]
-    except KeyError:
-        raise UnknownNameError("kernel profile", name, PROFILES) from None
+        return kernel_profile(release)
+    except UsageError as error:
+        text = f"{error}; taken to be {DEFAULT_PROFILE} (--kernel chooses another)"
+        return replace(PROFILES[DEFAULT_PROFILE], assumptions=(text,))
+
+
+def _assumptions(name: str, release: Release) -> list[str]:
+    lines = []
+    if release > NEWEST:
+        lines.append(f"kernel {name} is newer than {NEWEST}, the newest whose source was read; taken to be as {NEWEST}")
+    if who := backporter(name):
+        lines.append(
+            f"kernel {name} is built by {who}, who take code of later releases; taken to be as {release} of mainline, "
+            "which its worker names can disprove"
+        )
+    return lines

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
 from numaprobe.records import RunWarning
-from numaprobe.runtime import DEFAULT_PROFILE, PROFILES
+from numaprobe.runtime import closest_profile
 from numaprobe.scenario.reader import parse_scenario
 from numaprobe.scenario.schema import MAX_DEVICES
 from numaprobe.topology import CommandLine, load_topology
@@ -27,6 +27,7 @@ from numaprobe.topology import CommandLine, load_topology
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from numaprobe.runtime import KernelProfile
     from numaprobe.scenario.schema import Scenario
     from numaprobe.topology import DeviceInfo, Topology
 
@@ -55,15 +56,21 @@ def host_scenario(overrides: Sequence[str] = (), machine: str = "host") -> Scena
     """
     topology = load_topology(machine)
     local = machine == "host"
-    kernel = nearest_profile(platform.release() if local else topology.info.get("kernel", ""))
+    profile = closest_profile(platform.release() if local else topology.info.get("kernel"))
     cmdline = _running_parameters() if local else ""
-    return machine_scenario(topology, overrides, kernel=kernel, cmdline=cmdline)
+    return machine_scenario(topology, overrides, profile=profile, cmdline=cmdline)
 
 
 def machine_scenario(
-    topology: Topology, overrides: Sequence[str] = (), *, kernel: str | None = None, cmdline: str = ""
+    topology: Topology, overrides: Sequence[str] = (), *, profile: KernelProfile | None = None, cmdline: str = ""
 ) -> Scenario:
     """Return a scenario of the devices that ``topology`` lists with a driver.
+
+    Args:
+        topology: the machine.
+        overrides: values put in place, as for a file.
+        profile: the kernel's, with what was assumed of it; None: the default one.
+        cmdline: kernel parameters.
 
     Raises:
         InputError: there is none, or there are too many.
@@ -84,21 +91,12 @@ def machine_scenario(
         "devices": [_device(device, topology, {one.name for one in bound}) for device in ordered],
         "drivers": _drivers(ordered, costs),
     }
-    if kernel is not None:
-        data["kernel"] = kernel
+    assumed = [*_assumptions(ordered, costs)]
+    if profile is not None:
+        data["kernel"] = profile.name
+        assumed += [RunWarning(kind="kernel-profile", message=line) for line in profile.assumptions]
     scenario = parse_scenario(data, "host", overrides=overrides)
-    return scenario.with_origin("host", topology, tuple(_assumptions(ordered, costs)))
-
-
-def nearest_profile(release: str) -> str:
-    """Return the newest kernel profile that is not newer than ``release`` (``6.18.44-amd64``)."""
-    match = re.match(r"(\d{1,4})\.(\d{1,4})", release)
-    if match is None:
-        return DEFAULT_PROFILE
-    version = int(match[1]), int(match[2])
-    known = {tuple(int(part) for part in name.split(".")): name for name in PROFILES}
-    older = [key for key in sorted(known) if key <= version]
-    return known[older[-1]] if older else known[min(known)]
+    return scenario.with_origin("host", topology, tuple(assumed))
 
 
 def _running_parameters() -> str:

@@ -77,7 +77,7 @@ def prepare(
 
     Raises:
         InputError: the machine, the parameters or the scenario on this machine make no sense.
-        UnknownNameError: no such kernel profile.
+        UsageError: no release, or one that is older than anything known.
 
     """
     profile = (
@@ -86,6 +86,7 @@ def prepare(
     topology = machine if isinstance(machine, Topology) else _topology(scenario, machine)
     parameters = CommandLine.parse(scenario.cmdline if cmdline is None else cmdline)
     warnings = [*scenario.warnings, *(RunWarning(kind="machine", message=line) for line in topology.warnings)]
+    warnings += [RunWarning(kind="kernel-profile", message=line) for line in profile.assumptions]
     if any(name in parameters for name in ISOLATION):
         topology = apply_cmdline(
             topology, parameters, lambda line: warnings.append(RunWarning(kind="cmdline", message=line))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import MissingInterfaceError
-from numaprobe.runtime.profile import PROFILES
+from numaprobe.runtime.release import Release, parse_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,9 +47,9 @@ class KernelImage:
         return self.path.parent.parent / "lib/modules" / self.release
 
     @property
-    def version(self) -> tuple[int, int]:
-        """Major and minor number."""
-        return release_version(self.release)
+    def version(self) -> Release:
+        """Major and minor number; 0.0 if its name has none."""
+        return parse_release(self.release) or Release(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +85,6 @@ def find_tools(search: str | None = None) -> Tools:
     if missing:
         raise MissingInterfaceError(f"the lab cannot run here: {'; '.join(missing)}")
     return Tools(Path(str(found["vng"])).absolute(), search)
-
-
-def release_version(release: str) -> tuple[int, int]:
-    """Return major and minor number of ``6.12.117+deb12-amd64``; (0, 0) if it has none."""
-    match = re.match(r"(\d{1,4})\.(\d{1,4})", release)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
-
-
-def profile_of(release: str) -> str:
-    """Return the name of the profile that stands for ``release``: the newest that is not newer, else the oldest."""
-    version = release_version(release)
-    older = [name for name in PROFILES if release_version(name) <= version]
-    return older[-1] if older else next(iter(PROFILES))
 
 
 def installed_kernels(roots: Sequence[Path] | None = None) -> tuple[KernelImage, ...]:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
-from numaprobe.runtime import DEFAULT_PROFILE, PROFILES
-from numaprobe.scenario.host import nearest_profile
+from numaprobe.runtime import closest_profile
 from numaprobe.scenario.reader import parse_scenario
 from numaprobe.scenario.replay.events import history
 from numaprobe.scenario.replay.phases import device_phases, first_to_differ
@@ -47,7 +46,7 @@ def replay_scenario(
     Args:
         trace: any recorded trace.
         topology: the machine it was recorded on; None: the one that the trace holds.
-        kernel: kernel profile; None: the nearest one to the trace's kernel, else the default.
+        kernel: kernel profile; None: the that of the trace's kernel, else the default.
         overrides: values put in place, as for a file.
 
     Raises:
@@ -105,16 +104,10 @@ def _say_overlap(seen: Iterable[Seen], remarks: Remarks) -> None:
 
 
 def _profile(trace: Trace, topology: Topology, remarks: Remarks) -> str:
-    release = trace.kernel or topology.info.get("kernel")
-    if release is None:
-        text = f"the trace does not tell its kernel; replayed with profile {DEFAULT_PROFILE} (--kernel chooses another)"
-        remarks.say("kernel-profile", text)
-        return DEFAULT_PROFILE
-    if release in PROFILES:
-        return release
-    profile = nearest_profile(release)
-    remarks.say("kernel-profile", f"recorded on kernel {release[:40]}; replayed with profile {profile}")
-    return profile
+    profile = closest_profile(trace.kernel or topology.info.get("kernel"))
+    for line in profile.assumptions:
+        remarks.say("kernel-profile", line)
+    return profile.name
 
 
 def _cmdline(topology: Topology) -> str:
