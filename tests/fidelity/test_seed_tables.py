@@ -86,4 +86,5 @@ def test_the_improvement_grows_with_the_number_of_devices() -> None:
     assert improvements == sorted(improvements)
     assert improvements[0] == 0
     assert improvements[2] == pytest.approx(0.349, abs=0.02)
-    assert improvements[-1] > 0.9
+    # beyond the 16 CPUs of the LLC they wait: its workers wake inside it
+    assert improvements[-1] > 0.85

@@ -173,8 +173,8 @@ def test_idle_cores_of_the_llc_first_then_siblings_then_the_node(make: Make) -> 
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_task_leaves_its_llc_for_its_wakers_sake_only_if_that_goes_on(make: Make, busy: bool) -> None:
-    """Nodes of one CPU. A caller queues a work for its own pod, then waits for it, or computes first."""
+def test_a_wake_up_does_not_leave_the_llc(make: Make, busy: bool) -> None:
+    """Nodes of one CPU. A caller queues a work for its own pod, then waits for it, or computes first: it waits too."""
     machine = make(symmetric("singles", nodes=2, cores=1))
     seen = []
 
@@ -191,8 +191,72 @@ def test_a_task_leaves_its_llc_for_its_wakers_sake_only_if_that_goes_on(make: Ma
         await machine.flush_work(work)
 
     machine.run(main, cpu=0)
-    assert seen == ([1, 1] if busy else [0, 0])
-    assert machine.now() == MS
+    assert seen == [0, 0]
+    assert machine.now() == (2 * MS if busy else MS)
+
+
+@pytest.mark.parametrize(("load", "cpu"), [("0-3", 1), ("0-1,3", 2), ("", 1)])
+def test_a_woken_task_takes_an_idle_cpu_of_its_llc_or_waits_at_its_own(make: Make, load: str, cpu: int) -> None:
+    """Node 1 and LLC 1 are idle throughout; the task last ran on CPU 1 of LLC 0 (CPUs 0-3)."""
+    machine = make(symmetric("m", nodes=2, llcs=2, cores=4))
+    cpus: list[int] = []
+
+    async def body() -> None:
+        await machine.sleep(MS)
+        cpus.append(machine.current.cpu)
+
+    async def main() -> None:
+        task = machine.spawn(body, comm="t", cpu=1)
+        machine.add_load(CpuSet.parse_list(load))
+        await machine.join(task)
+
+    machine.run(main, cpu=9)
+    assert cpus == [cpu]
+
+
+def test_a_woken_task_waits_at_its_wakers_cpu_if_that_has_fewer_tasks(make: Make) -> None:
+    """``wake_affine``: all of LLC 0 is taken, its own CPU 1 twice; the waker on CPU 3 is alone there."""
+    machine = make(symmetric("m", nodes=2, cores=4))
+    seen: list[int] = []
+    flag = machine.event("go")
+
+    async def body() -> None:
+        await flag.wait()
+        seen.append(machine.current.cpu)
+
+    async def main() -> None:
+        task = machine.spawn(body, comm="t", cpu=1)
+        await machine.sleep(MS)
+        machine.add_load(CpuSet.parse_list("0-2"))
+        machine.add_load(CpuSet.of([1]))
+        flag.set()
+        await machine.join(task)
+
+    machine.run(main, cpu=3)
+    assert seen == [3]
+
+
+def test_balancing_reaches_other_nodes_only_after_a_while(make: Make) -> None:
+    """Three computations on a node of two CPUs: one leaves, once a CPU was shared for a millisecond per CPU (4)."""
+    machine = make(symmetric("m", nodes=2, cores=2), timeline=True)
+    usages = []
+
+    async def probe() -> None:
+        usages.append((await machine.measure(lambda: machine.compute(30 * MS)))[1])
+
+    async def main() -> None:
+        works = [Work(probe, f"probe_{number}_fn") for number in range(3)]
+        for work in works:
+            machine.queue_work_node(1, machine.system_dfl_wq, work)
+        for work in works:
+            await machine.flush_work(work)
+
+    machine.run(main, cpu=0)
+    assert {usage.cpus[0] for usage in usages} == {2, 3}
+    (away,) = [usage for usage in usages if (usage.running_by_node or {}).get(0)]
+    assert away.segments is not None
+    left = next(segment.start_ns for segment in away.segments if segment.cpu in (0, 1))
+    assert 4 * MS <= left <= 4 * MS + machine.scheduler.model.slice_ns(4)
 
 
 def test_a_task_wakes_where_it_was_if_that_is_idle(make: Make) -> None:

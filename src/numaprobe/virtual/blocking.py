@@ -26,7 +26,10 @@ class SchedulerLike(Protocol):
     domain: int
 
     def wake(self, task: VirtualTask) -> None:
-        """Make a sleeping (or new) task runnable."""
+        """Make a sleeping task runnable."""
+
+    def wake_new(self, task: VirtualTask) -> None:
+        """Make a new task runnable."""
 
     def sleep(self, task: VirtualTask) -> None:
         """Take the running task off its CPU until it is woken."""

@@ -57,6 +57,7 @@ class RunQueue:
         waiting: mask -> heap of (vruntime, serial, task).
         count: tasks on it, the running one included (``nr_running``).
         min_vruntime: never decreases; where a task that arrives takes its place.
+        shared_since: when it last got a second task.
         slice_start: when the current turn began.
         due: time of the CPU event that is programmed; -1 = none.
 
@@ -73,6 +74,7 @@ class RunQueue:
         "min_vruntime",
         "node",
         "others",
+        "shared_since",
         "slice_start",
         "waiting",
     )
@@ -90,6 +92,7 @@ class RunQueue:
         self.waiting: dict[int, list[tuple[int, int, VirtualTask]]] = {}
         self.count = 0
         self.min_vruntime = 0
+        self.shared_since = 0
         self.slice_start = 0
         self.due = -1
 

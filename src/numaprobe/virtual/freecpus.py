@@ -26,17 +26,16 @@ class FreeCpus:
         self.domain = topology.possible.bits & ~topology.housekeeping.isolated.bits
 
     def wake(self, task: VirtualTask) -> None:
-        """Let a sleeping (or new) task go on now."""
+        """Let a sleeping task go on now."""
         task.cpu = self._place(task)
-        self._go_on(task)
-
-    def _go_on(self, task: VirtualTask) -> None:
         task.since = self.loop.now
         task.state = State.RUNNING
         task.on_cpu = True
         task.visited()
         task.scheduled_in()
         self.loop.make_due(task)
+
+    wake_new = wake
 
     def sleep(self, task: VirtualTask) -> None:
         """Note that the task sleeps."""

@@ -7,17 +7,14 @@ Rules
   runnable task there are no slices and a ``compute`` is a single event, however long it is.
 * A task that wakes or arrives starts at the queue's ``min_vruntime``: it keeps neither credit nor debt. It waits for
   the end of the running task's turn (no wake-up preemption).
-* A waking task is placed on: its previous CPU if that is idle; else an idle CPU near it (LLC of the previous CPU, LLC
-  of the waking CPU, node, anywhere it may run), a core that is idle as a whole before the sibling of a busy one; else
-  the CPU with the fewest tasks. It does not leave its LLC only because its waker is on its CPU
-  (``select_idle_sibling`` looks no further than the LLC): wakers, such as a caller that queues a work and flushes it,
-  mostly sleep next. If this one computes instead, the task moves on then.
-* A CPU that goes idle takes over a waiting task that may run there, from its own LLC, its node, anywhere. A task whose
-  turn is over moves to an idle CPU if it may run on one. So no task waits while a CPU that it may use is idle.
+* Where a task wakes, and where a new one starts, is said in ``runqueues``.
+* Load balancing: a CPU that goes idle takes over a waiting task of its LLC or its node at once, so that no task waits
+  while a CPU of its LLC that it may use is idle. Farther CPUs take part only when a CPU has been shared for as long as
+  the kernel lets pass between two looks at that domain: a millisecond for each of its CPUs (``sd->balance_interval``).
+  Then a CPU that goes idle takes from other nodes too, and a task whose turn is over moves to an idle CPU there: so a
+  worker that nothing holds leaves its node in the middle of a probe. (What a kernel moves, and when, depends on mean
+  loads over tens of milliseconds, which are not modelled: a prediction of *who* leaves is no promise.)
 * CPUs without a scheduling domain (isolated) take part in no balancing: only tasks placed there run there.
-
-``idle``, ``whole`` (CPUs whose whole core is idle), ``levels`` (CPUs by number of tasks) and ``overloaded`` (CPUs on
-which tasks wait, by the tasks' mask) are kept as sets of bits, so that no decision scans the CPUs.
 """
 
 from __future__ import annotations
@@ -25,54 +22,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import next_bit
-from numaprobe.virtual.cpu import ENDLESS, CpuModel, RunQueue
-from numaprobe.virtual.loop import PRIORITY_CPU, EventLoop
+from numaprobe.virtual.cpu import ENDLESS
+from numaprobe.virtual.loop import PRIORITY_CPU
+from numaprobe.virtual.runqueues import RunQueues
 from numaprobe.virtual.task import State, VirtualTask
 
 if TYPE_CHECKING:
-    from numaprobe.topology import Topology
+    from numaprobe.virtual.cpu import RunQueue
 
 
-class Scheduler:
-    """Run queues of all possible CPUs.
-
-    Attributes:
-        online: the CPUs on line.
-        domain: the CPUs that take part in load balancing.
-
-    """
-
-    def __init__(self, loop: EventLoop, topology: Topology, model: CpuModel) -> None:
-        self.loop = loop
-        self.model = model
-        self.online = topology.online.bits
-        self.domain = topology.possible.bits & ~topology.housekeeping.isolated.bits
-        self.slice_ns = model.slice_ns(len(topology.online))
-        self.queues: list[RunQueue | None] = [None] * topology.possible.bits.bit_length()
-        for cpu in topology.possible:
-            node = topology.node(topology.node_of(cpu))
-            self.queues[cpu] = RunQueue(
-                cpu,
-                topology.cores[topology.core_of(cpu)].bits,
-                topology.llcs[topology.llc_of(cpu)].bits,
-                node.cpus.bits if node else 0,
-            )
-        self.idle = self.online
-        self.whole = self.online
-        self.levels = [self.online]
-        self.overloaded: dict[int, int] = {}
-
-    def queue(self, cpu: int) -> RunQueue:
-        """Return the run queue of a possible CPU."""
-        queue = self.queues[cpu]
-        assert queue is not None  # noqa: S101  callers name possible CPUs
-        return queue
+class Scheduler(RunQueues):
+    """Who runs on which CPU, and for how long."""
 
     # ---- what tasks ask for ----------------------------------------------------------------------------------------
     def wake(self, task: VirtualTask) -> None:
-        """Make a sleeping (or new) task runnable."""
+        """Make a sleeping task runnable (``try_to_wake_up``)."""
         task.account(self.loop.now)
         self._enqueue(task, self.select(task))
+
+    def wake_new(self, task: VirtualTask) -> None:
+        """Make a new task runnable (``wake_up_new_task``)."""
+        task.account(self.loop.now)
+        self._enqueue(task, self.select_anew(task))
 
     def sleep(self, task: VirtualTask) -> None:
         """Take the running task off its CPU until it is woken."""
@@ -86,23 +57,7 @@ class Scheduler:
     def compute(self, task: VirtualTask, ns: int) -> None:
         """Let the running task use its CPU for ``ns``; then it is stepped."""
         task.remaining = ns
-        queue = self.queue(task.cpu)
-        if queue.waiting and queue.bit & self.domain:
-            self._push(queue)
-        self._program(queue)
-
-    def _push(self, queue: RunQueue) -> None:
-        """Move tasks that wait behind one that goes on to idle CPUs, if they may run on any."""
-        while True:
-            free = self.idle & self.domain
-            first = [heap[0] for mask, heap in queue.waiting.items() if (mask & self.online or self.online) & free]
-            if not first:
-                return
-            task = min(first)[2]
-            idle = self._idle_near(queue, self.allowed(task) & free)
-            assert idle is not None  # noqa: S101  its mask was just found to hold one
-            self._unqueue(queue, task)
-            self._enqueue(task, idle)
+        self._program(self.queue(task.cpu))
 
     def set_mask(self, task: VirtualTask, mask: int) -> None:
         """Change where ``task`` may run, and move it if it must."""
@@ -112,57 +67,12 @@ class Scheduler:
             queue = self.queue(task.cpu)
             self._unqueue(queue, task)
             task.mask = mask
-            self._enqueue(task, self.select(task))
+            self._enqueue(task, self.select_anew(task))
         else:
             task.mask = mask
             if task.state is State.RUNNING and not self.queue(task.cpu).bit & self.allowed(task):
                 self._leave(task, State.RUNNABLE)
-                self._enqueue(task, self.select(task))
-
-    # ---- placement -------------------------------------------------------------------------------------------------
-    def allowed(self, task: VirtualTask) -> int:
-        """Return the on-line CPUs that ``task`` may use; all, if its own are off line (``select_fallback_rq``)."""
-        return task.mask & self.online or self.online
-
-    def select(self, task: VirtualTask) -> int:
-        """Choose the CPU on which ``task`` wakes."""
-        allowed = self.allowed(task)
-        if not allowed & (allowed - 1):
-            return allowed.bit_length() - 1
-        previous = self.queue(task.cpu)
-        if previous.bit & allowed and (previous.bit & self.idle or not previous.bit & self.domain):
-            return task.cpu
-        found = self._idle_near(previous, allowed & self.idle & self.domain)
-        if found is None:
-            return self._least_loaded(previous, allowed & self.domain or allowed)
-        if previous.bit & allowed and not self.queue(found).bit & previous.llc and self._may_stop(previous):
-            return previous.cpu
-        return found
-
-    def _may_stop(self, queue: RunQueue) -> bool:
-        """Tell whether this CPU runs the waker, which is between two steps, and nobody waits for it yet."""
-        current = queue.current
-        return current is not None and current is self.loop.current and not current.remaining and not queue.waiting
-
-    def _idle_near(self, previous: RunQueue, idle: int) -> int | None:
-        if not idle:
-            return None
-        current = self.loop.current
-        waker_llc = self.queue(current.cpu).llc if current is not None else 0
-        for near in (previous.llc, waker_llc, previous.node, -1):
-            candidates = idle & near
-            if candidates:
-                return next_bit(candidates & self.whole or candidates, previous.cpu)
-        return None
-
-    def _least_loaded(self, previous: RunQueue, allowed: int) -> int:
-        for level in self.levels:
-            candidates = level & allowed
-            if candidates & previous.bit:
-                return previous.cpu
-            if candidates:
-                return next_bit(candidates & previous.llc or candidates, previous.cpu)
-        return next_bit(allowed, previous.cpu)
+                self._enqueue(task, self.select_anew(task))
 
     # ---- one CPU's queue -------------------------------------------------------------------------------------------
     def _enqueue(self, task: VirtualTask, cpu: int) -> None:
@@ -197,24 +107,6 @@ class Scheduler:
                 self.overloaded[mask] = left
             else:
                 del self.overloaded[mask]
-
-    def _change_count(self, queue: RunQueue, step: int) -> None:
-        levels, count, bit = self.levels, queue.count, queue.bit
-        levels[count] &= queue.others
-        queue.count = count = count + step
-        if count == len(levels):
-            levels.append(0)
-        if not bit & self.online:
-            return
-        levels[count] |= bit
-        if count == 0:
-            self.idle |= bit
-            core = queue.core & self.online
-            if not core & ~self.idle:
-                self.whole |= core
-        elif count == 1 and step == 1:
-            self.idle &= queue.others
-            self.whole &= ~queue.core
 
     def _leave(self, task: VirtualTask, state: State) -> None:
         """Take the running task off its CPU and let the next one run."""
@@ -257,8 +149,8 @@ class Scheduler:
         for near in (queue.llc, queue.node, -1):
             for mask, cpus in self.overloaded.items():
                 candidates = cpus & near & self.domain
-                if mask & queue.bit and candidates:
-                    source = self.queue(next_bit(candidates, queue.cpu))
+                source = self._source(queue, candidates) if mask & queue.bit and candidates else None
+                if source is not None:
                     self._take_over(queue, source, mask)
                     return
 
@@ -342,7 +234,8 @@ class Scheduler:
             return
         self._stop(queue, task)
         task.state = State.RUNNABLE
-        idle = self._idle_near(queue, self.allowed(task) & self.idle & self.domain) if queue.bit & self.domain else None
+        free = self.allowed(task) & self.idle & self.domain
+        idle = self._idle_near(queue, free & self._reach(queue)) if queue.bit & self.domain else None
         if idle is None:
             self._wait(queue, task)
         else:
@@ -368,7 +261,7 @@ class Scheduler:
             moved.insert(0, queue.current)
             self._leave(queue.current, State.RUNNABLE)
         for task in moved:
-            self._enqueue(task, self.select(task))
+            self._enqueue(task, self.select_anew(task))
 
     def set_online(self, cpu: int) -> None:
         """Bring ``cpu`` on line: it is idle, and takes what waits elsewhere."""
@@ -382,14 +275,14 @@ class Scheduler:
         self._pull(queue)
 
     def set_domain(self, domain: int) -> None:
-        """Change which CPUs take part in load balancing; those that join take what waits elsewhere, or give it away."""
+        """Change which CPUs take part in load balancing; idle ones near those that join take what waits."""
         joined = domain & ~self.domain & self.online
         self.domain = domain
         while joined:
-            bit = joined & -joined
-            joined ^= bit
-            queue = self.queue(bit.bit_length() - 1)
-            if bit & self.idle:
-                self._pull(queue)
-            else:
-                self._push(queue)
+            queue = self.queue(next_bit(joined, -1))
+            joined &= queue.others
+            idle = queue.llc & self.idle & domain
+            while idle:
+                near = self.queue(next_bit(idle, -1))
+                idle &= near.others
+                self._pull(near)

@@ -59,7 +59,7 @@ class Tasks:
         task.start(function)
         self.alive[task] = None
         self.loop.live += 1
-        self.scheduler.wake(task)
+        self.scheduler.wake_new(task)
         return task
 
     def _first_cpu(self, comm: str, allowed: int, cpu: int | None) -> int:
@@ -110,7 +110,7 @@ class Tasks:
         task.load = True
         task.remaining = ENDLESS
         self.loads.append(task)
-        self.scheduler.wake(task)
+        self.scheduler.wake_new(task)
 
     async def settle(self) -> None:
         """Wait for a CPU, if the current task was just taken off its own."""

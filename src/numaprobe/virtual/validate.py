@@ -98,8 +98,10 @@ def _check_no_waste(scheduler: Scheduler) -> None:
     )
     for mask, cpus in scheduler.overloaded.items():
         hold(bool(cpus), "an entry of the overloaded CPUs has a CPU")
-        if cpus & scheduler.domain & ~between_steps:
-            hold(not mask & scheduler.idle & scheduler.domain, "no task waits while a CPU that it may use is idle")
+        idle = mask & scheduler.idle & scheduler.domain
+        for queue in scheduler.queues:
+            if queue is not None and queue.bit & cpus & scheduler.domain & ~between_steps:
+                hold(not idle & queue.llc, "no task waits while a CPU of its LLC that it may use is idle")
 
 
 # ---- pools ---------------------------------------------------------------------------------------------------------

@@ -29,13 +29,14 @@ class Cpus:
 
     """
 
-    __slots__ = ("_boot_unbound", "_rotor", "_round_robin", "_topology", "online", "unbound")
+    __slots__ = ("_boot_unbound", "_rotors", "_round_robin", "_topology", "online", "unbound")
 
     def __init__(self, topology: Topology, profile: KernelProfile, online: int) -> None:
         self._topology = topology
         self.online = online
         self.unbound = self._boot_unbound = unbound_cpumask(topology, with_wq=profile.unbound_mask_has_wq).bits
-        self._rotor = self._round_robin = -1
+        self._rotors: dict[int, int] = {}
+        self._round_robin = -1
 
     def isolate(self, cpus: int) -> None:
         """Take ``cpus`` out of the unbound CPUs as they were after boot, unless none would be left."""
@@ -74,12 +75,15 @@ class Cpus:
 
     # ---- one of them -----------------------------------------------------------------------------------------------
     def distribute(self, cpus: int) -> int:
-        """Return an online CPU of ``cpus``, another each time (``cpumask_any_and_distribute``); of all if none is."""
+        """Return an online CPU of ``cpus``, another each time (``cpumask_any_and_distribute``); of all if none is.
+
+        The kernel counts on by calling CPU; here by set: either way the workers of a pool are spread over all of it.
+        """
         allowed = cpus & self.online or self.online
         if not allowed & (allowed - 1):
             return allowed.bit_length() - 1
-        self._rotor = next_bit(allowed, self._rotor)
-        return self._rotor
+        self._rotors[cpus] = chosen = next_bit(allowed, self._rotors.get(cpus, -1))
+        return chosen
 
     def local(self, here: int) -> int:
         """Return ``here`` if unbound work may run there, else the next CPU where it may (``wq_select_unbound_cpu``)."""
