@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,6 +93,81 @@ def test_systemd_boot_gets_a_copy_of_an_entry(tmp_path: Path) -> None:
     entry.write_text("nothing\n")
     with pytest.raises(InputError, match="systemd-boot entry"):
         write_systemd_boot(entry, PARAMETERS)
+
+
+ENTRY = b"title Debian\nversion 6.12 \xff\nlinux /vmlinuz\noptions root=/dev/sda1\n"
+
+
+def written(root: Path) -> tuple[Path, Path]:
+    """Write both kinds of boot entry below ``root``, and return their paths."""
+    (root / "etc/default").mkdir(parents=True, exist_ok=True)
+    entry = root / "debian.conf"
+    entry.write_bytes(ENTRY)
+    entry.chmod(0o600)
+    return write_grub(root, PARAMETERS), write_systemd_boot(entry, PARAMETERS)
+
+
+def test_an_entry_keeps_its_mode_and_its_bytes(tmp_path: Path) -> None:
+    grub, copy = written(tmp_path)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert b"version 6.12 \xff\n" in copy.read_bytes()
+    grub.chmod(0o640)
+    (tmp_path / "debian.conf").chmod(0o644)
+    write_grub(tmp_path, PARAMETERS)
+    write_systemd_boot(tmp_path / "debian.conf", PARAMETERS)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (grub, copy)] == [0o640, 0o644]
+
+
+def test_a_second_call_makes_the_same_copy_and_none_of_the_copy(tmp_path: Path) -> None:
+    first = [path.read_bytes() for path in written(tmp_path)]
+    paths = written(tmp_path)
+    assert [path.read_bytes() for path in paths] == first
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(InputError, match="a copy of ours; give the entry that it was made from"):
+        write_systemd_boot(paths[1], PARAMETERS)
+    renamed = tmp_path / "renamed.conf"
+    text = paths[1].read_bytes().replace(b"(numaprobe records probes)", b"").replace(b"# Records", b"# ")
+    renamed.write_bytes(text)
+    with pytest.raises(InputError, match="records probes already"):
+        write_systemd_boot(renamed, PARAMETERS)
+    renamed.unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_what_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
+    for path in written(tmp_path):
+        path.write_text("linux /mine\n")
+        with pytest.raises(InputError, match="was not written by numaprobe"):
+            written(tmp_path)
+        assert path.read_text() == "linux /mine\n"
+        path.unlink()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_leaves_the_old_entry_or_nothing(tmp_path: Path, there: bool) -> None:
+    """A limit on the size of files stands for the disk: the write itself fails, in the middle."""
+    before = {path: path.read_bytes() for path in written(tmp_path)}
+    if not there:
+        for path in before:
+            path.unlink()
+    program = (
+        "import resource, signal, sys; from pathlib import Path; from numaprobe.cli.main import run_command\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "sys.exit(run_command(['record', '--boot', '--no-btf', *sys.argv[1:]]))"
+    )
+    for option, path in zip((["--grub", tmp_path], ["--systemd-boot", tmp_path / "debian.conf"]), before, strict=True):
+        done = subprocess.run([sys.executable, "-c", program, *option], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done
+        assert f"{path}: cannot be written: File too large" in done.stderr
+        assert (path.read_bytes() if path.exists() else None) == (before[path] if there else None)
+        assert not list(path.parent.glob(".numaprobe*"))
+
+
+def test_an_entry_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.conf")
+    for name, reason in (("x.conf", "is not a regular file"), ("none.conf", "No such file or directory")):
+        with pytest.raises(InputError, match=reason):
+            write_systemd_boot(tmp_path / name, PARAMETERS)
 
 
 @pytest.mark.parametrize(

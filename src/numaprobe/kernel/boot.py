@@ -7,7 +7,8 @@ No program runs while built-in drivers probe, so the kernel must record on its o
   (an ``fs_initcall``: before the drivers that are ``device_initcall``, after the PCI bridges). CPU, task, caller too.
 
 The parameters hold ``$``, ``;`` and parentheses: GRUB and a shell both would take them apart, so they are quoted once
-for each. What is written is a file of its own that can simply be deleted.
+for each. What is written is a file of its own that can simply be deleted: it is there whole or not at all, has the mode
+of the entry that it copies, and takes the place of nothing but an earlier one of ours.
 Source: ``Documentation/trace/boottime-trace.rst``, ``Documentation/admin-guide/kernel-parameters.txt``.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +26,7 @@ from numaprobe.errors import InputError, MissingInterfaceError
 from numaprobe.kernel.kprobes import GROUP, kprobe_definitions
 from numaprobe.kernel.tracefs import explain
 from numaprobe.records import make_folder, write_atomically
+from numaprobe.topology.files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +43,11 @@ _TRACE_BUFFER: Final = "4M"
 #: a record of /dev/kmsg is at most 8 KiB (CONSOLE_EXT_LOG_MAX)
 _KMSG_RECORD: Final = 16384
 _KMSG: Final = re.compile(r"\d+,\d+,(\d+),[^;]*?(?:,caller=([TC]\d+))?;(.*)")
+#: what our files say of themselves, also those of the first versions
+_OURS: Final = "Records driver probes of the boot; written by numaprobe."
+_TITLE_MARK: Final = "(numaprobe records probes)"
+#: an entry of a boot loader is a few hundred bytes
+_MAX_ENTRY: Final = 2**20
 _TITLE: Final = re.compile(r"(?m)^title[ \t]+(.*)$")
 
 
@@ -90,7 +98,7 @@ def grub_snippet(parameters: Sequence[str]) -> str:
     """Return the text of a file for ``/etc/default/grub.d``: quoted for GRUB's script, then for the shell."""
     for_grub = " ".join(_grub_quoted(one) for one in parameters)
     return (
-        "# Records driver probes of the boot; written by numaprobe. Delete this file and run update-grub to end it.\n"
+        f"# {_OURS} Delete this file and run update-grub to end it.\n"
         f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX "{shlex.quote(for_grub)}\n'
     )
 
@@ -103,32 +111,52 @@ def write_grub(root: Path, parameters: Sequence[str]) -> Path:
     """Write the file for GRUB below ``root`` and return its path; ``update-grub`` makes it count.
 
     Raises:
-        InputError: there is no GRUB below ``root``, or the file cannot be written.
+        InputError: there is no GRUB below ``root``, the file cannot be written, or is not ours.
 
     """
     folder = root / "etc/default/grub.d"
     if not (root / "etc/default").is_dir():
         raise InputError("there is no etc/default here, so no GRUB to write for; give --root", str(root))
-    path = folder / "numaprobe.cfg"
-    return _write(path, grub_snippet(parameters))
+    return _write_ours(folder / "numaprobe.cfg", grub_snippet(parameters), mode=None)
 
 
 def write_systemd_boot(entry: Path, parameters: Sequence[str]) -> Path:
     """Write a copy of a systemd-boot entry that records the boot, beside it, and return its path.
 
     Raises:
-        InputError: ``entry`` is no loader entry, or the copy cannot be written.
+        InputError: ``entry`` is no loader entry, or one that records already, or the copy cannot be written.
 
     """
-    try:
-        text = entry.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", str(entry)) from None
+    text = _read_entry(entry)
     if entry.suffix != ".conf" or not re.search(r"(?m)^(?:linux|efi)[ \t]", text):
         raise InputError("is no systemd-boot entry (a .conf file with a 'linux' line)", str(entry))
-    text = _TITLE.sub(lambda match: f"title {match[1]} (numaprobe records probes)", text)
-    text = text.rstrip("\n") + f"\noptions {' '.join(parameters)}\n"
-    return _write(entry.with_name(f"{entry.stem}-numaprobe.conf"), text)
+    if _is_ours(text) or f"p:{GROUP}/" in text:
+        raise InputError("records probes already, as a copy of ours; give the entry that it was made from", str(entry))
+    text = _TITLE.sub(lambda match: f"title {match[1]} {_TITLE_MARK}", text)
+    text = f"{text.rstrip()}\n# {_OURS} Delete this file to end it.\noptions {' '.join(parameters)}\n"
+    mode = stat.S_IMODE(entry.stat().st_mode) & 0o777
+    return _write_ours(entry.with_name(f"{entry.stem}-numaprobe.conf"), text, mode=mode)
+
+
+def _read_entry(path: Path) -> str:
+    """Return an entry's text; bytes that are no UTF-8 survive as surrogates."""
+    data = read_bytes(path, _MAX_ENTRY)
+    if data is None:
+        raise InputError("cannot be read: No such file or directory", str(path))
+    return data.decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+
+
+def _is_ours(text: str) -> bool:
+    return _OURS in text or _TITLE_MARK in text
+
+
+def _write_ours(path: Path, text: str, *, mode: int | None) -> Path:
+    """Write a file that a boot loader reads, unless there is one that we did not write."""
+    if path.exists() and not _is_ours(_read_entry(path)):
+        raise InputError("is there already and was not written by numaprobe; rename it", str(path))
+    make_folder(path.parent)
+    write_atomically(path, text.encode("utf-8", "surrogateescape"), mode=mode)
+    return path
 
 
 def _write(path: Path, text: str) -> Path:

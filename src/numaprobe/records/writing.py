@@ -38,8 +38,13 @@ _KEPT_ATTRIBUTES: Final = ("user.", "system.posix_acl_access", "security.selinux
 _MAX_LINKS: Final = 40
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None:
+def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode: int | None = None) -> None:
     """Write a file whole or not at all; write to a device, pipe, socket or open descriptor.
+
+    Args:
+        path: the file.
+        content: what it shall hold.
+        mode: see ``open_output``.
 
     Raises:
         InputError: see ``open_output``.
@@ -47,13 +52,17 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
 
     """
     data = content.encode() if isinstance(content, str) else content
-    with open_output(path) as file:
+    with open_output(path, mode=mode) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def open_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def open_output(path: str | os.PathLike[str], *, mode: int | None = None) -> Iterator[BinaryIO]:
     """Yield a file to write to; what was written is there when the block ends, and not at all if it fails.
+
+    Args:
+        path: the file.
+        mode: its permission bits; None: those that it had, or that a new file gets.
 
     Raises:
         InputError: the folder is missing or may not be written, the disk is full, nobody reads the pipe or socket.
@@ -63,7 +72,7 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     name = _possible(path)
     try:
         descriptor = _open_special(name)
-        with _replaced(os.path.realpath(name)) if descriptor is None else open(descriptor, "wb") as file:
+        with _replaced(os.path.realpath(name), mode) if descriptor is None else open(descriptor, "wb") as file:
             yield file
     except BrokenPipeError:
         raise
@@ -222,15 +231,17 @@ def _connect(name: str) -> int:
 
 # ---- what is replaced ----------------------------------------------------------------------------------------------
 @contextlib.contextmanager
-def _replaced(target: str) -> Iterator[BinaryIO]:
+def _replaced(target: str, mode: int | None) -> Iterator[BinaryIO]:
     """Yield a new file that takes the place of ``target`` if the block succeeds."""
     folder = os.path.dirname(target)
     part = os.path.join(folder, f".numaprobe-{os.getpid()}-{os.urandom(6).hex()}.part")
     try:
         with open(part, "xb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             yield file
             file.flush()
-            _keep_what_it_had(target, file.fileno())
+            _keep_what_it_had(target, file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(part, target)
     except BaseException:
@@ -240,11 +251,11 @@ def _replaced(target: str) -> Iterator[BinaryIO]:
     _sync_folder(folder)
 
 
-def _keep_what_it_had(target: str, new: int) -> None:
+def _keep_what_it_had(target: str, new: int, mode: int | None) -> None:
     """Give the new file owner, group, mode and attributes of the one that it replaces, as far as we may."""
     with contextlib.suppress(FileNotFoundError):
         old = os.stat(target)
-        mode = stat.S_IMODE(old.st_mode) & 0o777
+        mode = stat.S_IMODE(old.st_mode) & 0o777 if mode is None else mode
         if not _gave(new, -1, old.st_gid):
             # another group is not let in by what was meant for the old one
             mode &= 0o707 | (mode & 0o007) << 3
