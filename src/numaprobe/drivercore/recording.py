@@ -18,6 +18,7 @@ from numaprobe.drivercore.results import errno_name
 from numaprobe.records import ProbeRecord
 
 if TYPE_CHECKING:
+    from numaprobe.cpuset import CpuSet
     from numaprobe.runtime import Usage
     from numaprobe.topology import Topology
 
@@ -57,6 +58,7 @@ class Recorder:
         self._records: list[ProbeRecord] = []
         self._reading = threading.Lock()
         self._probes = 0
+        self._lists: dict[CpuSet, str] = {}
 
     @property
     def records(self) -> list[ProbeRecord]:
@@ -77,6 +79,15 @@ class Recorder:
         """Keep the note of a probe that is over; the oldest one goes if they are too many."""
         self._notes.append(note)
         self._probes += 1
+
+    def _list(self, cpus: CpuSet | None) -> str | None:
+        """Return CPUs as a list; the few different ones of a run are written once."""
+        if cpus is None:
+            return None
+        text = self._lists.get(cpus)
+        if text is None:
+            text = self._lists[cpus] = str(cpus)
+        return text
 
     def _record(self, note: Note) -> ProbeRecord:
         usage = note.usage
@@ -102,6 +113,8 @@ class Recorder:
             runnable_ns=usage.runnable_ns,
             sleeping_ns=usage.sleeping_ns,
             cpus=usage.cpus,
+            cpus_allowed=self._list(usage.allowed),
+            pod=self._list(usage.pod),
             remote_ns=remote,
             caller_cpu=note.caller_cpu,
             caller_comm=note.caller_comm,

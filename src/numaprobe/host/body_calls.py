@@ -136,7 +136,7 @@ class BodyCalls:
             result = await body()
             if not stretch.seen:
                 await self.runner.hop(task, nothing)
-            return result, stretch.usage(self.now())
+            return result, stretch.usage(self.now(), self.online)
         except (KeyboardInterrupt, SystemExit) as error:  # nobody pressed a key here
             raise BodyError(
                 f"{task.comm}: a body raised {type(error).__name__}; it must not end the program"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from numaprobe.runtime.protocol import Usage
 
 if TYPE_CHECKING:
+    from numaprobe.cpuset import CpuSet
     from numaprobe.host.bodies import Memory
     from numaprobe.host.task import HostTask
     from numaprobe.topology import Topology
@@ -97,8 +98,10 @@ class Stretch:
         outer._between += self._between  # noqa: SLF001
         outer._unknown_memory += self._unknown_memory  # noqa: SLF001
 
-    def usage(self, now: int) -> Usage:
-        """Return what it cost until ``now``."""
+    def usage(self, now: int, everywhere: CpuSet) -> Usage:
+        """Return what it cost until ``now``; a thread that is not pinned may run ``everywhere``."""
+        wish = self._task.wish
+        pinned = self._task.thread is not None and self._task.thread.is_pinned
         cost = now - self._start
         running = sum(self._running.values())
         runnable = self._runnable(cost - running)
@@ -111,6 +114,8 @@ class Stretch:
             cpus=tuple(dict.fromkeys(self._trail)),
             running_by_node=None if self._between else self._running,
             memory=None if self._unknown_memory else self._memory,
+            allowed=wish.cpus & everywhere or wish.cpus if pinned and wish.cpus is not None else everywhere,
+            pod=(wish.hint or wish.cpus) if self._task.comm.startswith("kworker/u") else None,
         )
 
     def _runnable(self, left: int) -> int | None:

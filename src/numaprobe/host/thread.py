@@ -234,6 +234,11 @@ class BodyThread:
             self.child = None
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether it is held on the CPUs of its wish."""
+        return self._allowed is not ANYWHERE
+
+    @property
     def wish(self) -> Attributes:
         """Its attributes as wished for."""
         return self._wish

@@ -12,6 +12,7 @@ grows with the length of a trace: what never returns is bounded, and dropped whe
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,8 @@ MAX_DEPTH: Final = 32
 MAX_KEPT_SEGMENTS: Final = 600_000
 #: A driver or device that nobody named.
 UNNAMED: Final = "?"
+#: A worker of a CPU's pool, which is bound to that CPU while it is online.
+_BOUND_WORKER: Final = re.compile(r"kworker/(\d{1,6}):", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -284,6 +287,7 @@ class ProbeAssembler:
             function=call.function,
             path=probe.path,
             attempt=self._attempt(probe, result),
+            cpus_allowed=_bound_to(call.task.comm, call.cpu),
             **parts,  # type: ignore[arg-type]  # the names are the record's
         )
 
@@ -324,3 +328,9 @@ class ProbeAssembler:
         if result == EPROBE_DEFER and len(self._deferred) < MAX_TASKS:
             self._deferred[key] = attempt
         return attempt
+
+
+def _bound_to(comm: str | None, cpu: int) -> str | None:
+    """Return where a task may run that its name says is bound; None: it does not say, or it runs elsewhere."""
+    match = _BOUND_WORKER.match(comm or "")
+    return match[1] if match and int(match[1]) == cpu else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.records import checks
 from numaprobe.records.model import TRACE_SCHEMA, Finding, ProbeRecord, RunState, RunWarning, Segment, Trace
@@ -97,6 +98,14 @@ def _memory(value: object, path: str) -> dict[int, int]:
     return sizes
 
 
+def _cpu_list(value: object, path: str) -> str:
+    text = checks.text(value, path)
+    try:
+        return str(CpuSet.parse_list(text))
+    except InputError as error:
+        raise InputError(f"must be a list of CPUs such as '0-3,8': {error.what}", path) from None
+
+
 def _segment(value: object, path: str) -> Segment:
     parts = checks.listing(value, path)
     if len(parts) != len(Segment._fields):
@@ -122,6 +131,7 @@ _PROBE_KNOWN: Final[Mapping[str, checks.Check]] = {
     **dict.fromkeys(("running_ns", "runnable_ns", "sleeping_ns", "remote_ns"), checks.count),
     **dict.fromkeys(("asynchronous", "nested"), checks.flag),
     "cpus": checks.each(checks.count),
+    **dict.fromkeys(("cpus_allowed", "pod"), _cpu_list),
     "memory": _memory,
     "attempt": checks.positive,
     "segments": checks.each(_segment),

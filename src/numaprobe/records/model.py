@@ -85,6 +85,12 @@ class ProbeRecord:
     sleeping_ns: int | None = None
     #: every CPU the body ran on, in the order of first use; starts with ``cpu``
     cpus: tuple[int, ...] | None = None
+    #: the CPUs that the task might use when the body started (``Cpus_allowed_list``), as the kernel writes a list:
+    #: ``0-3,8``; None if the source does not tell
+    cpus_allowed: str | None = None
+    #: of a worker of an unbound pool: the CPUs of the pool's pod, as a list. It is woken on one of these and, if
+    #: ``cpus_allowed`` has more, free to leave them; None: no such worker, or the source does not tell
+    pod: str | None = None
     #: of running: time on CPUs of another node than the device's; None if the device's node is unknown
     remote_ns: int | None = None
     #: the task that waited for this probe: where it was, and its name; the body's own if it ran inline

@@ -32,7 +32,19 @@ if TYPE_CHECKING:
 METADATA_KEY: Final = "numaprobe"
 
 _JSON_COLUMNS: Final = ("memory", "segments")
-_TEXTS: Final = ("device", "driver", "bus", "comm", "result", "caller_comm", "function", "path", *_JSON_COLUMNS)
+_TEXTS: Final = (
+    "device",
+    "driver",
+    "bus",
+    "comm",
+    "result",
+    "caller_comm",
+    "function",
+    "path",
+    "cpus_allowed",
+    "pod",
+    *_JSON_COLUMNS,
+)
 _FLAGS: Final = ("asynchronous", "nested")
 
 

@@ -65,6 +65,10 @@ class Usage(NamedTuple):
     memory: Mapping[int, int] | None
     #: the stretch cut into states; None if the machine was not asked to keep a timeline
     segments: tuple[Segment, ...] | None = None
+    #: the CPUs that the task might use when the stretch began; None where the machine cannot tell
+    allowed: CpuSet | None = None
+    #: the pod of the unbound pool whose worker it is; None if it is none
+    pod: CpuSet | None = None
 
 
 class Task(Protocol):

@@ -267,7 +267,7 @@ class VirtualMachine:
     async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
         """Run ``body`` in the current task and say what it cost. Measured stretches nest."""
         task = self.blocker.running()
-        frame = Frame(self.loop.now, task.cpu, timeline=self._timeline)
+        frame = Frame(self.loop.now, task, timeline=self._timeline)
         task.frames.append(frame)
         try:
             result = await body()

@@ -11,6 +11,7 @@ from enum import IntEnum
 from types import CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
+from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InternalError
 from numaprobe.records import RunState, Segment
 from numaprobe.runtime import Usage
@@ -34,12 +35,15 @@ class State(IntEnum):
 class Frame:
     """One measured stretch: books running and runnable time per CPU."""
 
-    __slots__ = ("by_cpu", "memory", "runnable", "segments", "start")
+    __slots__ = ("allowed", "by_cpu", "memory", "pod", "runnable", "segments", "start")
 
-    def __init__(self, start: int, cpu: int, *, timeline: bool) -> None:
+    def __init__(self, start: int, task: VirtualTask, *, timeline: bool) -> None:
         self.start = start
+        #: CPUs that the task may use, and its pool's pod
+        self.allowed = task.mask
+        self.pod = task.pod
         #: CPU -> ns on it, in the order of first use
-        self.by_cpu: dict[int, int] = {cpu: 0}
+        self.by_cpu: dict[int, int] = {task.cpu: 0}
         self.runnable = 0
         self.memory: dict[int, int] = {}
         #: running and runnable stretches, oldest first; None if no timeline is kept
@@ -78,6 +82,8 @@ class Frame:
             running_by_node=nodes,
             memory=self.memory,
             segments=None if self.segments is None else self._with_sleep(end),
+            allowed=CpuSet(self.allowed),
+            pod=CpuSet(self.pod) if self.pod else None,
         )
 
     def _with_sleep(self, end: int) -> tuple[Segment, ...]:
@@ -168,6 +174,11 @@ class VirtualTask:
     def work(self) -> Work | None:
         """The work this worker executes now; None if it is no worker."""
         return None
+
+    @property
+    def pod(self) -> int:
+        """The pod of the unbound pool whose worker it is, as bits; 0 if it is none."""
+        return 0
 
     def start(self, function: Callable[[], Awaitable[Any]]) -> None:
         """Let it call and await ``function`` when it is stepped next."""

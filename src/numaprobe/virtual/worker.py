@@ -42,6 +42,12 @@ class VirtualWorker(VirtualTask):
         item = self.worker.item
         return None if item is None else item.work
 
+    @property
+    def pod(self) -> int:
+        """The pod of its pool, if that is an unbound one."""
+        pool = self.worker.pool
+        return pool.pod if pool.label.startswith("u") else 0
+
     def _woken(self, _: None) -> object:
         item = self.worker.begin(self.executed)
         if item is None:
