@@ -15,10 +15,9 @@ from numaprobe.errors import BodyError, RefusedError, UsageError
 from numaprobe.host import HostMachine, limits, syscalls
 from numaprobe.host.limits import flat
 from numaprobe.host.machine import WARNINGS_KEPT
-from numaprobe.host.pool import Pool
 from numaprobe.runtime import AffinityScope, Work, kernel_profile
 from numaprobe.topology import Housekeeping, symmetric
-from numaprobe.workqueue import work_on_cpu
+from numaprobe.workqueue import Worker, work_on_cpu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -436,7 +435,7 @@ def test_a_worker_that_dies_of_our_own_fault_ends_the_run(monkeypatch: pytest.Mo
             """The worker dies after it."""
 
         work = Work(body, "work_fn")
-        monkeypatch.setattr(Pool, "next_for", fail)
+        monkeypatch.setattr(Worker, "finish", fail)
         machine.queue_work(machine.system_dfl_wq, work)
         await machine.flush_work(work)
 

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.host import pool as pool_module
-from numaprobe.host.accounting import Accounting
+from numaprobe.host import growth, seat
 from numaprobe.host.attributes import Attributes
-from numaprobe.host.pool import IDLE_KEPT, Item, Pool, Worker
-from numaprobe.host.workqueue import ActiveLimit, HostWorkqueue
+from numaprobe.host.seat import IDLE_KEPT, HostWorker, ThreadSeat
 from numaprobe.runtime import Work
+from numaprobe.workqueue import Pool
+from numaprobe.workqueue.item import Item, WorkState
+from numaprobe.workqueue.limit import ActiveLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numaprobe.host.job import Ticket
+    from numaprobe.host.task import HostTask
 
 US, MS = 1_000, 1_000_000
 
@@ -35,19 +39,31 @@ class Host:
 
     def __init__(self) -> None:
         self.now = 1_000 * MS
-        self.started: list[Worker] = []
-        self.handed: list[Item] = []
+        self.started: list[HostWorker] = []
+        self.resumed = 0
         self.later: list[tuple[int, Callable[[], None]]] = []
 
-    def start_worker(self, worker: Worker) -> None:
-        self.started.append(worker)
+    def attributes(self, pool: Pool) -> tuple[Attributes, int]:
+        return Attributes(CpuSet(pool.mask)), 0
 
-    def hand(self, worker: Worker, item: Item) -> None:
-        assert worker in self.started
-        self.handed.append(item)
+    def may_start(self) -> bool:
+        return True
 
-    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        self.later.append((self.now + round(seconds * 1e9), function))
+    def start(self, task: HostWorker) -> None:
+        self.started.append(task)
+
+    def inbox(self) -> Ticket:
+        return object()  # type: ignore[return-value]
+
+    def resume(self, inbox: Ticket) -> None:
+        assert inbox is not None
+        self.resumed += 1
+
+    def wake_task(self, task: HostTask) -> None:
+        """Nobody flushes."""
+
+    def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
+        self.later.append((self.now + delay_ns, function))
 
     def wait(self, ns: int) -> None:
         """Let time pass, and the calls that are due be made."""
@@ -63,32 +79,50 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host()
-    monkeypatch.setattr(pool_module, "time", SimpleNamespace(monotonic_ns=lambda: host.now))
+    for module in (growth, seat):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic_ns=lambda: host.now))
     return host
 
 
 def make_pool(host: Host, cpus: int = 2, *, managed: bool = False) -> Pool:
-    return Pool("u9", Attributes(CpuSet.of(range(cpus))), 0, managed=managed, host=host)
+    mask = (1 << cpus) - 1
+    return Pool(
+        9,
+        "u9",
+        mask,
+        mask,
+        node=0,
+        managed=managed,
+        detects_hogs=True,
+        distribute=lambda _cpus: 0,
+        make_seat=lambda pool: ThreadSeat(pool, host),
+    )
 
 
 def insert(pool: Pool, count: int) -> None:
-    wq = HostWorkqueue("wq", unbound=True, max_active=8, min_active=8, groups=(), strict=False)
-    limit = ActiveLimit(1_000, Accounting(lambda: None))
+    limit = ActiveLimit("wq", 1_000, {})
 
     async def nothing() -> None:
         """Is never run."""
 
     for _ in range(count):
-        pool.insert(Item(Work(nothing, "work_fn"), wq, pool, limit))
+        pool.insert(Item(Work(nothing, "work_fn"), WorkState(), None, pool, limit))
 
 
 def begin(pool: Pool, host: Host, number: int, *, is_runnable: bool) -> None:
     """Let a new worker take a work, as its coroutine does, and then have its thread for it."""
-    worker, handed = host.started[number], len(host.handed)
-    assert pool.idle(worker)
-    assert len(host.handed) == handed + 1
-    worker.thread = Thread(is_runnable=is_runnable)  # type: ignore[assignment]
-    pool.made(worker)
+    task = host.started[number]
+    assert task.worker.begin(host.now) is not None
+    task.began_ns = host.now
+    task.thread = Thread(is_runnable=is_runnable)  # type: ignore[assignment]
+    task.seat.made(task)
+
+
+def finish(host: Host, number: int) -> bool:
+    """Let a worker's work end; tell whether it takes another."""
+    task = host.started[number]
+    task.seat.work_ended(task, host.now)
+    return task.worker.finish(host.now) is not None
 
 
 def test_workers_are_made_one_at_a_time(host: Host) -> None:
@@ -97,7 +131,7 @@ def test_workers_are_made_one_at_a_time(host: Host) -> None:
     assert len(host.started) == 1
     begin(pool, host, 0, is_runnable=False)
     assert len(host.started) == 2
-    assert [worker.comm for worker in host.started] == ["kworker/u9:0", "kworker/u9:1"]
+    assert [task.comm for task in host.started] == ["kworker/u9:0", "kworker/u9:1"]
 
 
 def test_bodies_that_sleep_get_a_worker_each_at_once(host: Host) -> None:
@@ -127,7 +161,7 @@ def test_beside_workers_that_compute_on_every_cpu_the_next_one_waits(host: Host)
 def begin_flowing(pool: Pool, host: Host) -> int:
     """Let works end from the moment the first worker has its thread; return how many workers there are then."""
     begin(pool, host, 0, is_runnable=False)
-    assert pool.next_for(host.started[0]) is not None
+    assert finish(host, 0)
     begin(pool, host, 1, is_runnable=False)  # it was being made already
     return len(host.started)
 
@@ -138,7 +172,7 @@ def test_no_worker_is_made_while_works_end_one_after_the_other(host: Host) -> No
     before = begin_flowing(pool, host)
     for _ in range(100):
         host.wait(50 * US)
-        assert pool.next_for(host.started[0]) is not None
+        assert finish(host, 0)
     assert len(host.started) == before == 2
     host.wait(3 * MS)  # nothing ends any more
     assert len(host.started) == before + 1
@@ -151,10 +185,10 @@ def test_works_that_compute_and_end_each_millisecond_need_no_more_than_the_cpus(
         begin(pool, host, number, is_runnable=True)
     for number in range(200):
         host.wait(500 * US)
-        worker = host.started[number % 2]
-        worker.running_ns += MS
-        worker.thread.is_runnable = number % 5 == 0  # type: ignore[union-attr,misc]  # it mostly wants the interpreter
-        assert pool.next_for(worker) is not None
+        task = host.started[number % 2]
+        task.running_ns += MS
+        task.thread.is_runnable = number % 5 == 0  # type: ignore[union-attr,misc]  # it mostly wants the interpreter
+        assert finish(host, number % 2)
     assert len(host.started) == 2
 
 
@@ -165,7 +199,7 @@ def test_a_pause_of_the_interpreter_makes_no_worker(host: Host) -> None:
     for pause in (50 * US, 50 * US, 5 * MS, 50 * US, 50 * US, 50 * US):  # the collector ran: nobody could do anything
         host.now += pause
         host.wait(0)  # the look that was due comes before the work that has ended
-        assert pool.next_for(host.started[0]) is not None
+        assert finish(host, 0)
     assert len(host.started) == before == 2
 
 
@@ -173,7 +207,7 @@ def test_ends_of_long_ago_do_not_hold_up_a_worker(host: Host) -> None:
     pool = make_pool(host)
     insert(pool, 3)
     assert begin_flowing(pool, host) == 2
-    assert not pool._works
+    assert not pool.worklist
     host.wait(20 * MS)
     insert(pool, 1)
     assert len(host.started) == 3
@@ -184,7 +218,7 @@ def test_a_cpu_s_pool_starts_the_next_worker_when_one_sleeps(host: Host) -> None
     insert(pool, 3)
     begin(pool, host, 0, is_runnable=True)
     assert len(host.started) == 1  # one runs at a time
-    pool.sleeping(host.started[0])
+    host.started[0].worker.sleeps()
     assert len(host.started) == 2
 
 
@@ -196,7 +230,8 @@ def test_idle_workers_beyond_so_many_end_if_they_have_a_thread(host: Host, kept:
         begin(pool, host, number, is_runnable=False)
         if not with_thread:
             host.started[number].thread = None  # its work only waits for others
-    assert [pool.idle(worker) for worker in host.started].count(True) == kept
+    assert [finish(host, number) for number in range(count)] == [False] * count
+    assert [task.ended for task in host.started].count(False) == len(pool.workers) == kept
     insert(pool, 1)
-    assert len(host.handed) == count + 1  # an idle one takes it
+    assert host.resumed == 1  # an idle one takes it
     assert len(host.started) == count

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numaprobe.host.runner import Runner
+    from numaprobe.workqueue import Workqueues
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class Life:
             """The CPUs on line now."""
             ...
 
-        def _build_workqueues(self) -> None: ...
+        _workqueues: Workqueues
 
         def warn(self, kind: str, message: str) -> None:
             """Keep a remark."""
@@ -68,6 +69,7 @@ class Life:
         """Cancel what still runs, end all threads and processes. A body that does not end in time is reported."""
         if not self._forked and self.runner.core.alive:
             shut_down(self.runner, self.grace_s, self.warn)
+            self._workqueues.reset()
         self._entered = False
 
     def _refuse_if_forked(self) -> None:
@@ -97,7 +99,6 @@ class Life:
             if own or not over:
                 self.close()
             if not own and not over:
-                self._build_workqueues()
                 self.__enter__()
         if task.failure is not None:
             raise task.failure

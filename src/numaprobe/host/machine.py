@@ -25,18 +25,18 @@ from numaprobe.host.life import Life, own_here
 from numaprobe.host.runner import HostTimer, Runner
 from numaprobe.host.task import CURRENT, HostTask
 from numaprobe.host.workers import Workers
-from numaprobe.host.workqueue import HostWorkqueue, Workqueues
 from numaprobe.records import RunWarning
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType
 from numaprobe.runtime.sync import FifoLock, Flag
+from numaprobe.workqueue import Workqueues, WorkqueueStruct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.pool import WorkState
     from numaprobe.runtime.protocol import Task, Work, Workqueue
     from numaprobe.topology import Topology
+    from numaprobe.workqueue import Pool
 
 T = TypeVar("T")
 
@@ -85,7 +85,6 @@ class HostMachine(Life, BodyCalls):
         self._isolation: tuple[int, CpuSet, CpuSet] | None = None
         self._applier = Applier(self.warn, self._allowed_now)
         self.runner = Runner(self._applier, self.warn)
-        self._workers = Workers(self.runner, self.warn)
         self._build_workqueues()
         quota = limits.cpu_quota()
         if quota is not None and quota < len(self.online):
@@ -93,17 +92,16 @@ class HostMachine(Life, BodyCalls):
         own_here(self)
 
     def _build_workqueues(self) -> None:
+        self._followed = self.online
+        workers = Workers(self.runner, self.warn, self._pool_attributes, self._follow_online)
+        # A body that sleeps in plain Python looks like one that computes: hogs are noticed whatever the release.
         self._workqueues = Workqueues(
-            self.topology,
-            self.profile,
-            self._online_lately,
-            self._workers,
-            self.runner.accounting,
-            self._pool_attributes,
+            self.topology, self.profile, workers.seat, self.warn, online=self._followed.bits, detects_hogs=True
         )
-        self._workers.workqueues = self._workqueues
-        self.system_percpu_wq: HostWorkqueue = self._workqueues.system_percpu_wq
-        self.system_dfl_wq: HostWorkqueue = self._workqueues.system_dfl_wq
+        self.runner.accounting.held = self._workqueues.held
+        self.runner.held = lambda: map(str, self._workqueues.held)
+        self.system_percpu_wq: WorkqueueStruct = self._workqueues.system_percpu_wq
+        self.system_dfl_wq: WorkqueueStruct = self._workqueues.system_dfl_wq
 
     # ---- what it is ------------------------------------------------------------------------------------------------
     def _allowed_now(self) -> CpuSet:
@@ -124,11 +122,18 @@ class HostMachine(Life, BodyCalls):
         self._allowed_now()
         return self._allowed[2]
 
-    def _online_lately(self) -> CpuSet:
-        """Return ``online`` as it was a millisecond ago at most: for what happens with every work."""
+    def _follow_online(self) -> CpuSet:
+        """Return ``online`` as it was a millisecond ago at most, and tell the workqueues if it has changed.
+
+        For what happens with every work; in the core's loop only.
+        """
         if time.monotonic_ns() >= self._allowed_until:
             self._read_allowed()
-        return self._allowed[2]
+        online = self._allowed[2]
+        if online is not self._followed and online:
+            self._followed = online
+            self._workqueues.set_online(online.bits)
+        return online
 
     @property
     def cpu_quota(self) -> float | None:
@@ -138,7 +143,7 @@ class HostMachine(Life, BodyCalls):
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return the possible CPUs that are not isolated (DOMAIN) or not tickless (WQ), as sysfs says now."""
         if kind is HkType.UNBOUND:
-            return self._workqueues.mask
+            return CpuSet(self._workqueues.cpus.unbound)
         now = time.monotonic_ns()
         if self._isolation is None or now - self._isolation[0] > _HOUSEKEEPING_NS:
             self._isolation = (now, limits.isolated_cpus(), limits.nohz_full_cpus())
@@ -189,9 +194,13 @@ class HostMachine(Life, BodyCalls):
         return Flag(self, name)
 
     # ---- workqueues ------------------------------------------------------------------------------------------------
-    def _pool_attributes(self, cpus: CpuSet, hint: CpuSet | None, node: int) -> Attributes:
-        known = node >= 0 and self._memory_nodes is not None and node in self._memory_nodes
-        return Attributes(cpus, hint, node if known else None, self._memory_mode)
+    def _pool_attributes(self, pool: Pool) -> tuple[Attributes, int]:
+        """Return what a pool's threads are given, and the CPU on which its workers are expected."""
+        pod, known = CpuSet(pool.pod), self._memory_nodes
+        node = pool.node if known is not None and pool.node >= 0 and pool.node in known else None
+        hint = pod if pool.pod != pool.mask else None
+        first = (pod & self._followed).first
+        return Attributes(CpuSet(pool.mask), hint, node, self._memory_mode), pod.first or 0 if first is None else first
 
     def alloc_workqueue(
         self,
@@ -202,50 +211,45 @@ class HostMachine(Life, BodyCalls):
         min_active: int | None = None,
         scope: AffinityScope | None = None,
         strict: bool = False,
-    ) -> HostWorkqueue:
+    ) -> WorkqueueStruct:
         """Make a workqueue."""
+        self._follow_online()
         return self._workqueues.alloc(
             name, unbound=unbound, max_active=max_active, min_active=min_active, scope=scope, strict=strict
         )
 
     def _here(self) -> int:
-        task, online = CURRENT.get(), self._online_lately()
+        task, online = CURRENT.get(), self._follow_online()
         return task.cpu if task is not None and task.cpu in online else online.first or 0
+
+    def _counted(self, queued: bool) -> bool:
+        self.runner.accounting.busy += queued
+        return queued
 
     def queue_work(self, wq: Workqueue, work: Work) -> bool:
         """Queue near the caller; return False if the work is already pending."""
-        here = self._here()
-        return self.queue_work_on(self._workqueues.unbound_cpu(here) if wq.unbound else here, wq, work)
+        return self._counted(self._workqueues.queue(wq, work, self._here()))
 
     def queue_work_on(self, cpu: int, wq: Workqueue, work: Work) -> bool:
         """Queue on ``cpu``'s pool, or on the pool of the pod that holds it."""
-        if not isinstance(wq, HostWorkqueue):
-            raise UsageError(f"workqueue '{wq.name}' is not of this machine")
-        return self._workqueues.queue(wq, work, cpu)
+        self._follow_online()
+        return self._counted(self._workqueues.queue_on(cpu, wq, work))
 
     def queue_work_node(self, node: int, wq: Workqueue, work: Work) -> bool:
-        """Queue near ``node``: here if the caller is on it, else on its first CPU on line, else as ``queue_work``.
-
-        Raises:
-            UsageError: ``wq`` is per-CPU.
-
-        """
-        if not wq.unbound:
-            raise UsageError(f"workqueue '{wq.name}' is per-CPU; queue_work_node needs an unbound one")
-        near = self._workqueues.cpu_near(node, self._here())
-        return self.queue_work(wq, work) if near is None else self.queue_work_on(near, wq, work)
+        """Queue near ``node``: here if the caller is on it, else on its first CPU online, else as ``queue_work``."""
+        return self._counted(self._workqueues.queue_near(node, wq, work, self._here()))
 
     async def flush_work(self, work: Work) -> bool:
         """Wait until the last queueing of ``work`` has run; return False if it was idle."""
-        state: WorkState | None = work.state
-        item = (state.pending or state.running) if state is not None else None
+        task = self.current
+        item = self._workqueues.flush(work, task)
         if item is None:
             return False
-        task = self.current
-        if task.work is not None and task.work.lock_class == work.lock_class:
-            self.warn("recursion", f"{task.comm} flushes {work.name} while it executes {task.work.name}")
-        item.waiters = [*(item.waiters or ()), task]
-        await self.park(f"work {work.name}")
+        try:
+            await self.park(item)
+        except BaseException:
+            item.forsaken_by(task)  # cut short: it must not be woken out of its next wait
+            raise
         return True
 
     # ---- remarks ---------------------------------------------------------------------------------------------------

@@ -6,19 +6,34 @@ The thread is made with the first body: a shell that only adds devices needs non
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from numaprobe.host.attributes import Attributes
     from numaprobe.host.bodies import Memory
     from numaprobe.host.job import Ticket
     from numaprobe.host.measure import Stretch
-    from numaprobe.host.pool import Pool
     from numaprobe.host.thread import BodyThread
     from numaprobe.runtime import Work
 
 #: The task whose code is running, in the core's loop and in the threads of bodies.
 CURRENT: Final[ContextVar[HostTask | None]] = ContextVar("numaprobe_current", default=None)
+
+
+class Watcher(Protocol):
+    """What wants to know when a worker sleeps: the seat of its pool."""
+
+    def sleeping(self, task: HostTask) -> None:
+        """It leaves its CPU."""
+        ...
+
+    def waking(self, task: HostTask) -> None:
+        """It is ready again."""
+        ...
+
+    def made(self, task: HostTask) -> None:
+        """It has a thread."""
+        ...
 
 
 class HostTask:
@@ -31,7 +46,7 @@ class HostTask:
         wish: its attributes now.
         is_worker: ``PF_WQ_WORKER``.
         work: what a worker executes now.
-        pool: a worker's pool, which wants to know when it sleeps.
+        pool: of a worker, what wants to know when it sleeps.
         thread: where its bodies run; None before the first.
         waits: what it waits for, for reports; empty if it does not.
         parked: set while it waits for ``wake``.
@@ -41,7 +56,7 @@ class HostTask:
 
     """
 
-    def __init__(self, comm: str, cpu: int, home: Attributes, pool: Pool | None = None) -> None:
+    def __init__(self, comm: str, cpu: int, home: Attributes, pool: Watcher | None = None) -> None:
         self.comm = comm
         self.cpu = cpu
         self.home = home

@@ -7,17 +7,21 @@ does) needs none.
 from __future__ import annotations
 
 import contextvars
+import time
 from typing import TYPE_CHECKING
 
 from numaprobe.host.job import Ticket
 from numaprobe.host.runner import presentable
+from numaprobe.host.seat import HostWorker, ThreadSeat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from numaprobe.host.pool import Item, Pool, Worker, WorkState
+    from numaprobe.host.attributes import Attributes
     from numaprobe.host.runner import Runner
-    from numaprobe.host.workqueue import Workqueues
+    from numaprobe.host.task import HostTask
+    from numaprobe.workqueue import Pool
+    from numaprobe.workqueue.item import Item
 
 
 class Workers:
@@ -25,86 +29,101 @@ class Workers:
 
     Args:
         runner: runs tasks.
-        warn: takes remarks.
+        warn: takes warnings.
+        attributes: see ``WorkerHost``.
+        follow: called often, for whoever wants to see whether CPUs have come or gone.
 
     """
 
-    def __init__(self, runner: Runner, warn: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        warn: Callable[[str, str], None],
+        attributes: Callable[[Pool], tuple[Attributes, int]],
+        follow: Callable[[], object],
+    ) -> None:
         self._runner = runner
         self._warn = warn
-        self.workqueues: Workqueues | None = None
-        runner.held = self._held
+        self._follow = follow
+        self.attributes = attributes
 
-    def _held(self) -> Iterator[str]:
-        for wq in self.workqueues.workqueues if self.workqueues is not None else ():
-            for limit in wq.limits.values():
-                yield from (f"work {item.work.name} waits for a slot of workqueue {wq.name}" for item in limit.held)
+    # ---- for their seats -------------------------------------------------------------------------------------------
+    def seat(self, pool: Pool) -> ThreadSeat:
+        """Make the seat of a pool's workers."""
+        return ThreadSeat(pool, self)
 
-    def start_worker(self, worker: Worker) -> None:
-        """Let the worker serve its pool."""
-        if worker.pool is not None:
-            self._runner.start(worker, self._serve(worker, worker.pool))
+    def may_start(self) -> bool:
+        """Whether workers may be made: the machine is not being closed."""
+        return not self._runner.closing
 
-    def hand(self, worker: Worker, item: Item) -> None:
-        """Give an idle worker a work."""
-        if worker.inbox is not None:
-            worker.inbox.give(item)
-            self._runner.core.loop.post(worker.inbox)
+    def start(self, task: HostWorker) -> None:
+        """Let a new worker begin."""
+        self._runner.start(task, self._serve(task))
 
-    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+    def inbox(self) -> Ticket:
+        """Return a place where a worker may wait."""
+        return Ticket(self._runner.core.loop)
+
+    def resume(self, inbox: Ticket) -> None:
+        """Let the worker that waits there go on."""
+        inbox.give(None)
+        self._runner.core.loop.post(inbox)
+
+    def wake_task(self, task: HostTask) -> None:
+        """Wake a task that flushed a work."""
+        self._runner.wake(task, value=True)
+
+    def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
         """Call ``function`` in the core's loop, outside any task."""
-        self._runner.core.loop.call_later(seconds, function, context=contextvars.Context())
+        self._runner.core.loop.call_later(delay_ns / 1e9, function, context=contextvars.Context())
 
-    async def _serve(self, worker: Worker, pool: Pool) -> None:
+    # ---- a worker's life -------------------------------------------------------------------------------------------
+    async def _serve(self, task: HostWorker) -> None:
         try:
-            await self._work_on(worker, pool)
+            await self._work_on(task)
         except Exception as error:  # noqa: BLE001  our own bug: its works would wait for ever, so the run ends
-            self._warn("worker-died", f"{worker.comm}: {type(error).__name__}: {error}")
+            self._warn("worker-died", f"{task.comm}: {type(error).__name__}: {error}")
             self._runner.end_run(error)
         finally:
-            pool.gone(worker)
-            self._runner.leave(worker)
+            if not self._runner.closing:
+                self._leave_pool(task)
+            self._runner.leave(task)
 
-    async def _work_on(self, worker: Worker, pool: Pool) -> None:
+    def _leave_pool(self, task: HostWorker) -> None:
+        if not task.ended:
+            task.worker.die()
+        task.seat.made(task)
+
+    async def _work_on(self, task: HostWorker) -> None:
+        worker, done = task.worker, self._runner.accounting.done
         while True:
-            worker.inbox = Ticket(self._runner.core.loop)
-            if not pool.idle(worker):
-                return
-            item: Item | None = await worker.inbox
+            now = time.monotonic_ns()
+            item = worker.begin(now)
+            task.began_ns, task.began_awake_ns = now, task.awake_ns
             while item is not None:
-                running: Item | None = item.work.state.running
-                if running is not None:  # the same work, queued again while it runs: never two at once
-                    running.followers = [*(running.followers or ()), item]
-                else:
-                    await self._run(worker, item, item.work.state)
-                    if item.followers is not None:
-                        await self._run_followers(worker, item.followers)
-                item = pool.next_for(worker)
+                await self._run(task, item)
+                now = time.monotonic_ns()
+                task.seat.work_ended(task, now)
+                self._follow()
+                item = worker.finish(now)
+                done()
+            if not task.ended and task.inbox is not None:
+                await task.inbox
+            if task.ended:
+                return
 
-    async def _run_followers(self, worker: Worker, later: list[Item]) -> None:
-        while later:
-            item = later.pop(0)
-            await self._run(worker, item, item.work.state)
-            later += item.followers or ()
-
-    async def _run(self, worker: Worker, item: Item, state: WorkState) -> None:
-        state.pending, state.running, worker.work = None, item, item.work
-        if worker.thread is not None:
-            worker.thread.fresh = True
+    async def _run(self, task: HostWorker, item: Item) -> None:
+        task.work = item.work
+        if task.thread is not None:
+            task.thread.fresh = True
+            if task.wish is not task.home:  # the pool's CPU went or came
+                await self._runner.change(task, task.home)
         try:
             await item.work.function()
         except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  a broken promise: run raises it
-            self._warn("work-raised", f"{worker.comm}: work {item.work.name} raised {type(error).__name__}: {error}")
-            self._runner.failures.append(presentable(worker, error))
-        finally:
-            worker.work, state.running = None, None
-            self._end(worker, item)
-        if worker.wish is not worker.home:
-            await self._runner.change(worker, worker.home)
-
-    def _end(self, worker: Worker, item: Item) -> None:
-        worker.drop_memory()
-        item.limit.release()
-        for waiter in item.waiters or ():
-            self._runner.wake(waiter, value=True)
-        self._runner.accounting.done()
+            self._warn("work-raised", f"{task.comm}: work {item.work.name} raised {type(error).__name__}: {error}")
+            self._runner.failures.append(presentable(task, error))
+        task.drop_memory()
+        task.work = None
+        if task.wish is not task.home:
+            await self._runner.change(task, task.home)

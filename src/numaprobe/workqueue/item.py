@@ -85,6 +85,11 @@ class Item:
             self.waiters = []
         self.waiters.append(task)
 
+    def forsaken_by(self, task: Task) -> None:
+        """Note that a task waits no more."""
+        if self.waiters is not None and task in self.waiters:
+            self.waiters.remove(task)
+
     def followed_by(self, item: Item) -> None:
         """Note a later queueing of the same work, for the worker that executes this one."""
         if self.followers is None:

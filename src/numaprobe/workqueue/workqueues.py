@@ -250,6 +250,17 @@ class Workqueues:
             pool.rebind(1 << cpu)
         self.refresh()
 
+    def set_online(self, online: int) -> None:
+        """Several CPUs may have come and gone, all at once: what ``going``, ``gone`` and ``came`` do."""
+        before = self.cpus.online
+        self.cpus.online = online
+        for cpu, pool in self.pools.per_cpu.items():
+            if before >> cpu & 1 and not online >> cpu & 1:
+                pool.unbind(self.cpus.homeless())
+            elif online >> cpu & 1 and not before >> cpu & 1:
+                pool.rebind(1 << cpu)
+        self.refresh()
+
     def isolate(self, cpus: int) -> None:
         """Take ``cpus`` out of the unbound CPUs as they were after boot, unless none would be left."""
         self.cpus.isolate(cpus)
