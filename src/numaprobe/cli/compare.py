@@ -12,6 +12,7 @@ from numaprobe.cli.measure import compare_measured
 from numaprobe.cli.output import choose_format, write
 from numaprobe.cli.progress import Progress
 from numaprobe.cli.replays import RECORDED, own_policy, read_named_trace, set_up_replay
+from numaprobe.cli.say import exit_code
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     shapes = comparison_shapes(details)
     chosen = choose_format(format, as_json, output, shapes)
     traces: list[Trace] = []
-    code = 0
+    failures: list[str] = []
     setting = None
     if is_trace(what[0]):
         again = _is_replay(replay, len(what))
@@ -82,12 +83,12 @@ def compare(  # noqa: PLR0917  a command's signature is its options
         setting = set_up(what[0], machine=machine, **scenario_options)
         baseline = baseline or setting.profile.pci_policy
     if setting is not None and baseline is not None:
-        more, code = _run_all(setting, policy_specs(policy, baseline), timeline=chosen in DRAWN)
+        more, failures = _run_all(setting, policy_specs(policy, baseline), timeline=chosen in DRAWN)
         traces += more
     from numaprobe.analysis import compare as put_together
 
     write(put_together(traces, baseline), shapes[chosen], chosen, output)
-    return code
+    return exit_code(failures, chosen, output)
 
 
 def policy_specs(wanted: "Iterable[str] | None", baseline: str) -> list[str]:
@@ -98,19 +99,19 @@ def policy_specs(wanted: "Iterable[str] | None", baseline: str) -> list[str]:
     return specs if baseline in (*specs, RECORDED) else [baseline, *specs]
 
 
-def _run_all(setting: "Setting", specs: "Sequence[str]", *, timeline: bool) -> "tuple[list[Trace], int]":
+def _run_all(setting: "Setting", specs: "Sequence[str]", *, timeline: bool) -> "tuple[list[Trace], list[str]]":
     from numaprobe.policies import make_policy
     from numaprobe.scenario import run_setting
 
     policies = [make_policy(spec) for spec in specs]
-    traces, code = [], 0
+    traces, failures = [], []
     with Progress("policy", len(policies)) as progress:
         for policy in policies:
             progress.step(policy.label)
             outcome = run_setting(setting, policy, timeline=timeline)
             traces.append(outcome.trace)
-            code = code or int(not outcome.passed)
-    return traces, code
+            failures += [f"{policy.label}: {failure}" for failure in outcome.failures]
+    return traces, failures
 
 
 def _is_replay(wanted: bool | None, count: int) -> bool:

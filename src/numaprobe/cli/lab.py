@@ -11,6 +11,7 @@ import typer
 from numaprobe.cli.guestfolder import guest_folder
 from numaprobe.cli.inputs import load_scenario
 from numaprobe.cli.options import Cmdline, Machine, Overrides  # noqa: TC001  typer reads them at run time
+from numaprobe.cli.say import complain, tell
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,7 +124,10 @@ class _Run:
             _print_json(trace, predicted, report)
         else:
             _print_text(result, report, self.image.release, output)
-        if result.status or (report is not None and not report.passed):
+        failures = _failures(result, report)
+        if as_json and failures:
+            complain("; ".join(failures))
+        if failures:
             raise typer.Exit(_FAILED)
 
     def measure(self, rounds: int, *, as_json: bool) -> None:
@@ -204,9 +208,22 @@ def _print_json(trace: Trace, predicted: Trace | None, report: Report | None) ->
     _echo_json(block | {"check": report_to_json(report)})
 
 
+def _failures(result: GuestResult, report: Report | None) -> list[str]:
+    """Return what makes a guest's run a failed one."""
+    failures = [f"a step failed in the guest (exit {result.status})"] if result.status else []
+    if report is not None and not report.passed:
+        failures.append(f"check failed: {_verdict(report)}")
+    return failures
+
+
+def _verdict(report: Report) -> str:
+    more = f", and {len(report.unexpected)} that were not predicted" if report.unexpected else ""
+    return f"{sum(row.agrees for row in report.rows)} of {len(report.rows)} probes as predicted{more}"
+
+
 def _print_text(result: GuestResult, report: Report | None, release: str, output: Path | None) -> None:
     for warning in result.trace.warnings:
-        typer.echo(f"{warning.kind}: {warning.message}", err=True)
+        tell(f"{warning.kind}: {warning.message}")
     kept = f" in {output}" if output else ""
     typer.echo(
         f"kernel {release}: {len(result.trace.probes)} probes recorded in {result.seconds:.0f} s{kept}", err=True
@@ -225,10 +242,9 @@ def _table(report: Report) -> list[str]:
     lines = [f"{'device':<14} {'driver':<11} {'predicted':<22} {'recorded':<22} node llc kind order result  cost"]
     lines += [_line(row) for row in report.rows]
     lines += [f"{probe.device:<14} {probe.driver:<11} {'(not predicted)':<22} recorded" for probe in report.unexpected]
-    agreeing = sum(row.agrees for row in report.rows)
     error = report.median_cost_error
     cost = "" if error is None else f"; recorded cost / predicted - 1: median {error:+.1%} (judges nothing)"
-    lines.append(f"{agreeing} of {len(report.rows)} probes as predicted{cost}")
+    lines.append(f"{_verdict(report)}{cost}")
     return lines
 
 

@@ -27,6 +27,7 @@ import typer
 
 from numaprobe import __version__
 from numaprobe.cli.group import LazyGroup, plain_app
+from numaprobe.cli.say import complain
 from numaprobe.errors import InternalError, KernelInterfaceError, NumaprobeError
 
 BUG: Final = 70
@@ -138,11 +139,7 @@ def _usage_hint(error: Exception) -> str:
 
 
 def _complain(text: str, code: int) -> int:
-    """Write one line on standard error, whatever ``text`` holds; return ``code``."""
-    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(text.split()))
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"numaprobe: {line}\n")
-        sys.stderr.flush()
+    complain(text)
     return code
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numaprobe.cli.inputs import is_trace, set_up
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.progress import Progress
+from numaprobe.cli.say import exit_code
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,13 +62,15 @@ def compare_measured(
     chosen = choose_format(*form, VALIDATION_SHAPES)
     setting = set_up(what[0], machine=machine or "host", **scenario_options)
     base = baseline or setting.profile.pci_policy
-    validation, code = predict_and_measure(setting, policy_specs(policy, base), base, repeat or REPEAT)
+    validation, failures = predict_and_measure(setting, policy_specs(policy, base), base, repeat or REPEAT)
     write(validation, VALIDATION_SHAPES[chosen], chosen, form[2])
-    return code
+    return exit_code(failures, chosen, form[2])
 
 
-def predict_and_measure(setting: Setting, specs: Sequence[str], baseline: str, repeat: int) -> tuple[Validation, int]:
-    """Return predictions and measurements of these policies, and the exit code.
+def predict_and_measure(
+    setting: Setting, specs: Sequence[str], baseline: str, repeat: int
+) -> tuple[Validation, list[str]]:
+    """Return predictions and measurements of these policies, and what did not pass, one line each.
 
     The policies take turns, so that whatever else the computer does meanwhile meets them all alike.
 
@@ -94,7 +97,8 @@ def predict_and_measure(setting: Setting, specs: Sequence[str], baseline: str, r
                 outcomes.append(run_real(setting, spec))
                 traces.append(outcomes[-1].trace)
     validation = validate(predicted, measured, baseline, others_share=others.share(), load_average=load)
-    return validation, int(not all(outcome.passed for outcome in outcomes))
+    failures = [f"{outcome.trace.policy}: {failure}" for outcome in outcomes for failure in outcome.failures]
+    return validation, list(dict.fromkeys(failures))
 
 
 def _table(validation: Validation, stream: TextIO) -> None:

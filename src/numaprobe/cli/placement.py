@@ -9,6 +9,7 @@ import typer
 from numaprobe.cli import options
 from numaprobe.cli.output import Shape, choose_format, to_json, write
 from numaprobe.cli.progress import Progress
+from numaprobe.cli.say import exit_code
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from numaprobe.placement.check import Report
-
-#: exit status if something is not as predicted
-_DIFFERS = 1
 
 
 def placement(
@@ -71,7 +69,14 @@ def placement(
     else:
         reports = [_report_here(specs, profile)]
     write(reports, shapes[chosen], chosen, output)
-    return 0 if all(report.passed for report in reports) else _DIFFERS
+    differing = [report for report in reports if not report.passed]
+    return exit_code([_differs(report) for report in differing], chosen, output)
+
+
+def _differs(report: "Report") -> str:
+    """Return the line that says what is not as predicted on one machine."""
+    count = f"{len(report.disagreements)} of {len(report.rows)} probes are not as predicted"
+    return f"{report.topology.name}: {count}" if report.rows else f"{report.topology.name}: nothing was probed"
 
 
 def _report_here(policies: list[str], profile: str) -> "Report":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from numaprobe.cli.inputs import RECORDED
+from numaprobe.cli.say import tell
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _finish(trace: Trace, output: Path, *, as_json: bool, note: str) -> None:
     from numaprobe.records import dump_trace, write_atomically
 
     for warning in trace.warnings:
-        typer.echo(f"{warning.kind}: {warning.message}", err=True)
+        tell(f"{warning.kind}: {warning.message}")
     if as_json:
         typer.echo(dump_trace(trace))
         return
@@ -162,9 +163,6 @@ def _print_boot_parameters(*, sched: bool, btf: bool, grub: Path | None, entry: 
     offset = member_offset("pci_dev", "dev") if btf else None
     parameters = boot_parameters(pci_dev_offset=offset, sched=sched)
     check_length(parameters, Path("/proc/cmdline").read_text(encoding="utf-8", errors="replace"))
-    warning = pci_offset_warning(offset)
-    if warning:
-        typer.echo(warning, err=True)
     if grub is not None:
         typer.echo(f"wrote {write_grub(grub, parameters)}; run update-grub, reboot, then: numaprobe record --collect")
     if entry is not None:
@@ -172,6 +170,9 @@ def _print_boot_parameters(*, sched: bool, btf: bool, grub: Path | None, entry: 
         typer.echo(f"wrote {path}; choose it at the next boot, then: numaprobe record --collect")
     if grub is None and entry is None:
         typer.echo(" ".join(parameters))
+    warning = pci_offset_warning(offset)
+    if warning:
+        tell(warning)
 
 
 def _collect(root: Path | None, raw: Path | None) -> Trace:

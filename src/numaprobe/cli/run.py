@@ -13,6 +13,7 @@ from numaprobe.cli.inputs import is_trace, set_up
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import choose_format, write
 from numaprobe.cli.replays import replay_of
+from numaprobe.cli.say import exit_code
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run(  # noqa: PLR0917  a command's signature is its options
         sys.stdout.write("\nchecks of the scenario\n")
         rows = [("passed" if c.passed else "FAILED", f"{c.check} ({c.detail})") for c in outcome.checks]
         write_list(rows, sys.stdout)
-    return int(not outcome.passed)
+    return exit_code(outcome.failures, chosen, output)
 
 
 def _run(setting: "Setting", policy: str, chosen: str, *, real: bool) -> "Outcome":

@@ -6,7 +6,7 @@ import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.output import choose_format, write
-from numaprobe.cli.topologyshapes import TOPOLOGY_SHAPES
+from numaprobe.cli.topologyshapes import TOPOLOGY_SHAPES, tell_losses
 
 
 def topology(
@@ -36,4 +36,5 @@ def topology(
     if cmdline is not None:
         loaded = apply_cmdline(loaded, cmdline)
     write(loaded, TOPOLOGY_SHAPES[chosen], chosen, output)
+    tell_losses(loaded, chosen)
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
 from numaprobe.cli.output import Shape, text_shape, to_json
+from numaprobe.cli.say import complain
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +38,19 @@ def _json(topology: Topology) -> str:
 
 
 def _xml(topology: Topology) -> str:
-    from numaprobe.topology.hwlocwrite import hwloc_losses, to_hwloc_xml
+    from numaprobe.topology.hwlocwrite import to_hwloc_xml
 
-    for loss in hwloc_losses(topology):
-        sys.stderr.write(f"numaprobe: left out: {loss}\n")
     return to_hwloc_xml(topology)
+
+
+def tell_losses(topology: Topology, format_name: str) -> None:
+    """Say on standard error what a format left out of a machine; to be called when it is written."""
+    if format_name == "xml":
+        from numaprobe.topology.hwlocwrite import hwloc_losses
+
+        sys.stdout.flush()  # a disk that is full is an error, and then there is one line: that of the error
+        for loss in hwloc_losses(topology):
+            complain(f"left out: {loss}")
 
 
 def _one_line(make: Callable[[Topology], str | None], name: str) -> Callable[[Topology], str]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from numaprobe.errors import InputError
 from numaprobe.kernel.candidates import candidate_arguments
 
 if TYPE_CHECKING:
@@ -79,6 +80,19 @@ class KprobeDefinition(NamedTuple):
         return f"-:{self.group}/{self.event}"
 
 
+def named_function(text: str) -> tuple[str | None, str]:
+    """Return module and function that ``MODULE:FUNCTION`` or ``FUNCTION`` names.
+
+    Raises:
+        InputError: it cannot be a kernel symbol; the kernel would read blanks and line ends as more of its commands.
+
+    """
+    match = _NAMED.fullmatch(text)
+    if match is None:
+        raise InputError(f"'{text[:80]}' names no kernel function; write for example nvme:nvme_probe")
+    return match["module"], match["function"]
+
+
 def entry_and_return(function: str, *arguments: str, module: str | None = None) -> tuple[KprobeDefinition, ...]:
     """Return our two events for one function: its entry with ``arguments``, and its return with the result."""
     return (
@@ -112,6 +126,7 @@ def kprobe_definitions(*, pci_dev_offset: int | None = None, search: bool = Fals
     )
 
 
+_NAMED = re.compile(r"(?:(?P<module>\w[\w-]*):)?(?P<function>[A-Za-z_][\w.]*)", re.ASCII)
 _LINE = re.compile(
     r"""(?P<kind>[pr])\d{0,9}
         (?::(?:(?P<group>\w+)[/.])?(?P<event>\w+))?

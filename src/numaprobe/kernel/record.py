@@ -37,6 +37,7 @@ from numaprobe.kernel.kprobes import (
     KprobeDefinition,
     entry_and_return,
     kprobe_definitions,
+    named_function,
     parse_kprobe_events,
 )
 from numaprobe.kernel.merge import merged
@@ -82,6 +83,16 @@ class RecordOptions:
     buffer_kb: int | None = None
     #: the kernel's type information; None: do without
     btf: Path | None = KERNEL_BTF
+
+    def __post_init__(self) -> None:
+        """Refuse names that are no functions before anything is set up.
+
+        Raises:
+            InputError: a function's name cannot be one.
+
+        """
+        for name in self.functions:
+            named_function(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,8 +252,8 @@ class Recorder:
     def _definitions(self, capabilities: Capabilities) -> tuple[KprobeDefinition, ...]:
         definitions = kprobe_definitions(pci_dev_offset=capabilities.pci_dev_offset, search=True)
         for name in self.options.functions:
-            module, _, function = name.rpartition(":")
-            definitions += entry_and_return(function, module=module or None)
+            module, function = named_function(name)
+            definitions += entry_and_return(function, module=module)
         return definitions
 
     def _enable_sched(self, capabilities: Capabilities) -> None:
@@ -265,7 +276,7 @@ class Recorder:
 
     def _comms(self) -> tuple[str, ...]:
         """The patterns of the filter; none if every task is wanted."""
-        comms = dict.fromkeys(comm[:COMM_LENGTH].replace('"', "?") for comm in self.options.comms)
+        comms = dict.fromkeys(_pattern(comm) for comm in self.options.comms)
         return () if EVERY_COMM in comms else tuple(comms)
 
     def _keep_names(self) -> None:
@@ -355,3 +366,8 @@ def _lines(source: Path) -> Iterator[bytes]:
             yield from file
     except OSError as error:
         raise explain(error, f"reading {source}") from None
+
+
+def _pattern(comm: str) -> str:
+    """Return a pattern for tasks' names with a ``?`` for what the text of a filter cannot hold."""
+    return "".join("?" if char == '"' or not char.isprintable() else char for char in comm[:COMM_LENGTH])

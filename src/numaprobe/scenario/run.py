@@ -47,6 +47,11 @@ class Outcome:
         """Whether no check failed and nothing hung."""
         return self.deadlock is None and all(check.passed for check in self.checks)
 
+    @property
+    def failures(self) -> list[str]:
+        """What did not pass, one line each: the trace's warnings of these kinds."""
+        return [warning.message for warning in self.trace.warnings if warning.kind in {"check", "deadlock"}]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
