@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from numaprobe.kernel import initcall
 from numaprobe.kernel.kprobes import kprobe_definitions, parse_kprobe_events
 from numaprobe.kernel.remarks import ReaderCounts, remarks
 from numaprobe.records import ProbeRecord, trace_from_json
@@ -47,4 +48,11 @@ def test_every_remark_is_explained() -> None:
         setattr(assembler.counts, name, 1)
     given = {warning.kind for warning in remarks(counts, assembler, [ProbeRecord(device="a", driver="b", cost_ns=1)])}
     table = TRACES.split("### What goes wrong")[1].split("##")[0]
+    assert given == set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE))
+
+
+def test_every_remark_on_logs_is_explained() -> None:
+    table = TRACES.split("### Remarks on logs")[1].split("##")[0]
+    source = Path(initcall.__file__).read_text(encoding="utf-8")
+    given = set(re.findall(r'kind="([\w-]+)"', source)) - {"torn-line", "not-told"}
     assert given == set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE))

@@ -7,6 +7,8 @@ import io
 import pytest
 
 from numaprobe.kernel.readers import read_trace
+from numaprobe.scenario import replay_scenario
+from numaprobe.topology import symmetric
 
 PCI = """\
 # tracer: nop
@@ -33,7 +35,7 @@ def test_a_bound_pci_device_is_no_error() -> None:
     ("caller", "ret", "result"),
     [
         ("driver_probe_device", 1, "0"),
-        ("driver_probe_device", 0, None),
+        ("driver_probe_device", 0, "E?"),
         ("driver_probe_device", -517, "EPROBE_DEFER"),
         ("__driver_probe_device", 1, "EPERM"),
         ("__driver_probe_device", 0, "0"),
@@ -42,3 +44,16 @@ def test_a_bound_pci_device_is_no_error() -> None:
 def test_the_caller_tells_which_convention_holds(caller: str, ret: int, result: str | None) -> None:
     (probe,) = read_trace(io.BytesIO(OTHER.format(caller=caller, ret=ret).encode())).probes
     assert probe.result == result
+
+
+def test_the_drivers_own_function_has_the_errno_that_an_old_kernel_drops() -> None:
+    failed = PCI.replace("<- local_pci_probe) ret=0", "<- local_pci_probe) ret=-12").replace("ret=1", "ret=0")
+    (probe,) = read_trace(io.BytesIO(failed.encode())).probes
+    assert probe.result == "ENOMEM"
+
+
+def test_a_device_that_was_not_bound_is_replayed_as_failed() -> None:
+    trace = read_trace(io.BytesIO(OTHER.format(caller="driver_probe_device", ret=0).encode()))
+    again = replay_scenario(trace, symmetric("m", nodes=2, cores=2))
+    assert {phase.fail for phase in again.devices[0].phases or ()} >= {"EIO"}
+    assert any("E?" in warning.message for warning in trace.warnings)

@@ -146,4 +146,11 @@ def test_nothing_timed_is_refused() -> None:
 
 def test_probe_costs_are_those_of_probes_that_succeeded() -> None:
     lines = ["[1.0] probe of a returned 0 after 12 usecs", "probe of b returned 19 after 3 usecs", "x"]
-    assert list(probe_costs(lines)) == [("a", 12)]
+    assert list(probe_costs(lines, "6.12.1")) == [("a", 12)]
+    lines = [
+        "probe of a with driver nvme returned 0 after 12 usecs",
+        "probe of b with driver nvme returned 19 after 3 usecs",
+    ]
+    assert list(probe_costs(lines, "7.3.4+deb13-amd64")) == [("a", 12)]
+    lines = ["probe of a returned 1 after 12 usecs", "probe of b returned 0 after 3 usecs"]
+    assert list(probe_costs(lines, "5.10.0-32-amd64")) == [("a", 12)]

@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,9 +24,10 @@ from numaprobe.kernel.boot import (
     write_grub,
     write_systemd_boot,
 )
-from numaprobe.kernel.collect import not_told
+from numaprobe.kernel.collect import not_told, read_boot
 from numaprobe.kernel.kprobes import kprobe_definitions, parse_kprobe_events
 from numaprobe.records import ProbeRecord
+from numaprobe.topology import symmetric
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -209,6 +211,22 @@ def test_what_a_boot_recorded_is_saved_and_its_kprobes_go(kernel: FakeKernel, tr
     assert "[    5.140900] probe of" in recording.log.read_text()
     assert not kernel.kprobes
     assert (kernel.root / "trace").read_text().strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "driver", "release"),
+    [
+        ("probe of 0000:01:00.0 with driver nvme returned 0 after 12 usecs", "nvme", "7.3.4+deb13-amd64"),
+        ("probe of 0000:01:00.0 returned 1 after 12 usecs", "?", "5.10.0-32-amd64"),
+    ],
+)
+def test_the_log_of_any_release_is_collected(tmp_path: Path, line: str, driver: str, release: str) -> None:
+    kmsg = tmp_path / "kmsg"
+    kmsg.write_text(f"7,2,5140900,-;{line}\n")
+    machine = replace(symmetric("m", nodes=2, cores=2), info={"kernel": release})
+    trace = read_boot(collect(None, tmp_path / "out", kmsg=kmsg), machine)
+    assert [(probe.device, probe.driver, probe.result) for probe in trace.probes] == [("0000:01:00.0", driver, "0")]
+    assert trace.kernel == release
 
 
 def test_a_boot_that_recorded_nothing_is_told_how_to(tracefs: Tracefs, tmp_path: Path) -> None:

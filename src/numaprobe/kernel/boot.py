@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError, MissingInterfaceError
 from numaprobe.kernel.kprobes import GROUP, kprobe_definitions
+from numaprobe.kernel.probe_lines import tells_a_probe
 from numaprobe.kernel.tracefs import explain
 from numaprobe.records import make_folder, write_atomically
 from numaprobe.topology.files import read_bytes
@@ -193,7 +194,7 @@ def collect(tracefs: Tracefs | None, folder: Path, *, kmsg: Path = KMSG) -> Boot
     make_folder(folder)
     text = read_kernel_log(kmsg)
     log = None
-    if re.search(r"probe of \S+ returned", text):
+    if tells_a_probe(text):
         log = _write(folder / "dmesg", text)
     trace = _collect_trace(tracefs, folder) if tracefs is not None else None
     if trace is None and log is None:

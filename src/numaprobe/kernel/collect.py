@@ -66,9 +66,11 @@ def read_boot(recording: BootRecording, topology: Topology) -> Trace:
     logged = empty
     if recording.log is not None:
         with recording.log.open("rb") as stream:
-            logged = read_log(stream, topology=topology)
+            logged = read_log(stream, topology=topology, kernel=topology.info.get("kernel"))
     if not traced.probes:
-        return replace(logged, kernel=traced.kernel or logged.kernel, machine=traced.machine)
+        return replace(
+            logged, kernel=traced.kernel or logged.kernel or topology.info.get("kernel"), machine=traced.machine
+        )
     probes = (*traced.probes, *not_told(logged.probes, traced.probes))
     return replace(
         traced,

@@ -17,6 +17,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from numaprobe.records.errnos import UNTOLD
+
 _HEAD: Final = re.compile(
     rb"""\s*+(?P<comm>\S.{0,63}?)-(?P<pid>\d{1,10})
     \s++(?:\(\s*[\d-]{1,10}\)\s+)?
@@ -136,7 +138,7 @@ def _is_old(match: re.Match[bytes]) -> bool:
 
 def _bound_or_not(result: int | None) -> int | None:
     """Return the result that an old really_probe stands for: it returned 1 = bound, and 0 for most failures."""
-    return {1: 0, 0: None}.get(result, result) if result is not None else None
+    return {1: 0, 0: UNTOLD}.get(result, result) if result is not None else None
 
 
 def _result(fields: bytes) -> int | None:

@@ -1,48 +1,49 @@
-"""The kernel's log to records: what ``initcall_debug`` prints, and the seeds' lines, in one pass.
+"""The kernel's log to records: ``initcall_debug``, the driver core's dyndbg lines, and the seeds' lines, in one pass.
 
 ``really_probe_debug`` of ``drivers/base/dd.c`` prints ``probe of DEVICE returned RESULT after TIME usecs`` for every
-probe of a boot. That is a device, an outcome and a duration: no CPU, no task, and no driver. The driver is named only
-where the log tells it elsewhere: ``probe with driver nvme failed`` (since 6.8), ``nvme: probe of … failed`` (before),
-or the module whose initcall the same task is in (``calling  nvme_init+0x0/0x1000 [nvme] @ 123``, with caller ids, or
-when no other initcall is under way).
+probe of a boot; 7.3 names the driver too. The line is printed when the probe is over: with a stamp, that is its end.
+dyndbg prints when a probe begins and when its device is bound. Neither tells a CPU, a node or a caller. The pieces:
+``log_line.py`` takes off what stands around the kernel's words, ``probe_lines.py`` knows these words in every release,
+``log_dialect.py`` what the result means, ``log_drivers.py`` finds the driver, ``log_boot.py`` makes the records.
 
-In front of a line may stand a time stamp, a caller id (``[T123]``, ``[C1]``), a level, syslog's host, or the
-``7,123,1234567,-;`` of ``/dev/kmsg``. The line is printed when the probe is over: with a stamp, that is its end.
+A mail cuts long lines: a line that stops in the middle is tried together with the next one.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.kernel.ftrace_line import decode
 from numaprobe.kernel.lines import ByteStream, Lines
+from numaprobe.kernel.log_boot import Boot, Told
+from numaprobe.kernel.log_dialect import find_release
+from numaprobe.kernel.log_line import LogLine, messages
+from numaprobe.kernel.probe_lines import begins_probe_line, parse_probe_line
 from numaprobe.kernel.probes import UNNAMED
-from numaprobe.records import ProbeRecord, RunWarning, Trace, parse_printk_line
-from numaprobe.records.errnos import EPROBE_DEFER, errno_name
-from numaprobe.records.printk import in_order, log_time_ns
+from numaprobe.kernel.remarks import NO_ERRNO
+from numaprobe.records import RunWarning, Trace, parse_printk_line
+from numaprobe.records.errnos import UNTOLD_NAME
+from numaprobe.records.printk import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numaprobe.records import ProbeRecord
     from numaprobe.topology import DeviceInfo, Topology
 
-_PROBE: Final = re.compile(
-    r"probe of (\S{1,255}) returned (-?\d{1,10}|0x[0-9a-f]{1,8}) after (\d{1,15}) usecs", re.ASCII
-)
-_CALLER: Final = re.compile(r"\[\s{0,8}([TC]\d{1,10})\]|caller=([TC]\d{1,10})", re.ASCII)
-_KMSG: Final = re.compile(r"\d{1,6},\d{1,18},(\d{1,15}),", re.ASCII)
-_CALLING: Final = re.compile(r"calling {1,2}\S{1,256} \[([\w-]{1,64})\] @ (\d{1,10})", re.ASCII)
-_INITCALL: Final = re.compile(r"initcall \S{1,256} \[([\w-]{1,64})\] returned", re.ASCII)
-_VERSION: Final = re.compile(r"Linux version (\S{1,128}) ", re.ASCII)
-_FAILED: Final = re.compile(r": probe (with driver|of) (\S{1,255}) (?:failed|rejects)", re.ASCII)
-_PENDING: Final = re.compile(r": deferred probe pending(?:: (.{0,200}))?", re.ASCII)
-
-#: Substrings of the lines that are looked at, in bytes: all others are passed over.
-_HINTS: Final = (b"probe", b"calling  ", b"initcall ", b"Linux version ")
-#: Remarks and initcalls kept; a log with more repeats itself.
+#: Lines with one of these are looked at whole; of all others the first two words.
+_HINTS: Final = re.compile(r"prob[ei]|driver_bound|calling |initcall |Linux version |ainted|Manufacturer: Linux ")
+_PENDING: Final = re.compile(r"(\S{1,255}): deferred probe pending(?:: (.{0,200}))?", re.ASCII)
+_SEEDS: Final = "probe cost: "
+_VERSION: Final = "Linux version "
+#: Remarks kept; a log with more repeats itself.
 MAX_KEPT: Final = 1000
+#: Devices that one remark names.
+_NAMED_IN_ONE: Final = 8
+#: Lines that one line is tried with.
+_MOST_PARTS: Final = 3
 
 
 @dataclass(slots=True)
@@ -50,132 +51,198 @@ class LogReader:
     """Reads one log as a stream.
 
     Attributes:
-        kernel: the release that the log's first line names.
+        kernel: the release, where the log itself does not name one.
         torn: lines that look like a probe's but are not whole.
 
     """
 
     kernel: str | None = None
     torn: int = 0
-    stamped: bool = False
+    boots: list[Boot] = field(default_factory=list)
+    _boot: Boot = field(default_factory=Boot)
     _pending: list[RunWarning] = field(default_factory=list)
-    #: the module whose initcall a task is in, by ``T123``
-    _modules: dict[str, str] = field(default_factory=dict)
-    #: the driver that a line about a failed probe named, by device
-    _drivers: dict[str, str] = field(default_factory=dict)
-    #: tries that ended in a deferral, by device
-    _deferred: dict[str, int] = field(default_factory=dict)
+    #: a line that goes on in the next one, perhaps; and of how many it is made
+    _held: LogLine | None = None
+    _parts: int = 1
 
-    def records(self, stream: ByteStream) -> Iterator[ProbeRecord]:
-        """Return the probes' records in the order of their lines."""
+    def records(self, stream: ByteStream) -> list[ProbeRecord]:
+        """Return the probes' records: in order of start within a boot where all have one, else as they were told."""
+        self.boots.append(self._boot)
         lines = Lines(stream)
         for block in lines.blocks():
-            for line in block:
-                if any(hint in line for hint in _HINTS) and (record := self._line(decode(line))) is not None:
-                    yield record
+            for raw in filter(None, block):
+                for line in messages(raw):
+                    self._message(line)
+        self._let_go()
         self.torn += lines.torn
+        for boot in self.boots:
+            boot.evidence.release = boot.release or self.kernel
+        return [record for boot in self.boots for record in in_order(list(boot.records()))]
 
-    def _line(self, line: str) -> ProbeRecord | None:
-        if "probe cost: " in line:
-            record = parse_printk_line(line)
-            self.torn += record is None
-            self.stamped |= record is not None and record.end_ns is not None
-            return record
-        if " usecs" in line and (match := _PROBE.search(line)) is not None:
-            return self._probe(line, match)
-        if "probe of " in line and " returned " in line:
+    @property
+    def release(self) -> str | None:
+        """The first release that the log itself names."""
+        return next((boot.release for boot in self.boots if boot.release), None)
+
+    # ---- lines -------------------------------------------------------------------------------------------------------
+    def _message(self, line: LogLine) -> None:
+        if self._held is not None and self._goes_on(self._held, line):
+            return
+        self._let_go()
+        if not self._take(line):
+            self._held, self._parts = line, 1
+
+    def _goes_on(self, held: LogLine, line: LogLine) -> bool:
+        """Try a held line together with this one; tell whether that was it."""
+        if line.begins or _begins(line.text):
+            return False
+        text = held.text[:-1] + line.raw if held.text.endswith("=") else f"{held.text} {line.text}"
+        joined = held._replace(text=text)
+        if self._take(joined):
+            self._held = None
+            return True
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            return False
+        self._held = joined
+        return True
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        if "probe of " in held.text and " returned " in held.text:
             self.torn += 1
         else:
+            self._remember(held)
+
+    def _take(self, line: LogLine) -> bool:
+        """Take a message; tell whether it is whole."""
+        text = line.text
+        if _HINTS.search(text) is None:
+            self._boot.names.named(line)
+            return True
+        if _SEEDS in text:
+            self._seeds(line)
+        elif (said := parse_probe_line(text)) is not None:
+            self._boot.probe_line(line, said)
+        elif not self._boot.names.initcall(line):
+            if _begins(text):
+                return False
             self._remember(line)
-        return None
+        return True
 
-    def _remember(self, line: str) -> None:
-        """Keep what a later line may need: who is in which initcall, which driver a device has."""
-        if (match := _CALLING.search(line)) is not None:
-            self._modules.setdefault(f"T{match[2]}", match[1])
-        elif (match := _INITCALL.search(line)) is not None:
-            ended = match[1]
-            self._modules = {task: module for task, module in self._modules.items() if module != ended}
-        elif (match := _FAILED.search(line)) is not None:
-            word = _word_before(line, match.start())
-            device, driver = (word, match[2]) if match[1] == "with driver" else (match[2], word)
-            self._drivers[device] = driver
-        elif (match := _PENDING.search(line)) is not None and len(self._pending) < MAX_KEPT:
-            reason = f": {match[1].strip()}" if match[1] else ""
-            message = f"{_word_before(line, match.start())} still waits for what it deferred on{reason}"
-            self._pending.append(RunWarning(kind="deferred-pending", message=message, time_ns=_time_ns(line)))
-        elif self.kernel is None and (match := _VERSION.search(line)) is not None:
-            self.kernel = match[1]
-        for names in (self._modules, self._drivers):
-            if len(names) > MAX_KEPT:
-                names.clear()
+    def _seeds(self, line: LogLine) -> None:
+        record = parse_printk_line(line.raw)
+        if record is None:
+            self.torn += 1
+        else:
+            self._boot.told.append(Told(device=record.device, cost_ns=record.cost_ns, ready=record))
 
-    def _probe(self, line: str, match: re.Match[str]) -> ProbeRecord:
-        device, number, duration = match.groups()
-        cost = int(duration) * 1000
-        end = _time_ns(line)
-        start = end - cost if end is not None and end >= cost else None
-        self.stamped |= start is not None
-        result = errno_name(_signed(number))
-        attempt = self._deferred.pop(device, 0) + 1
-        if result == EPROBE_DEFER and len(self._deferred) < MAX_KEPT:
-            self._deferred[device] = attempt
-        return ProbeRecord(
-            device=device,
-            driver=self._drivers.pop(device, "") or self._module(line) or UNNAMED,
-            result=result,
-            cost_ns=cost,
-            start_ns=start,
-            end_ns=end if start is not None else None,
-            function="really_probe",
-            attempt=attempt,
-        )
+    def _remember(self, line: LogLine) -> None:
+        text = line.text
+        if (match := _PENDING.search(text)) is not None:
+            if len(self._pending) < MAX_KEPT:
+                reason = f": {match[2].strip()}" if match[2] else ""
+                message = f"{match[1]} still waits for what it deferred on{reason}"
+                self._pending.append(RunWarning(kind="deferred-pending", message=message, time_ns=line.time_ns))
+        elif (release := find_release(text)) is not None:
+            if _VERSION in text and (self._boot.told or self._boot.release):
+                self._boot = Boot()
+                self.boots.append(self._boot)
+            self._boot.release = self._boot.release or release
+        else:
+            self._boot.names.named(line)
 
-    def _module(self, line: str) -> str | None:
-        """Return the module whose initcall this line's task is in, if that is certain."""
-        caller = _CALLER.search(line, 0, 160)
-        if caller is not None:
-            return self._modules.get(str(caller[1] or caller[2]))
-        return next(iter(self._modules.values())) if len(self._modules) == 1 else None
-
+    # ---- remarks -----------------------------------------------------------------------------------------------------
     def warnings(self, probes: list[ProbeRecord]) -> Iterator[RunWarning]:
         """Return the remarks on what was read."""
         if self.torn:
             yield RunWarning(kind="torn-line", message=f"{self.torn} line(s) about probes could not be read")
-        if self.stamped:
+        if len(self.boots) > 1:
+            message = f"holds {len(self.boots)} boots, one after the other: times of different boots do not compare"
+            yield RunWarning(kind="several-boots", message=message)
+        yield from self._results()
+        if any(record.start_ns is not None for record in probes):
             message = "start and end are worked out from the time at which the log line was printed"
             yield RunWarning(kind="log-time", message=message)
         yield from self._pending
+        yield from self._unfinished()
+        yield from self._drivers(probes)
+        if untold := sum(record.result == UNTOLD_NAME for record in probes):
+            yield RunWarning(kind="not-told", message=NO_ERRNO.format(untold))
         if any(record.cpu is None for record in probes):
-            message = "initcall_debug tells no CPU, task, caller, nor how a cost divides into running and waiting"
+            message = "a kernel's log tells no CPU, node, task, caller, nor how a cost divides into running and waiting"
             yield RunWarning(kind="not-told", message=message)
         if any(record.cpu is not None for record in probes):
-            message = "printk lines tell no result, caller, nor how a cost divides into running and waiting"
+            message = "printk lines tell no result, node, caller, nor how a cost divides into running and waiting"
             yield RunWarning(kind="not-told", message=message)
+
+    def _results(self) -> Iterator[RunWarning]:
+        if self.kernel is not None and any(boot.release is None and boot.evidence.numbers for boot in self.boots):
+            message = (
+                f"the log does not name its kernel; its results are read as those of {self.kernel[:60]}, its machine's"
+            )
+            yield RunWarning(kind="kernel", message=message)
+        if any(boot.evidence.assumed for boot in self.boots):
+            message = (
+                "nothing tells the kernel's release: 'returned 0' is read as bound, as since 5.14; before, it meant "
+                "the opposite (--machine with a machine of that kernel tells it)"
+            )
+            yield RunWarning(kind="assumed-results", message=message)
+
+    def _unfinished(self) -> Iterator[RunWarning]:
+        unfinished = [f"{device} ({driver})" for boot in self.boots for device, driver in boot.unfinished]
+        if unfinished:
+            message = f"{len(unfinished)} probe(s) began and are not over where the log ends: {_some(unfinished)}"
+            yield RunWarning(kind="unfinished", message=message)
+        untimed = [f"{device} ({driver})" for boot in self.boots for device, driver in boot.untimed.items()]
+        if untimed:
+            message = f"{len(untimed)} probe(s) are named without a begin or without times, and left out"
+            yield RunWarning(kind="untimed", message=f"{message}: {_some(untimed)}")
+
+    def _drivers(self, probes: list[ProbeRecord]) -> Iterator[RunWarning]:
+        assumed = sum(boot.assumed_drivers for boot in self.boots)
+        if assumed:
+            message = (
+                f"{assumed} probe(s) are named after the initcall that they ran in, which may not be the driver's name"
+            )
+            yield RunWarning(kind="assumed-driver", message=message)
         unnamed = sum(record.driver == UNNAMED for record in probes)
         if unnamed:
             yield RunWarning(kind="not-told", message=f"{unnamed} probe(s) do not tell their driver")
 
 
-def read_log(stream: ByteStream, *, topology: Topology | None = None) -> Trace:
-    """Return the trace that a kernel log holds: ``initcall_debug`` and the seeds' printk lines.
+def _begins(text: str) -> bool:
+    """Tell whether a message has the first words of one that is looked at whole."""
+    return begins_probe_line(text) or text.startswith(("calling ", "initcall "))
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _NAMED_IN_ONE
+    return ", ".join(islice(names, _NAMED_IN_ONE)) + (f", and {more} more" if more > 0 else "")
+
+
+def read_log(stream: ByteStream, *, topology: Topology | None = None, kernel: str | None = None) -> Trace:
+    """Return the trace that a kernel log holds: ``initcall_debug``, dyndbg lines and the seeds' printk lines.
 
     A probe that a seeds' line tells is not told again by ``initcall_debug``'s coarser one.
 
     Args:
         stream: an open binary file, pipe or decompressor.
         topology: the machine, for the nodes of CPUs and devices and the devices' buses.
+        kernel: the release, where the log does not name it: what a result means depends on it.
 
     """
-    reader = LogReader()
-    probes = list(reader.records(stream))
+    reader = LogReader(kernel=kernel)
+    probes = reader.records(stream)
     finer = {record.device for record in probes if record.cpu is not None}
     probes = [record for record in probes if record.cpu is not None or record.device not in finer]
     warnings = tuple(reader.warnings(probes))
     if topology is not None:
         devices = {device.name: device for device in topology.devices}
         probes = [placed(record, devices.get(record.device), topology) for record in probes]
-    return Trace(source="kernel", probes=in_order(probes), kernel=reader.kernel, warnings=warnings)
+    return Trace(source="kernel", probes=tuple(probes), kernel=reader.release, warnings=warnings)
 
 
 def placed(record: ProbeRecord, device: DeviceInfo | None, topology: Topology) -> ProbeRecord:
@@ -186,19 +253,3 @@ def placed(record: ProbeRecord, device: DeviceInfo | None, topology: Topology) -
         device_node=device.node if device else record.device_node,
         cpu_node=None if record.cpu is None else topology.node_of(record.cpu),
     )
-
-
-def _word_before(line: str, at: int) -> str:
-    """Return the last word before a place: the device or driver that a message is about."""
-    return line[max(0, at - 255) : at].rpartition(" ")[2] or UNNAMED
-
-
-def _signed(number: str) -> int:
-    return int(number, 16 if number.startswith("0x") else 10)
-
-
-def _time_ns(line: str) -> int | None:
-    found = log_time_ns(line)
-    if found is None and (match := _KMSG.match(line)) is not None:
-        return int(match[1]) * 1000
-    return found

@@ -21,7 +21,7 @@ from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, REALLY_PROBE
 from numaprobe.kernel.open_probe import Finished, OpenProbe
 from numaprobe.kernel.roads import Caller, Roads
 from numaprobe.records import NO_NODE, ProbeRecord, Segment
-from numaprobe.records.errnos import EPROBE_DEFER, errno_name
+from numaprobe.records.errnos import EPROBE_DEFER, UNTOLD, errno_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -264,6 +264,8 @@ class ProbeAssembler:
     def _record(self, probe: OpenProbe, root: Finished, body: Finished) -> ProbeRecord:
         call = body.call
         outcome = root.result if root.result is not None else body.result
+        if outcome == UNTOLD and body.result:
+            outcome = body.result  # a kernel before 5.14 drops the errno; the driver's own function has it
         result = None if outcome is None else errno_name(outcome)
         known = self._devices.get(probe.device)
         parts = self._parts(body, known.node if known else None)

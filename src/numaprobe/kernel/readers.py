@@ -20,6 +20,8 @@ from numaprobe.kernel.ftrace_line import parse_event_line, parse_lost
 from numaprobe.kernel.initcall import read_log
 from numaprobe.kernel.kprobes import KprobeDefinition, parse_kprobe_events
 from numaprobe.kernel.lines import ByteStream, Lines
+from numaprobe.kernel.log_line import is_journal
+from numaprobe.kernel.release import known_release, with_release
 from numaprobe.records import RunWarning
 from numaprobe.records.files import MAX_JSON_BYTES, PARQUET_MAGIC, load_limited, looks_like_json
 from numaprobe.records.parquet import read_parquet
@@ -90,11 +92,12 @@ def read_trace(
     """
     definitions = read_definitions(Path(kprobes)) if kprobes is not None else None
     if not isinstance(source, str | os.PathLike):
-        return _read(source, "the stream", topology, definitions or {})
+        return _read(source, "the stream", topology, definitions or {}, known_release(topology, None))
     path = Path(source)
+    kernel = known_release(topology, path)
     try:
         with path.open("rb") as stream:
-            return _read(stream, str(path), topology, _beside(path) if definitions is None else definitions)
+            return _read(stream, str(path), topology, _beside(path) if definitions is None else definitions, kernel)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
 
@@ -131,36 +134,49 @@ def _beside(path: Path) -> dict[str, KprobeDefinition]:
 
 
 def _read(
-    stream: ByteStream, where: str, topology: Topology | None, definitions: Mapping[str, KprobeDefinition]
+    stream: ByteStream,
+    where: str,
+    topology: Topology | None,
+    definitions: Mapping[str, KprobeDefinition],
+    kernel: str | None,
 ) -> Trace:
     try:
         rewound = _Rewound(stream)
         if rewound.head.startswith(_GZIP):
             rewound = _Rewound(gzip.GzipFile(mode="rb", fileobj=rewound))  # type: ignore[call-overload]  # it has read()
-        return _told_apart(rewound, where, topology, definitions)
+        return with_release(_told_apart(rewound, where, topology, definitions, kernel), kernel)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"cannot be unpacked: {error}", where) from None
 
 
 def _told_apart(
-    rewound: _Rewound, where: str, topology: Topology | None, definitions: Mapping[str, KprobeDefinition]
+    rewound: _Rewound,
+    where: str,
+    topology: Topology | None,
+    definitions: Mapping[str, KprobeDefinition],
+    kernel: str | None,
 ) -> Trace:
     head = rewound.head
     if head.startswith(PARQUET_MAGIC):
         return _on_unknown(topology, _parquet(rewound, where))
     if head.startswith(_TRACE_DAT):
         raise InputError("is a binary trace.dat: make text of it first, with 'trace-cmd report -i FILE'", where)
-    if looks_like_json(head):
+    if looks_like_json(head) and not is_journal(head):
         return _on_unknown(topology, load_limited(rewound.read(MAX_JSON_BYTES), where))
     if _is_ftrace(head):
         return _on(topology, read_ftrace(rewound, definitions=definitions, topology=topology))
-    trace = _on(topology, read_log(rewound, topology=topology))
+    trace = _on(topology, read_log(rewound, topology=topology, kernel=kernel))
     if not trace.probes:
-        what = (
-            "holds no probe: no trace of numaprobe, no ftrace text, no line of initcall_debug or of the seeds' printk"
-        )
-        raise InputError(what, where)
+        raise InputError(_no_probe(trace), where)
     return trace
+
+
+def _no_probe(trace: Trace) -> str:
+    """Return what to say of a text without a probe that could be timed."""
+    for warning in trace.warnings:
+        if warning.kind in ("untimed", "unfinished"):
+            return f"holds no probe with a duration: {warning.message}; boot with initcall_debug"
+    return "holds no probe: no trace of numaprobe, no ftrace text, no line of initcall_debug or of the seeds' printk"
 
 
 def _on(topology: Topology | None, trace: Trace) -> Trace:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from numaprobe.records import RunWarning
+from numaprobe.records.errnos import UNTOLD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numaprobe.kernel.probes import ProbeAssembler
     from numaprobe.records import ProbeRecord
+
+
+#: of results that are ``E?``
+NO_ERRNO: Final = "{} probe(s) did not bind their device (E?), and nobody says why: kernels before 5.14 drop the errno"
 
 
 @dataclass(slots=True)
@@ -95,4 +100,5 @@ def _not_told(assembler: ProbeAssembler, probes: Sequence[ProbeRecord]) -> Itera
     )
     yield "not-told", sum(r.path is None for r in probes), "{} probe(s) do not tell how they were reached"
     yield "not-told", sum(r.caller_comm is None for r in probes), "{} probe(s) do not tell who waited for them"
+    yield "not-told", sum(r.result == UNTOLD_NAME for r in probes), NO_ERRNO
     yield "not-told", sum(r.device_node is None for r in probes), "{} probe(s) are of a device whose node is not known"

@@ -36,9 +36,15 @@ _KERNEL_ONLY: Final = {
 }
 #: where one value has two names, the kernel's sources prefer these
 _PREFERRED: Final = {11: "EAGAIN", 35: "EDEADLK", 95: "EOPNOTSUPP"}
-_NAMES: Final = {0: "0", **errno.errorcode, **_KERNEL_ONLY, **_PREFERRED}
+#: Stands for an errno that the source does not tell (``MAX_ERRNO`` of ``include/linux/err.h``, which no errno is)
+UNTOLD: Final = 4095
+#: its name in a record: the device was not bound, and nobody knows why
+UNTOLD_NAME: Final = "E?"
+_NAMES: Final = {UNTOLD: UNTOLD_NAME, 0: "0", **errno.errorcode, **_KERNEL_ONLY, **_PREFERRED}
 #: both names of a value, where it has two
-_VALUES: Final = {name: value for names in (errno.errorcode, _NAMES) for value, name in names.items()}
+_VALUES: Final = {
+    name: value for names in (errno.errorcode, _NAMES) for value, name in names.items() if value != UNTOLD
+}
 
 EPROBE_DEFER: Final = "EPROBE_DEFER"
 

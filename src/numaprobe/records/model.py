@@ -70,7 +70,8 @@ class ProbeRecord:
     asynchronous: bool | None = None
     #: ran inside the probe body of another device, in the same task
     nested: bool | None = None
-    #: "0", or the errno's name without its sign: "EPROBE_DEFER", "ENODEV"; None if the source does not tell
+    #: "0", or the errno's name without its sign: "EPROBE_DEFER", "ENODEV"; "E?" = not bound, for a reason that the
+    #: source does not tell; None if the source does not tell the outcome
     result: str | None = None
     #: when the body started and returned; None if the source gives only a duration
     start_ns: int | None = None

@@ -24,7 +24,10 @@ _LINE: Final = re.compile(
     r"[ ]CPU:[ ](?P<cpu>\d{1,9}|\?),[ ]COMM:[ ](?P<comm>.{0,64}),[ ]probe[ ]cost:[ ](?P<cost>\d{1,18})[ ]ns\s*",
     re.ASCII | re.DOTALL,
 )
-_PREFIX: Final = re.compile(r"\[\s{0,20}(?P<s>\d{1,9})\.(?P<us>\d{6})\]", re.ASCII)
+#: ``[   12.345678]``; of Android's MSM kernels ``[   12.345678,3]``, of ``dmesg -d`` ``[   12.345678 <    0.000123>]``
+_PREFIX: Final = re.compile(
+    r"\[\s{0,20}(?P<s>\d{1,9})\.(?P<us>\d{6})(?:,\d{1,3}|\s<\s{0,20}[\d.+]{1,20}>)?\]", re.ASCII
+)
 #: what ends the log's own words in front of the driver's name: a blank, a stamp, a level or quotation, /dev/kmsg's head
 _PREFIX_ENDS: Final = (" ", "]", ">", ";")
 _UNKNOWN: Final = "?"

@@ -10,8 +10,9 @@ is more than QEMU's race allows (``guest.py``).
 
 from __future__ import annotations
 
+import io
 import json
-import re
+import os
 import shlex
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numaprobe.errors import RefusedError
 from numaprobe.kernel.boot import read_kernel_log
 from numaprobe.kernel.capabilities import INITCALL_DEBUG
+from numaprobe.kernel.initcall import read_log
 from numaprobe.kernel.record import Recorder, RecordOptions
 from numaprobe.kernel.tracefs import Tracefs
 
@@ -40,7 +42,6 @@ OVERHEAD_SCHEMA: Final = "numaprobe.overhead/1"
 WAYS: Final = ("none", "kprobes", "kprobes+sched")
 #: seconds before each measurement, whatever the way: setting up or unloading leaves work behind
 _SETTLE: Final = 0.5
-_PROBE: Final = re.compile(r"probe of (\S+) returned 0 after (\d+) usecs")
 
 
 def measure_overhead(
@@ -162,7 +163,7 @@ def _one_round(tracefs: Tracefs, way: str, steps: Path, modules: list[str]) -> l
         _take_steps(steps, modules)
         before = len(read_kernel_log().splitlines())
         _take_steps(steps, modules)
-        return list(probe_costs(read_kernel_log().splitlines()[before:]))
+        return list(probe_costs(read_kernel_log().splitlines()[before:], os.uname().release))
 
 
 def _take_steps(steps: Path, modules: list[str]) -> None:
@@ -172,12 +173,12 @@ def _take_steps(steps: Path, modules: list[str]) -> None:
         _run(["modprobe", "-r", module])
 
 
-def probe_costs(lines: Iterable[str]) -> Iterable[tuple[str, int]]:
-    """Return device and cost in µs of each successful probe that ``initcall_debug`` tells."""
-    for line in lines:
-        match = _PROBE.search(line)
-        if match:
-            yield match[1], int(match[2])
+def probe_costs(lines: Iterable[str], kernel: str) -> Iterable[tuple[str, int]]:
+    """Return device and cost in µs of each successful probe that ``initcall_debug`` of this release tells."""
+    text = "".join(f"{line}\n" for line in lines)
+    for record in read_log(io.BytesIO(text.encode()), kernel=kernel).probes:
+        if record.result == "0":
+            yield record.device, record.cost_ns // 1000
 
 
 def _run(command: list[str]) -> None:

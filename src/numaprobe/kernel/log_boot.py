@@ -1,0 +1,239 @@
+"""The probes of one boot, gathered from what its log says of them line by line.
+
+A probe may be told by ``returned … after … usecs`` (outcome and cost), by dyndbg (begin, driver, end), or both: then it
+is one record. What a number means and who the driver is may show only later in the log, so that records are made when
+the boot's log is over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.kernel.log_dialect import Evidence
+from numaprobe.kernel.log_drivers import SLACK_NS, Names, keep
+from numaprobe.kernel.probe_lines import Kind, ProbeLine
+from numaprobe.kernel.probes import UNNAMED
+from numaprobe.records import ProbeRecord
+from numaprobe.records.errnos import EPROBE_DEFER, errno_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numaprobe.kernel.log_drivers import Initcall
+    from numaprobe.kernel.log_line import LogLine
+
+FUNCTION: Final = "really_probe"
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Told:
+    """One probe as the log tells it."""
+
+    device: str
+    cost_ns: int
+    #: None: no line names it
+    driver: str | None = None
+    #: the driver that goes on with the device after the probe: its own, if it was bound
+    after: str | None = None
+    bus: str | None = None
+    start_ns: int | None = None
+    end_ns: int | None = None
+    #: of ``returned``
+    number: int | None = None
+    #: the errno that a line about it names; 0 = a line says bound
+    said: int | None = None
+    #: how it was reached, where it was asynchronous
+    path: str | None = None
+    #: the initcall that it ran in: where nothing else names the driver
+    around: Initcall | None = None
+    #: a seeds' line, ready as it is
+    ready: ProbeRecord | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    """A probe that dyndbg saw begin."""
+
+    driver: str | None
+    bus: str | None
+    start_ns: int | None
+    path: str | None
+    end_ns: int | None = None
+    #: as in ``Told``
+    said: int | None = None
+
+
+@dataclass(slots=True)
+class Boot:
+    """What the log of one boot has said so far."""
+
+    #: what its log names
+    release: str | None = None
+    evidence: Evidence = field(default_factory=Evidence)
+    names: Names = field(default_factory=Names)
+    told: list[Told] = field(default_factory=list)
+    #: devices whose probes are named, but not how long they took
+    untimed: dict[str, str] = field(default_factory=dict)
+    #: probes that began and did not end: device and driver
+    unfinished: list[tuple[str, str]] = field(default_factory=list)
+    #: probes named after the initcall around them
+    assumed_drivers: int = 0
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _said: dict[str, ProbeLine] = field(default_factory=dict)
+    _later: dict[str, ProbeLine] = field(default_factory=dict)
+    _last: dict[str, Told] = field(default_factory=dict)
+
+    # ---- line by line ------------------------------------------------------------------------------------------------
+    def probe_line(self, line: LogLine, said: ProbeLine) -> None:
+        """Take what a line says of a probe."""
+        if said.kind is not Kind.RETURNED:
+            self.evidence.new += said.recent
+        handler: dict[Kind, Callable[[LogLine, ProbeLine], None]] = {
+            Kind.RETURNED: self._returned,
+            Kind.PROBING: self._probing,
+            Kind.DRIVER_BOUND: self._bound,
+            Kind.BOUND: self._bound,
+            Kind.FAILED: self._failed,
+            Kind.ASYNC: lambda _, later: keep(self._later, later.device, later),
+        }
+        handler[said.kind](line, said)
+
+    def _probing(self, line: LogLine, said: ProbeLine) -> None:
+        self._leave(said.device)
+        self._said.pop(said.device, None)
+        later = self._later.pop(said.device, None)
+        begun = _Open(said.driver, said.bus, line.time_ns, later.path if later else None)
+        keep(self._open, said.device, begun)
+
+    def _bound(self, line: LogLine, said: ProbeLine) -> None:
+        if (begun := self._open.get(said.device)) is None:
+            keep(self.untimed, said.device, said.driver or UNNAMED)
+        elif begun.driver == said.driver and not begun.said:  # else bound by hand, as phylib does: no probe
+            begun.end_ns, begun.said = line.time_ns, 0
+
+    def _failed(self, line: LogLine, said: ProbeLine) -> None:
+        keep(self._said, said.device, said)
+        if (begun := self._open.get(said.device)) is not None:
+            begun.end_ns, begun.said = line.time_ns, said.number
+        else:
+            keep(self.untimed, said.device, said.driver or UNNAMED)
+
+    def _returned(self, line: LogLine, said: ProbeLine) -> None:
+        device, cost, end = said.device, (said.cost_ns or 0), line.time_ns
+        start = end - cost if end is not None and end >= cost else None
+        begun, outcome = self._open.pop(device, None), self._said.pop(device, None)
+        later = self._later.pop(device, None)
+        self.untimed.pop(device, None)
+        around = self.names.around(line)
+        number = said.number or 0
+        self.evidence.saw(number, said=outcome.number if outcome else None, recent=said.recent)
+        if begun is not None and begun.said == 0 and number in (0, 1):
+            self.evidence.old += number == 1
+            self.evidence.new += number == 0
+        driver = said.driver or (begun.driver if begun else None) or (outcome.driver if outcome else None)
+        told = Told(
+            device=device,
+            driver=driver or (later.driver if later else None) or self._word(device, start),
+            bus=begun.bus if begun else None,
+            cost_ns=cost,
+            start_ns=start,
+            end_ns=end if start is not None else None,
+            number=number,
+            said=outcome.number if outcome else None,
+            path=(begun.path if begun else None) or (later.path if later else None),
+            around=around,
+        )
+        if told.path is None and around is not None and line.caller is not None:
+            told.path = around.path
+        self._add(told)
+
+    def _word(self, device: str, start: int | None) -> str | None:
+        """Return the driver that messages named during this probe; an earlier one names the probe before."""
+        found = self.names.word(device)
+        if found is None:
+            return None
+        word, time = found
+        if start is None or time is None or time >= start - SLACK_NS:
+            return word
+        self._name_last(device, word)
+        return None
+
+    def _name_last(self, device: str, word: str) -> None:
+        if (before := self._last.get(device)) is not None:
+            before.after = word
+
+    def _add(self, told: Told) -> None:
+        self.told.append(told)
+        keep(self._last, told.device, told)
+
+    def _leave(self, device: str) -> None:
+        """A probe that dyndbg saw begin is told by no other line: make do with what there is."""
+        begun = self._open.pop(device, None)
+        if begun is None:
+            return
+        if begun.said is None:
+            self.unfinished.append((device, begun.driver or UNNAMED))
+        elif begun.start_ns is None or begun.end_ns is None or begun.end_ns < begun.start_ns:
+            keep(self.untimed, device, begun.driver or UNNAMED)
+        else:
+            told = Told(
+                device=device,
+                driver=begun.driver,
+                bus=begun.bus,
+                cost_ns=begun.end_ns - begun.start_ns,
+                start_ns=begun.start_ns,
+                end_ns=begun.end_ns,
+                said=begun.said,
+                path=begun.path,
+            )
+            self._add(told)
+
+    # ---- at the end --------------------------------------------------------------------------------------------------
+    def records(self) -> Iterator[ProbeRecord]:
+        """Return the boot's records; its log is over."""
+        for device in list(self._open):
+            self._leave(device)
+        for device, (word, _) in self.names.words().items():
+            self._name_last(device, word)
+            self.evidence.alive |= device in self._last and self._last[device].number == 0
+        self._drop_children()
+        deferred: dict[str, int] = defaultdict(int)
+        for told in self.told:
+            yield told.ready or self._record(told, deferred)
+
+    def _record(self, told: Told, deferred: dict[str, int]) -> ProbeRecord:
+        device = told.device
+        said = told.said or 0
+        result = errno_name(said) if told.number is None else self.evidence.result(told.number, told.said)
+        attempt = deferred.pop(device, 0) + 1
+        if result == EPROBE_DEFER:
+            deferred[device] = attempt
+        driver = told.driver or (told.after if result == "0" else None)
+        assumed = told.around.driver if told.around else None
+        self.assumed_drivers += driver is None and assumed is not None
+        return ProbeRecord(
+            device=device,
+            driver=driver or assumed or UNNAMED,
+            bus=told.bus or self.names.bus(device),
+            asynchronous=True if told.path else None,
+            result=result,
+            cost_ns=told.cost_ns,
+            start_ns=told.start_ns,
+            end_ns=told.end_ns,
+            function=FUNCTION,
+            path=told.path,
+            attempt=attempt,
+        )
+
+    def _drop_children(self) -> None:
+        """Take the initcall from a probe inside another one of the same: a child has a driver of its own."""
+        inside: dict[int, list[Told]] = defaultdict(list)
+        for told in self.told:
+            if told.around is None or told.start_ns is None:
+                continue
+            before = inside[told.around.serial]
+            while before and (before[-1].start_ns or 0) > told.start_ns:
+                before.pop().around = None
+            before.append(told)
