@@ -10,7 +10,7 @@ from numaprobe.drivercore import Bus, CoreOptions, Device, Driver, DriverCore, P
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore import Placement
+    from numaprobe.drivercore import Placing
     from numaprobe.records import ProbeRecord
     from numaprobe.runtime import Machine
 
@@ -23,7 +23,7 @@ class World:
     ``log`` holds "probe DRIVER DEVICE", "done DRIVER DEVICE" and "remove DRIVER DEVICE", in the order of happening.
     """
 
-    def __init__(self, machine: Machine, policy: Placement | None, options: CoreOptions | None) -> None:
+    def __init__(self, machine: Machine, policy: Placing | None, options: CoreOptions | None) -> None:
         self.machine = machine
         self.core = DriverCore(machine, policy, options)
         self.bus = self.core.bus_register(Bus("plain"))

@@ -8,6 +8,7 @@
     │   └── StateError                    a step the state table does not have; carries the device's story
     ├── InputError                    2   the scenario, machine or trace file; says where
     ├── BodyError                     1   a probe body: it did what a body must not
+    ├── PolicyError                   2   the author of a policy: it broke the contract of a placement, or raised
     ├── DeadlockError                 1   the policy or the scenario: who waits for whom
     ├── KernelInterfaceError          3   this system
     │   ├── MissingInterfaceError         the file or program is not there
@@ -15,13 +16,14 @@
     │   └── RefusedError                  we may, and the kernel said no
     └── InternalError                 -   us: a broken promise of our own, please report it
 
-Every message is one line: what, where, what to do. A deferral (-EPROBE_DEFER) is an outcome, not an error.
+Every message is one line: what, where, what to do. An error survives pickling: it may come from another process. A
+deferral (-EPROBE_DEFER) is an outcome, not an error.
 """
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,6 +38,10 @@ class NumaprobeError(Exception):
     """
 
     exit_code: ClassVar[int] = 2
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes it again: exceptions are otherwise made again from their message alone."""
+        return _again, (type(self), self.args, vars(self))
 
 
 class UsageError(NumaprobeError):
@@ -82,6 +88,10 @@ class InputError(NumaprobeError):
         super().__init__(_one_line(f"{where}: {what}" if where else what))
 
 
+class PolicyError(NumaprobeError):
+    """A policy of a user's: it never ran a probe, ran it twice, or raised; the text names its file and line."""
+
+
 class BodyError(NumaprobeError):
     """A probe body did what a body must not do (a negative time, a result that is no errno)."""
 
@@ -123,6 +133,13 @@ class RefusedError(KernelInterfaceError):
 
 class InternalError(NumaprobeError):
     """A promise of our own is broken: a bug in numaprobe."""
+
+
+def _again(kind: type[NumaprobeError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> NumaprobeError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    vars(error).update(attributes)
+    return error
 
 
 def _one_line(text: str) -> str:

@@ -42,7 +42,8 @@ def test_tables_are_current() -> None:
 def test_shown_commands_print_what_is_shown(page: str, command: str, expected: str, tmp_path: Path) -> None:
     words = shlex.split(command)
     assert words[0] == "numaprobe", page
-    (tmp_path / "tests").symlink_to(ROOT / "tests")  # documents show traces of this repository
+    for folder in ("tests", "examples"):  # documents show traces and examples of this repository
+        (tmp_path / folder).symlink_to(ROOT / folder)
     env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
     done = subprocess.run([NUMAPROBE, *words[1:]], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     lines = [re.escape(line.rstrip()) for line in expected.rstrip("\n").split("\n")]

@@ -13,7 +13,7 @@ from core_world import MS
 from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import asyncs
 from numaprobe.errors import DeadlockError
-from numaprobe.policies import POLICIES, make_policy
+from numaprobe.policies import POLICIES, OwnQueue, make_policy
 from numaprobe.policies.strict_node import StrictNode
 from numaprobe.runtime import AffinityScope, Work
 from numaprobe.topology import Housekeeping, symmetric
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core_world import World
-    from numaprobe.drivercore import DriverCore
 
 TOPOLOGY = symmetric("llcs", nodes=2, llcs=2, cores=2)
 
@@ -138,7 +137,7 @@ def test_virtual_functions_inside_their_physical_ones_probe(make_world: Callable
     assert policy == "inline" or all(one.local for one in world.core.records)
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Narrow(StrictNode):
     """A strict node queue that runs one work at a time."""
 
@@ -146,10 +145,7 @@ class Narrow(StrictNode):
     origin = "a test"
     summary = "strict-node with max_active 1"
 
-    def setup(self, core: DriverCore) -> None:
-        self._wq = core.machine.alloc_workqueue(
-            "narrow", unbound=True, max_active=1, min_active=1, scope=AffinityScope.NUMA, strict=True
-        )
+    queue = OwnQueue(name="narrow", max_active=1, min_active=1, scope=AffinityScope.NUMA, strict=True)
 
 
 @pytest.mark.machines("virtual")

@@ -71,7 +71,7 @@ class PciBus(Bus):
             function.is_probed = True
         try:
             return await core.placement.bus_probe(
-                core, dev, lambda: self._local_pci_probe(core, dev), under_parent=under_parent
+                dev, lambda: self._local_pci_probe(core, dev), under_parent=under_parent
             )
         finally:
             if function is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.choice import choose_policies
 from numaprobe.cli.formats import comparison_shapes
 from numaprobe.cli.inputs import is_trace, set_up
 from numaprobe.cli.measure import compare_measured
@@ -16,8 +17,9 @@ from numaprobe.cli.say import exit_code
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
+    from numaprobe.policies import Policy
     from numaprobe.records import Trace
     from numaprobe.scenario import Setting
 
@@ -83,7 +85,8 @@ def compare(  # noqa: PLR0917  a command's signature is its options
         setting = set_up(what[0], machine=machine, **scenario_options)
         baseline = baseline or setting.profile.pci_policy
     if setting is not None and baseline is not None:
-        more, failures = _run_all(setting, policy_specs(policy, baseline), timeline=chosen in DRAWN)
+        policies, baseline = choose_policies(policy, baseline)
+        more, failures = _run_all(setting, policies, timeline=chosen in DRAWN)
         traces += more
     from numaprobe.analysis import compare as put_together
 
@@ -91,19 +94,9 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     return exit_code(failures, chosen, output)
 
 
-def policy_specs(wanted: "Iterable[str] | None", baseline: str) -> list[str]:
-    """Return the policies to run: those wanted, and the base; by default the whole catalogue."""
-    from numaprobe.policies import all_policies
-
-    specs = list(dict.fromkeys(wanted or all_policies()))
-    return specs if baseline in (*specs, RECORDED) else [baseline, *specs]
-
-
-def _run_all(setting: "Setting", specs: "Sequence[str]", *, timeline: bool) -> "tuple[list[Trace], list[str]]":
-    from numaprobe.policies import make_policy
+def _run_all(setting: "Setting", policies: "Sequence[Policy]", *, timeline: bool) -> "tuple[list[Trace], list[str]]":
     from numaprobe.scenario import run_setting
 
-    policies = [make_policy(spec) for spec in specs]
     traces, failures = [], []
     with Progress("policy", len(policies)) as progress:
         for policy in policies:

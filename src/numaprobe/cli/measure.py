@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.cli.choice import choose_policies
 from numaprobe.cli.inputs import is_trace, set_up
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.progress import Progress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from numaprobe.analysis import Validation
+    from numaprobe.policies import Policy
     from numaprobe.records import Trace
     from numaprobe.scenario import Setting
 
@@ -51,8 +53,6 @@ def compare_measured(
         UsageError: a recorded trace, several scenarios, ``--repeat`` alone.
 
     """
-    from numaprobe.cli.compare import policy_specs
-
     if not measure:
         raise UsageError("--repeat is the number of measured runs: give --measure with it")
     if is_trace(what[0]):
@@ -61,14 +61,14 @@ def compare_measured(
         raise UsageError(f"one scenario at a time: '{what[1]}' is one too many")
     chosen = choose_format(*form, VALIDATION_SHAPES)
     setting = set_up(what[0], machine=machine or "host", **scenario_options)
-    base = baseline or setting.profile.pci_policy
-    validation, failures = predict_and_measure(setting, policy_specs(policy, base), base, repeat or REPEAT)
+    policies, base = choose_policies(policy, baseline or setting.profile.pci_policy)
+    validation, failures = predict_and_measure(setting, policies, base, repeat or REPEAT)
     write(validation, VALIDATION_SHAPES[chosen], chosen, form[2])
     return exit_code(failures, chosen, form[2])
 
 
 def predict_and_measure(
-    setting: Setting, specs: Sequence[str], baseline: str, repeat: int
+    setting: Setting, policies: Sequence[Policy], baseline: str, repeat: int
 ) -> tuple[Validation, list[str]]:
     """Return predictions and measurements of these policies, and what did not pass, one line each.
 
@@ -80,21 +80,19 @@ def predict_and_measure(
     """
     from numaprobe.analysis import validate
     from numaprobe.host.others import Others
-    from numaprobe.policies import make_policy
     from numaprobe.scenario import run_setting
     from numaprobe.scenario.real import here, run_real
 
     setting = here(setting)
-    labels = [make_policy(spec).label for spec in specs]
-    outcomes = [run_setting(setting, spec) for spec in specs]
+    outcomes = [run_setting(setting, policy) for policy in policies]
     predicted = [outcome.trace for outcome in outcomes]
-    measured: list[list[Trace]] = [[] for _ in specs]
+    measured: list[list[Trace]] = [[] for _ in policies]
     others, load = Others(setting.plan.topology.online), os.getloadavg()[0]
-    with Progress("run", repeat * len(specs)) as progress:
+    with Progress("run", repeat * len(policies)) as progress:
         for turn in range(repeat):
-            for spec, label, traces in zip(specs, labels, measured, strict=True):
-                progress.step(f"{label}, {turn + 1} of {repeat}")
-                outcomes.append(run_real(setting, spec))
+            for policy, traces in zip(policies, measured, strict=True):
+                progress.step(f"{policy.label}, {turn + 1} of {repeat}")
+                outcomes.append(run_real(setting, policy))
                 traces.append(outcomes[-1].trace)
     validation = validate(predicted, measured, baseline, others_share=others.share(), load_average=load)
     failures = [f"{outcome.trace.policy}: {failure}" for outcome in outcomes for failure in outcome.failures]

@@ -60,7 +60,7 @@ def placement(
     table = Shape(stream=lambda reports, stream: _table(reports, stream, details=details))
     shapes = {"table": table, "json": Shape(stream=_json)}
     chosen = choose_format(None, as_json, output, shapes)
-    specs = [make_policy(spec).label for spec in policy or POLICIES]
+    specs = [make_policy(spec).spec for spec in policy or POLICIES]
     profile = kernel_profile(kernel or DEFAULT_PROFILE).name
     if guest:
         reports = list(_Guests(image, timeout, keep, kvm=kvm).reports(guest, specs, profile))

@@ -8,7 +8,6 @@ import typer
 from numaprobe.cli import options
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
-from numaprobe.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -26,14 +25,14 @@ def policies(
     With NAME: what it does, its options and the question that each answers. Options are appended to the name where a
     policy is asked for: probe-on-node+pin.
     """
-    from numaprobe.policies import all_policies
+    from numaprobe.policies import all_policies, broken_policies, make_policy
 
-    known = all_policies()
-    if name is not None and name not in known:
-        raise UnknownNameError("policy", name[:80], known)
+    known = all_policies() if name is None else {name: type(make_policy(name))}
+    for line in broken_policies() if name is None else ():
+        typer.echo(f"numaprobe: warning: {line}", err=True)
     shapes = {"json": text_shape(_json), "table": Shape(stream=_table) if name is None else text_shape(_explanation)}
     chosen = choose_format(None, as_json, output, shapes)
-    entries = [_entry(policy) for key, policy in known.items() if name in (None, key)]
+    entries = [_entry(policy) for policy in known.values()]
     write(entries, shapes[chosen], chosen, output)
     return 0
 

@@ -6,7 +6,7 @@ from numaprobe.drivercore.core import DriverCore
 from numaprobe.drivercore.device import Device, DeviceState
 from numaprobe.drivercore.driver import Driver, ProbeType
 from numaprobe.drivercore.options import CoreOptions
-from numaprobe.drivercore.placement import Placement
+from numaprobe.drivercore.placement import Placement, Placing
 from numaprobe.drivercore.results import EPROBE_DEFER, errno_name, errno_value
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Driver",
     "DriverCore",
     "Placement",
+    "Placing",
     "ProbeType",
     "errno_name",
     "errno_value",

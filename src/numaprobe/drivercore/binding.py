@@ -74,7 +74,7 @@ class Binding:
                 return BOUND if dev.is_bound else self._bind_preset(dev)
             dev.p.path = "device_attach"
             ret, have_async = await core.placement.call_site(
-                core, dev, lambda: self._scan(dev, check_async=allow_async, want_async=False)
+                dev, lambda: self._scan(dev, check_async=allow_async, want_async=False)
             )
         if ret == NOT_BOUND and allow_async and have_async:
             queued = core.asyncs.schedule_node_nocall(lambda: self._device_attach_async_helper(dev), dev.node)
@@ -146,7 +146,7 @@ class Binding:
             return
         async with core.locked(dev, parent=True):
             dev.p.path = "driver_attach_sync"
-            await core.placement.call_site(core, dev, lambda: self.driver_probe_device(drv, dev, is_async=False))
+            await core.placement.call_site(dev, lambda: self.driver_probe_device(drv, dev, is_async=False))
 
     async def _driver_attach_async_helper(self, dev: Device) -> None:
         async with self._core.locked(dev, parent=True):
@@ -161,9 +161,7 @@ class Binding:
         async with core.locked(dev, parent=True):
             dev.p.path = "device_driver_attach"
             dev.p.probing_async = False
-            ret = await core.placement.call_site(
-                core, dev, lambda: self._driver_probe_device_node(drv, dev, is_async=False)
-            )
+            ret = await core.placement.call_site(dev, lambda: self._driver_probe_device_node(drv, dev, is_async=False))
         ret = -abs(ret)
         return -errno.EAGAIN if ret == -EPROBE_DEFER else ret
 
@@ -185,9 +183,7 @@ class Binding:
         return ret
 
     def _driver_probe_device_node(self, drv: Driver, dev: Device, *, is_async: bool) -> Awaitable[int]:
-        return self._core.placement.probe_device(
-            self._core, dev, lambda: self._driver_probe_device(drv, dev), is_async=is_async
-        )
+        return self._core.placement.probe_device(dev, lambda: self._driver_probe_device(drv, dev), is_async=is_async)
 
     async def _driver_probe_device(self, drv: Driver, dev: Device) -> int:
         """``__driver_probe_device`` and ``really_probe``: one coroutine, as every probe comes here."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.bus import Bus
     from numaprobe.drivercore.device import Device
     from numaprobe.drivercore.driver import Driver
+    from numaprobe.drivercore.placement import Placing
     from numaprobe.records import ProbeRecord
     from numaprobe.runtime import Event, Machine
 
@@ -48,18 +49,15 @@ class DriverCore:
 
     Attributes:
         machine: what runs it.
-        placement: the policy.
+        placement: what the policy gave for this core; it is asked where each probe goes.
         options: what the command line said.
         buses: by name.
         records: one for each call of a probe body, in the order of their ends.
 
     """
 
-    def __init__(
-        self, machine: Machine, placement: Placement | None = None, options: CoreOptions | None = None
-    ) -> None:
+    def __init__(self, machine: Machine, policy: Placing | None = None, options: CoreOptions | None = None) -> None:
         self.machine = machine
-        self.placement = placement or Placement()
         self.options = options or CoreOptions()
         self.buses: dict[str, Bus] = {}
         self.links = DeviceLinks()
@@ -76,7 +74,7 @@ class DriverCore:
         self._probe_idle: Event | None = None
         if self.options.async_names_cut:
             machine.warn("driver-async-probe", "driver_async_probe= is too long; what is beyond 255 bytes is cut")
-        self.placement.setup(self)
+        self.placement = policy.place(self) if policy is not None else Placement(self)
 
     # ---- buses -----------------------------------------------------------------------------------------------------
     def bus_register(self, bus: B) -> B:

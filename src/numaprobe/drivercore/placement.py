@@ -1,6 +1,7 @@
 """The three places where the threads argue that a probe could be moved to its node.
 
-The core asks a placement at each; a policy is a placement that has something to say at one of them:
+The core asks its placement at each. A policy is a value (a name and options); ``policy.place(core)`` gives the
+placement that holds what one run needs: its queue, whose turn it is. The three places:
 
 * ``call_site`` wraps the three synchronous call sites of ``dd.c`` (the scan in ``__device_attach``, the probe in
   ``device_driver_attach`` and in ``__driver_attach``): the January 2026 series.
@@ -13,7 +14,7 @@ Source: ``Introduce NUMA-node-aware synchronous probing`` (7 January 2026) and i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,30 +25,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Placement:
-    """Leaves every probe where its caller is: the base of all policies.
+class Placing(Protocol):
+    """What a policy is to the core."""
 
-    What only hands an awaitable on is a plain function here, as that costs no coroutine; a policy writes ``async def``.
+    def place(self, core: DriverCore) -> Placement:
+        """Return the placement of one core, which is asked at each of the three places."""
+
+
+class Placement:
+    """Leaves every probe where its caller is: the base of all placements.
+
+    What only hands an awaitable on is a plain function here, as that costs no coroutine.
     """
 
-    def setup(self, core: DriverCore) -> None:
-        """Prepare for one core: make workqueues of one's own. Called once, before anything is registered."""
+    def __init__(self, core: DriverCore) -> None:
+        self.core = core
+        self.machine = core.machine
 
-    def call_site(self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+    def call_site(self, dev: Device, function: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Run a synchronous call site of ``dd.c`` for ``dev``; return what it returns."""
-        del core, dev
+        del dev
         return function()
 
-    def probe_device(
-        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
-    ) -> Awaitable[int]:
+    def probe_device(self, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool) -> Awaitable[int]:
         """Run ``__driver_probe_device`` for ``dev``; ``is_async``: the caller is an async worker near the node."""
-        del core, dev, is_async
+        del dev, is_async
         return function()
 
-    def bus_probe(
-        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
-    ) -> Awaitable[int]:
+    def bus_probe(self, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool) -> Awaitable[int]:
         """Run a bus's own probe; ``under_parent``: a virtual function whose physical function is being probed."""
-        del core, dev, under_parent
+        del dev, under_parent
         return function()

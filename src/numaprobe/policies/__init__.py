@@ -1,6 +1,20 @@
-"""Where a probe runs and who waits for it: one small class per file; the folder is the catalogue."""
+"""Where a probe runs and who waits for it: one small class per file; the folder is the catalogue.
 
-from numaprobe.policies.base import NodeWork, Policy
-from numaprobe.policies.catalogue import POLICIES, all_policies, make_policy, policy_options
+A policy is a frozen value; ``policy.place(core)`` gives the placement that one run asks. To write one: subclass
+``Policy`` (or ``NodeWork``), override one method, name it ``./mine.py:MyPolicy``; see ``docs/policies.md``.
+"""
 
-__all__ = ["POLICIES", "NodeWork", "Policy", "all_policies", "make_policy", "policy_options"]
+from numaprobe.policies.base import NodeWork, OwnQueue, Policy, PolicyPlacement
+from numaprobe.policies.catalogue import POLICIES, all_policies, broken_policies, make_policy, policy_options
+
+__all__ = [
+    "POLICIES",
+    "NodeWork",
+    "OwnQueue",
+    "Policy",
+    "PolicyPlacement",
+    "all_policies",
+    "broken_policies",
+    "make_policy",
+    "policy_options",
+]

@@ -10,12 +10,13 @@ from numaprobe.policies.base import NodeWork
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device
+    from numaprobe.policies.base import PolicyPlacement
 
 T = TypeVar("T")
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ExecOnNode(NodeWork):
     """Wraps the scan of ``__device_attach`` and the probes of ``device_driver_attach`` and ``__driver_attach``.
 
@@ -31,6 +32,6 @@ class ExecOnNode(NodeWork):
     summary = "driver core: the three synchronous call sites run near the node; PCI has no node code"
     work_name: ClassVar[str] = "numa_work_func"
 
-    def call_site(self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[T]]) -> Awaitable[T]:
+    def call_site(self, at: PolicyPlacement, dev: Device, function: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         """Run the call site near the device's node and wait."""
-        return self.run_on_node(core, dev, function)
+        return self.run_on_node(at, dev, function)

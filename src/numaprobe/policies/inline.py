@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numaprobe.policies.base import Policy
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Inline(Policy):
     """Leaves every synchronous probe with its caller, wherever that happens to run.
 

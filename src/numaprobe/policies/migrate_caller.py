@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from numaprobe.policies.base import Policy, node_cpus
+from numaprobe.policies.base import Policy, PolicyPlacement, node_cpus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numaprobe.runtime import Task
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class MigrateCaller(Policy):
     """Moves the caller: its CPU mask to the node's CPUs, its memory policy to the node, for the time of a PCI probe.
 
@@ -29,15 +29,25 @@ class MigrateCaller(Policy):
     origin = "PCI, 2005 (d42c69972b85) to 2009"
     summary = "PCI: the caller itself moves to the node for the call, then back"
 
-    #: where moved tasks are now, for calls inside calls: each goes back to where the one around it had it
-    _moved: dict[Task, tuple[CpuSet, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    def placement(self, core: DriverCore) -> MigratePlacement:
+        """Return a placement that knows who was moved."""
+        return MigratePlacement(core, self)
 
-    async def bus_probe(
-        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
-    ) -> int:
+
+class MigratePlacement(PolicyPlacement):
+    """``migrate-caller`` on one core: where moved tasks are now.
+
+    Calls may be inside calls: each goes back to where the one around it had it.
+    """
+
+    def __init__(self, core: DriverCore, policy: MigrateCaller) -> None:
+        super().__init__(core, policy)
+        self._moved: dict[Task, tuple[CpuSet, int]] = {}
+
+    async def bus_probe(self, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool) -> int:
         """Run ``function`` in the caller, on the node's CPUs; where it is if the node has none."""
         del under_parent
-        machine = core.machine
+        machine = self.machine
         cpus = node_cpus(machine, dev.node)
         if not cpus:
             return await function()

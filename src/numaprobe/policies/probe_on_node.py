@@ -10,10 +10,11 @@ from numaprobe.policies.base import NodeWork
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device
+    from numaprobe.policies.base import PolicyPlacement
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeOnNode(NodeWork):
     """Runs ``__driver_probe_device`` near the node for synchronous callers; async ones are there already.
 
@@ -29,9 +30,9 @@ class ProbeOnNode(NodeWork):
     work_name: ClassVar[str] = "probe_node_work_func"
 
     def probe_device(
-        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
+        self, at: PolicyPlacement, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
     ) -> Awaitable[int]:
         """Run the probe near the device's node and wait; where it is if the caller is an async worker."""
         if is_async:
             return function()
-        return self.run_on_node(core, dev, function)
+        return self.run_on_node(at, dev, function)

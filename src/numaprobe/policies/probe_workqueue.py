@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
+from numaprobe.policies.base import OwnQueue
 from numaprobe.policies.work_on_cpu import WorkOnCpu
 from numaprobe.runtime import HkType
 
-if TYPE_CHECKING:
-    from numaprobe.drivercore import DriverCore
-    from numaprobe.runtime import Machine, Workqueue
 
-
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeWorkqueue(WorkOnCpu):
     """Sends every PCI probe of a node to its first CPU in HK_TYPE_DOMAIN, on ``sync_wq``.
 
@@ -27,15 +24,6 @@ class ProbeWorkqueue(WorkOnCpu):
     origin = "mainline PCI, 7.0 to 7.3"
     summary = "PCI: the same on PCI's own per-CPU queue, safe against changes of isolation"
 
+    queue: ClassVar[OwnQueue] = OwnQueue(name="sync_wq", unbound=False)
     masks: ClassVar[tuple[HkType, ...]] = (HkType.DOMAIN,)
     work_name: ClassVar[str] = "local_pci_probe_callback"
-
-    _wq: Workqueue | None = field(default=None, init=False, repr=False, compare=False)
-
-    def setup(self, core: DriverCore) -> None:
-        """Make the queue."""
-        self._wq = core.machine.alloc_workqueue("sync_wq", unbound=False)
-
-    def workqueue(self, machine: Machine) -> Workqueue:
-        """Return PCI's own queue."""
-        return self._wq or machine.system_percpu_wq

@@ -10,10 +10,11 @@ from numaprobe.policies.base import NodeWork
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device
+    from numaprobe.policies.base import PolicyPlacement
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class QueueOnNode(NodeWork):
     """Queues a PCI probe with ``queue_work_node`` on ``system_dfl_wq`` and waits; inline in any kworker.
 
@@ -29,9 +30,9 @@ class QueueOnNode(NodeWork):
     work_name: ClassVar[str] = "pci_probe_work_func"
 
     def bus_probe(
-        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
+        self, at: PolicyPlacement, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
     ) -> Awaitable[int]:
         """Run ``function`` near the node and wait; inline in a kworker and under a probing physical function."""
-        if under_parent or core.machine.current.is_worker:
+        if under_parent or at.machine.current.is_worker:
             return function()
-        return self.run_on_node(core, dev, function)
+        return self.run_on_node(at, dev, function)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from numaprobe.policies.work_on_cpu import WorkOnCpu
 
 if TYPE_CHECKING:
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device
+    from numaprobe.policies.base import PolicyPlacement
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class SkipInWorker(WorkOnCpu):
     """Trusts that a kworker is near the node: true in an async worker, which ``queue_work_node`` placed.
 
@@ -25,6 +26,6 @@ class SkipInWorker(WorkOnCpu):
     origin = "patch of 27 December 2025, superseded"
     summary = "work-on-cpu, but inline when already in a kworker"
 
-    def runs_direct(self, core: DriverCore, dev: Device, *, under_parent: bool) -> bool:
+    def runs_direct(self, at: PolicyPlacement, dev: Device, *, under_parent: bool) -> bool:
         """Tell whether the probe stays with its caller: also when that is any kworker."""
-        return core.machine.current.is_worker or super().runs_direct(core, dev, under_parent=under_parent)
+        return at.machine.current.is_worker or super().runs_direct(at, dev, under_parent=under_parent)

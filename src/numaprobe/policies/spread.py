@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from numaprobe.policies.base import StrictNodeWork, node_cpus
+from numaprobe.policies.base import NodeWork, OwnQueue, PolicyPlacement, node_cpus
 from numaprobe.runtime import AffinityScope, HkType
 from numaprobe.workqueue import run_as_work
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numaprobe.runtime import Machine
 
 
-@dataclass(kw_only=True)
-class Spread(StrictNodeWork):
+@dataclass(frozen=True, kw_only=True)
+class Spread(NodeWork):
     """Takes the node's LLCs in turn: each probe, async ones too, is queued on the next one, on a strict queue.
 
     ``queue_work_node`` always names the *first* CPU of a node, so all its work meets in the pool of the first LLC (or
@@ -37,31 +37,40 @@ class Spread(StrictNodeWork):
     summary = "driver core: the node's LLCs in turn, strict; the nearest node where it has no CPUs; async too"
     work_name: ClassVar[str] = "spread_work_func"
 
-    queue_name: ClassVar[str] = "probe_llc"
-    scope: ClassVar[AffinityScope] = AffinityScope.CACHE
+    queue: ClassVar[OwnQueue] = OwnQueue(name="probe_llc", scope=AffinityScope.CACHE, strict=True)
 
-    _next: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
-    #: (node, CPUs on line, CPUs allowed) -> first usable CPU of each LLC; these change rarely, probes are many
-    _firsts: dict[tuple[int, CpuSet, CpuSet], list[int]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    nested_inline: bool = True
 
-    def probe_device(
-        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
-    ) -> Awaitable[int]:
+    def placement(self, core: DriverCore) -> SpreadPlacement:
+        """Return a placement that counts the turns."""
+        return SpreadPlacement(core, self)
+
+
+class SpreadPlacement(PolicyPlacement):
+    """``spread`` on one core: whose turn it is on each node."""
+
+    def __init__(self, core: DriverCore, policy: Spread) -> None:
+        super().__init__(core, policy)
+        self._spread = policy
+        self._next: dict[int, int] = {}
+        #: (node, online CPUs, CPUs allowed) -> first usable CPU of each LLC; these change rarely, probes are many
+        self._firsts: dict[tuple[int, CpuSet, CpuSet], list[int]] = {}
+
+    def probe_device(self, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool) -> Awaitable[int]:
         """Run the probe in the next LLC of the device's node and wait; inline for a device without a node."""
         del is_async
-        machine = core.machine
-        if not machine.topology.node_online(dev.node) or self._stay(machine, dev.node):
+        machine = self.machine
+        if not machine.topology.node_online(dev.node) or self._spread.stays(machine, dev.node):
             return function()
-        cpu = self._pick(machine, dev.node)
+        cpu = self._pick(dev.node)
         if cpu is None:
             return function()
-        wq = self.workqueue(core)
-        return run_as_work(machine, partial(machine.queue_work_on, cpu, wq), function, self.work_name)
+        queue = partial(machine.queue_work_on, cpu, self.queue or machine.system_dfl_wq)
+        return run_as_work(machine, queue, function, self._spread.work_name)
 
-    def _pick(self, machine: Machine, node: int) -> int | None:
+    def _pick(self, node: int) -> int | None:
         """Return the first usable CPU of the next LLC of the node, or of the nearest one that has any."""
+        machine = self.machine
         key = node, machine.online, machine.housekeeping(HkType.UNBOUND)
         if key not in self._firsts:
             self._firsts[key] = _first_cpus(machine, node)

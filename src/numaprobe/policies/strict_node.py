@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from numaprobe.policies.base import StrictNodeWork
+from numaprobe.policies.base import NodeWork, OwnQueue
 from numaprobe.runtime import AffinityScope, HkType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device
+    from numaprobe.policies.base import PolicyPlacement
 
 
-@dataclass(kw_only=True)
-class StrictNode(StrictNodeWork):
+@dataclass(frozen=True, kw_only=True)
+class StrictNode(NodeWork):
     """Runs each probe, async ones too, on an unbound queue of its own: affinity scope numa, strict.
 
     Since 6.5 the system's unbound queues are soft: their workers may be moved off the node, in the middle of a probe if
@@ -31,22 +32,22 @@ class StrictNode(StrictNodeWork):
     summary = "driver core: probe-on-node on an unbound queue of its own, scope numa, strict; async too"
     work_name: ClassVar[str] = "strict_node_work_func"
 
-    queue_name: ClassVar[str] = "probe_node"
-    scope: ClassVar[AffinityScope] = AffinityScope.NUMA
+    queue: ClassVar[OwnQueue] = OwnQueue(name="probe_node", scope=AffinityScope.NUMA, strict=True)
 
+    nested_inline: bool = True
     async_too: bool = True
 
     def probe_device(
-        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
+        self, at: PolicyPlacement, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool
     ) -> Awaitable[int]:
         """Run the probe on the device's node, whoever calls, and wait."""
         if is_async and not self.async_too:
             return function()
-        machine = core.machine
+        machine = at.machine
         node = machine.topology.node(dev.node)
         if node is not None and node.online:
             usable = node.cpus.bits & machine.online.bits & machine.housekeeping(HkType.UNBOUND).bits
             if not usable:
                 machine.warn("no-cpu-on-node", f"{dev.name}: no CPU of node {dev.node} may be used; probed inline")
                 return function()
-        return self.run_on_node(core, dev, function)
+        return self.run_on_node(at, dev, function)

@@ -12,16 +12,16 @@ from numaprobe.workqueue import work_on_cpu
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore import Device, DriverCore
-    from numaprobe.runtime import Machine, Workqueue
+    from numaprobe.drivercore import Device
+    from numaprobe.policies.base import PolicyPlacement
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WorkOnCpu(Policy):
     """Sends every PCI probe of a node to one CPU: the first of node & HK_TYPE_WQ & HK_TYPE_DOMAIN.
 
     "First" is the trouble: devices that the async path probes in parallel meet again on that CPU, where their CPU
-    parts take turns. The probe is inline if the node is invalid or off line, if no CPU of it may be used, and for a
+    parts take turns. The probe is inline if the node is invalid or offline, if no CPU of it may be used, and for a
     virtual function whose physical function is being probed (``pci_physfn_is_probed``).
 
     Source: ``pci_call_probe`` up to 6.19; 873392ca514f (2009), 69a18b18699b, 9d42ea0d6984.
@@ -35,24 +35,20 @@ class WorkOnCpu(Policy):
     masks: ClassVar[tuple[HkType, ...]] = (HkType.DOMAIN, HkType.WQ)
     work_name: ClassVar[str] = "work_for_cpu_fn"
 
-    def workqueue(self, machine: Machine) -> Workqueue:
-        """Return the per-CPU workqueue that carries the probes."""
-        return machine.system_percpu_wq
-
-    def runs_direct(self, core: DriverCore, dev: Device, *, under_parent: bool) -> bool:
+    def runs_direct(self, at: PolicyPlacement, dev: Device, *, under_parent: bool) -> bool:
         """Tell whether the probe stays with its caller."""
-        return under_parent or not core.machine.topology.node_online(dev.node)
+        return under_parent or not at.machine.topology.node_online(dev.node)
 
     async def bus_probe(
-        self, core: DriverCore, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
+        self, at: PolicyPlacement, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
     ) -> int:
         """Run ``function`` on the node's first usable CPU and wait; inline where there is none."""
-        if self.runs_direct(core, dev, under_parent=under_parent):
+        if self.runs_direct(at, dev, under_parent=under_parent):
             return await function()
-        machine = core.machine
+        machine = at.machine
         cpus = node_cpus(machine, dev.node)
         for kind in self.masks:
             cpus &= machine.housekeeping(kind)
         if cpus.first is None:
             return await function()
-        return await work_on_cpu(machine, cpus.first, function, wq=self.workqueue(machine), name=self.work_name)
+        return await work_on_cpu(machine, cpus.first, function, wq=at.queue, name=self.work_name)

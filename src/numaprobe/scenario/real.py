@@ -119,7 +119,7 @@ def run_real(setting: Setting, policy: Policy | str) -> Outcome:
 
     Args:
         setting: see ``prepare``; it is passed through ``here``.
-        policy: a fresh policy object, or its name with options.
+        policy: a policy, or its name with options.
 
     Raises:
         RefusedError: see ``here``.

@@ -137,7 +137,7 @@ def run_setting(setting: Setting, policy: Policy | str, *, timeline: bool = Fals
 
     Args:
         setting: see ``prepare``.
-        policy: a fresh policy object, or its name with options.
+        policy: a policy, or its name with options.
         timeline: keep each probe's stretches of running, waiting and sleeping.
 
     Raises:
@@ -155,7 +155,7 @@ def run_on(machine: Machine, setting: Setting, policy: Policy | str, *, hotplug:
     Args:
         machine: of the setting's topology and profile.
         setting: see ``prepare``.
-        policy: a fresh policy object, or its name with options.
+        policy: a policy, or its name with options.
         hotplug: what the machine can do beyond the protocol.
         source: what the trace says where it comes from.
 
