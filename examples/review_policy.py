@@ -2,7 +2,7 @@
 
 Run it beside the others, on any machine and kernel::
 
-    numaprobe compare pmem-2018 -p examples/review_policy.py:OnlyWhenRemote -p exec-on-node -p inline
+    numaprobe compare mixed-bus -p examples/review_policy.py:OnlyWhenRemote -p exec-on-node -p inline
 """
 
 from dataclasses import dataclass
