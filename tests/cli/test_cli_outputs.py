@@ -21,6 +21,7 @@ PRIVATE = {
     "records/parquet.py": "rows for DuckDB in a temporary folder",
     "topology/sysfswrite.py": "a tree in a new folder, each file made anew",
     "kernel/lab/guest.py": "the folder that we share with the guest",
+    "kernel/lab/steps.py": "the same folder",
     "kernel/lab/stage.py": "the image in a folder of our own; what comes home goes by the rule",
     "kernel/lab/fetch.py": "apt's settings in a temporary folder",
     "kernel/lab/overhead.py": "the same folder, and /sys in the guest",

@@ -13,7 +13,7 @@ from numaprobe.errors import RefusedError
 from numaprobe.kernel.lab.guest import GuestResult, run_guest
 from numaprobe.kernel.lab.plan import GuestPlan
 from numaprobe.kernel.lab.tools import KernelImage, Tools
-from numaprobe.records import Trace, dump_trace
+from numaprobe.records import RunWarning, Trace, dump_trace
 from numaprobe.topology import symmetric
 
 PLAN = GuestPlan(topology=symmetric("m", nodes=2, cores=2), devices=(), setup=("echo setup",), steps=("modprobe nvme",))
@@ -23,7 +23,7 @@ KERNEL = KernelImage(Path("/boot/vmlinuz-6.1.0"), "6.1.0")
 def boot(tmp_path: Path, script: str, timeout: float = 20.0) -> GuestResult:
     """Run a guest that is really this shell script; it finds the shared folder in $S."""
     shared = tmp_path / "shared"
-    shared.mkdir()
+    shared.mkdir(exist_ok=True)
     vng = tmp_path / "vng"
     vng.write_text(f"#!/bin/sh\nS={shared}\n{script}\n")
     vng.chmod(0o755)
@@ -48,7 +48,7 @@ def test_the_scripts_record_the_steps(tmp_path: Path) -> None:
     guest = (result.folder / "guest.sh").read_text()
     assert guest.index("echo setup") < guest.index("-m numaprobe record")
     assert "--no-sched -- /bin/sh" in guest
-    assert (result.folder / "steps.sh").read_text().endswith("modprobe nvme\n")
+    assert "\nmodprobe nvme\n" in (result.folder / "steps.sh").read_text()
     assert os.access(result.folder / "guest.sh", os.X_OK)
 
 
@@ -95,6 +95,55 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def kernel_trace(tmp_path: Path) -> Path:
+    path = tmp_path / "trace"
+    hung = RunWarning(kind="unfinished", message="1 probe(s) did not return …: 0000:81:00.0 (nvme) since 9.5 s")
+    failed = RunWarning(kind="command-failed", message="'/bin/sh' ended with status 1")
+    path.write_text(dump_trace(Trace(source="kernel", probes=(), kernel="6.1.0", warnings=(hung, failed))))
+    return path
+
+
+def test_a_guest_that_records_when_its_time_is_up_has_time_to_save(tmp_path: Path) -> None:
+    """The recording is stopped by the guest's own clock, and names the device that is still in probe."""
+    save = f"cp {kernel_trace(tmp_path)} $S/trace.json; echo 124 > $S/status"
+    result = boot(tmp_path, f"touch $S/started; sleep 3; {save}", timeout=1.0)
+    assert result.status == 124
+    assert [warning.kind for warning in result.trace.warnings] == ["timed-out", "unfinished"]
+    assert "0000:81:00.0 (nvme)" in result.trace.warnings[1].message
+    guest = (result.folder / "guest.sh").read_text()
+    assert "left=$((1 - $(cut -d. -f1 /proc/uptime)))" in guest
+    assert guest.index("timeout --kill-after") < guest.index("-m numaprobe record")
+
+
+def test_a_step_that_failed_is_told_instead_of_the_shell_that_ran_it(tmp_path: Path) -> None:
+    script = f"""cp {kernel_trace(tmp_path)} $S/trace.json
+echo "steps[1] failed in the guest: modprobe: FATAL: Module nvme not found (exit 1 of: modprobe nvme)" > $S/steps.failed
+echo 1 > $S/status"""
+    result = boot(tmp_path, script)
+    assert [failure.kind for failure in result.failures] == ["step-failed"]
+    assert "steps[1] failed in the guest: modprobe: FATAL" in result.failures[0].message
+    assert "command-failed" not in {warning.kind for warning in result.trace.warnings}
+
+
+@pytest.mark.parametrize("file", ["kernel.log", "console.log"])
+def test_a_complaint_of_the_kernel_is_told_with_its_lines(tmp_path: Path, file: str) -> None:
+    log = tmp_path / "log"
+    log.write_text("[   1.0] x\n[   9.1] WARNING: CPU: 1 PID: 22 at drivers/base/dd.c:1 really_probe\n[   9.2] end\n")
+    show = f"cat {log}" if file == "console.log" else f"cp {log} $S/kernel.log"
+    result = boot(tmp_path, f"{show}; cp {kernel_trace(tmp_path)} $S/trace.json; echo 0 > $S/status")
+    (failure,) = result.failures
+    assert failure.message.endswith("WARNING: CPU: 1 PID: 22 at drivers/base/dd.c:1 really_probe")
+    assert [line for splat in result.splats for line in splat.lines][-1] == "[   9.2] end"
+
+
+def test_what_an_earlier_guest_left_in_the_folder_is_not_this_ones(tmp_path: Path) -> None:
+    copy = f"cp {kernel_trace(tmp_path)} $S/trace.json; echo 0 > $S/status"
+    (tmp_path / "shared").mkdir()
+    for name in ("steps.failed", "kernel.log"):
+        (tmp_path / "shared" / name).write_text("[ 1.0] WARNING: old\n")
+    assert boot(tmp_path, copy).failures == ()
 
 
 def test_a_guest_that_hangs_after_its_work_is_no_failure(tmp_path: Path) -> None:

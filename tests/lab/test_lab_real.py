@@ -14,6 +14,7 @@ import pytest
 
 from numaprobe.kernel.lab.check import compare
 from numaprobe.kernel.lab.guest import guest_environment, run_script
+from numaprobe.kernel.lab.steps import failed_steps, write_steps
 from numaprobe.records import Trace, load_trace
 from numaprobe.runtime.profile import kernel_profile
 from numaprobe.scenario import Scenario, load_scenario, prepare, run_scenario
@@ -44,8 +45,7 @@ def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools:
     scenario = as_the_kernel_does(load_scenario("lab-nvme"), kernel.version)
     plan = guest_plan(scenario, prepare(scenario).plan.topology, kernel.version)
     record = [sys.executable, "-m", "numaprobe", "record", "--memory", "--output", str(tmp_path / "trace.json")]
-    steps = tmp_path / "steps.sh"
-    steps.write_text(f"ls {T}/instances > {tmp_path}/during\n" + "\n".join(plan.steps) + "\n")
+    steps = write_steps([f"ls {T}/instances > {tmp_path}/during", *plan.steps], tmp_path)
     lines = [
         f"mkdir {T}/instances/numaprobe-999999",
         f"echo 'p:numaprobe/left_over really_probe' > {T}/kprobe_events",
@@ -57,6 +57,7 @@ def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools:
     status = run_script(plan, lines, kernel=kernel, tools=tools, folder=tmp_path, timeout=TIMEOUT)
     console = (tmp_path / "console.log").read_text(errors="replace")
     assert status == 0, console[-2000:]
+    assert failed_steps(tmp_path) == ()
     assert (tmp_path / "during").read_text().startswith("numaprobe-")
     assert "999999" not in (tmp_path / "during").read_text()
     assert (tmp_path / "after").read_text() == ""

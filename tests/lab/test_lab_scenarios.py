@@ -41,10 +41,10 @@ def test_the_labs_own_scenarios_fit_a_guest(name: str, version: tuple[int, int])
 
 
 def test_loading_is_modprobe_on_the_callers_cpu() -> None:
-    assert plan_of().steps == ("taskset -c 0 modprobe nvme",)
-    assert plan_of(caller={"cpu": 3, "pinned": False}).steps == ("modprobe nvme",)
+    assert plan_of().steps == ("step 'steps[1]' taskset -c 0 modprobe nvme",)
+    assert plan_of(caller={"cpu": 3, "pinned": False}).steps == ("step 'steps[1]' modprobe nvme",)
     steps = [{"add": "*"}, {"load": "nvme", "async_probe": True, "cpu": 2}]
-    assert plan_of(steps=steps).steps == ("taskset -c 2 modprobe nvme async_probe=1",)
+    assert plan_of(steps=steps).steps == ("step 'steps[1]' taskset -c 2 modprobe nvme async_probe=1",)
 
 
 def test_a_driver_that_does_not_ask_is_named_on_the_command_line() -> None:
@@ -64,18 +64,18 @@ def test_binding_through_sysfs() -> None:
         buses=[{"name": "pci", "autoprobe": False}],
         steps=[{"add": "*"}, {"load": "nvme"}, {"bind": "*", "comm": "sh", "cpu": 1}, {"unbind": "0000:01:00.0"}],
     )
-    assert plan.setup == ("echo 0 > /sys/bus/pci/drivers_autoprobe",)
+    assert plan.setup == ("step 'setup[0]' /bin/sh -c 'echo 0 > /sys/bus/pci/drivers_autoprobe'",)
     assert plan.steps[1:] == (
-        "taskset -c 1 /bin/sh -c 'echo 0000:81:00.0 > /sys/bus/pci/drivers/nvme/bind'",
-        "taskset -c 1 /bin/sh -c 'echo 0000:82:00.0 > /sys/bus/pci/drivers/nvme/bind'",
-        "taskset -c 0 /bin/sh -c 'echo 0000:81:00.0 > /sys/bus/pci/drivers/nvme/unbind'",
+        "step 'steps[2]' taskset -c 1 /bin/sh -c 'echo 0000:81:00.0 > /sys/bus/pci/drivers/nvme/bind'",
+        "step 'steps[2]' taskset -c 1 /bin/sh -c 'echo 0000:82:00.0 > /sys/bus/pci/drivers/nvme/bind'",
+        "step 'steps[3]' taskset -c 0 /bin/sh -c 'echo 0000:81:00.0 > /sys/bus/pci/drivers/nvme/unbind'",
     )
 
 
 def test_parallel_steps_are_waited_for() -> None:
     parallel = [{"bind": "0000:01:00.0", "cpu": 0}, {"sequence": [{"bind": "0000:02:00.0", "cpu": 1}, {"wait": "5ms"}]}]
     lines = plan_of(steps=[{"add": "*"}, {"parallel": parallel}]).steps
-    assert lines[0].startswith("{ taskset -c 0 /bin/sh -c 'echo 0000:81:00.0")
+    assert lines[0].startswith("{ step 'steps[1].parallel[0]' taskset -c 0 /bin/sh -c 'echo 0000:81:00.0")
     assert lines[0].endswith("; } &")
     assert "; sleep 0.005; } &" in lines[1]
     assert lines[2] == "wait"
@@ -83,8 +83,10 @@ def test_parallel_steps_are_waited_for() -> None:
 
 def test_devices_that_are_added_later_are_found_by_a_rescan() -> None:
     plan = plan_of(order="drivers-first")
-    assert plan.setup == tuple(f"echo 1 > /sys/bus/pci/devices/0000:8{i}:00.0/remove" for i in (1, 2))
-    assert plan.steps[-1] == "taskset -c 0 /bin/sh -c 'echo 1 > /sys/bus/pci/rescan'"
+    assert plan.setup == tuple(
+        f"step 'setup[{i}]' /bin/sh -c 'echo 1 > /sys/bus/pci/devices/0000:8{i + 1}:00.0/remove'" for i in (0, 1)
+    )
+    assert plan.steps[-1] == "step 'steps[1]' taskset -c 0 /bin/sh -c 'echo 1 > /sys/bus/pci/rescan'"
     twice = [{"load": "nvme"}, {"add": "0000:01:00.0"}, {"add": "0000:02:00.0"}]
     with pytest.raises(InputError, match="one step only"):
         plan_of(steps=twice)
@@ -118,6 +120,53 @@ def test_cpus_off_line_and_the_rest_of_the_steps() -> None:
 def test_what_a_guest_cannot_do_is_refused_with_its_place(step: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"steps\[1\]: the lab cannot take the step"):
         plan_of(steps=[{"add": "*"}, step])
+
+
+WAIT = {"device": "0000:02:00.0"}
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        {"fail": "EPROBE_DEFER", "attempts": 2},
+        {"wait": WAIT},
+        {"hold": {"lock": "acpi", "phases": [{"compute": "1ms"}]}},
+        {"allocate": "8KiB"},
+        {"enable_vfs": 2},
+        {"register": [{"name": "child"}]},
+    ],
+    ids=lambda phase: next(iter(phase)),
+)
+def test_what_a_real_driver_would_not_do_is_refused_before_anything_is_booted(phase: dict[str, Any]) -> None:
+    key = next(iter(phase))
+    phases = [{"compute": "1ms"}, phase]
+    with pytest.raises(InputError, match=rf"drivers\[0\]\.phases\[1\]: the lab cannot make a real driver do '{key}'"):
+        plan_of(drivers=[{"name": "nvme", "bus": "pci", "phases": phases}])
+    with pytest.raises(InputError, match=rf"drivers\[0\]\.remove\[1\]: .*'{key}'"):
+        plan_of(drivers=[{"name": "nvme", "bus": "pci", "remove": phases}])
+    with pytest.raises(InputError, match=rf"devices\[0\]\.phases\[1\]: .*'{key}'"):
+        plan_of(devices=[{**NVME["devices"][0], "phases": phases}])
+
+
+@pytest.mark.parametrize("key", ["suppliers", "parent"])
+def test_relations_between_emulated_devices_are_refused(key: str) -> None:
+    first, second = ({**NVME["devices"][0], "name": f"0000:0{i}:00.0", "count": 1} for i in (1, 2))
+    with pytest.raises(InputError, match=rf"devices\[1\]\.{key}: the lab cannot give"):
+        plan_of(devices=[first, {**second, key: "0000:01:00.0"}])
+
+
+def test_checks_that_the_lab_does_not_make_are_refused() -> None:
+    late = {"load": "nvme", "at_most": "1s"}
+    with pytest.raises(InputError, match=r"steps\[1\]\.parallel\[0\]\.at_most: the lab does not judge"):
+        plan_of(steps=[{"add": "*"}, {"parallel": [late]}])
+    with pytest.raises(InputError, match="expect_async_on_node"):
+        plan_of(expect_async_on_node=True)
+
+
+def test_whether_a_device_is_bound_is_looked_up_in_the_guest() -> None:
+    (_, line, *_) = plan_of(steps=[{"load": "nvme"}, {"expect_bound": "*"}]).steps
+    assert line.startswith("step 'steps[1]' /bin/sh -c '[ -e /sys/bus/pci/devices/0000:81:00.0/driver ] ||")
+    assert "is not bound" in line
 
 
 def test_a_driver_without_an_emulated_device_is_refused() -> None:
@@ -160,3 +209,9 @@ def test_recorded_costs_take_the_place_of_the_scenarios() -> None:
     phases = with_recorded_costs(scenario, Trace(source="kernel", probes=probes)).drivers[0].phases
     assert [(phase.compute, phase.sleep) for phase in phases] == [(None, 100), (200, None), (None, 100)]
     assert with_recorded_costs(scenario, Trace(source="kernel", probes=())) == scenario
+
+
+def test_recorded_costs_take_the_place_of_a_devices_own_too() -> None:
+    scenario = parse_scenario({**NVME, "devices": [{**NVME["devices"][0], "phases": [{"compute": "1s"}]}]}, "test")
+    probe = ProbeRecord(device="a", driver="nvme", cost_ns=1, running_ns=100, runnable_ns=0, sleeping_ns=200)
+    assert with_recorded_costs(scenario, Trace(source="kernel", probes=(probe,))).devices[0].phases is None

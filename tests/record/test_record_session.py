@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -63,6 +64,27 @@ def test_a_signal_ends_command_and_recording_and_nothing_is_left(
     assert stop.received == number
     assert signal.getsignal(number) == before
     assert kernel.untouched()
+
+
+def test_a_command_that_no_signal_reaches_does_not_keep_the_recording(
+    kernel: FakeKernel, recorder: Callable[..., Recorder], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe that hangs in the kernel: its task is killed, and stays."""
+    children: list[subprocess.Popen[bytes]] = []
+
+    def still_there(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        assert timeout is not None, "waiting without an end"
+        children.append(self)
+        raise subprocess.TimeoutExpired("sleep", timeout)
+
+    monkeypatch.setattr("numaprobe.kernel.session._GRACE", 0.05)
+    with monkeypatch.context() as patch, StopSignals() as stop, recorder() as recording:
+        patch.setattr(subprocess.Popen, "wait", still_there)
+        signal_soon(signal.SIGTERM)
+        assert record_command(recording, ["sleep", "30"], stop) == 128 + signal.SIGKILL
+        assert recording.save(tmp_path / "out").trace.exists()
+    assert kernel.untouched()
+    assert children[0].wait() == -signal.SIGTERM
 
 
 def test_a_time_is_kept(kernel: FakeKernel, recorder: Callable[..., Recorder]) -> None:

@@ -72,12 +72,12 @@ def lab(
         from numaprobe.kernel.lab.fetch import fetch_kernel
 
         image = fetch_kernel(fetch)
-        typer.echo(f"kernel {image.release}: {image.path}", err=True)
         kernel = kernel or str(image.path)
+        if scenario is None:
+            typer.echo(f"kernel {image.release}: {image.path}", err=True)
+            return
     if scenario is None:
-        if fetch is None:
-            raise UsageError("name a scenario (lab-nvme), or a kernel to fetch (--fetch 6.12)")
-        return
+        raise UsageError("name a scenario (lab-nvme), or a kernel to fetch (--fetch 6.12)")
     chosen = load_scenario(scenario, overrides, None, machine)
     if cmdline is not None:
         chosen = chosen.model_copy(update={"cmdline": cmdline})
@@ -120,6 +120,8 @@ class _Run:
         if output is not None:
             _write(trace, output)
         report, predicted = self._compare(trace) if check else (None, None)
+        for line in (line for splat in result.splats for line in splat.lines):
+            tell(f"  {line}")
         if as_json:
             _print_json(trace, predicted, report)
         else:
@@ -210,7 +212,9 @@ def _print_json(trace: Trace, predicted: Trace | None, report: Report | None) ->
 
 def _failures(result: GuestResult, report: Report | None) -> list[str]:
     """Return what makes a guest's run a failed one."""
-    failures = [f"a step failed in the guest (exit {result.status})"] if result.status else []
+    failures = [failure.message for failure in result.failures]
+    if result.status and not failures:
+        failures.append(f"the recording in the guest ended with {result.status}")
     if report is not None and not report.passed:
         failures.append(f"check failed: {_verdict(report)}")
     return failures

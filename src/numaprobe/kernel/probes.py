@@ -13,7 +13,7 @@ grows with the length of a trace: what never returns is bounded, and dropped whe
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.calls import Account, Call, LogSpace, TaskTime
@@ -33,6 +33,8 @@ MAX_TASKS: Final = 4096
 MAX_DEPTH: Final = 32
 #: Segments kept over all records (about 90 MB); records beyond keep their sums.
 MAX_KEPT_SEGMENTS: Final = 600_000
+#: Probes that are named in a remark.
+MAX_TOLD: Final = 8
 #: A driver or device that nobody named.
 UNNAMED: Final = "?"
 #: A worker of a CPU's pool, which is bound to that CPU while it is online.
@@ -44,6 +46,8 @@ class Counts:
     """What the assembler had to leave out."""
 
     unfinished: int = 0
+    #: which they were, and since when: the first ``MAX_TOLD``
+    unfinished_probes: list[str] = field(default_factory=list)
     orphans: int = 0
     unnamed: int = 0
     segments_kept: int = 0
@@ -242,10 +246,17 @@ class ProbeAssembler:
             if probe.root is not call:
                 continue
             if body is None:
-                self.counts.unfinished += 1
+                self._count_unfinished(call)
                 self._close(probe)
             else:
                 self._left.append(self._finish(probe, Finished(call, body.end_ns, None)))
+
+    def _count_unfinished(self, root: Call) -> None:
+        self.counts.unfinished += 1
+        if len(self.counts.unfinished_probes) < MAX_TOLD:
+            since = f"{root.start_ns // 10**9}.{root.start_ns % 10**9 // 1000:06}"
+            told = f"{root.probe.device} ({root.probe.driver}) since {since} s, from CPU {root.cpu}"
+            self.counts.unfinished_probes.append(told)
 
     def _close(self, probe: OpenProbe) -> None:
         if self._open.get(probe.device) is probe:

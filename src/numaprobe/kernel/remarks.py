@@ -42,7 +42,7 @@ def remarks(counts: ReaderCounts, assembler: ProbeAssembler, probes: Sequence[Pr
     """Return the remarks on one trace, each kind once."""
     for kind, number, message in (*_reading(counts), *_assembling(assembler), *_not_told(assembler, probes)):
         if number:
-            yield RunWarning(kind=kind, message=message.format(number))
+            yield RunWarning(kind=kind, message=message.replace("{}", str(number), 1))
 
 
 def _reading(counts: ReaderCounts) -> Iterator[tuple[str, int, str]]:
@@ -70,10 +70,11 @@ def _reading(counts: ReaderCounts) -> Iterator[tuple[str, int, str]]:
 
 def _assembling(assembler: ProbeAssembler) -> Iterator[tuple[str, int, str]]:
     counts = assembler.counts
+    named = ", ".join(counts.unfinished_probes) + (" …" if counts.unfinished > len(counts.unfinished_probes) else "")
     yield (
         "unfinished",
         counts.unfinished,
-        "{} probe(s) did not return while it was recorded, or their return was missed",
+        f"{{}} probe(s) did not return while it was recorded, or their return was missed: {named}",
     )
     yield "begin-missing", counts.orphans, "{} return(s) of a function whose call was not recorded"
     yield "no-device", counts.unnamed, "{} call(s) of a probe function name no device and belong to no probe"

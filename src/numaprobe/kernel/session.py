@@ -92,8 +92,9 @@ def record_command(recorder: Recorder, command: Sequence[str], stop: StopSignals
     program = find_program(command)
     recorder.start()
     try:
-        with subprocess.Popen([program, *command[1:]]) as child:  # noqa: S603  the user's own command
-            return _wait_for(child, stop)
+        # Not in a with statement: that would wait for a command that hangs in the kernel, and the recording be lost.
+        child = subprocess.Popen([program, *command[1:]])  # noqa: S603  the user's own command
+        return _wait_for(child, stop)
     finally:
         recorder.stop()
 
@@ -114,7 +115,10 @@ def _wait_for(child: subprocess.Popen[bytes], stop: StopSignals) -> int:
             _end(child)
     finally:
         os.close(descriptor)
-    status = child.wait()
+    try:
+        status = child.wait(_GRACE if stop.received is not None else None)
+    except subprocess.TimeoutExpired:  # killed, and still there: it sleeps in the kernel, where no signal reaches it
+        status = -signal.SIGKILL
     return status if status >= 0 else _BY_SIGNAL - status
 
 

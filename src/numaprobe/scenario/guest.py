@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
 from numaprobe.kernel.lab.plan import KIND_OF_DRIVER, GuestDevice, GuestPlan, check_plan, place_devices
+from numaprobe.scenario.guestlimits import check_doable
 from numaprobe.scenario.plan import DeviceSpec, choose, make_plan
 from numaprobe.scenario.schema import STEP_KEYS, DriverModel, Phase, Scenario, Step
 from numaprobe.scenario.steps import default_steps
@@ -53,7 +54,10 @@ def with_recorded_costs(scenario: Scenario, recorded: Trace) -> Scenario:
     whose recorded costs are not divided (no scheduler events) keeps the scenario's. The CPU part is put in the middle,
     as in the seeds' NVMe drive.
     """
-    return scenario.model_copy(update={"drivers": tuple(_with_cost(driver, recorded) for driver in scenario.drivers)})
+    drivers = tuple(_with_cost(driver, recorded) for driver in scenario.drivers)
+    measured = any(driver is not old for driver, old in zip(drivers, scenario.drivers, strict=True))
+    devices = tuple(device.model_copy(update={"phases": None}) if measured else device for device in scenario.devices)
+    return scenario.model_copy(update={"drivers": drivers, "devices": devices})
 
 
 def _with_cost(driver: DriverModel, recorded: Trace) -> DriverModel:
@@ -99,6 +103,7 @@ def guest_plan(scenario: Scenario, topology: Topology, version: tuple[int, int])
         steps=steps,
     )
     check_plan(plan)
+    check_doable(scenario)
     return plan
 
 
@@ -159,11 +164,11 @@ class _Shell:
 
     def setup(self) -> Iterable[str]:
         """Return the lines before the recording."""
-        for bus in self._scenario.buses:
-            if not bus.autoprobe:
-                yield f"echo 0 > {_bus_file(bus.name, 'drivers_autoprobe')}"
-        for name in self._later:
-            yield f"echo 1 > {_SYSFS_BUS}/pci/devices/{self._known[name].device.address}/remove"
+        off = [
+            f"echo 0 > {_bus_file(bus.name, 'drivers_autoprobe')}" for bus in self._scenario.buses if not bus.autoprobe
+        ]
+        away = [f"echo 1 > {_SYSFS_BUS}/pci/devices/{self._known[name].device.address}/remove" for name in self._later]
+        return (noted(line, f"setup[{index}]") for index, line in enumerate((*off, *away)))
 
     def lines(self) -> Iterable[str]:
         """Return the lines that are recorded."""
@@ -194,7 +199,10 @@ class _Shell:
                 f"{where}: the lab cannot take the step '{key}'; run it on the virtual machine", self._where
             )
         for line in write(self, step, where):
-            yield self._pinned(line, step) if key not in _NOT_A_TASK else line
+            if key in _NO_COMMAND:
+                yield line
+            else:
+                yield noted(line if key in _NOT_A_TASK else self._pinned(line, step), where)
 
     @property
     def _where(self) -> str:
@@ -273,8 +281,17 @@ class _Shell:
     def _settle(self, _step: Step, _where: str) -> Iterable[str]:
         yield "sleep 2"
 
-    def _nothing(self, _step: Step, _where: str) -> Iterable[str]:
-        return ()
+    def _expect_bound(self, step: Step, _: str) -> Iterable[str]:
+        for name in choose(step.expect_bound or (), self._known):
+            known = self._known[name]
+            bound = f"[ -e {_bus_file(known.driver.bus, 'devices')}/{known.name}/driver ]"
+            yield f"{bound} || {{ echo {shlex.quote(f'{name} is not bound')} >&2; exit 1; }}"
+
+
+def noted(line: str, place: str) -> str:
+    """Return a shell line that notes its failure (``kernel/lab/steps.py``): a command without redirections."""
+    command = line if line.startswith(("modprobe", "taskset")) else f"/bin/sh -c {shlex.quote(line)}"
+    return f"step {shlex.quote(place)} {command}"
 
 
 def _bus_file(bus: str, file: str) -> str:
@@ -303,7 +320,9 @@ def _value(step: Step, key: str) -> object:
 
 
 #: steps whose lines are no task of their own
-_NOT_A_TASK: Final = frozenset({"parallel", "sequence", "wait", "settle", "autoprobe", "offline", "online"})
+_NOT_A_TASK: Final = frozenset({"autoprobe", "offline", "online", "expect_bound"})
+#: steps whose lines cannot fail, or are made of steps
+_NO_COMMAND: Final = frozenset({"parallel", "sequence", "wait", "settle"})
 
 _WRITERS: Final[dict[str, Callable[[_Shell, Step, str], Iterable[str]]]] = {
     "add": _Shell._add,  # noqa: SLF001  this table is part of the class: what a key means in a shell
@@ -321,5 +340,5 @@ _WRITERS: Final[dict[str, Callable[[_Shell, Step, str], Iterable[str]]]] = {
     "sequence": _Shell._sequence,  # noqa: SLF001
     "wait": _Shell._wait,  # noqa: SLF001
     "settle": _Shell._settle,  # noqa: SLF001
-    "expect_bound": _Shell._nothing,  # noqa: SLF001  the check after the guest's run looks at the probes
+    "expect_bound": _Shell._expect_bound,  # noqa: SLF001
 }

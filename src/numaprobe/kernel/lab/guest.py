@@ -1,9 +1,14 @@
 """Boot a guest, record its steps, and bring the trace home.
 
-The guest shares one folder with us. We put two scripts there; it leaves the recording, the trace and an exit status.
-Everything that the kernel prints comes through a pipe and is kept in ``console.log``. A guest ends in one of four ways:
-it leaves a status; it panics; it says nothing for too long; QEMU or virtme-ng refuse. Each has its own line. Whatever
-happens, the guest's process group is gone when ``run_guest`` returns; if we are killed ourselves, ``timeout`` ends it.
+The guest shares one folder with us. We put two scripts there; it leaves the recording, the trace, the kernel's log and
+an exit status. Everything that the kernel prints comes through a pipe and is kept in ``console.log``. A guest ends in
+one of four ways: it leaves a status; it panics; it says nothing for too long; QEMU or virtme-ng refuse. Each has its
+own line. Whatever happens, the guest's process group is gone when ``run_guest`` returns; if we are killed ourselves,
+``timeout`` ends it.
+
+A guest whose time is up while it records (a probe that hangs, most of the time) is told to stop by a clock of its own,
+and has ``_SAVING`` seconds more to save what was recorded: the trace then names the device that is still in probe. What
+went wrong inside (a step that failed, time that was up, a WARN or worse of the kernel's) is a warning of the trace.
 
 QEMU before 8.1 emulates several CPUs in several threads with a race: a CPU may run into an ``int3`` that the kernel has
 already taken away again, and the guest panics (mail "qemu-x86_64 booting with 8.0.0 still see int3", LKML, July 2023).
@@ -21,7 +26,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,11 +34,14 @@ from numaprobe import errors
 from numaprobe.errors import RefusedError
 from numaprobe.kernel.lab.plan import check_plan
 from numaprobe.kernel.lab.qemu import vng_command
+from numaprobe.kernel.lab.splats import Splat, find_splats
 from numaprobe.kernel.lab.stage import staged
+from numaprobe.kernel.lab.steps import FAILED, failed_steps, step_function, write_steps
+from numaprobe.records import RunWarning
 from numaprobe.records.json_codec import load_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numaprobe.kernel.lab.plan import GuestPlan
     from numaprobe.kernel.lab.tools import KernelImage, Tools
@@ -43,7 +51,17 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT: Final = 300.0
 #: seconds that ``timeout`` grants beyond ours, in case we are not there to end the guest
 _SPARE: Final = 30.0
+#: seconds in which a guest that recorded until its time was up saves the recording
+_SAVING: Final = 120.0
+#: seconds that a guest may take to end after it left its status
+_POWER_OFF: Final = 20.0
+#: what ``timeout`` exits with when it had to end the command
+_TIMED_OUT: Final = frozenset((124, 137))
 _BLOCK: Final = 65536
+
+#: files of the shared folder: the recording has begun; the guest's kernel log
+STARTED: Final = "started"
+KERNEL_LOG: Final = "kernel.log"
 
 _PANIC: Final = re.compile(rb"Kernel panic - not syncing: ([^\r\n]{0,200})")
 _EMULATOR_RACE: Final = re.compile(rb"(?m)^.{0,40}\bint3: 0000 \[#1\]")
@@ -57,6 +75,10 @@ class GuestResult:
     trace: Trace
     #: exit status of the recording: 1 = a step failed
     status: int
+    #: what went wrong inside; each is a warning of the trace, too
+    failures: tuple[RunWarning, ...] = ()
+    #: the kernel's complaints, with their lines
+    splats: tuple[Splat, ...] = ()
     #: seconds from the first process to the last
     seconds: float
     #: the shared folder: ``console.log``, ``trace.json``, ``recording/``
@@ -90,21 +112,56 @@ def run_guest(
 
     """
     folder = folder.resolve()
-    steps = folder / "steps.sh"
-    steps.write_text("#!/bin/sh\nset -u\n" + "".join(f"{line}\n" for line in plan.steps), encoding="utf-8")
+    for left in (FAILED, KERNEL_LOG, STARTED):
+        (folder / left).unlink(missing_ok=True)
+    start = time.monotonic()
+    lines = _recording(plan, folder, timeout, record)
+    status = run_script(plan, lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm)
+    trace = _trace(folder, status)
+    splats = find_splats(_kernel_text(folder))
+    failures = tuple(_failures(folder, status, timeout, splats))
+    kept = tuple(one for one in trace.warnings if one.kind != "command-failed" or not failures)
+    return GuestResult(
+        trace=replace(trace, warnings=(*failures, *kept)),
+        status=status,
+        failures=failures,
+        splats=splats,
+        seconds=time.monotonic() - start,
+        folder=folder,
+    )
+
+
+def _recording(plan: GuestPlan, folder: Path, timeout: float, record: Sequence[str]) -> list[str]:
+    """Return the shell lines that record the plan's steps until they end or time is up, and keep the kernel's log."""
+    steps = write_steps(plan.steps, folder)
     options = ["--output", str(folder / "trace.json"), "--raw", str(folder / "recording"), *record]
     recording = shlex.join([sys.executable, "-m", "numaprobe", "record", *options, "--", "/bin/sh", str(steps)])
-    start = time.monotonic()
-    status = run_script(
-        plan,
-        [*plan.setup, f"{guest_environment()} {recording}"],
-        kernel=kernel,
-        tools=tools,
-        folder=folder,
-        timeout=timeout,
-        kvm=kvm,
-    )
-    return GuestResult(trace=_trace(folder, status), status=status, seconds=time.monotonic() - start, folder=folder)
+    return [
+        step_function(folder),
+        *plan.setup,
+        f"touch {shlex.quote(str(folder / STARTED))}",
+        f"left=$(({int(timeout)} - $(cut -d. -f1 /proc/uptime)))",
+        f"{guest_environment()} timeout --kill-after={int(_SAVING)} $((left > 1 ? left : 1)) {recording}",
+        f"status=$?; dmesg >{shlex.quote(str(folder / KERNEL_LOG))}; (exit $status)",
+    ]
+
+
+def _failures(folder: Path, status: int, timeout: float, splats: Sequence[Splat]) -> Iterator[RunWarning]:
+    """Yield what went wrong inside the guest."""
+    for sentence in failed_steps(folder):
+        yield RunWarning(kind="step-failed", message=sentence)
+    if status in _TIMED_OUT:
+        message = f"the steps did not end within {timeout:.0f} s and were stopped; what was recorded until then is kept"
+        yield RunWarning(kind="timed-out", message=message)
+    for splat in splats:
+        yield RunWarning(kind="kernel-splat", message=f"the guest's kernel says: {splat.head}")
+
+
+def _kernel_text(folder: Path) -> list[str]:
+    """Return the kernel's log as the guest saved it, or what its console showed."""
+    log = folder / KERNEL_LOG
+    path = log if log.is_file() and log.stat().st_size else folder / "console.log"
+    return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
 
 
 def guest_environment() -> str:
@@ -187,7 +244,7 @@ def supervise(
         RefusedError: the command cannot be started.
 
     """
-    limited = ["timeout", "--kill-after=5", str(int(timeout + _SPARE)), "nice", "-n", "5", *command]
+    limited = ["timeout", "--kill-after=5", str(int(timeout + _SAVING + _SPARE)), "nice", "-n", "5", *command]
     try:
         guest = subprocess.Popen(  # noqa: S603  our own command, no shell
             limited,
@@ -201,26 +258,38 @@ def supervise(
     except OSError as error:
         raise RefusedError(f"the guest cannot be started: {error.strerror or error}") from None
     try:
-        return _pump(guest, console, time.monotonic() + timeout) or done.exists()
+        return _pump(guest, console, time.monotonic() + timeout, done) or done.exists()
     finally:
         _end_group(guest)
 
 
-def _pump(guest: subprocess.Popen[bytes], console: Path, deadline: float) -> bool:
-    """Copy the console to its file until the guest ends (True) or the deadline passes (False)."""
+def _pump(guest: subprocess.Popen[bytes], console: Path, deadline: float, done: Path) -> bool:
+    """Copy the console to its file until the guest ends (True) or the deadline passes (False).
+
+    A guest that records by then has time to save the recording; one that is done and does not end (a task that hangs
+    keeps it from powering off) has no more than ``_POWER_OFF`` seconds.
+    """
     pipe = guest.stdout
     if pipe is None:
         return False
+    is_saving = is_ending = False
     with console.open("wb", buffering=0) as log:
-        while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([pipe], [], [], min(left, 1.0))
+        while True:
+            if not is_ending and done.exists():
+                is_ending, deadline = True, min(deadline, time.monotonic() + _POWER_OFF)
+            left = deadline - time.monotonic()
+            if left <= 0 and not is_saving and not is_ending and done.with_name(STARTED).exists():
+                is_saving = True
+                deadline += _SAVING
+            elif left <= 0:
+                return False
+            ready, _, _ = select.select([pipe], [], [], min(max(left, 0), 1.0))
             if not ready:
                 continue
             block = os.read(pipe.fileno(), _BLOCK)
             if not block:
                 return True
             log.write(block)
-    return False
 
 
 def _end_group(guest: subprocess.Popen[bytes]) -> None:

@@ -28,6 +28,7 @@ from numaprobe.errors import RefusedError
 from numaprobe.kernel.boot import read_kernel_log
 from numaprobe.kernel.capabilities import INITCALL_DEBUG
 from numaprobe.kernel.initcall import read_log
+from numaprobe.kernel.lab.steps import failed_steps, step_function, write_steps
 from numaprobe.kernel.record import Recorder, RecordOptions
 from numaprobe.kernel.tracefs import Tracefs
 
@@ -74,12 +75,18 @@ def measure_overhead(
     folder = folder.resolve()
     measure = [sys.executable, "-m", "numaprobe.kernel.lab.overhead", str(rounds), str(folder), *_modules(plan)]
     # udev looks at every disk that appears, while the next one is probed: more noise than what is measured.
-    lines = [*plan.setup, "udevadm control --exit", f"{guest_environment()} {shlex.join(measure)}"]
-    (folder / "steps.sh").write_text(
-        "#!/bin/sh\nset -u\n" + "".join(f"{line}\n" for line in plan.steps), encoding="utf-8"
-    )
+    lines = [
+        step_function(folder),
+        *plan.setup,
+        "udevadm control --exit",
+        f"{guest_environment()} {shlex.join(measure)}",
+    ]
+    write_steps(plan.steps, folder)
     plan = replace(plan, cmdline=f"{plan.cmdline} log_buf_len=4M".strip())
     run_script(plan, lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm, one_thread=True)
+    failed = failed_steps(folder)
+    if failed:
+        raise RefusedError(f"{failed[0]}; its console: {folder / 'console.log'}")
     try:
         costs = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
