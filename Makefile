@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types floors unit tools bench docs lab lab-tools lock clean help free-threaded
+.PHONY: demo test lint types floors unit tools bench fuzz docs lab lab-tools lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -38,11 +38,21 @@ unit: $(STAMP) tools
 tools: $(STAMP)  ## what the tests use from apt, as root: Chromium, QEMU, a kernel; a warning where it cannot be had
 	@test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
 	  { echo "WARNING: not root, or no apt: nothing is installed for the browser and guest tests" >&2; exit 0; }; \
+	command -v trace-cmd >/dev/null || { apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends trace-cmd >/dev/null; } || \
+	  echo "WARNING: no trace-cmd: a trace.dat is read by a program that stands for it" >&2; \
 	command -v chromium >/dev/null || { apt-get update -qq && \
 	  apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
 	  echo "WARNING: no Chromium: the HTML report is NOT tested in a browser" >&2; \
 	{ $(MAKE) --no-print-directory lab-tools >/dev/null && $(BIN)/numaprobe lab --fetch $(TEST_KERNEL) >/dev/null; } || \
 	  echo "WARNING: no QEMU or kernel: recording is NOT tested in a guest" >&2
+
+# CPU seconds of all readers together; FUZZ_SEED, FUZZ_READERS, FUZZ_FOLDER: see bench/fuzz/__main__.py.
+FUZZ_SECONDS ?= 600
+
+fuzz: $(STAMP)  ## fuzz every reader (FUZZ_SECONDS of CPU), then give each what costs most; exit 1 if anything is found
+	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
+	FUZZ_SECONDS=$(FUZZ_SECONDS) nice $(BIN)/python -m bench.fuzz
 
 bench: $(STAMP)  ## side-by-side figures: medians of several runs
 	$(BIN)/python -m bench

@@ -116,7 +116,7 @@ def test_a_compressed_trace_that_ends_early_keeps_what_it_has() -> None:
         (b"{", "is no JSON"),
         (b'{"schema": "numaprobe.trace/7"}', "this reader knows"),
         (b"PAR1zzz", "is no Parquet"),
-        (b"\x17\x08\x44tracing6", "trace-cmd report"),
+        (b"\x17\x08\x44tracing6", "trace-cmd"),
     ],
 )
 def test_what_is_no_trace_is_one_line(content: bytes, words: str) -> None:

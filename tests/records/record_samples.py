@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from numaprobe.records import Finding, ProbeRecord, RunState, RunWarning, Segment, Trace
+from numaprobe.records.ranges import MAX_TIME_NS
 
 FULL = ProbeRecord(
     device="0000:81:00.0",
@@ -48,7 +49,8 @@ TRACE = Trace(
 )
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
-figures = st.integers(0, 2**63 - 1)
+#: the largest times and sizes that a record may hold
+figures = st.integers(0, MAX_TIME_NS)
 cpus = st.integers(0, 8191)
 
 
@@ -67,7 +69,7 @@ segments = st.builds(
 
 @st.composite
 def records(draw: st.DrawFn) -> ProbeRecord:
-    start = draw(maybe(st.integers(0, 2**62)))
+    start = draw(maybe(st.integers(0, MAX_TIME_NS)))
     return ProbeRecord(
         device=draw(names),
         driver=draw(names),
@@ -80,7 +82,7 @@ def records(draw: st.DrawFn) -> ProbeRecord:
         nested=draw(maybe(st.booleans())),
         result=draw(maybe(st.sampled_from(["0", "ENODEV", "EPROBE_DEFER"]))),
         start_ns=start,
-        end_ns=None if start is None else start + draw(st.integers(0, 2**61)),
+        end_ns=None if start is None else start + draw(st.integers(0, MAX_TIME_NS - start)),
         cost_ns=draw(figures),
         running_ns=draw(maybe(figures)),
         cpus=draw(maybe(st.lists(cpus, max_size=4).map(tuple))),

@@ -119,7 +119,7 @@ WRONG = [
     ({"device": None}, "probes[0].device", "a text, and is null"),
     ({"device": "\ud800"}, "probes[0].device", "surrogate"),
     ({"cpus": [1, "2"]}, "probes[0].cpus[1]", "a whole number"),
-    ({"device_node": -2}, "probes[0].device_node", "a node or -1"),
+    ({"device_node": -2}, "probes[0].device_node", "a node from 0 to 1023, or -1"),
     ({"nested": 1}, "probes[0].nested", "true or false"),
     ({"attempt": 0}, "probes[0].attempt", "1 or more"),
     ({"memory": {"x": 1}}, "probes[0].memory", "not the number of a node"),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scenario_text import MACHINE, refusal
 
 from numaprobe.errors import InputError, UnknownNameError, UsageError
+from numaprobe.reading.budget import BUDGETS
 from numaprobe.scenario import builtin_names, load_scenario, parse_scenario, scenario_source
-from numaprobe.scenario import reader as reader_module
 from numaprobe.scenario.reader import parse_toml, read_scenario
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def test_a_valid_file_says_what_it_says(tmp_path: Path) -> None:
 
 
 def test_unreadable_files_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.toml: cannot be read: No such file"):
+    with pytest.raises(InputError, match=r"gone\.toml: cannot be read: no such file"):
         load_scenario(tmp_path / "gone.toml")
     with pytest.raises(InputError, match="is a folder"):
         load_scenario(tmp_path)
@@ -117,9 +117,9 @@ def test_unreadable_files_are_told(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader_module, "MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setitem(BUDGETS, "scenario", BUDGETS["scenario"]._replace(size=1 << 20))
     (tmp_path / "huge.toml").write_bytes(b"#" * ((1 << 20) + 1))
-    with pytest.raises(InputError, match=r"larger than 1 MiB; .*'count'"):
+    with pytest.raises(InputError, match=r"larger than 1 MiB, and no TOML scenario is"):
         load_scenario(tmp_path / "huge.toml")
 
 

@@ -26,8 +26,8 @@ from numaprobe.errors import InputError, MissingInterfaceError
 from numaprobe.kernel.kprobes import GROUP, kprobe_definitions
 from numaprobe.kernel.probe_lines import tells_a_probe
 from numaprobe.kernel.tracefs import explain
+from numaprobe.reading.files import read_bytes
 from numaprobe.records import make_folder, write_atomically
-from numaprobe.topology.files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

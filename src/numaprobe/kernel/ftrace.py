@@ -36,16 +36,18 @@ from numaprobe.kernel.kprobes import (
     bare_symbol,
     kprobe_definitions,
 )
-from numaprobe.kernel.lines import ByteStream, Lines
+from numaprobe.kernel.lines import Lines
 from numaprobe.kernel.probes import UNNAMED, ProbeAssembler
 from numaprobe.kernel.remarks import ReaderCounts, remarks
 from numaprobe.kernel.roads import Caller
 from numaprobe.records import ProbeRecord, Trace
+from numaprobe.records.ranges import MAX_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numaprobe.kernel.calls import TaskTime
+    from numaprobe.reading.unpack import ByteStream
     from numaprobe.topology import Topology
 
 #: Event names learned from one trace; a trace with more is not text of ftrace.
@@ -313,7 +315,7 @@ class FtraceReader:
         if where is None or target is None:
             self.counts.torn += target is None
             return
-        task.enter(RUNNABLE, where[1], int(target[1]))
+        task.enter(RUNNABLE, where[1], min(int(target[1]), MAX_CPU))
 
     def _on_queue(self, head: bytes, arguments: bytes, line: bytes) -> None:
         self._recent.append(line)
@@ -345,7 +347,10 @@ class FtraceReader:
                 return None
             cpu, time = b"%d" % parsed.cpu, parsed.time
         now = self._time(time)
-        return None if now is None or len(cpu) > MAX_CPU_DIGITS else (int(cpu), now)
+        if now is None or len(cpu) > MAX_CPU_DIGITS or (number := int(cpu)) > MAX_CPU:
+            self.counts.torn += 1
+            return None
+        return number, now
 
 
 def _pid(head: bytes, line: bytes) -> bytes:

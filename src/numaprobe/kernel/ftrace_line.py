@@ -18,6 +18,7 @@ import re
 from typing import Final, NamedTuple
 
 from numaprobe.records.errnos import UNTOLD
+from numaprobe.records.ranges import MAX_CPU, MAX_TIME_NS
 
 _HEAD: Final = re.compile(
     rb"""\s*+(?P<comm>\S.{0,63}?)-(?P<pid>\d{1,10})
@@ -78,13 +79,17 @@ def parse_event_line(line: bytes) -> EventLine | None:
     if match is None:
         return None
     comm, pid, cpu, latency_cpu, time, unit, event, arguments = match.groups()
-    return EventLine(comm, pid, int(cpu or latency_cpu), time + (unit or b""), event, arguments)
+    number = int(cpu or latency_cpu)
+    return EventLine(comm, pid, number, time + (unit or b""), event, arguments) if number <= MAX_CPU else None
 
 
 def parse_time(text: bytes) -> int | None:
     """Return ns: of ``11.187711``, ``11.187711000``, ``15us``; a bare number is taken as ns. None if it is no time."""
-    if len(text) > _LONGEST_TIME:
-        return None
+    found = _time(text) if len(text) <= _LONGEST_TIME else None
+    return found if found is not None and 0 <= found <= MAX_TIME_NS else None
+
+
+def _time(text: bytes) -> int | None:
     try:
         if text.endswith(b"us"):
             return int(text[:-2]) * 1000

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.kernel.lines import ByteStream, Lines
+from numaprobe.kernel.lines import Lines
 from numaprobe.kernel.log_boot import Boot, Told
 from numaprobe.kernel.log_dialect import find_release
 from numaprobe.kernel.log_line import LogLine, messages
@@ -30,6 +30,7 @@ from numaprobe.records.printk import in_order
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numaprobe.reading.unpack import ByteStream
     from numaprobe.records import ProbeRecord
     from numaprobe.topology import DeviceInfo, Topology
 

@@ -7,25 +7,24 @@ is dropped and counted. A compressed file that ends early ends the stream, and s
 
 from __future__ import annotations
 
-import zlib
-from gzip import BadGzipFile
-from typing import TYPE_CHECKING, Any, Final, Protocol
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from numaprobe.errors import InputError
+from numaprobe.reading.budget import BUDGETS, GIB, MAX_UNBROKEN, MIB
+from numaprobe.reading.unpack import CutOffError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numaprobe.reading.unpack import ByteStream
 
 #: bytes read at once
 BLOCK: Final = 1 << 18
 #: The kernel cuts a trace line at 8 KiB (``TRACE_SEQ_SIZE``), a log line at less.
 MAX_LINE: Final = 1 << 14
-
-
-class ByteStream(Protocol):
-    """What is read from: an open binary file, a pipe, a decompressor."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes; none at the end."""
-        ...
+#: A file of nothing but newlines would be a million lines for each megabyte.
+_BLANKS: Final = re.compile(rb"\n{3,}+")
 
 
 class Lines:
@@ -42,32 +41,51 @@ class Lines:
         self.cut_off = False
         # a pipe hands over what it has (read1) instead of waiting for a whole block
         self._read: Any = getattr(stream, "read1", stream.read)
+        self._size = 0
+        self._unbroken = 0
 
     def blocks(self) -> Iterator[list[bytes]]:
         """Return the lines, without their newlines, many at a time."""
-        rest = b""
-        skipping = False
+        for chunk in self.chunks():
+            yield chunk.split(b"\n")
+
+    def chunks(self) -> Iterator[bytes]:
+        """Return whole lines, many in one piece, without the newline of the last.
+
+        Raises:
+            InputError: it goes on for longer than any text, or for too long without a newline.
+
+        """
+        rest, skipping = b"", False
         while block := self._next():
-            lines = block.split(b"\n")
+            start, end = 0, block.rfind(b"\n")
+            self._count(len(block), end)
             if skipping:
-                if len(lines) == 1:
+                if end < 0:
                     continue
-                del lines[0]
-                skipping = False
-            else:
-                lines[0] = rest + lines[0]
-            rest = lines.pop()
+                start, skipping = block.find(b"\n") + 1, False
+            if start <= end:
+                yield _BLANKS.sub(b"\n", rest + block[start:end])
+                rest = b""
+            rest += block[max(start, end + 1) :]
             if len(rest) > MAX_LINE:
                 self.torn += 1
                 rest, skipping = b"", True
-            yield lines
         if rest:
-            yield [rest]
+            yield rest
+
+    def _count(self, size: int, newline: int) -> None:
+        self._size += size
+        self._unbroken = self._unbroken + size if newline < 0 else 0
+        if self._unbroken > MAX_UNBROKEN:
+            raise InputError(f"holds no newline in {MAX_UNBROKEN // MIB} MiB: it is no text")
+        if self._size > BUDGETS["text"].size:
+            raise InputError(f"is longer than {BUDGETS['text'].size // GIB} GiB of text: record less, or for less long")
 
     def _next(self) -> bytes:
         try:
             block: bytes | str = self._read(BLOCK)
-        except (EOFError, BadGzipFile, zlib.error):
+        except CutOffError:
             self.cut_off = True
             return b""
         return block if isinstance(block, bytes) else block.encode(errors="surrogateescape")

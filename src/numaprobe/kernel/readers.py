@@ -6,70 +6,39 @@ given, else beside the trace: ``NAME.kprobes``, ``kprobe_events`` or ``machine.t
 
 from __future__ import annotations
 
-import gzip
 import os
 import tempfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
+from numaprobe.kernel import tracecmd
 from numaprobe.kernel.ftrace import read_ftrace
 from numaprobe.kernel.ftrace_line import parse_event_line, parse_lost
 from numaprobe.kernel.initcall import read_log
 from numaprobe.kernel.kprobes import KprobeDefinition, parse_kprobe_events
-from numaprobe.kernel.lines import ByteStream, Lines
 from numaprobe.kernel.log_line import is_journal
 from numaprobe.kernel.release import known_release, with_release
+from numaprobe.reading.budget import BUDGETS
+from numaprobe.reading.files import open_regular, read_document
+from numaprobe.reading.unpack import CutOffError, Rewound, unpacked
 from numaprobe.records import RunWarning
-from numaprobe.records.files import MAX_JSON_BYTES, PARQUET_MAGIC, load_limited, looks_like_json
+from numaprobe.records.files import PARQUET_MAGIC, load_limited, looks_like_json
 from numaprobe.records.parquet import read_parquet
 from numaprobe.topology import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numaprobe.reading.unpack import ByteStream
     from numaprobe.records import Trace
     from numaprobe.topology import Topology
 
 #: Files beside a trace that may hold the definitions of its kprobes.
 BESIDE: Final = ("kprobe_events", "machine.txt")
-#: Bytes looked at to tell what a stream is.
-HEAD: Final = 1 << 16
-
-_GZIP: Final = b"\x1f\x8b"
-_TRACE_DAT: Final = b"\x17\x08\x44tracing"
-
-
-class _Rewound:
-    """A stream with the bytes put back in front that were looked at."""
-
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-        self._next: Any = getattr(stream, "read1", stream.read)
-        self.head: bytes = self._next(HEAD)
-        self._at = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return at most ``size`` bytes; fewer only at the end."""
-        parts = [self._from_head(size)]
-        while size < 0 or len(parts[0]) < size:
-            more = self._stream.read(size - len(parts[0]) if size >= 0 else HEAD)
-            if not more:
-                break
-            parts = [b"".join((*parts, more))] if size >= 0 else [*parts, more]
-        return b"".join(parts)
-
-    def read1(self, size: int, /) -> bytes:
-        """Return what there is, at most ``size`` bytes; none at the end."""
-        return self._from_head(size) or self._next(size)
-
-    def _from_head(self, size: int) -> bytes:
-        end = len(self.head) if size < 0 else self._at + size
-        part = self.head[self._at : end]
-        self._at += len(part)
-        return part
+#: A pipe that the shell made and holds open: ``report <(ssh host dmesg)``.
+_DESCRIPTORS: Final = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 
 
 def read_trace(
@@ -96,10 +65,20 @@ def read_trace(
     path = Path(source)
     kernel = known_release(topology, path)
     try:
-        with path.open("rb") as stream:
+        with _open(path) as stream:
             return _read(stream, str(path), topology, _beside(path) if definitions is None else definitions, kernel)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a file, or a pipe that is open already; no device, and no pipe that somebody may never write to."""
+    if str(path).startswith(_DESCRIPTORS) and path.is_fifo():
+        return path.open("rb")
+    try:
+        return os.fdopen(open_regular(path), "rb")
+    except FileNotFoundError:
+        raise InputError("cannot be read: no such file or directory", str(path)) from None
 
 
 def read_definitions(path: Path) -> dict[str, KprobeDefinition]:
@@ -109,13 +88,10 @@ def read_definitions(path: Path) -> dict[str, KprobeDefinition]:
         InputError: it cannot be read, or holds none.
 
     """
-    try:
-        with path.open("rb") as stream:
-            found = parse_kprobe_events(
-                line.decode(errors="backslashreplace") for block in Lines(stream).blocks() for line in block
-            )
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
+    content = read_document(path, "kprobes")
+    if content is None:
+        raise InputError("cannot be read: no such file or directory", str(path))
+    found = parse_kprobe_events(content.decode(errors="backslashreplace").split("\n"))
     if not found:
         raise InputError(
             "holds no kprobe definition; it must have lines as in /sys/kernel/tracing/kprobe_events", str(path)
@@ -141,16 +117,18 @@ def _read(
     kernel: str | None,
 ) -> Trace:
     try:
-        rewound = _Rewound(stream)
-        if rewound.head.startswith(_GZIP):
-            rewound = _Rewound(gzip.GzipFile(mode="rb", fileobj=rewound))  # type: ignore[call-overload]  # it has read()
-        return with_release(_told_apart(rewound, where, topology, definitions, kernel), kernel)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        rewound = unpacked(stream, where)
+        plain = stream if rewound.reads(stream) else None
+        return with_release(_told_apart(rewound, plain, where, topology, definitions, kernel), kernel)
+    except CutOffError as error:
         raise InputError(f"cannot be unpacked: {error}", where) from None
+    except InputError as error:
+        raise InputError(error.what, error.where or where) from None
 
 
 def _told_apart(
-    rewound: _Rewound,
+    rewound: Rewound,
+    plain: object,
     where: str,
     topology: Topology | None,
     definitions: Mapping[str, KprobeDefinition],
@@ -159,10 +137,12 @@ def _told_apart(
     head = rewound.head
     if head.startswith(PARQUET_MAGIC):
         return _on_unknown(topology, _parquet(rewound, where))
-    if head.startswith(_TRACE_DAT):
-        raise InputError("is a binary trace.dat: make text of it first, with 'trace-cmd report -i FILE'", where)
+    if head.startswith(tracecmd.MAGIC):
+        with tracecmd.report(rewound, plain, where) as text:
+            trace = read_ftrace(text, definitions=definitions, topology=topology)
+        return _on(topology, trace)
     if looks_like_json(head) and not is_journal(head):
-        return _on_unknown(topology, load_limited(rewound.read(MAX_JSON_BYTES), where))
+        return _on_unknown(topology, load_limited(rewound, where))
     if _is_ftrace(head):
         return _on(topology, read_ftrace(rewound, definitions=definitions, topology=topology))
     trace = _on(topology, read_log(rewound, topology=topology, kernel=kernel))
@@ -192,11 +172,15 @@ def _on_unknown(topology: Topology | None, trace: Trace) -> Trace:
     return trace if trace.machine else _on(topology, trace)
 
 
-def _parquet(stream: _Rewound, where: str) -> Trace:
+def _parquet(stream: Rewound, where: str) -> Trace:
     """Read Parquet from a stream: its index is at its end, so it needs a file."""
+    left = BUDGETS["parquet"].size
     with tempfile.NamedTemporaryFile(prefix="numaprobe-", suffix=".parquet") as file:
         while block := stream.read1(1 << 20):
             file.write(block)
+            left -= len(block)
+            if left < 0:
+                raise InputError(f"is larger than {BUDGETS['parquet'].size >> 20} MiB of Parquet: divide it", where)
         file.flush()
         return read_parquet(file.name, where)
 

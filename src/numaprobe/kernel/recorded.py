@@ -18,6 +18,8 @@ from numaprobe.kernel.candidates import candidate_arguments, find_offset, is_pci
 from numaprobe.kernel.ftrace import read_ftrace
 from numaprobe.kernel.kprobes import REALLY_PROBE, parse_kprobe_events
 from numaprobe.kernel.memory import parse_zoneinfo, with_memory
+from numaprobe.reading.files import read_document
+from numaprobe.reading.weigh import JSON_WEIGHTS, check_weight
 from numaprobe.records import RunWarning, Trace, open_output, write_atomically
 from numaprobe.topology.codec import from_json, to_json
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from numaprobe.topology import DeviceInfo, Topology
 
 MACHINE_FILE: Final = "machine.json"
-_LARGEST_MACHINE: Final = 256 * 2**20
 #: the parts of a cost, when nobody knows them
 _UNDIVIDED: Final[dict[str, None]] = dict.fromkeys(
     ("running_ns", "runnable_ns", "sleeping_ns", "remote_ns", "segments")
@@ -54,13 +55,13 @@ def load_machine(folder: Path) -> Topology | None:
 
     """
     path = folder / MACHINE_FILE
-    if not path.exists():
+    content = read_document(path, "machine")
+    if content is None:
         return None
-    if path.stat().st_size > _LARGEST_MACHINE:
-        raise InputError("is too large for a machine", str(path))
+    check_weight("machine", content, JSON_WEIGHTS, str(path))
     try:
-        block = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        block = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
         raise InputError(f"is no JSON: {error}", str(path)) from None
     if not isinstance(block, dict):
         raise InputError("holds no machine", str(path))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
-from numaprobe.topology.files import read_text
+from numaprobe.reading.files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

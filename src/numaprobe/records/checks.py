@@ -1,8 +1,8 @@
 """Small checks of JSON values: each takes a value and its path, and returns it as our types hold it, or raises.
 
 By hand and not by a validation library: this floor is imported by everything, and importing it must cost nothing. An
-error names the path of the value (``probes[3].cost_ns``), what stands there and what must. Numbers are held to 64 bits
-(a signed integer of a column store), texts to what UTF-8 can carry, so that what was read can be written anywhere.
+error names the path of the value (``probes[3].cost_ns``), what stands there and what must. Numbers are held to
+``ranges.py``, texts to what UTF-8 can carry, so that what was read can be written anywhere.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.errors import InputError
+from numaprobe.records.ranges import MAX_ATTEMPT, MAX_CPU, MAX_FIGURE, MAX_NODE, MAX_TIME_NS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Largest figure a record may hold: what a signed 64-bit column holds.
-MAX_FIGURE: Final = 2**63 - 1
 #: Free values (evidence, the machine's block) may nest this deep; no sane one comes near.
 MAX_DEPTH: Final = 64
 
@@ -51,26 +50,44 @@ def whole(value: object, path: str) -> int:
 
 
 def count(value: object, path: str) -> int:
-    """Accept a whole number that is not negative: a time, a size, a CPU."""
+    """Accept a whole number that is not negative: a size."""
     number = whole(value, path)
     if number < 0:
         raise InputError(f"must not be negative, and is {number}", path)
     return number
 
 
+def _at_most(limit: int, kind: str) -> Callable[[Any, str], int]:
+    """Return a check of a whole number from 0 to ``limit``."""
+
+    def checked(value: object, path: str) -> int:
+        number = count(value, path)
+        if number > limit:
+            raise InputError(f"must be {kind}, at most {limit}, and is {number}", path)
+        return number
+
+    return checked
+
+
+#: Accepts a time or a duration in ns.
+time = _at_most(MAX_TIME_NS, "a time in ns")
+#: Accepts a CPU.
+cpu = _at_most(MAX_CPU, "a CPU")
+
+
 def node(value: object, path: str) -> int:
     """Accept a node's number, or -1 for none."""
     number = whole(value, path)
-    if number < -1:
-        raise InputError(f"must be a node or -1, and is {number}", path)
+    if not -1 <= number <= MAX_NODE:
+        raise InputError(f"must be a node from 0 to {MAX_NODE}, or -1 for none, and is {number}", path)
     return number
 
 
 def positive(value: object, path: str) -> int:
     """Accept a whole number from 1 on."""
     number = whole(value, path)
-    if number < 1:
-        raise InputError(f"must be 1 or more, and is {number}", path)
+    if not 1 <= number <= MAX_ATTEMPT:
+        raise InputError(f"must be 1 or more, at most {MAX_ATTEMPT}, and is {number}", path)
     return number
 
 

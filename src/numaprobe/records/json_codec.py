@@ -110,27 +110,27 @@ def _segment(value: object, path: str) -> Segment:
     parts = checks.listing(value, path)
     if len(parts) != len(Segment._fields):
         raise InputError("must be [start_ns, end_ns, state, cpu]", path)
-    start, end = checks.count(parts[0], f"{path}[0]"), checks.count(parts[1], f"{path}[1]")
+    start, end = checks.time(parts[0], f"{path}[0]"), checks.time(parts[1], f"{path}[1]")
     state = checks.text(parts[2], f"{path}[2]")
     if end < start:
         raise InputError(f"ends at {end} before it starts at {start}", path)
     if state not in _STATES:
         raise InputError(f"must be one of {', '.join(_STATES)}, and is '{state[:40]}'", f"{path}[2]")
-    return Segment(start, end, _STATES[state], checks.count(parts[3], f"{path}[3]"))
+    return Segment(start, end, _STATES[state], checks.cpu(parts[3], f"{path}[3]"))
 
 
 _PROBE_REQUIRED: Final[Mapping[str, checks.Check]] = {
     "device": checks.text,
     "driver": checks.text,
-    "cost_ns": checks.count,
+    "cost_ns": checks.time,
 }
 _PROBE_KNOWN: Final[Mapping[str, checks.Check]] = {
     **dict.fromkeys(("bus", "comm", "result", "caller_comm", "function", "path"), checks.text),
     **dict.fromkeys(("device_node", "cpu_node"), checks.node),
-    **dict.fromkeys(("cpu", "caller_cpu", "start_ns", "end_ns"), checks.count),
-    **dict.fromkeys(("running_ns", "runnable_ns", "sleeping_ns", "remote_ns"), checks.count),
+    **dict.fromkeys(("cpu", "caller_cpu"), checks.cpu),
+    **dict.fromkeys(("start_ns", "end_ns", "running_ns", "runnable_ns", "sleeping_ns", "remote_ns"), checks.time),
     **dict.fromkeys(("asynchronous", "nested"), checks.flag),
-    "cpus": checks.each(checks.count),
+    "cpus": checks.each(checks.cpu),
     **dict.fromkeys(("cpus_allowed", "pod"), _cpu_list),
     "memory": _memory,
     "attempt": checks.positive,
@@ -182,7 +182,7 @@ def warning_from_json(value: object, path: str = "warning") -> RunWarning:
         InputError: a field is missing or wrong.
 
     """
-    return RunWarning(**checks.fields(value, path, _WARNING_REQUIRED, {"time_ns": checks.count}))
+    return RunWarning(**checks.fields(value, path, _WARNING_REQUIRED, {"time_ns": checks.time}))
 
 
 _LISTS: Final[Mapping[str, checks.Check]] = {

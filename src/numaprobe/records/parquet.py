@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
+from numaprobe.reading.budget import BUDGETS
+from numaprobe.reading.weigh import JSON_WEIGHTS, check_weight, check_worked_out
 from numaprobe.records.json_codec import parse_json, probe_from_json, probe_to_json, trace_from_json, trace_to_json
 from numaprobe.records.model import ProbeRecord
 from numaprobe.records.writing import write_atomically
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 #: key of the header in the file's metadata
 METADATA_KEY: Final = "numaprobe"
 
+#: bytes of memory that one row takes as a record
+_ROW_WEIGHT: Final = 1200
+#: bytes of memory for each byte of a text, of a JSON text, and for each number of a list
+_TEXT_WEIGHT: Final = 2
+_JSON_WEIGHT: Final = 20
+_LIST_WEIGHT: Final = 64
 _JSON_COLUMNS: Final = ("memory", "segments")
 _TEXTS: Final = (
     "device",
@@ -124,11 +132,14 @@ def read_parquet(path: str | os.PathLike[str], where: str | None = None) -> Trac
     where = where or str(path)
     try:
         with tempfile.TemporaryDirectory(prefix="numaprobe-") as folder, _connect() as connection:
+            connection.execute(f"SET memory_limit = '{BUDGETS['parquet'].weight}B'")
             # DuckDB takes a name with * or :// for a pattern or an address: it is given a plain one
             plain = Path(folder) / "trace.parquet"
             plain.symlink_to(Path(path).resolve(strict=True))
             header = _header(connection, str(plain))
-            return _with_probes(header, _records(connection, str(plain)))
+            columns = _columns(connection, str(plain))
+            _check_size(connection, str(plain), columns)
+            return _with_probes(header, _records(connection, str(plain), columns))
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", where) from None
     except duckdb.Error as error:
@@ -143,16 +154,44 @@ def _header(connection: DuckDBPyConnection, path: str) -> Any:  # noqa: ANN401  
     row = found.fetchone()
     if row is None:
         raise InputError("was not written by numaprobe: its metadata has no 'numaprobe'")
+    check_weight("parquet", row[0], JSON_WEIGHTS, "")
     return parse_json(row[0])
 
 
-def _records(connection: DuckDBPyConnection, path: str) -> Iterator[ProbeRecord]:
-    result = connection.execute("SELECT * FROM read_parquet(?)", [path])
-    names = [column[0] for column in result.description or ()]
+def _columns(connection: DuckDBPyConnection, path: str) -> list[str]:
+    """Return the columns that we know; others may be there, and are passed over."""
+    rows = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()
+    return [row[0] for row in rows if row[0] in COLUMNS]
+
+
+def _check_size(connection: DuckDBPyConnection, path: str, columns: list[str]) -> None:
+    """Refuse a file whose rows would not fit in memory: a few bytes of it can stand for a million rows.
+
+    Raises:
+        InputError: it is one.
+
+    """
+    counted = connection.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [path]).fetchone()
+    needed = int(counted[0] or 0) * _ROW_WEIGHT if counted else 0
+    check_worked_out("parquet", needed, "")
+    for name in columns:
+        if name in _TEXTS:
+            size = f"strlen({name}::VARCHAR) * {_JSON_WEIGHT if name in _JSON_COLUMNS else _TEXT_WEIGHT}"
+        elif name == "cpus":
+            size = f"len({name}::BIGINT[]) * {_LIST_WEIGHT}"
+        else:
+            continue
+        found = connection.execute(f"SELECT sum({size})::BIGINT FROM read_parquet(?)", [path]).fetchone()  # noqa: S608  our own names
+        needed += int(found[0] or 0) if found else 0
+        check_worked_out("parquet", needed, "")
+
+
+def _records(connection: DuckDBPyConnection, path: str, columns: list[str]) -> Iterator[ProbeRecord]:
+    result = connection.execute(f"SELECT {', '.join(columns) or '*'} FROM read_parquet(?)", [path])  # noqa: S608  our own names
     number = 0
     while rows := result.fetchmany(4096):
         for row in rows:
-            values = dict(zip(names, row, strict=True))
+            values = dict(zip(columns, row, strict=False))
             for name in _JSON_COLUMNS:
                 if values.get(name) is not None:
                     values[name] = parse_json(values[name])

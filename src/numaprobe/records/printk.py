@@ -14,6 +14,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.records.model import ProbeRecord, RunWarning, Trace
+from numaprobe.records.ranges import MAX_CPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +53,8 @@ def parse_printk_line(line: str) -> ProbeRecord | None:
     if match is None:
         return None
     cost = int(match["cost"])
+    if match["cpu"] != _UNKNOWN and int(match["cpu"]) > MAX_CPU:
+        return None
     end = log_time_ns(line)
     start = end - cost if end is not None and end >= cost else None
     return ProbeRecord(

@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from numaprobe.errors import InputError, UsageError
+from numaprobe.reading.files import read_document
+from numaprobe.reading.weigh import check_toml
 from numaprobe.scenario.schema import TABLES, Scenario
 
-#: A file of 200,000 devices, each written out, is smaller; ``count`` makes it a few hundred bytes.
-MAX_FILE_BYTES: Final = 32 * 2**20
 #: ``hold`` in ``hold``, ``parallel`` in ``sequence``: nobody means more.
 MAX_DEPTH: Final = 40
 
@@ -39,14 +39,9 @@ def read_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
 
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
-    if len(content) > MAX_FILE_BYTES:
-        text = f"is larger than {MAX_FILE_BYTES >> 20} MiB; write devices that are alike as one group with 'count'"
-        raise InputError(text, str(path))
+    content = read_document(path, "scenario")
+    if content is None:
+        raise InputError("cannot be read: no such file or directory", str(path))
     scenario = parse_scenario(parse_toml(content, str(path)), str(path), overrides=overrides, name=path.stem)
     machine = path.parent / scenario.machine
     if _is_file(machine):
@@ -68,6 +63,7 @@ def parse_toml(content: bytes, where: str) -> dict[str, Any]:
         InputError: it is none.
 
     """
+    check_toml(content, where)
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
@@ -200,6 +196,6 @@ def _keys(path: str) -> list[int | str]:
 
 def _value(text: str) -> Any:  # noqa: ANN401  whatever the text says
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, KeyError, RecursionError):
+        return parse_toml(f"value = {text}".encode(), "--set")["value"]
+    except (InputError, ValueError, KeyError):
         return text

@@ -13,6 +13,7 @@ from numaprobe.drivercore import CoreOptions, DriverCore
 from numaprobe.errors import DeadlockError, InputError
 from numaprobe.policies import Policy, make_policy
 from numaprobe.records import RunWarning, Trace
+from numaprobe.records.ranges import fits
 from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.scenario.doubts import doubts
 from numaprobe.scenario.plan import Plan, make_plan
@@ -196,6 +197,9 @@ def _outcome(
     scenario = setting.plan.scenario
     # Records come in the order of their ends; a probe that starts inside another one at once comes after that.
     probes = tuple(sorted(core.records, key=lambda record: (record.start_ns or 0, bool(record.nested))))
+    if (odd := next((record for record in probes if not fits(record)), None)) is not None:
+        text = f"the probe of {odd.device} ends after 146 years or takes 4 EiB: more than a record can hold"
+        raise InputError(text, scenario.where)
     if scenario.expect_async_on_node:
         away = [r for r in probes if r.asynchronous and r.local is False]
         shown = f"{len(away)} elsewhere" + (f", first {away[0].device} on CPU {away[0].cpu}" if away else "")

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
-from numaprobe.topology.files import read_bytes
+from numaprobe.reading.files import read_document
+from numaprobe.reading.weigh import XML_WEIGHTS, check_weight
 from numaprobe.topology.hwloc import HwlocObject, assemble, object_kind, parse_bitmap
 from numaprobe.topology.model import MAX_NODES, NO_NODE, REMOTE_DISTANCE, DeviceInfo
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from numaprobe.topology.model import Node, Topology
 
-#: An 8192-CPU machine makes 15 MiB and 100,000 elements.
-MAX_XML: Final = 32 * 2**20
 MAX_ELEMENTS: Final = 250_000
 MAX_DEPTH: Final = 256
 _BUS_ID = re.compile(r"[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]", re.ASCII)
@@ -200,7 +199,7 @@ def read_hwloc_xml(path: Path | str) -> Topology:
         InputError: the file is missing, too large, not XML, or not hwloc's.
 
     """
-    data = read_bytes(Path(path), MAX_XML)
+    data = read_document(Path(path), "hwloc")
     if data is None:
         raise InputError("does not exist", str(path))
     return parse_hwloc_xml(data, name=Path(path).stem, where=str(path))
@@ -208,11 +207,17 @@ def read_hwloc_xml(path: Path | str) -> Topology:
 
 def parse_hwloc_xml(data: bytes, *, name: str = "hwloc", where: str = "hwloc XML") -> Topology:
     """Return the machine in the text of an hwloc XML file; as ``read_hwloc_xml``."""
-    if len(data) > MAX_XML:
-        raise InputError(f"is larger than {MAX_XML} bytes", where)
+    check_weight("hwloc", data, XML_WEIGHTS, where)
     reader = _Reader(where)
     _stream(data, reader)
     return reader.topology(name)
+
+
+class _LargeReads(io.BytesIO):
+    """Hands over a megabyte at least: before 2.6 expat looks at an unfinished tag anew each time that it gets more."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(-1 if size is None or size < 0 else max(size, 1 << 20))
 
 
 def _stream(data: bytes, reader: _Reader) -> None:
@@ -224,7 +229,7 @@ def _stream(data: bytes, reader: _Reader) -> None:
     where = reader.where
     depth = 0
     try:
-        for number, (event, element) in enumerate(iterparse(io.BytesIO(data), events=("start", "end"))):
+        for number, (event, element) in enumerate(iterparse(_LargeReads(data), events=("start", "end"))):
             if number > 2 * MAX_ELEMENTS or depth > MAX_DEPTH:
                 raise InputError(f"has more than {MAX_ELEMENTS} elements or is deeper than {MAX_DEPTH}", where)
             if event == "start":

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
+from numaprobe.reading.files import as_text, read_document
+from numaprobe.reading.weigh import JSON_WEIGHTS, check_weight
 from numaprobe.topology.codec import from_json
 from numaprobe.topology.compact import looks_compact, parse_compact
-from numaprobe.topology.files import read_text
 from numaprobe.topology.hwlocxml import read_hwloc_xml
 from numaprobe.topology.machinetxt import read_machine_txt
 from numaprobe.topology.presets import PRESETS, preset
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Longest text that is looked at.
 MAX_SPEC: Final = 65536
-#: 8192 CPUs on 1024 nodes take 5 MiB, 200,000 devices 12 MiB; the parser may need 30 times as much memory.
-MAX_JSON: Final = 16 * 2**20
 
 _SUFFIXES: Final = (".xml", ".json", ".txt")
 
@@ -86,11 +85,12 @@ def _load_path(path: Path) -> Topology:
 
 def _load_json(path: Path) -> Topology:
     """Return the machine of a JSON file: the block itself, or a trace or comparison that carries it as ``machine``."""
-    text = read_text(path, MAX_JSON)
-    if text is None:
+    data = read_document(path, "machine")
+    if data is None:
         raise InputError("does not exist", str(path))
+    check_weight("machine", data, JSON_WEIGHTS, str(path))
     try:
-        value = json.loads(text)
+        value = json.loads(as_text(data, str(path)))
     except (ValueError, RecursionError) as error:
         raise InputError(f"is not JSON: {str(error)[:100]}", str(path)) from None
     if not isinstance(value, dict):

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from numaprobe.cpuset import CpuSet
+from numaprobe.cpuset import MAX_CPUS, CpuSet
 from numaprobe.errors import InputError
+from numaprobe.reading.files import as_text, read_document
 from numaprobe.topology.cmdline import CommandLine
-from numaprobe.topology.files import read_text
 from numaprobe.topology.isolation import housekeeping_from_cmdline
-from numaprobe.topology.model import DeviceInfo, Node, Topology, partition, union
+from numaprobe.topology.model import MAX_NODES, DeviceInfo, Node, Topology, partition, union
 
 _NODE = re.compile(r"node(\d{1,4}) (\S*) ?dist((?: \d{1,3})+)", re.ASCII)
 _PCI = re.compile(r"(\S+) class=0x([0-9a-fA-F]{1,6}) node=(-?\d{1,4})(?: localcpus=\S*)?", re.ASCII)
@@ -57,9 +57,10 @@ def read_machine_txt(path: Path | str, *, name: str | None = None) -> Topology:
         InputError: the file is missing, or a line is not what its first word says; ``where`` has the line.
 
     """
-    text = read_text(Path(path))
-    if text is None:
+    data = read_document(Path(path), "machine.txt")
+    if data is None:
         raise InputError("does not exist", str(path))
+    text = as_text(data, str(path))
     folders = "/".join(Path(path).resolve().parts[-3:-1])
     return parse_machine_txt(text, name=name or folders, where=str(path))
 
@@ -80,6 +81,8 @@ def parse_machine_txt(text: str, *, name: str = "machine.txt", where: str = "mac
 
 def _read_line(line: str, found: _Found) -> None:
     word = line.partition(" ")[0]
+    if len(found.packages) > MAX_CPUS or len(found.nodes) > MAX_NODES:
+        raise InputError(f"more lines than a machine has nodes ({MAX_NODES}) or CPUs ({MAX_CPUS})")
     if match := _NODE.fullmatch(line):
         found.nodes.append(Node(int(match[1]), CpuSet.parse_list(match[2])))
         found.distances.append(tuple(int(value) for value in match[3].split()))

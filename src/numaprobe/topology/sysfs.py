@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
+from numaprobe.reading.budget import BUDGETS
+from numaprobe.reading.files import MAX_ATTRIBUTE, list_directory, read_text
 from numaprobe.topology.cmdline import MAX_CMDLINE, CommandLine
-from numaprobe.topology.files import MAX_ATTRIBUTE, list_directory, read_text
 from numaprobe.topology.isolation import housekeeping_from_cmdline
 from numaprobe.topology.model import Housekeeping, Topology, partition, symmetric
 from numaprobe.topology.sysfsdevices import read_devices
@@ -168,14 +169,14 @@ class _CpuReader:
 
     def caches(self, online: CpuSet) -> Iterable[CpuSet]:
         """Yield the sets of CPUs that share a last-level cache; the package's where no cache is shown."""
-        packages = list(self._packages(online))
+        package_of = {cpu: package for package in self._packages(online) for cpu in package}
         seen = CpuSet()
         for cpu in online:
             if cpu in seen:
                 continue
             group = self._last_level(self._root / f"cpu{cpu}" / "cache")
             if group is None:
-                group = next(package for package in packages if cpu in package)
+                group = package_of[cpu]
             group |= CpuSet(1 << cpu)
             seen |= group
             yield group
@@ -205,7 +206,7 @@ def _housekeeping(cpus: _CpuReader, topology: Topology, proc: Path, warn: Callab
 
 def _info(proc: Path, top: Path) -> dict[str, str]:
     info = {"source": f"sysfs at {top}"}
-    cpuinfo = read_text(proc / "cpuinfo") or ""
+    cpuinfo = read_text(proc / "cpuinfo", BUDGETS["machine"].size) or ""
     if match := re.search(r"^model name[ \t]*:[ \t]*(\S.{0,199})$", cpuinfo, re.MULTILINE):
         info["model"] = match[1].strip()
     if release := (read_text(proc / "sys/kernel/osrelease", MAX_ATTRIBUTE) or "").strip():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from numaprobe.errors import InputError
-from numaprobe.topology.files import MAX_ATTRIBUTE, list_directory, read_text
+from numaprobe.reading.files import MAX_ATTRIBUTE, list_directory, read_text
 from numaprobe.topology.model import NO_NODE, DeviceInfo
 
 #: Subsystems that ``subsys_system_register`` and its like make: listed under ``bus``, but nothing there is probed.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
-from numaprobe.topology.files import MAX_ATTRIBUTE, read_text
+from numaprobe.reading.files import MAX_ATTRIBUTE, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
-from numaprobe.topology.files import MAX_ATTRIBUTE, list_directory, read_text
+from numaprobe.reading.files import MAX_ATTRIBUTE, list_directory, read_text
 from numaprobe.topology.model import LOCAL_DISTANCE, REMOTE_DISTANCE, UNREACHABLE_DISTANCE, Node
 from numaprobe.topology.sysfsfiles import SetFiles, read_cpus
 

@@ -1,0 +1,1 @@
+"""Fuzzing of every reader: coverage-guided inputs (Atheris), and large ones made to cost as much as they can."""

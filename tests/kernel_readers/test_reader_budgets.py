@@ -1,0 +1,315 @@
+"""What costs more than its form's budget is refused in one line, whatever the reader; packed and odd texts are read."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import importlib.util
+import io
+import lzma
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from numaprobe.errors import InputError
+from numaprobe.kernel.lines import Lines
+from numaprobe.kernel.readers import read_trace
+from numaprobe.reading.budget import BUDGETS, MAX_RATIO, MAX_UNBROKEN, UNPACK_FREE
+from numaprobe.reading.weigh import JSON_WEIGHTS, MAX_KEY_PARTS, TOML_WEIGHTS, check_toml, weight
+from numaprobe.records import ProbeRecord, dump_trace, load_trace
+from numaprobe.records.ranges import MAX_CPU, MAX_NODE, MAX_TIME_NS
+from numaprobe.scenario import load_scenario
+from numaprobe.topology import load_topology, symmetric, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LINE = b"[    1.000002] nvme 0000:01:00.0: CPU: 5, COMM: kworker/5:1, probe cost: 1000 ns\n"
+HEAD = '{"schema":"numaprobe.trace/1","source":"kernel","probes":['
+NUMAPROBE = Path(sys.executable).parent / "numaprobe"
+
+
+def run(*arguments: str, memory: int | None = None, stdin: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command line in a child with at most so much memory."""
+
+    def limit() -> None:
+        if memory is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+    return subprocess.run(
+        [NUMAPROBE, *arguments], capture_output=True, text=True, check=False, preexec_fn=limit, stdin=stdin, timeout=100
+    )
+
+
+# ---- packed and encoded texts ----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "pack",
+    [
+        gzip.compress,
+        bz2.compress,
+        lzma.compress,
+        lambda data: gzip.compress(data[:40]) + gzip.compress(data[40:]),
+        lambda data: gzip.compress(data) + bytes(512),
+        lambda data: b"\xef\xbb\xbf" + data,
+        lambda data: b"\xff\xfe" + data.decode().encode("utf-16-le"),
+        lambda data: b"\xfe\xff" + data.decode().encode("utf-16-be"),
+        lambda data: lzma.compress(b"\xff\xfe" + data.decode().encode("utf-16-le")),
+    ],
+    ids=["gzip", "bzip2", "xz", "two gzips", "padded gzip", "BOM", "utf-16-le", "utf-16-be", "utf-16 in xz"],
+)
+def test_packed_and_encoded_texts_are_read(pack: Callable[[bytes], bytes]) -> None:
+    (probe,) = read_trace(io.BytesIO(pack(LINE))).probes
+    assert (probe.device, probe.cost_ns, probe.end_ns) == ("0000:01:00.0", 1000, 1_000_002_000)
+
+
+def test_packed_machines_and_scenarios_are_read(tmp_path: Path) -> None:
+    import json
+
+    block = json.dumps(to_json(symmetric("two", nodes=2))).encode()
+    (tmp_path / "m.json").write_bytes(lzma.compress(b"\xef\xbb\xbf" + block))
+    assert len(load_topology(str(tmp_path / "m.json")).nodes) == 2
+    (tmp_path / "s.toml").write_bytes(b"\xff\xfe" + 'machine = "2 nodes x 2 cores"'.encode("utf-16-le"))
+    assert load_scenario(tmp_path / "s.toml").machine == "2 nodes x 2 cores"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x04\x22\x4d\x18" + bytes(9), "lz4 -d"),
+        (b"PK\x03\x04" + bytes(9), "unzip"),
+        (gzip.compress(gzip.compress(LINE)), "compressed twice"),
+        (b"\xfd7zXZ\0garbage", "cannot be unpacked"),
+        (b"BZh91AY&SYgarbage", "cannot be unpacked|no probe"),
+    ],
+)
+def test_what_is_packed_otherwise_is_named(content: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        read_trace(io.BytesIO(content))
+
+
+def test_zstd_is_read_or_named() -> None:
+    # a frame of one raw block: magic, no size, window of 1 KiB, last block, the text
+    frame = b"\x28\xb5\x2f\xfd\x00\x00" + (len(LINE) << 3 | 1).to_bytes(3, "little") + LINE
+    if importlib.util.find_spec("compression") is not None:
+        assert len(read_trace(io.BytesIO(frame)).probes) == 1
+        return
+    with pytest.raises(InputError, match="zstd -d"):
+        read_trace(io.BytesIO(frame))
+
+
+def test_a_bomb_is_refused_while_it_is_unpacked() -> None:
+    for pack in (gzip.compress, lzma.compress, bz2.compress):
+        with pytest.raises(InputError, match=f"more than {MAX_RATIO} times its size"):
+            read_trace(io.BytesIO(pack(b"\n" * (2 * UNPACK_FREE))))
+
+
+def test_what_real_traces_shrink_by_is_far_from_the_limit() -> None:
+    path = Path(__file__).parents[1] / "data" / "kernel" / "debian-6.1" / "two-nodes" / "vnest.1.trace.gz"
+    text = gzip.decompress(path.read_bytes())
+    assert len(text) / len(lzma.compress(text, preset=9)) < MAX_RATIO / 4
+
+
+# ---- weight ----------------------------------------------------------------------------------------------------------
+def test_a_long_dotted_key_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    parts = ".".join("a" * 100_000)
+    for text in (
+        f"{parts} = 1",
+        f"[{parts}]",
+        f"x = {{ {parts} = 1 }}",
+        'x = """\n""" # \n' + '" "."!".' * 9000 + "a = 1",
+    ):
+        (tmp_path / "s.toml").write_text(text, encoding="utf-8")
+        done = run("run", str(tmp_path / "s.toml"), memory=1 << 30)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"parts, and {MAX_KEY_PARTS} are the most" in done.stderr
+        assert done.stderr.count("\n") == 1
+    done = run("run", "nvme-epyc", "--set", f"x={{{parts[:50_000]}b=1}}", memory=1 << 30)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 23 + "b = 1",
+        "# " + "a." * 99,
+        "x = '" + "a." * 99 + "'",
+        'x = """' + "a." * 99 + '"""',
+        "x = [" + '"0000:01:00.0", ' * 99 + "]",
+        "x = [" + "1.5, " * 99 + "]",
+        'x = "\\"" # ' + "a." * 99,
+    ],
+)
+def test_dots_that_are_no_key_do_not_count(text: str) -> None:
+    check_toml(text.encode(), "f")
+
+
+def test_a_quote_hides_no_key() -> None:
+    hidden = 'x = [ """\n """, {' + ".".join("a" * 100) + ' = 1}] #"'
+    with pytest.raises(InputError, match=r"f:2: has a key of 100 parts"):
+        check_toml(hidden.encode(), "f")
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        (JSON_WEIGHTS, b"[" + b"[]," * 20_000 + b"0]"),
+        (JSON_WEIGHTS, b"[" + b"{}," * 20_000 + b"0]"),
+        (JSON_WEIGHTS, b"{" + b",".join(b'"%d":%d' % (i, i + 999) for i in range(20_000)) + b"}"),
+        (JSON_WEIGHTS, b"[" + b",".join(b'"\\ud800\\udc00%d"' % i for i in range(20_000)) + b"]"),
+        (TOML_WEIGHTS, b"".join(b"[a%d]\n" % i for i in range(20_000))),
+        (TOML_WEIGHTS, b"".join(b"a%d.b.c = 1\n" % i for i in range(9000))),
+        (TOML_WEIGHTS, b"a = [" + b"{a=1}," * 9000 + b"]"),
+        (TOML_WEIGHTS, b"".join(b"[a%d.%s]\n" % (i, b".".join([b"b"] * 23)) for i in range(500))),
+    ],
+    ids=range(8),
+)
+def test_no_text_takes_more_memory_than_its_weight(weights: dict[bytes, int], text: bytes) -> None:
+    import json
+    import tomllib
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        kept = json.loads(text) if weights is JSON_WEIGHTS else tomllib.loads(text.decode())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert kept
+    assert peak <= weight(text, weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "command"),
+    [
+        ("t", HEAD.encode() + b"[]," * 12_000_000, "report"),
+        ("m.json", b'{"nodes":[' + b"{}," * 2_000_000, "topology"),
+        ("m.xml", b"<topology>" + b"<a b='' c=''/>" * 600_000, "topology"),
+        ("s.toml", b"[[a]]\n" * 600_000, "run"),
+        ("m.txt", b"Linux x 6.1\n\n" + b"cpu0 0-8191 cache 0-8191\n" * 100_000, "topology"),
+    ],
+    ids=["json", "machine", "hwloc", "scenario", "machine.txt"],
+)
+def test_what_would_take_too_much_memory_is_one_line(tmp_path: Path, name: str, content: bytes, command: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    done = run(command, str(tmp_path / name), memory=2 << 30)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "out of memory" not in done.stderr
+
+
+# ---- what never ends -------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("command", ["report", "topology", "run"])
+def test_devices_and_pipes_are_refused(tmp_path: Path, command: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for suffix in ("", ".json") if command == "topology" else ("",):
+        for target in ("pipe", "zero"):
+            path = tmp_path / f"{target}-{command}{suffix or '.toml' if command == 'run' else suffix}"
+            path.symlink_to(tmp_path / target)
+            done = run(command, str(path))
+            assert (done.returncode, done.stdout) == (2, ""), path
+            assert done.stderr.count("\n") == 1
+
+
+def test_a_pipe_of_the_shell_is_read() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, LINE)
+    os.close(writer)
+    try:
+        assert len(read_trace(f"/dev/fd/{reader}").probes) == 1
+    finally:
+        os.close(reader)
+
+
+def test_a_stream_without_newline_ends() -> None:
+    class Zeros:
+        def read(self, size: int, /) -> bytes:
+            return bytes(1 << 20)
+
+    with pytest.raises(InputError, match=f"no newline in {MAX_UNBROKEN >> 20} MiB"):
+        read_trace(Zeros())  # type: ignore[arg-type]  # it has read()
+
+
+def test_a_text_without_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BUDGETS, "text", BUDGETS["text"]._replace(size=1 << 20))
+
+    class Log:
+        def read(self, size: int, /) -> bytes:
+            return LINE * 100
+
+    with pytest.raises(InputError, match="of text: record less"):
+        read_trace(Log())  # type: ignore[arg-type]  # it has read()
+
+
+def test_blank_lines_are_not_lines() -> None:
+    assert [line for block in Lines(io.BytesIO(b"a\n\n\n\n\nb\n")).blocks() for line in block if line] == [b"a", b"b"]
+
+
+# ---- numbers that do not fit -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("field", "most"),
+    [
+        ("cpu", MAX_CPU),
+        ("caller_cpu", MAX_CPU),
+        ("cpu_node", MAX_NODE),
+        ("start_ns", MAX_TIME_NS),
+        ("cost_ns", MAX_TIME_NS),
+    ],
+)
+def test_the_largest_number_is_read_and_written_everywhere(tmp_path: Path, field: str, most: int) -> None:
+    probe = {"device": "a", "driver": "b", "cost_ns": 1, field: most}
+    if field == "start_ns":
+        probe["end_ns"] = most
+    import json
+
+    path = tmp_path / "t.json"
+    path.write_text(HEAD + json.dumps(probe) + "]}", encoding="utf-8")
+    for form in ("table", "json", "printk", "html", "perfetto", "parquet"):
+        done = run("report", str(path), "-f", form, "-o", str(tmp_path / form))
+        assert done.returncode == 0, done.stderr
+    assert run("report", str(tmp_path / "json")).returncode == 0
+    assert run("report", str(tmp_path / "parquet")).returncode == 0
+    path.write_text(HEAD + json.dumps(probe | {field: most + 1}) + "]}", encoding="utf-8")
+    done = run("report", str(path), "-f", "perfetto", "-o", str(tmp_path / "x"))
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'  a-1 [99999] d..1. 1.000000: really_probe: (really_probe+0x0/0x380) dev="d" drv="n"',
+        b'  a-1 [000] d..1. 999999999999.000000: really_probe: (really_probe+0x0/0x380) dev="d" drv="n"',
+        b"[    1.0] nvme d: CPU: 999999999, COMM: x, probe cost: 3 ns",
+    ],
+)
+def test_a_line_whose_numbers_do_not_fit_is_torn(line: bytes) -> None:
+    good = LINE if line.startswith(b"[") else b"  a-1 [000] d..1. 1.000000: sched_switch: x\n"
+    trace = read_trace(io.BytesIO(good + line + b"\n"))
+    assert "torn-line" in {warning.kind for warning in trace.warnings}
+    assert load_trace(dump_trace(trace)) == trace
+
+
+def test_a_run_of_more_than_a_century_is_no_trace(tmp_path: Path) -> None:
+    text = 'machine = "1 node x 1 core"\n[[drivers]]\nname = "d"\n[[devices]]\nname = "d{i}"\ncount = 200\n'
+    text = text.replace('name = "d"\n', 'name = "d"\nmatch = "c"\nphases = [' + '{ sleep = "86400s" },' * 999 + "]\n")
+    text = text.replace("count", 'compatible = "c"\ncount')
+    (tmp_path / "s.toml").write_text(text, encoding="utf-8")
+    done = run("run", str(tmp_path / "s.toml"), "--json", "-p", "inline")
+    assert done.returncode == 2
+    assert "more than a record can hold" in done.stderr
+
+
+def test_records_fit(tmp_path: Path) -> None:
+    from numaprobe.records.ranges import fits
+
+    assert fits(ProbeRecord(device="a", driver="b", cost_ns=MAX_TIME_NS))
+    assert not fits(ProbeRecord(device="a", driver="b", cost_ns=1, end_ns=MAX_TIME_NS + 1))
+    assert not fits(ProbeRecord(device="a", driver="b", cost_ns=1, memory={0: 2**63}))
