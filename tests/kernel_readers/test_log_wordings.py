@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from numaprobe.errors import InputError
 from numaprobe.kernel.initcall import read_log
@@ -428,6 +430,26 @@ def test_a_driver_named_after_its_initcall_is_said_to_be_assumed() -> None:
     assert "assumed-driver" not in kinds(read(text + "pcieport a: PME: Signaling\n"))
 
 
+@pytest.mark.parametrize(
+    ("initcall", "driver"),
+    [
+        ("e1000_init_module+0x0/0x7b [e1000e]", "e1000e"),
+        ("e1000_init_module+0x0/0x7b", "e1000"),
+        ("nvme_init+0x0/0x1000", "nvme"),
+        ("agp_amd64_mod_init+0x0/0x40", "agp_amd64"),
+        ("virtio_pci_driver_init+0x0/0x20", "virtio_pci"),
+        ("foo_driver_init+0x0/0x20", "foo"),
+        ("ipmi_module_init+0x0/0x20", "ipmi"),
+        ("deferred_probe_initcall+0x0/0xa0", "?"),
+        ("of_platform_default_populate_init+0x0/0xa0", "?"),
+        ("mcheck_init_device+0x0/0x150", "?"),
+        ("7_do_scan_async+0x0/0x150", "?"),
+    ],
+)
+def test_an_initcall_names_the_driver_it_stands_for(initcall: str, driver: str) -> None:
+    assert read(f"calling  {initcall} @ 1\nprobe of a returned 0 after 5 usecs\n").probes[0].driver == driver
+
+
 def test_asynchronous_probes_of_a_log() -> None:
     text = next(sample.text for sample in SAMPLES if sample.name.startswith("an async helper"))
     (record,) = read(text).probes
@@ -461,3 +483,14 @@ s with device 00:02
         True,
         True,
     )
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(SAMPLES), st.data())
+def test_damaged_logs_are_read(sample: Sample, data: st.DataObject) -> None:
+    text = bytearray(sample.text.encode())
+    for at in data.draw(st.lists(st.integers(0, len(text) - 1), max_size=6)):
+        text[at] = data.draw(st.sampled_from(b"\n \r[]:'=>0\xff\x1b"))
+    trace = read_log(io.BytesIO(bytes(text[: data.draw(st.integers(0, len(text)))])))
+    assert all(record.cost_ns >= 0 and record.device and record.driver and record.result for record in trace.probes)
+    assert all("\n" not in warning.message for warning in trace.warnings)

@@ -45,7 +45,7 @@ _CLASSES: Final = frozenset(_CLASSES_WORDS.split())
 #: initcalls in which devices of many drivers are probed: they register devices, or try deferred ones again
 _MANY_DRIVERS: Final = re.compile(
     r"deferred_probe_initcall|of_platform\w*|acpi_(?:init|scan\w*|pci_root\w*)|pci_subsys_init|pcibios\w*|populate_rootfs"
-    r"|customize_machine|\w*_device_init|\w*init_machine\w*|arch_initcall\w*|device_initcall\w*|do_\w+|async_\w+"
+    r"|customize_machine|\w*_device_init|\w*_init_devices?|\w*init_machine\w*|arch_initcall\w*|device_initcall\w*|do_\w+|async_\w+"
     r"|__d\w+_attach_async_helper|imx_\w*soc\w*|wait_for_\w+|add_\w+_devices?|\w*_populate\w*",
     re.ASCII,
 )
@@ -63,7 +63,9 @@ _INITCALL: Final = re.compile(
     r"initcall (?P<cookie>\d{1,10}_)?(?P<function>\w{1,128})(?:\+\S{1,40})?(?: \[(?P<module>[\w-]{1,64})\])? returned",
     re.ASCII,
 )
-_ENDS: Final = re.compile(r"(?:_pci|_platform)?_driver_init$|_module_init$|_init_module$|_drv_init$|_init$", re.ASCII)
+_ENDS: Final = re.compile(
+    r"_driver_init$|_module_init$|_init_module$|_mod_init$|_drv_init$|_init$", re.ASCII
+)
 _ASYNC_PATHS: Final = {
     "__driver_attach_async_helper": "driver_attach_async",
     "__device_attach_async_helper": "device_attach_async",
