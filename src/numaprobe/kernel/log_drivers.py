@@ -63,9 +63,7 @@ _INITCALL: Final = re.compile(
     r"initcall (?P<cookie>\d{1,10}_)?(?P<function>\w{1,128})(?:\+\S{1,40})?(?: \[(?P<module>[\w-]{1,64})\])? returned",
     re.ASCII,
 )
-_ENDS: Final = re.compile(
-    r"_driver_init$|_module_init$|_init_module$|_mod_init$|_drv_init$|_init$", re.ASCII
-)
+_ENDS: Final = re.compile(r"_driver_init$|_module_init$|_init_module$|_mod_init$|_drv_init$|_init$", re.ASCII)
 _ASYNC_PATHS: Final = {
     "__driver_attach_async_helper": "driver_attach_async",
     "__device_attach_async_helper": "device_attach_async",
