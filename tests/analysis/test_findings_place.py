@@ -8,6 +8,7 @@ import pytest
 import synthetic as s
 from rules import isolated, of_kind, the, three_nodes
 
+from numaprobe.records import RunWarning
 from numaprobe.topology import Topology, symmetric
 
 MS = s.MS
@@ -123,6 +124,13 @@ def test_unknown_node_says_what_it_costs() -> None:
 def test_unknown_node_is_silent_on_one_node_and_when_unknown_to_us() -> None:
     assert not of_kind("unknown-node", s.trace(s.probe(device_node=-1), machine=symmetric("one", cores=4)))
     assert not of_kind("unknown-node", s.trace(s.probe(device_node=None), machine=s.small()))
+
+
+def test_unknown_node_is_silent_on_what_a_replay_assumed() -> None:
+    trace = s.trace(s.probe(device_node=-1), machine=s.small())
+    assert of_kind("unknown-node", trace)
+    assumed = RunWarning(kind="unknown-node", message="0000:01:00.0: the node is not known; replayed without one (-1)")
+    assert not of_kind("unknown-node", replace(trace, warnings=(assumed,)))
 
 
 def test_first_llc_says_how_much_room_is_left() -> None:

@@ -28,10 +28,17 @@ def find(case: Case) -> Iterator[Finding]:
     """Yield a finding for each bus with devices of node -1, unless the machine has a single node."""
     if case.topology is not None and sum(bool(node.cpus) for node in case.topology.nodes) < 2:  # noqa: PLR2004
         return
-    lost = (record for record in case.probes if record.device_node == NO_NODE)
+    lost = (record for record in case.probes if record.device_node == NO_NODE and not _assumed(case, record))
     for bus, records in group_by(lost, lambda r: r.bus).items():
         evidence = _evidence(case, bus, records)
         yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(bus, records))
+
+
+def _assumed(case: Case, record: ProbeRecord) -> bool:
+    """Tell whether a replay put -1 for a node that its source did not tell: that says nothing of the firmware."""
+    if not any(warning.kind == KIND for warning in case.trace.warnings):
+        return False
+    return case.topology is None or all(device.name != record.device for device in case.topology.devices)
 
 
 def _evidence(case: Case, bus: str | None, records: Sequence[ProbeRecord]) -> dict[str, Any]:
