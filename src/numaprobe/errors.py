@@ -28,6 +28,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+#: Of what strangers wrote, so many letters are quoted.
+_SHOWN = 500
+
 
 class NumaprobeError(Exception):
     """Root of the tree.
@@ -140,6 +143,16 @@ def _again(kind: type[NumaprobeError], arguments: tuple[Any, ...], attributes: d
     error.args = arguments
     vars(error).update(attributes)
     return error
+
+
+def describe(error: BaseException) -> str:
+    """Return the type and text of an exception that other people's code raised, in one line; its text may fail too."""
+    try:
+        text = str(error)
+    except BaseException:  # noqa: BLE001  a stranger's __str__
+        text = "(its text cannot be had)"
+    text = _one_line(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _one_line(text: str) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core_world import MS
+from core_world import MS, World
 from numaprobe.drivercore import Bus, DeviceState, Placement
 from numaprobe.errors import BodyError, DeadlockError, StateError
+from numaprobe.topology import symmetric
+from numaprobe.virtual import VirtualMachine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from core_world import World
     from numaprobe.drivercore import Device
 
 
@@ -65,6 +67,11 @@ def test_what_a_body_returns(world: World, answer: object, result: str) -> None:
     assert len(world.warnings("body")) == (result == "EINVAL")
 
 
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
 class NoTextError(Exception):
     def __str__(self) -> str:
         return "two\nlines"
@@ -85,10 +92,15 @@ class NoTextError(Exception):
         (OSError("5", "text"), "EIO"),
         (TimeoutError(), "EIO"),
         (PermissionError(errno.EPERM, "no"), "EPERM"),
+        (MemoryError(), "ENOMEM"),
+        (MuteError(), "EIO"),
+        (asyncio.CancelledError(), "EIO"),
+        (GeneratorExit(), "EIO"),
+        (SystemExit(3), "EIO"),
     ],
 )
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_what_a_body_raises(world: World, error: Exception, result: str, asynchronous: bool) -> None:
+def test_what_a_body_raises(world: World, error: BaseException, result: str, asynchronous: bool) -> None:
     async def body(_: Device) -> int:
         raise error
 
@@ -97,6 +109,18 @@ def test_what_a_body_raises(world: World, error: Exception, result: str, asynchr
     assert dev.state is DeviceState.UNBOUND
     assert world.warnings("body")[0].startswith("a: probe of drv raised")
     assert any("raised" in line for line in dev.story())
+
+
+def test_ctrl_c_in_the_main_thread_is_no_outcome_of_a_body() -> None:
+    """The virtual machine's bodies run where Python delivers Ctrl-C: it ends the run, and is not taken for a fault."""
+    world = World(VirtualMachine(symmetric("2", cores=2)), None, None)
+
+    async def body(_: Device) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        probe_one(world, body)
+    assert world.core.records == []
 
 
 def test_a_body_that_is_no_coroutine_function(world: World) -> None:

@@ -198,6 +198,10 @@ class Binding:
         except Exception as error:  # the policy's or the machine's: bodies do not raise
             await self._probe_failed(dev, type(error).__name__)
             raise
+        except BaseException:  # cut short with the machine: nothing can be awaited any more
+            dev.driver = None
+            dev.step("fail", self._machine.now(), "cut short: the machine ends")
+            raise
         if ret:
             await self._probe_failed(dev, errno_name(ret))
             return -ret

@@ -1,18 +1,24 @@
 """Running other people's code: matches, probes, removes and releases, kept from doing harm; probes are recorded.
 
 A body may raise, return garbage, or wait for something that waits for itself. None of this stops the core: an
-exception becomes an errno (its own, if it is an ``OSError``, else ``-EIO``), garbage becomes ``-EINVAL``, a wait for
-itself becomes ``-EDEADLK``, each with a warning that says what happened and to whom.
+exception becomes an errno (its own, if it is an ``OSError``; ``-ENOMEM`` for a ``MemoryError``; else ``-EIO``), garbage
+becomes ``-EINVAL``, a wait for itself becomes ``-EDEADLK``, each with a warning that says what happened and to whom.
+
+*Whatever* is raised is an outcome: a ``CancelledError``, ``SystemExit`` or ``GeneratorExit`` that is let through would
+end the core's own task, in the middle of what it does for the device. Two things are no outcome, because no body raised
+them: what a machine throws into its tasks to unwind them (``Machine.ending``), and a ``KeyboardInterrupt`` in the main
+thread, which is where Python delivers Ctrl-C, and nowhere else.
 """
 
 from __future__ import annotations
 
 import errno
+import threading
 from typing import TYPE_CHECKING
 
 from numaprobe.drivercore.recording import Note, Recorder
 from numaprobe.drivercore.results import MAX_ERRNO
-from numaprobe.errors import DeadlockError
+from numaprobe.errors import DeadlockError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -106,11 +112,20 @@ class ProbeBodies:
         """Ask the bus whether ``drv`` can drive ``dev``; what it raises, or what is no number, is -EINVAL."""
         try:
             result: object = dev.bus.match(dev, drv)
-        except Exception as error:  # noqa: BLE001  a driver may bring its own match: other people's code
-            return self._complain("match", drv, dev, f"raised {type(error).__name__}: {error}", -errno.EINVAL)
+        except BaseException as error:  # a driver may bring its own match: other people's code
+            if self.is_the_end(error):
+                raise
+            return self._complain("match", drv, dev, f"raised {describe(error)}", -errno.EINVAL)
         if not isinstance(result, int):
-            return self._complain("match", drv, dev, f"returned {result!r:.60}, which is no number", -errno.EINVAL)
+            return self._complain("match", drv, dev, f"returned {_shown(result)}, which is no number", -errno.EINVAL)
         return result
+
+    def is_the_end(self, error: BaseException) -> bool:
+        """Whether what was raised is no outcome of a body: see the top of the file."""
+        if isinstance(error, Exception):
+            return False
+        ctrl_c = isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+        return ctrl_c or self._machine.ending
 
     def _enter(self, task: Task, owner: Task, dev: Device) -> Chain:
         """Let ``task`` into a body for ``dev``, whose lock's ``owner`` waits for it: the chain goes on from his."""
@@ -129,14 +144,14 @@ class ProbeBodies:
             result = await drv.probe(dev)
         except DeadlockError as error:
             return self._complain("probe", drv, dev, str(error), -errno.EDEADLK)
-        except OSError as error:
-            return self._complain("probe", drv, dev, f"raised {error}", -_errno_of(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  other people's code: whatever it raises is an outcome
-            return self._complain("probe", drv, dev, f"raised {type(error).__name__}: {error}", -errno.EIO)
+        except BaseException as error:  # other people's code: whatever it raises is an outcome
+            if self.is_the_end(error):
+                raise
+            return self._complain("probe", drv, dev, f"raised {describe(error)}", -_errno_of(error))
         if result is None:
             return 0
         if type(result) is not int or abs(result) > MAX_ERRNO:
-            return self._complain("probe", drv, dev, f"returned {result!r:.60}, which is no errno", -errno.EINVAL)
+            return self._complain("probe", drv, dev, f"returned {_shown(result)}, which is no errno", -errno.EINVAL)
         return result
 
     def _complain(self, body: str, drv: Driver, dev: Device, what: str, result: int) -> int:
@@ -146,7 +161,17 @@ class ProbeBodies:
         return result
 
 
-def _errno_of(error: OSError) -> int:
-    """Return the error's own errno if it has a sound one, else EIO."""
-    value: object = error.errno
+def _errno_of(error: BaseException) -> int:
+    """Return the error's own errno if it has a sound one, ENOMEM for want of memory, else EIO."""
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    value: object = error.errno if isinstance(error, OSError) else None
     return value if type(value) is int and 0 < value <= MAX_ERRNO else errno.EIO
+
+
+def _shown(result: object) -> str:
+    """Return the start of an object's own description; a stranger's ``__repr__`` may fail too."""
+    try:
+        return f"{result!r:.60}"
+    except BaseException:  # noqa: BLE001  a stranger's __repr__
+        return f"a {type(result).__name__}"

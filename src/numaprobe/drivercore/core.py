@@ -28,7 +28,7 @@ from numaprobe.drivercore.locking import HeldDevice
 from numaprobe.drivercore.options import CoreOptions
 from numaprobe.drivercore.placement import Placement
 from numaprobe.drivercore.validate import validate_core
-from numaprobe.errors import StateError, UnknownNameError
+from numaprobe.errors import StateError, UnknownNameError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -363,8 +363,10 @@ class DriverCore:
         """Await a call that must not keep the core from going on; an exception becomes a warning."""
         try:
             await function()
-        except Exception as error:  # noqa: BLE001  other people's code: whatever it raises, the release goes on
-            self.machine.warn("raised", f"{what} raised {type(error).__name__}: {error}")
+        except BaseException as error:  # other people's code: whatever it raises, the release goes on
+            if self.bodies.is_the_end(error):
+                raise
+            self.machine.warn("raised", f"{what} raised {describe(error)}")
 
     def deferral_reason(self, dev: Device) -> str:
         """Say why a device that asks to be deferred does so."""

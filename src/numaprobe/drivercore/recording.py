@@ -91,9 +91,9 @@ class Recorder:
 
     def _record(self, note: Note) -> ProbeRecord:
         usage = note.usage
-        cpu = usage.cpus[0]
+        cpu = usage.cpus[0] if usage.cpus else None  # none: the system had no thread for it
         remote = None
-        if note.device_node >= 0 and usage.running_by_node is not None:
+        if cpu is not None and note.device_node >= 0 and usage.running_by_node is not None:
             remote = sum(ns for node, ns in usage.running_by_node.items() if node != note.device_node)
         return ProbeRecord(
             device=note.device,
@@ -101,7 +101,7 @@ class Recorder:
             bus=note.bus,
             device_node=note.device_node,
             cpu=cpu,
-            cpu_node=self._topology.node_of(cpu),
+            cpu_node=self._topology.node_of(cpu) if cpu is not None else None,
             comm=note.comm,
             asynchronous=note.asynchronous,
             nested=note.nested,
@@ -112,7 +112,7 @@ class Recorder:
             running_ns=usage.running_ns,
             runnable_ns=usage.runnable_ns,
             sleeping_ns=usage.sleeping_ns,
-            cpus=usage.cpus,
+            cpus=usage.cpus or None,
             cpus_allowed=self._list(usage.allowed),
             pod=self._list(usage.pod),
             remote_ns=remote,

@@ -57,7 +57,7 @@ class Usage(NamedTuple):
     running_ns: int | None
     runnable_ns: int | None
     sleeping_ns: int | None
-    #: CPUs it ran on, in the order of first use; the first is where it started
+    #: CPUs it ran on, in the order of first use; the first is where it started; none if it could not run at all
     cpus: tuple[int, ...]
     #: of ``running_ns``: per node of the CPU; the id of "no node" is -1
     running_by_node: Mapping[int, int] | None
@@ -289,6 +289,11 @@ class Machine(Protocol):
 
     async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
         """Run ``body`` in the current task and say what it cost. If it raises, nothing is measured."""
+        ...
+
+    @property
+    def ending(self) -> bool:
+        """Whether the machine unwinds its tasks: what they see raised then (cancelled, closed) is none of their own."""
         ...
 
     # ---- workqueues (kernel/workqueue.c) ---------------------------------------------------------------------------

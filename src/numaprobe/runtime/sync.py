@@ -61,7 +61,17 @@ class FifoLock:
         if self._waiters is None:
             self._waiters = deque()
         self._waiters.append(task)
-        await self._machine.park(self)
+        try:
+            await self._machine.park(self)
+        except BaseException:  # cut short: it must not be given to one who does not wait any more
+            self._withdraw(task)
+            raise
+
+    def _withdraw(self, task: Task) -> None:
+        if self._waiters is not None and task in self._waiters:
+            self._waiters.remove(task)
+        elif self.owner is task:
+            self.release()
 
     def release(self) -> None:
         """Give it to the longest waiter.
@@ -121,9 +131,13 @@ class Flag:
                 self._machine.wake(task, value=False)
 
         timer = None if timeout_ns is None else self._machine.timer(timeout_ns, expire)
-        answer: bool = await self._machine.park(self)
-        if timer is not None:
-            timer.cancel()
+        try:
+            answer: bool = await self._machine.park(self)
+        finally:
+            if task in self._waiters:  # cut short: it must not be woken out of its next wait
+                self._waiters.remove(task)
+            if timer is not None:
+                timer.cancel()
         return answer
 
     def __str__(self) -> str:

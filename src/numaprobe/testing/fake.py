@@ -50,6 +50,8 @@ class FakeMachine:
         self._serial = 0
         self._heap: list[tuple[int, int, Entry]] = []
         self._current: FakeTask | None = None
+        #: a run that was cut short unwinds its tasks
+        self.ending = False
         self._tasks: dict[FakeTask, None] = {}
         self._failed: list[FakeTask] = []
         self._worker_ids: dict[str, set[int]] = {}
@@ -123,6 +125,7 @@ class FakeMachine:
 
     def _abandon(self) -> None:
         """Close what a failed run left behind, so that its ``finally`` clauses run in their own task."""
+        self.ending = True
         while self._tasks:
             self._current = next(iter(self._tasks))
             # A clause may release what it had only asked for (UsageError), or await (RuntimeError).
@@ -130,6 +133,7 @@ class FakeMachine:
                 self._current.coroutine.close()
             self._tasks.pop(self._current)
         self._current = None
+        self.ending = False
         self._heap.clear()
         self._failed.clear()
         self._worker_ids.clear()

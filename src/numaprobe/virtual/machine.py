@@ -123,6 +123,11 @@ class VirtualMachine:
         return self.loop.now
 
     @property
+    def ending(self) -> bool:
+        """Whether a run that was cut short unwinds its tasks."""
+        return self.loop.closing
+
+    @property
     def current(self) -> Task:
         """The task whose code is running."""
         return self.blocker.running()

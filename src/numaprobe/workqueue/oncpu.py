@@ -40,13 +40,16 @@ class _Call(Generic[T]):
 
     def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
         self.function = function
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     async def run(self) -> None:
         try:
             self.result = await self.function()
         except Exception as error:  # noqa: BLE001  handed to the one who waits
             self.failure = error
+        except BaseException as error:  # the machine ends, or the program does
+            self.failure = error
+            raise
 
 
 async def work_on_cpu(
