@@ -3,7 +3,11 @@
 A task's thread has at most one child. It is pinned and named like the thread, and does one call at a time, sent and
 answered by pickle through a pipe. Its death closes the pipe: the waiting thread gets an error, never a hang. The death
 of the parent closes it too, and the child ends. A function that cannot be pickled is the caller's error; a result that
-cannot be is the body's.
+cannot be is the body's. Whatever the body raises is its outcome, and the child serves the next one.
+
+With ``spawn`` the child is a fresh interpreter, started here: multiprocessing's own would leave a process of its own
+(the resource tracker) and descriptors for as long as the program runs, for resources that our children do not have.
+What multiprocessing knows about making another interpreter like this one (path, ``__main__``) is used as it is.
 """
 
 from __future__ import annotations
@@ -12,22 +16,27 @@ import errno
 import multiprocessing
 import pickle
 import signal
+import subprocess
+import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from numaprobe.errors import BodyError, UsageError
+from numaprobe.errors import BodyError, UsageError, describe
 from numaprobe.host import limits, syscalls
 from numaprobe.host.attributes import Applier, Attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
     from numaprobe.host.thread import BodyThread
 
 #: How long a child that was asked to end may take.
 _END_S = 2.0
+#: What a spawned child runs; its descriptor of the pipe follows.
+_PROGRAM: Final = "import sys; from numaprobe.host.process import be_child; be_child(int(sys.argv[1]))"
 
 
 class Answer(NamedTuple):
@@ -41,8 +50,23 @@ class Answer(NamedTuple):
     cpu_after: int
 
 
+# ---- in the child --------------------------------------------------------------------------------------------------
+def be_child(descriptor: int) -> None:
+    """Be a spawned child: become like the parent, then serve it."""
+    from multiprocessing import spawn
+    from multiprocessing.connection import Connection
+
+    pipe = Connection(descriptor)
+    try:
+        likeness, comm, wish = pipe.recv()
+        spawn.prepare(likeness)
+    except EOFError:
+        return
+    _serve(pipe, comm, wish)
+
+
 def _serve(pipe: Connection, comm: str, wish: Attributes) -> None:
-    """Be the child: do calls until the pipe closes."""
+    """Do calls until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; it closes the pipe
     applier = Applier(lambda _kind, _message: None, limits.allowed_cpus)
     syscalls.set_name(comm)
@@ -50,31 +74,72 @@ def _serve(pipe: Connection, comm: str, wish: Attributes) -> None:
         applier.apply_cpus(wish.cpus)
     if wish.memory_node is not None:
         applier.apply_memory(wish)
-    while True:
-        try:
-            data = pipe.recv_bytes()
-        except (EOFError, OSError):
-            return
-        if not data:  # a forked child holds the other end of its own pipe open: it is told to end, not only closed
-            return
-        pipe.send_bytes(_answer(data))
+    with suppress(EOFError, OSError):  # the parent is gone
+        while data := pipe.recv_bytes():  # a forked child holds the other end of its own pipe open: it is told to end
+            pipe.send_bytes(_answer(data))
 
 
 def _answer(data: bytes) -> bytes:
     cpu, start = syscalls.getcpu(), time.process_time_ns()
-    value, failure = None, None
+    value: object = None
+    failure: Exception | None = None
     try:
         function, args = pickle.loads(data)  # noqa: S301  from our own parent
         value = function(*args)
     except Exception as error:  # noqa: BLE001  handed to the one who waits
         failure = error
+    except BaseException as error:  # noqa: BLE001  as in a thread: a body does not end the process
+        failure = BodyError(f"a body raised {describe(error)}; it counts as failed")
     running = time.process_time_ns() - start
     try:
-        return pickle.dumps(Answer(value, failure, running, cpu, syscalls.getcpu()))
-    except Exception as error:  # noqa: BLE001  whatever a stranger's __reduce__ raises
-        what = f"raised {failure!r}" if failure else f"returned a {type(value).__name__}"
-        fault = BodyError(f"the body {what}, which cannot be sent to the core: {error}")
+        answer = pickle.dumps(Answer(value, failure, running, cpu, syscalls.getcpu()))
+        if failure is not None:
+            pickle.loads(answer)  # noqa: S301  our own; some exceptions can be sent and not be received
+    except BaseException as error:  # noqa: BLE001  whatever a stranger's __reduce__ raises
+        what = f"raised {describe(failure)}" if failure is not None else f"returned a {type(value).__name__}"
+        fault = BodyError(f"the body {what}, which cannot be sent to the core: {describe(error)}")
         return pickle.dumps(Answer(None, fault, running, cpu, cpu))
+    return answer
+
+
+# ---- in the parent -------------------------------------------------------------------------------------------------
+class _Spawned:
+    """A fresh interpreter that serves the other end of a pipe."""
+
+    def __init__(self, pipe: Connection, other: Connection, comm: str, wish: Attributes) -> None:
+        from multiprocessing import spawn
+
+        likeness = spawn.get_preparation_data(comm)
+        likeness["authkey"] = bytes(likeness["authkey"])  # its own kind refuses to be sent; the pipe is ours alone
+        first = pickle.dumps((likeness, comm, wish))
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001  as multiprocessing
+        command = [sys.executable, *flags, "-c", _PROGRAM, str(other.fileno())]
+        self._process = subprocess.Popen(command, pass_fds=[other.fileno()])  # noqa: S603  ourselves
+        with suppress(OSError):  # it died already: the first call will say so
+            pipe.send_bytes(first)
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._process.poll()
+
+    def join(self, timeout: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def close(self) -> None:
+        """Have nothing to close: see ``BaseProcess``."""
+
+
+def _start(pipe: Connection, other: Connection, comm: str, wish: Attributes, method: str) -> _Spawned | BaseProcess:
+    if method == "spawn":
+        return _Spawned(pipe, other, comm, wish)
+    context: Any = multiprocessing.get_context(method)
+    process: BaseProcess = context.Process(target=_serve, args=(other, comm, wish), name=comm, daemon=True)
+    process.start()
+    return process
 
 
 class BodyProcess:
@@ -85,17 +150,19 @@ class BodyProcess:
         wish: its CPUs and memory policy.
         method: ``spawn``, ``forkserver`` or ``fork``.
 
+    Raises:
+        OSError: the system gives no process, or no descriptors.
+
     """
 
     def __init__(self, comm: str, wish: Attributes, method: str) -> None:
         self.comm = comm
-        context = multiprocessing.get_context(method)
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(  # type: ignore[attr-defined]
-            target=_serve, args=(other, comm, wish), name=comm, daemon=True
-        )
+        self._pipe, other = multiprocessing.Pipe()
         try:
-            self._process.start()
+            self._process = _start(self._pipe, other, comm, wish, method)
+        except BaseException:
+            self._pipe.close()
+            raise
         finally:
             other.close()
 
@@ -103,14 +170,14 @@ class BodyProcess:
         """Have the child do a pickled (function, args), and wait for its answer.
 
         Raises:
-            BodyError: it died.
+            BodyError: it died, or its answer cannot be read here.
             TimeoutError: ``deadline_ns`` passed and it was killed.
 
         """
         try:
             self._pipe.send_bytes(data)
             in_time = self._pipe.poll(None if deadline_ns is None else deadline_ns / 1e9)
-            answer: Answer | None = pickle.loads(self._pipe.recv_bytes()) if in_time else None  # noqa: S301  our child
+            answer = self._pipe.recv_bytes() if in_time else None
         except (EOFError, OSError):
             self._process.join(_END_S)
             raise BodyError(f"{self.comm}: the body's process died ({_cause(self._process.exitcode)})") from None
@@ -118,12 +185,11 @@ class BodyProcess:
             self.kill()
             late = f"{self.comm}: a body's process is past its deadline of {(deadline_ns or 0) / 1e6:g} ms; killed"
             raise TimeoutError(errno.ETIMEDOUT, late)
-        return answer
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return int(self._process.pid or 0)
+        try:
+            said: Answer = pickle.loads(answer)  # noqa: S301  our child
+        except Exception as error:
+            raise BodyError(f"{self.comm}: the body's answer cannot be read here: {describe(error)}") from error
+        return said
 
     def kill(self) -> None:
         """End it at once."""
@@ -168,6 +234,7 @@ def in_child(
         UsageError: the function or an argument cannot be pickled.
         BodyError: the child died. The next call gets a new one.
         TimeoutError: it was killed at its deadline.
+        OSError: the system gives no process.
 
     """
     try:
