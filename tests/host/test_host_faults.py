@@ -16,11 +16,8 @@ from typing import Any
 import pytest
 
 import numaprobe
-from numaprobe.buses import PlatformBus
-from numaprobe.drivercore import Device, Driver, DriverCore, ProbeType
 from numaprobe.errors import BodyError, StateError, UsageError
 from numaprobe.host import HostMachine
-from numaprobe.policies import make_policy
 from numaprobe.runtime import Work
 
 MS = 1_000_000
@@ -408,29 +405,3 @@ def test_a_thousand_devices_leave_nothing_behind() -> None:
         assert tracemalloc.get_traced_memory()[0] - before < 200_000
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-@pytest.mark.parametrize("policy", ["inline", "strict-node"])
-@pytest.mark.parametrize("probe_type", [ProbeType.FORCE_SYNCHRONOUS, ProbeType.PREFER_ASYNCHRONOUS])
-def test_an_async_body_that_tries_to_end_the_program_fails_alone(
-    error: BaseException, policy: str, probe_type: ProbeType
-) -> None:
-    machine = HostMachine()
-
-    async def probe(_dev: Device) -> int:
-        await machine.call(len, "x")
-        raise error
-
-    async def main() -> str:
-        core = DriverCore(machine, make_policy(policy))
-        bus = core.bus_register(PlatformBus())
-        await core.device_add(Device(name="d", bus=bus, node=0, compatible="x"))
-        await core.load_module(Driver(name="x", bus=bus, probe=probe, compatible=("x",), probe_type=probe_type))
-        return next((record.result or "" for record in core.records), "")
-
-    if isinstance(error, SystemExit):
-        assert machine.run(main) == "EIO"
-    else:
-        with pytest.raises(BodyError, match="must not end the program"):
-            machine.run(main)

@@ -174,7 +174,7 @@ def test_a_worker_that_only_waits_needs_no_thread() -> None:
             machine.queue_work(machine.system_dfl_wq, work)
         for work in works:
             await machine.flush_work(work)
-        return len(machine.runner.threads), len(works)
+        return len(machine.runner.threads.all), len(works)
 
     threads, works = machine.run(main)
     assert threads < works / 2
@@ -219,7 +219,7 @@ def test_a_sleep_can_be_cut_short_and_its_thread_goes_on() -> None:
 def test_a_machine_does_not_wait_for_who_sleeps() -> None:
     with HostMachine(grace_s=20) as machine:
         waits = machine.submit(lambda: machine.sleep(100_000 * MS), comm="sleeper")
-        while not machine.runner.threads:
+        while not machine.runner.threads.all:
             time.sleep(0.001)
         start = time.monotonic()
     assert time.monotonic() - start < 10

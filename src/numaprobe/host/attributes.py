@@ -37,6 +37,10 @@ class Attributes:
     memory_mode: int = syscalls.MPOL_PREFERRED
 
 
+#: What a thread has that was given nothing.
+ANYTHING: Final = Attributes()
+
+
 class Applier:
     """Gives the calling thread its attributes, and remembers what was refused.
 

@@ -6,10 +6,12 @@ These are the protocol's primitives in real time. What they cost is read in the 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.errors import BodyError, RefusedError
+from numaprobe.host.async_body import AsyncBody
 from numaprobe.host.attributes import Applier, Attributes
 from numaprobe.host.bodies import Nap, burn, touch
 from numaprobe.host.measure import Stretch
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from numaprobe.topology import Topology
 
 T = TypeVar("T")
+
+#: A process is killed at its deadline by its thread; if that cannot even begin, this much later the call fails.
+_SPARE_NS: Final = 1_000_000_000
 
 
 class BodyCalls:
@@ -86,6 +91,16 @@ class BodyCalls:
         """
         return self.runner.hop(self.runner.current, function, *args, deadline_ns=deadline_ns)
 
+    async def call_async(self, function: Callable[[], Awaitable[T]], *, deadline_ns: int | None = None) -> T:
+        """Await strangers' code in an asyncio task of its own: whatever it does to that, the core's goes on.
+
+        Raises:
+            TimeoutError: ``deadline_ns`` passed, and it was cancelled.
+            BaseException: whatever it raised.
+
+        """
+        return await AsyncBody(self.runner, self.runner.current, function, deadline_ns).outcome()
+
     async def call_process(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
         """Call CPU-bound Python code in a process that is pinned like the task's thread.
 
@@ -93,14 +108,17 @@ class BodyCalls:
 
         Raises:
             BodyError: the process died.
+            OSError: the system gives no process (EAGAIN, ENOMEM), or no descriptors (EMFILE).
             TimeoutError: ``deadline_ns`` passed and it was killed.
 
         """
         from numaprobe.host.process import in_child
 
         task = self.runner.current
-        thread = self.runner.thread_of(task)
-        answer = await self.runner.hop(task, in_child, thread, self.start_method, function, args, deadline_ns)
+        thread = self.runner.threads.of(task)
+        at_last = None if deadline_ns is None else deadline_ns + _SPARE_NS
+        call = in_child, thread, self.start_method, function, args, deadline_ns
+        answer = await self.runner.hop(task, *call, deadline_ns=at_last)
         if task.stretch is not None:
             task.stretch.ran(answer.running_ns, answer.cpu, answer.cpu)
         if answer.error is not None:
@@ -134,13 +152,10 @@ class BodyCalls:
         stretch = Stretch(task, self.topology, self.now())
         try:
             result = await body()
-            if not stretch.seen:
-                await self.runner.hop(task, nothing)
+            if not stretch.seen and (task.thread is not None or not self.runner.threads.refused):
+                with suppress(OSError):  # no thread to be had: then it was on no CPU that can be named
+                    await self.runner.hop(task, nothing)
             return result, stretch.usage(self.now(), self.online)
-        except (KeyboardInterrupt, SystemExit) as error:  # nobody pressed a key here
-            raise BodyError(
-                f"{task.comm}: a body raised {type(error).__name__}; it must not end the program"
-            ) from error
         finally:
             stretch.end()
 

@@ -7,16 +7,19 @@ what it may run on is what the process may.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import os
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from numaprobe.errors import UsageError
-from numaprobe.host.loop import CoreLoop
+from numaprobe.errors import RefusedError, UsageError, describe
+from numaprobe.host import stacks
+from numaprobe.host.loop import CoreLoop, end_child
 
 if TYPE_CHECKING:
-    import concurrent.futures
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 
 T = TypeVar("T")
@@ -27,11 +30,16 @@ class CoreThread:
 
     Args:
         name: of the thread.
+        warn: takes remarks: what asyncio would print.
 
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, warn: Callable[[str, str], None]) -> None:
         self._name = name
+        self._warn = warn
+        #: guards the two below: who asks is in ``_owed`` before the loop is gone, or is refused
+        self._asking = threading.Lock()
+        self._owed: set[concurrent.futures.Future[Any]] = set()
         self._loop: CoreLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -63,9 +71,15 @@ class CoreThread:
         return os.sched_getaffinity(tid or 0)
 
     def start(self) -> None:
-        """Start it and wait until its loop runs."""
+        """Start it and wait until its loop runs.
+
+        Raises:
+            RefusedError: the system gives no thread for it.
+
+        """
         ready = threading.Event()
-        loop = self._loop = CoreLoop()
+        loop = CoreLoop()
+        loop.set_exception_handler(self._complain)
 
         def main() -> None:
             loop.settle()
@@ -77,17 +91,73 @@ class CoreThread:
             asyncio.set_event_loop(None)
             loop.close()
 
-        self._thread = threading.Thread(target=main, name=self._name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=main, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError, OSError) as error:
+            loop.close()
+            raise RefusedError(f"no thread for the core ({describe(error)}); see ulimit -u, -v and pids.max") from None
+        self._loop, self._thread = loop, thread
         ready.wait()
 
-    def stop(self) -> None:
-        """Stop its loop and wait for its end."""
-        loop, self._loop = self._loop, None
-        if loop is not None and self._thread is not None:
+    def stop(self, wait_s: float) -> bool:
+        """Stop its loop, and wait for its end; return False if a body holds it up for longer than ``wait_s``.
+
+        Whoever still waits for an answer gets an error.
+        """
+        with self._asking:
+            loop, self._loop = self._loop, None
+            thread, self._thread = self._thread, None
+        if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
-            self._thread.join()
-        self._thread = None
+        if thread is not None:
+            thread.join(wait_s)
+        for future in tuple(self._owed):
+            with suppress(concurrent.futures.InvalidStateError):  # it is answered at this very moment
+                future.set_exception(UsageError("the host machine was closed before it could answer"))
+        return thread is None or not thread.is_alive()
+
+    def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Make a remark of what asyncio would print with a traceback: mostly what a body left behind in the loop."""
+        error = context.get("exception")
+        self._warn("asyncio", str(context.get("message")) + (f": {describe(error)}" if error is not None else ""))
+
+    def where(self) -> str:
+        """Return where the code is that runs the loop now."""
+        entries = stacks.entries(self._loop.leader or 0) if self._loop is not None else []
+        return " > ".join(f"{entry.filename}:{entry.lineno} {entry.name}" for entry in entries[-1:]) or "not running"
+
+    # ---- after a fork, in the child --------------------------------------------------------------------------------
+    def disown(self) -> None:
+        """Let go of the loop: it belongs to the parent."""
+        if self._loop is not None:
+            self._loop.disown()
+        self._asking = threading.Lock()
+        self._owed.clear()
+
+    def end_forked_child(self, error: BaseException | None) -> None:
+        """End this process if it was forked inside the body that has just ended."""
+        if self._loop is not None and self._loop.forked:
+            end_child(error)
+
+    # ---- questions from other threads ------------------------------------------------------------------------------
+    def ask(self, begin: Callable[[concurrent.futures.Future[T]], None]) -> concurrent.futures.Future[T]:
+        """Call ``begin`` in the loop, outside any task, with the future that it shall see to; from any thread.
+
+        The future is always answered: with an error if the loop ends before.
+
+        Raises:
+            UsageError: it does not run.
+
+        """
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        future.set_running_or_notify_cancel()  # what the core has begun it does; nobody can cancel that
+        with self._asking:
+            loop = self.loop
+            self._owed.add(future)
+            future.add_done_callback(self._owed.discard)
+            loop.call_soon_threadsafe(begin, future, context=Context())
+        return future
 
     def submit(self, coroutine: Coroutine[object, object, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine in the loop, outside any task; may be called from any other thread."""

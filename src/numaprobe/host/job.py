@@ -133,10 +133,12 @@ class Job(Ticket):
         value, error: what the call returned or raised.
         running_ns: CPU time of the call itself, jobs inside it not counted.
         cpu_before, cpu_after: where the thread was.
+        depth: how many bodies below it in its thread wait for the core.
+        alarm: rings at its deadline.
 
     """
 
-    __slots__ = ("args", "cpu_after", "cpu_before", "error", "function", "running_ns")
+    __slots__ = ("alarm", "args", "cpu_after", "cpu_before", "depth", "error", "function", "running_ns")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], args: tuple[Any, ...] = ()
@@ -147,3 +149,5 @@ class Job(Ticket):
         self.error: BaseException | None = None
         self.running_ns = 0
         self.cpu_before = self.cpu_after = -1
+        self.depth = 0
+        self.alarm: asyncio.TimerHandle | None = None

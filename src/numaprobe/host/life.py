@@ -2,10 +2,12 @@
 
 Whatever ends it, an error or Ctrl-C included, all tasks are cancelled and all threads and processes end, or are
 reported. After a ``fork`` the machine belongs to the parent; the child's copy has no threads and refuses everything.
+A child that was forked inside a body, and comes out of it, ends there (``loop.end_child``).
 """
 
 from __future__ import annotations
 
+import contextvars
 import os
 import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -13,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import UsageError
 from numaprobe.host.attributes import Attributes
+from numaprobe.host.runner import cut_short
 from numaprobe.host.shutdown import shut_down
 from numaprobe.host.task import CURRENT, HostTask
+from numaprobe.host.thread import forget_this_thread
 
 if TYPE_CHECKING:
-    import asyncio
     import concurrent.futures
     from collections.abc import Awaitable, Callable
     from types import TracebackType
@@ -56,8 +59,8 @@ class Life:
         self._refuse_if_forked()
         if self._entered:
             raise UsageError("this host machine runs already; make another one")
-        self._entered = True
         self.runner.core.start()
+        self._entered = True
         return self
 
     def __exit__(
@@ -115,22 +118,23 @@ class Life:
         return task
 
     def submit(self, function: Callable[[], Awaitable[T]], *, comm: str) -> concurrent.futures.Future[T]:
-        """Run ``function`` as a new task from any thread outside the machine; for libraries and signal handlers."""
+        """Run ``function`` as a new task from any thread outside the machine; for libraries and signal handlers.
+
+        The future gets a ``UsageError`` if the machine is closed before the task has ended.
+        """
         self._refuse_if_forked()
 
-        async def whole() -> T:
-            task = self._new_task(comm, None, None)
+        def begin(answer: concurrent.futures.Future[T]) -> None:
+            try:
+                task = self._new_task(comm, None, None)
+            except Exception as error:  # noqa: BLE001  handed to the one who waits
+                answer.set_exception(error)
+                return
             task.joined = True
-            ended: asyncio.Future[object] = self.runner.core.loop.create_future()
             self.runner.spawn(task, function)
-            self.runner.tasks[task].add_done_callback(ended.set_result)
-            await ended
-            if not task.done or task.failure is not None:
-                raise task.failure or UsageError(f"{comm}: the machine was shut down")
-            result: T = task.result
-            return result
+            self.runner.tasks[task].add_done_callback(lambda _: _tell(task, answer), context=contextvars.Context())
 
-        return self.runner.core.submit(whole())
+        return self.runner.core.ask(begin)
 
     def ask(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run ``function`` in the core from plain code of a body, in the body's own task, and wait for it there.
@@ -139,6 +143,7 @@ class Life:
             UsageError: the caller is no body of this machine.
 
         """
+        self._refuse_if_forked()
         return self.runner.ask(function)
 
     def _new_task(self, comm: str, cpus: CpuSet | None, cpu: int | None) -> HostTask:
@@ -157,6 +162,15 @@ class Life:
         return task
 
 
+def _tell(task: HostTask, answer: concurrent.futures.Future[Any]) -> None:
+    if not task.done:  # cancelled before its first step
+        task.failure = UsageError(cut_short(task.comm))
+    if task.failure is not None:
+        answer.set_exception(task.failure)
+    else:
+        answer.set_result(task.result)
+
+
 def own_here(machine: Life) -> None:
     """Note that this process owns the machine."""
     _machines.add(machine)
@@ -165,7 +179,10 @@ def own_here(machine: Life) -> None:
 def _disown_after_fork() -> None:
     for machine in _machines:
         machine._forked = True  # noqa: SLF001  the module's own
-        machine.runner.threads.clear()
+        machine.runner.threads.all.clear()
+        machine.runner.core.disown()
+    CURRENT.set(None)
+    forget_this_thread()
 
 
 os.register_at_fork(after_in_child=_disown_after_fork)

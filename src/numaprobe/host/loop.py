@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import selectors
 import sys
 import threading
@@ -35,7 +36,10 @@ from asyncio import _set_running_loop  # for makers of event loops, its document
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from numaprobe.errors import UsageError
+from numaprobe.host.job import Question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +50,7 @@ if TYPE_CHECKING:
     from numaprobe.host.thread import BodyThread
 
     Ready = list[tuple[selectors.SelectorKey, int]]
-    Born = Callable[[RuntimeError | None], None]
+    Born = Callable[[Exception | None], None]
 
 #: The loop's own socket is registered always.
 _OWN_FILES: Final = 1
@@ -113,6 +117,8 @@ class CoreLoop(asyncio.SelectorEventLoop):
         self._wanted = False
         #: a leader did what only the home thread can go on with
         self._rings = False
+        #: this is the copy of a child that was forked inside a body
+        self.forked = False
         self._files = _Files(self._wait, self._note_change)
         super().__init__(self._files)
 
@@ -124,6 +130,17 @@ class CoreLoop(asyncio.SelectorEventLoop):
     def adopt(self) -> None:
         """Make the calling thread one that may lead; asyncio wants to know of asynchronous generators in it."""
         sys.set_asyncgen_hooks(self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook)  # type: ignore[attr-defined]
+
+    def disown(self) -> None:
+        """In the child of a fork: whatever this copy would do next ends the child (see ``end_child``)."""
+        self.forked = True
+        self._mail.appendleft(Question(end_child))
+        self._ready.appendleft(asyncio.Handle(end_child, (), self))
+
+    @property
+    def leader(self) -> int | None:
+        """The thread that runs it now (``threading.get_ident``)."""
+        return self._thread_id
 
     # ---- with the baton in hand ------------------------------------------------------------------------------------
     def send(self, thread: BodyThread, job: Job) -> None:
@@ -148,6 +165,11 @@ class CoreLoop(asyncio.SelectorEventLoop):
         """Have mail read when the running task has left the loop, before anything of asyncio's own."""
         self._mail.append(mail)
 
+    def notify(self, mail: Mail) -> None:
+        """Have mail read by the home thread; may be called from any thread."""
+        self._mail.append(mail)
+        self._ring()
+
     def _read_mail(self) -> None:
         for _ in range(_MAIL_READ):
             if not self._mail:
@@ -168,6 +190,8 @@ class CoreLoop(asyncio.SelectorEventLoop):
     # ---- the thread of a body --------------------------------------------------------------------------------------
     def deliver(self, mail: Mail, thread: BodyThread) -> Job | None:
         """Hand in a job that was done, and lead if nobody does; return the thread's next job if it came up by that."""
+        if self.forked:
+            end_child(getattr(mail, "error", None))
         self._mail.append(mail)
         if thread.asking and _is_deep():
             self._ring()
@@ -256,6 +280,19 @@ class CoreLoop(asyncio.SelectorEventLoop):
         self._ring()
 
 
+def end_child(error: BaseException | None = None) -> NoReturn:
+    """End a child that was forked inside a body and came out of it: what follows is its parent's business.
+
+    ``sys.exit`` in the child is heeded; anything else is a mistake, and said so.
+    """
+    if isinstance(error, SystemExit):
+        code = error.code
+        os._exit(code if isinstance(code, int) else int(code is not None))
+    what = f" by {type(error).__name__}" if error is not None else ""
+    os.write(2, f"numaprobe: a child forked inside a body left the body{what}; it ends here: use os._exit\n".encode())
+    os._exit(UsageError.exit_code)
+
+
 def _is_deep() -> bool:
     """Whether the caller's stack is so deep that the core's code, for other tasks perhaps, had better run elsewhere."""
     try:
@@ -265,9 +302,9 @@ def _is_deep() -> bool:
     return True
 
 
-def _start(thread: BodyThread) -> RuntimeError | None:
+def _start(thread: BodyThread) -> Exception | None:
     try:
         thread.start()
-    except RuntimeError as error:  # threading: can't start new thread
+    except (RuntimeError, MemoryError, OSError) as error:  # threading: can't start new thread
         return error
     return None

@@ -169,6 +169,11 @@ class HostMachine(Life, BodyCalls):
         task = CURRENT.get()
         return task if task is not None else self.runner.current
 
+    @property
+    def ending(self) -> bool:
+        """Whether the machine is being closed, and cancels its tasks."""
+        return self.runner.closing or not self.runner.core.here
+
     async def join(self, task: Task) -> Any:  # noqa: ANN401  what the task's function returned
         """Wait until a spawned task is done; return what it returned, or raise what it raised."""
         return await self.runner.join(_mine(task))
@@ -265,7 +270,7 @@ class HostMachine(Life, BodyCalls):
     @property
     def hung(self) -> tuple[str, ...]:
         """The bodies that passed their deadline and have not come back: name and where they are."""
-        return tuple(f"{one.comm}: {one.stack()}" for one in self.runner.hung if not one.join(0))
+        return tuple(f"{one.comm}: {one.stack()}" for one in self.runner.threads.hung if not one.join(0))
 
 
 def _mine(task: Task) -> HostTask:

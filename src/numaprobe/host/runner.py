@@ -15,14 +15,16 @@ import asyncio
 import contextvars
 import errno
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from numaprobe.errors import BodyError, DeadlockError, UsageError
+from numaprobe.errors import BodyError, DeadlockError, UsageError, describe
 from numaprobe.host.accounting import Accounting
+from numaprobe.host.async_body import LATER_S
 from numaprobe.host.core import CoreThread
 from numaprobe.host.job import Job, Question, Ticket
 from numaprobe.host.task import CURRENT, HostTask
 from numaprobe.host.thread import BodyThread, this_thread
+from numaprobe.host.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
     from numaprobe.host.attributes import Applier, Attributes
 
 T = TypeVar("T")
-
-#: If the system gives no thread now, it is asked again after this long.
-_RETRY_S: Final = 0.1
 
 
 def nothing() -> None:
@@ -55,7 +54,7 @@ class HostTimer:
         try:
             self._function()
         except Exception as error:  # noqa: BLE001  handed to whoever runs the machine
-            self._runner.failures.append(error)
+            self._runner.fail(error)
         self._runner.accounting.timer_gone()
 
     def cancel(self) -> None:
@@ -76,26 +75,21 @@ class Runner:
     Attributes:
         tasks: all that are not done.
         failures: what nobody was there to take.
-        hung: threads whose body passed its deadline.
+        threads: where bodies run.
 
     """
 
     def __init__(self, applier: Applier, warn: Callable[[str, str], None]) -> None:
-        self.core = CoreThread("numaprobe-core")
+        self.core = CoreThread("numaprobe-core", warn)
         self.accounting = Accounting(self._still)
         self.tasks: dict[HostTask, asyncio.Task[None]] = {}
         self.failures: list[Exception] = []
-        self.threads: set[BodyThread] = set()
-        self._next_sweep = 64
-        #: the system gave no thread the last time
-        self._refused = False
-        self.hung: list[BodyThread] = []
+        self.threads = Threads(self.core, applier, warn)
+        self.warn = warn
         #: all is being cancelled: bodies may finish in their own time
         self.closing = False
         #: what a report of a deadlock adds: works held back by max_active
         self.held: Callable[[], Iterable[str]] = tuple
-        self._applier = applier
-        self._warn = warn
         self._idle: asyncio.Future[None] | None = None
 
     # ---- tasks -----------------------------------------------------------------------------------------------------
@@ -127,10 +121,9 @@ class Runner:
     async def _life(self, task: HostTask, function: Callable[[], Awaitable[Any]]) -> None:
         try:
             task.result = await function()
-        except Exception as error:  # noqa: BLE001  kept for the one who joins
-            task.failure = error
-        except (KeyboardInterrupt, SystemExit) as error:
-            task.failure = BodyError(f"{task.comm} raised {type(error).__name__}; a body must not end the program")
+        except BaseException as error:  # noqa: BLE001  kept for the one who joins
+            cut = self.closing and not isinstance(error, Exception)
+            task.failure = UsageError(cut_short(task.comm)) if cut else presentable(task, error)
         finally:
             self._finish(task)
             self.accounting.done()
@@ -138,23 +131,36 @@ class Runner:
     def _finish(self, task: HostTask) -> None:
         task.done = True
         if task.failure is not None and not task.joiners and not task.joined:
-            self.failures.append(task.failure)
+            self.fail(task.failure)
         for joiner in task.joiners:
             self.wake(joiner)
         self.leave(task)
+
+    def fail(self, error: Exception) -> None:
+        """Keep what nobody was there to take for whoever runs the machine; as a remark if nobody does."""
+        if self._idle is not None:
+            self.failures.append(error)
+        elif not self.closing:
+            self.warn("failed", describe(error))
 
     def leave(self, task: HostTask) -> None:
         """Give back what a task held: its memory, its thread."""
         self.tasks.pop(task, None)
         task.drop_memory()
+        self.threads.give_back(task)
         if task.thread is not None:
             task.thread.stop()
 
     async def join(self, task: HostTask) -> Any:  # noqa: ANN401  what the task's function returned
         """Wait until a task is done; return what it returned, or raise what it raised."""
         if not task.done:
-            task.joiners.append(self.current)
-            await self.park(f"the end of {task.comm}")
+            own = self.current
+            task.joiners.append(own)
+            try:
+                await self.park(f"the end of {task.comm}")
+            except BaseException:
+                task.joiners.remove(own)  # cut short: it must not be woken out of its next wait
+                raise
         elif task.failure in self.failures and task.failure is not None:
             self.failures.remove(task.failure)
         task.joined = True
@@ -166,6 +172,8 @@ class Runner:
     async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
         """Leave the current task until it is woken; ``why`` is what a deadlock report says."""
         task = self.current
+        if task.parked is not None:
+            raise UsageError(f"{task.comm} waits for {task.waits} and for {why} at the same time: a task waits for one")
         ticket = task.parked = Ticket(self.core.loop)
         task.waits = why
         if task.pool is not None:
@@ -223,42 +231,6 @@ class Runner:
             self._idle = None
 
     # ---- bodies ----------------------------------------------------------------------------------------------------
-    def thread_of(self, task: HostTask) -> BodyThread:
-        """Return the task's thread; make it if there is none, or if its body hung."""
-        thread = task.thread
-        if thread is None:
-            loop = self.core.loop
-
-            def enter() -> None:
-                loop.adopt()
-                CURRENT.set(task)
-
-            thread = BodyThread(task.comm, task.wish, self._applier, loop.deliver, task, enter)
-            loop.start_thread(thread, partial(self._born, task, thread))
-            task.thread = thread
-            self._remember(thread)
-        return thread
-
-    def _born(self, task: HostTask, thread: BodyThread, error: RuntimeError | None) -> None:
-        """Note that a thread runs, or try again later: until then its jobs wait."""
-        if error is None:
-            self._refused = False
-            if task.pool is not None:
-                task.pool.made(task)
-            return
-        if not self._refused:
-            self._refused = True
-            self._warn("no-thread", f"{task.comm}: {error}; its bodies wait for a thread")
-        again = partial(self.core.loop.start_thread, thread, partial(self._born, task, thread))
-        self.core.loop.call_later(_RETRY_S, again, context=contextvars.Context())
-
-    def _remember(self, thread: BodyThread) -> None:
-        """Keep the thread to be waited for at the end; forget those that ended, now and then."""
-        self.threads.add(thread)
-        if len(self.threads) >= self._next_sweep:
-            self.threads = {one for one in self.threads if not one.ended}
-            self._next_sweep = 2 * len(self.threads) + 64
-
     async def hop(
         self,
         task: HostTask,
@@ -271,27 +243,30 @@ class Runner:
 
         Raises:
             TimeoutError: it passed its deadline.
-            BodyError: it tried to end the program.
+            BodyError: it raised what is no ``Exception``.
+            OSError: EAGAIN, the system gave no thread; ENOMEM, the thread died.
 
         """
-        thread = self.thread_of(task)
+        thread = self.threads.of(task)
         loop = self.core.loop
         job = Job(loop, function, args)
+        job.depth = thread.asking
+        thread.jobs.append(job)
         loop.send(thread, job)
-        alarm = None
         if deadline_ns is not None:
-            alarm = loop.call_later(deadline_ns / 1e9, partial(self._expire, task, thread, job, deadline_ns))
+            job.alarm = loop.call_later(deadline_ns / 1e9, self._expire, task, thread, job, deadline_ns)
         try:
             await job
         except asyncio.CancelledError:
             if interrupt is not None:
                 interrupt()
             elif not self.closing:
-                self._give_up(task, thread, f"{task.comm}: a body was cancelled at {thread.stack()}")
+                self.threads.give_up(task, thread, f"{task.comm}: a body was cancelled at {thread.stack()}")
             raise
         finally:
-            if alarm is not None:
-                alarm.cancel()
+            thread.jobs.remove(job)
+            if job.alarm is not None:
+                job.alarm.cancel()
         task.cpu = job.cpu_after
         task.running_ns += job.running_ns
         if task.stretch is not None:
@@ -302,24 +277,21 @@ class Runner:
         return value
 
     def _expire(self, task: HostTask, thread: BodyThread, job: Job, deadline_ns: int) -> None:
+        """Give up a body at its deadline; one that waits for the core when that is over (see ``async_body.py``)."""
         if job.done():
             return
-        message = f"{task.comm}: a body is past its deadline of {deadline_ns / 1e6:g} ms, at {thread.stack()}"
-        self._give_up(task, thread, message)
+        if thread.asking > job.depth:
+            job.alarm = self.core.loop.call_later(LATER_S, self._expire, task, thread, job, deadline_ns)
+            return
+        where = f"at {thread.stack()}" if thread.tid else "and the system gave no thread for it"
+        message = f"{task.comm}: a body is past its deadline of {deadline_ns / 1e6:g} ms, {where}"
+        self.threads.give_up(task, thread, message)
         job.fail(TimeoutError(errno.ETIMEDOUT, message))
-
-    def _give_up(self, task: HostTask, thread: BodyThread, message: str) -> None:
-        """Let the task go on with a new thread; what the old one does cannot be stopped."""
-        thread.abandon()
-        self.hung.append(thread)
-        if task.thread is thread:
-            task.thread = None
-        self._warn("deadline", message)
 
     async def change(self, task: HostTask, wish: Attributes) -> None:
         """Give a task other attributes, now."""
         task.wish = wish
-        await self.hop(task, self.thread_of(task).change, wish)
+        await self.hop(task, self.threads.of(task).change, wish)
         await self.hop(task, nothing)
 
     # ---- questions from bodies -------------------------------------------------------------------------------------
@@ -342,12 +314,19 @@ class Runner:
         async def work() -> object:
             try:
                 return await function()
-            except (KeyboardInterrupt, SystemExit) as error:
+            except Exception:
+                raise
+            except BaseException as error:
+                if self.closing:
+                    raise UsageError(cut_short(thread.comm)) from None
                 raise presentable(CURRENT.get() or thread.owner, error) from error  # type: ignore[arg-type]
 
         def tell(done: asyncio.Task[object]) -> None:
+            if thread.abandoned and not self.closing and thread.jobs:  # a body nested in the asker's was given up
+                text = f"{thread.comm}: a body above this one in its thread was given up, and this one with it"
+                thread.jobs[-1].fail(TimeoutError(errno.ETIMEDOUT, text))
             if done.cancelled():
-                thread.answer(None, BodyError(f"{thread.comm}: the machine was shut down"))
+                thread.answer(None, UsageError(cut_short(thread.comm)))
             elif (error := done.exception()) is not None:
                 thread.answer(None, error)
             else:
@@ -362,6 +341,11 @@ def presentable(task: HostTask, error: BaseException) -> Exception:
     """Return what may be raised in a coroutine; what would end the program (or a generator) is the body's fault."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration | StopAsyncIteration):
         return error
-    fault = BodyError(f"{task.comm}: a body raised {type(error).__name__}: {error}; it counts as failed")
+    fault = BodyError(f"{task.comm}: a body raised {describe(error)}; it counts as failed")
     fault.__cause__ = error
     return fault
+
+
+def cut_short(comm: str) -> str:
+    """Say why what ``comm`` asked for will not be done."""
+    return f"{comm}: cut short, because the host machine was closed meanwhile (its 'with' block, or its run, ended)"

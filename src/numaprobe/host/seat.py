@@ -187,6 +187,12 @@ class ThreadSeat:
         if isinstance(task, HostWorker) and task.worker.sleeping:
             task.worker.runs(time.monotonic_ns())
 
+    def without_thread(self, task: HostTask) -> None:
+        """A worker's thread was taken away, perhaps while it rests."""
+        if isinstance(task, HostWorker) and task.idle_thread:
+            task.idle_thread = False
+            self._idle_threads -= 1
+
     def made(self, task: HostTask) -> None:
         """A worker has a thread now, or waits without one, or ended: if it is the new one, the next may be made."""
         if self._making is task:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import time
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numaprobe.host.runner import Runner
+    from numaprobe.host.thread import BodyThread
+
+#: The loop answers within this long if nothing holds it up. An assumption, for a machine with more to do than CPUs.
+_ANSWER_S = 5.0
 
 
-async def _cancel_all() -> None:
-    """Cancel every task of the loop, newest first, until none is left: a ``finally`` may start others."""
+async def _cancel_all(grace_s: float) -> list[asyncio.Task[object]]:
+    """Cancel every task of the loop, newest first, until none is left: a ``finally`` may start others.
+
+    Returns:
+        those that go on in spite of it.
+
+    """
     own = asyncio.current_task()
+    end = time.monotonic() + grace_s
     while tasks := [task for task in asyncio.all_tasks() if task is not own]:
         for task in reversed(tasks):
             task.cancel()
-        await asyncio.wait(tasks, timeout=1.0)
+        await asyncio.wait(tasks, timeout=max(0.01, min(1.0, end - time.monotonic())))
+        if time.monotonic() > end:
+            return [task for task in tasks if not task.done()]
+    return []
 
 
 def shut_down(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) -> None:
@@ -28,8 +42,30 @@ def shut_down(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) 
     it returns, or with the program.
     """
     runner.closing = True
-    threads = {*runner.threads, *(task.thread for task in runner.tasks if task.thread is not None), *runner.hung}
-    runner.core.submit(_cancel_all()).result()
+    kept = runner.threads
+    threads = {*kept.all, *(task.thread for task in runner.tasks if task.thread is not None), *kept.hung}
+    _end_tasks(runner, grace_s, warn)
+    _end_threads(threads, grace_s, warn)
+    if not runner.core.stop(_ANSWER_S):
+        warn("left-behind", "the core's own thread did not end: an async body keeps it")
+    runner.tasks.clear()
+    kept.all = {thread for thread in kept.all if not thread.join(0)}
+    runner.accounting.clear()
+    runner.closing = False
+
+
+def _end_tasks(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) -> None:
+    try:
+        left = runner.core.submit(_cancel_all(grace_s)).result(grace_s + _ANSWER_S)
+    except concurrent.futures.TimeoutError:
+        warn("left-behind", f"an async body keeps the core's loop and does not await; it is at {runner.core.where()}")
+        return
+    for task in left:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  as asyncio does: it is told here
+        warn("left-behind", f"{task.get_name()}: an async body went on for {grace_s:g} s after it was cancelled")
+
+
+def _end_threads(threads: set[BodyThread], grace_s: float, warn: Callable[[str, str], None]) -> None:
     for thread in threads:
         thread.stop()
     end = time.monotonic() + grace_s
@@ -38,8 +74,3 @@ def shut_down(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) 
             if not thread.abandoned:
                 thread.abandon()
             warn("left-behind", f"{thread.comm}: a body did not end within {grace_s:g} s, it is at {thread.stack()}")
-    runner.core.stop()
-    runner.tasks.clear()
-    runner.threads = {thread for thread in runner.threads if not thread.join(0)}
-    runner.accounting.clear()
-    runner.closing = False

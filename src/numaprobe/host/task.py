@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+
     from numaprobe.host.attributes import Attributes
     from numaprobe.host.bodies import Memory
     from numaprobe.host.job import Ticket
@@ -35,6 +37,10 @@ class Watcher(Protocol):
         """It has a thread."""
         ...
 
+    def without_thread(self, task: HostTask) -> None:
+        """It has none any more."""
+        ...
+
 
 class HostTask:
     """A schedulable context.
@@ -53,6 +59,7 @@ class HostTask:
         running_ns: CPU time of all its bodies so far.
         stretch: the innermost stretch of it that is being measured.
         held: what its bodies allocated.
+        requests: what the core does for its async bodies now, outermost first.
 
     """
 
@@ -74,6 +81,7 @@ class HostTask:
         self.running_ns = 0
         self.stretch: Stretch | None = None
         self.held: list[Memory] = []
+        self.requests: list[asyncio.Future[None]] = []
 
     @property
     def is_worker(self) -> bool:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from numaprobe.errors import BodyError
 from numaprobe.host import stacks, syscalls
-from numaprobe.host.attributes import ANYWHERE, Attributes
+from numaprobe.host.attributes import ANYTHING, ANYWHERE, Attributes
 from numaprobe.host.job import Job, Mail
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class BodyThread:
         deliver: takes each job that was done (or a question), and this thread; gives the next job if it knows one.
         owner: the task it belongs to.
         enter: called once in the new thread.
+        died: told, in the thread, if anything but a body's end ends it.
 
     """
 
@@ -70,6 +71,7 @@ class BodyThread:
         deliver: Callable[[Mail, BodyThread], Job | None],
         owner: object,
         enter: Callable[[], object],
+        died: Callable[[BodyThread, BaseException], object],
     ) -> None:
         self.comm = comm
         self.owner = owner
@@ -85,7 +87,10 @@ class BodyThread:
         self._applier = applier
         self._deliver = deliver
         self._enter = enter
-        self._jobs: SimpleQueue[Job | _Answer | None] = SimpleQueue()
+        self._died = died
+        #: what the core waits for it to do, outermost first; the core's own
+        self.jobs: list[Job] = []
+        self._inbox: SimpleQueue[Job | _Answer | None] = SimpleQueue()
         self._inner_ns = 0
         #: memory to be freed
         self._unused: list[Memory] = []
@@ -93,7 +98,10 @@ class BodyThread:
         #: how often it had left its CPU when its wait for CPUs was read, and what was read
         self._switches = -1
         self._run_delay_ns: int | None = None
-        self._thread = threading.Thread(target=self._main, name=comm, daemon=True)
+        self._thread = threading.Thread(target=self._run_on, name=comm, daemon=True)
+        #: who gets its OS thread when it ends, and whether it has got one itself in that way
+        self._heir: BodyThread | None = None
+        self._inherits = False
 
     # ---- from the core's loop --------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -102,21 +110,27 @@ class BodyThread:
 
     def put(self, job: Job) -> None:
         """Have the thread do a job."""
-        self._jobs.put(job)
+        self._inbox.put(job)
 
     def leave_to_free(self, held: list[Memory]) -> None:
         """Have the thread free memory before it does anything else."""
         self._unused += held
         if threading.get_ident() != self._ident:
-            self._jobs.put(_SWEEP)
+            self._inbox.put(_SWEEP)
 
     def answer(self, value: object, error: BaseException | None) -> None:
         """Answer the innermost ``ask``."""
-        self._jobs.put(_Answer(value, error))
+        self._inbox.put(_Answer(value, error))
 
     def stop(self) -> None:
         """Let it end after the jobs it has."""
-        self._jobs.put(None)
+        self._inbox.put(None)
+
+    def hand_over(self, heir: BodyThread) -> None:
+        """End, and let ``heir``, which has no OS thread yet, go on in this one: the system has no other."""
+        self._heir = heir
+        heir._thread, heir._inherits = self._thread, True
+        self.stop()
 
     def abandon(self) -> None:
         """Give it up: see the top of the file."""
@@ -132,6 +146,11 @@ class BodyThread:
         if self._thread.ident is not None:
             self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a body runs in it that does not wait for the core."""
+        return self.tid != 0 and not self.abandoned and len(self.jobs) > self.asking
 
     @property
     def ended(self) -> bool:
@@ -189,18 +208,34 @@ class BodyThread:
             file.close()
 
     # ---- in the thread ---------------------------------------------------------------------------------------------
+    def _run_on(self) -> None:
+        one: BodyThread | None = self
+        while one is not None:
+            one._main()  # noqa: SLF001  its own kind
+            one = one._heir  # noqa: SLF001
+
     def _main(self) -> None:
+        try:
+            self._begin()
+            if not self.abandoned:
+                self._serve()
+        except BaseException as error:  # noqa: BLE001  not a body's: those are caught where they are called
+            self._died(self, error)
+        finally:
+            self._leave()
+
+    def _begin(self) -> None:
         self.tid = threading.get_native_id()
         self._ident = threading.get_ident()
         _here.thread = self
         syscalls.set_name(self.comm)
         self._enter()
+        if self._inherits:
+            threading.current_thread().name = self.comm
+            self._applier.apply_cpus(None)
+            self._applier.apply_memory(ANYTHING)
         self._give(self._wish)
         self._open_schedstat()
-        try:
-            self._serve()
-        finally:
-            self._leave()
 
     def _open_schedstat(self) -> None:
         if _kept_open.acquire(blocking=False):
@@ -251,7 +286,7 @@ class BodyThread:
                 self._run(job)
                 job = self._deliver(job, self)
             self._sweep()
-            got = self._jobs.get()
+            got = self._inbox.get()
             if isinstance(got, Job):
                 job = got
             elif got is not _SWEEP:
@@ -302,6 +337,11 @@ class BodyThread:
         if answer.error is not None:
             raise answer.error
         return answer.value
+
+
+def forget_this_thread() -> None:
+    """In the child of a fork: the calling thread is no body's any more."""
+    _here.thread = None
 
 
 def this_thread() -> BodyThread | None:

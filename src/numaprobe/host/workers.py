@@ -10,6 +10,7 @@ import contextvars
 import time
 from typing import TYPE_CHECKING
 
+from numaprobe.errors import describe
 from numaprobe.host.job import Ticket
 from numaprobe.host.runner import presentable
 from numaprobe.host.seat import HostWorker, ThreadSeat
@@ -120,10 +121,15 @@ class Workers:
                 await self._runner.change(task, task.home)
         try:
             await item.work.function()
-        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  a broken promise: run raises it
-            self._warn("work-raised", f"{task.comm}: work {item.work.name} raised {type(error).__name__}: {error}")
-            self._runner.failures.append(presentable(task, error))
+        except BaseException as error:  # a broken promise: run raises it
+            if self._runner.closing and not isinstance(error, Exception):
+                raise
+            self._warn("work-raised", f"{task.comm}: work {item.work.name} raised {describe(error)}")
+            self._runner.fail(presentable(task, error))
         task.drop_memory()
         task.work = None
-        if task.wish is not task.home:
+        self._runner.threads.give_back(task)
+        if task.thread is None:
+            task.wish = task.home
+        elif task.wish is not task.home:
             await self._runner.change(task, task.home)

@@ -18,11 +18,9 @@ In a process the device is a copy (``DeviceView``), and what the probe returns, 
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from numaprobe.drivercore import EPROBE_DEFER, Device, Driver, ProbeType
 from numaprobe.errors import UsageError
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
     from numaprobe.drivercore import Bus
     from numaprobe.host import HostMachine
-
-T = TypeVar("T")
 
 
 class Defer(Exception):  # noqa: N818  an outcome, not an error
@@ -153,7 +149,7 @@ def bind_driver(machine: HostMachine, bus: Bus, source: DeviceDriver) -> Driver:
     async def probe(dev: Device) -> int | None:
         try:
             if is_async:
-                return await _within(machine, lambda: source.probe(dev), deadline_ns)
+                return await machine.call_async(lambda: source.probe(dev), deadline_ns=deadline_ns)
             if source.process:
                 return await _in_process(machine, source, dev, deadline_ns)
             result: int | None = await machine.call(source.probe, dev, deadline_ns=deadline_ns)
@@ -185,7 +181,7 @@ def _remove_body(machine: HostMachine, source: DeviceDriver) -> Callable[[Device
 
     async def body(dev: Device) -> None:
         if inspect.iscoroutinefunction(remove):
-            await remove(dev)
+            await machine.call_async(lambda: remove(dev))
         else:
             await machine.call(remove, dev)
 
@@ -203,18 +199,3 @@ async def _in_process(machine: HostMachine, source: DeviceDriver, dev: Device, d
 
 def _probe_in_child(source: DeviceDriver, view: DeviceView) -> object:
     return source.probe(view)
-
-
-async def _within(machine: HostMachine, function: Callable[[], Awaitable[T]], deadline_ns: int | None) -> T:
-    """Await ``function``'s result for at most ``deadline_ns``."""
-    if deadline_ns is None:
-        return await function()
-    try:
-        async with asyncio.timeout(deadline_ns / 1e9) as limit:
-            return await function()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        message = f"{machine.current.comm}: an async body is past its deadline of {deadline_ns / 1e6:g} ms; cancelled"
-        machine.warn("deadline", message)
-        raise TimeoutError(errno.ETIMEDOUT, message) from None

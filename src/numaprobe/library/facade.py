@@ -12,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.errors import UsageError
+from numaprobe.host.async_body import uninterrupted
 from numaprobe.host.thread import this_thread
 from numaprobe.topology import load_topology
 
@@ -76,7 +77,7 @@ class AsyncCore(View):
     async def _do(self, function: Callable[[], Awaitable[T]]) -> T:
         machine = self._operations.machine
         if machine.runner.core.here:
-            return await function()
+            return await uninterrupted(machine.runner, function)
         return await asyncio.wrap_future(machine.submit(function, comm=COMM))
 
     async def register(self, *drivers: DeviceDriver) -> None:
