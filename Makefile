@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types floors unit tools bench fuzz docs lab lab-tools lock clean help free-threaded
+.PHONY: demo test lint types floors unit tools bench fuzz soak docs lab lab-tools lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -56,6 +56,11 @@ fuzz: $(STAMP)  ## fuzz every reader (FUZZ_SECONDS of CPU), then give each what 
 
 bench: $(STAMP)  ## side-by-side figures: medians of several runs
 	$(BIN)/python -m bench
+
+SOAK_SECONDS ?= 600
+SOAK_SEED ?= 1
+soak: $(STAMP)  ## probe on this machine for SOAK_SECONDS, faults of every kind among them: nothing lost, nothing grows
+	$(BIN)/python -m bench.soak_host $(SOAK_SECONDS) $(SOAK_SEED)
 
 # Debian's kernels that the lab boots, and the scenarios that it compares with their prediction.
 TEST_KERNEL ?= 6.1
