@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numaprobe
 from numaprobe.drivercore import CoreOptions
+from numaprobe.host import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,8 @@ LINES: Final = 40
 MOST_KB: Final = 2048
 #: Idle workers keep their threads, each with one file open; how many there are depends on the last rounds.
 MOST_IDLE: Final = 16
+#: So many remarks are kept: as many as the first rounds make, so that they are no growth later.
+REMARKS: Final = 500
 #: A round that takes longer has lost something.
 LONGEST_S: Final = 120.0
 DEADLINE: Final = "150ms"
@@ -227,6 +230,7 @@ class Soak:
 
 def soak(most_s: float, seed: int) -> int:
     scarcity, failures = Scarcity(), 0
+    machine.WARNINGS_KEPT = REMARKS  # type: ignore[misc]
     for policy in POLICIES:
         options = CoreOptions(keep_records=50 * DEVICES, keep_story=50)
         with numaprobe.host(policy, options=options, shutdown_s=30, grace_s=5) as core:

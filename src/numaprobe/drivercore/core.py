@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from numaprobe.records import ProbeRecord
     from numaprobe.runtime import Event, Machine
 
-
 B = TypeVar("B", bound="Bus")
 
 

@@ -58,7 +58,7 @@ class Threads:
 
     Attributes:
         all: those to be waited for at the end.
-        hung: threads whose body passed its deadline.
+        hung: threads whose body passed its deadline; those that ended since are forgotten at the next.
         refused: the system gave no thread the last time.
 
     """
@@ -178,7 +178,7 @@ class Threads:
     def give_up(self, task: HostTask, thread: BodyThread, message: str) -> None:
         """Let the task go on with a new thread; what the old one does cannot be stopped."""
         thread.abandon()
-        self.hung.append(thread)
+        self.hung = [*(one for one in self.hung if not one.join(0)), thread]
         if task.thread is thread:
             task.thread = None
         self._warn("deadline", message)
