@@ -203,7 +203,7 @@ class Soak:
         devices = [self._add() for _ in range(DEVICES)]
         self._core.machine.submit(self._core._operations.wait, comm="soak").result(LONGEST_S)  # noqa: SLF001
         self._scarcity.set(on=False)
-        last = {record.device: record.result or "" for record in self._core.records[-20 * DEVICES :]}
+        last = {record.device: record.result or "" for record in self._core.records}
         for dev in devices:
             self._judge(dev, last.get(dev.name), scarce=scarce)
         self._core._operations.core.validate()  # noqa: SLF001
@@ -232,7 +232,7 @@ def soak(most_s: float, seed: int) -> int:
     scarcity, failures = Scarcity(), 0
     machine.WARNINGS_KEPT = REMARKS  # type: ignore[misc]
     for policy in POLICIES:
-        options = CoreOptions(keep_records=50 * DEVICES, keep_story=50)
+        options = CoreOptions(keep_records=10 * DEVICES, keep_story=50)
         with numaprobe.host(policy, options=options, shutdown_s=30, grace_s=5) as core:
             work = Soak(core, seed, scarcity)
             lines = go_on(work, policy, most_s / len(POLICIES))
