@@ -8,7 +8,9 @@ import pytest
 import synthetic as s
 from rules import isolated, of_kind, the, three_nodes
 
+from numaprobe.analysis import summarize
 from numaprobe.records import RunWarning
+from numaprobe.scenario import load_scenario, run_scenario
 from numaprobe.topology import Topology, symmetric
 
 MS = s.MS
@@ -34,7 +36,7 @@ def test_remote_names_the_nodes_and_the_caller() -> None:
         (
             {"comm": "kworker/u33:1", "asynchronous": False, "caller_comm": "insmod"},
             "worker queued for the node",
-            "idle CPU",
+            "not strict",
         ),
         ({"comm": "insmod", "asynchronous": False}, "caller", "numactl"),
     ],
@@ -106,9 +108,33 @@ def test_machine_wide_is_silent(comm: str, machine: Topology) -> None:
     assert not of_kind("machine-wide", s.trace(probe, machine=machine))
 
 
-def test_machine_wide_is_silent_where_the_pool_stayed_on_the_node() -> None:
+def test_machine_wide_fires_also_where_every_probe_happened_to_stay() -> None:
+    """The pool's idle worker wakes where it last ran: on the node in this boot, perhaps not in the next."""
     probe = s.probe(device_node=1, cpu=6, cpu_node=1, comm="kworker/u32:1")
+    finding = the("machine-wide", s.trace(probe, machine=isolated("4-5")))
+    assert finding.evidence["outside_node"] == 0
+    assert "none ran outside is this boot's luck" in finding.advice
+
+
+def test_machine_wide_names_a_pool_of_another_node() -> None:
+    """Up to 7.0 isolated CPUs are in the pod of CPU 0, whose pool then serves node 1."""
+    probe = s.probe(device_node=1, cpu=2, cpu_node=0, comm="kworker/u33:1", cpus_allowed="0-3,6-7", pod="0-3")
+    finding = the("machine-wide", s.trace(probe, machine=isolated("4-5")))
+    assert (finding.evidence["pool"], finding.evidence["pool_cpus"]) == (33, "0-3")
+    assert "the pool of CPUs 0-3 serves them" in finding.advice
+
+
+def test_machine_wide_is_silent_where_the_pod_is_the_nodes() -> None:
+    probe = s.probe(device_node=1, cpu=2, cpu_node=0, comm="kworker/u32:1", cpus_allowed="0-3,6-7", pod="6-7")
     assert not of_kind("machine-wide", s.trace(probe, machine=isolated("4-5")))
+
+
+def test_isolating_the_first_cache_of_a_node_is_found_though_all_ran_at_home() -> None:
+    trace = run_scenario(load_scenario("nvme-epyc"), "queue-on-node", cmdline="isolcpus=domain,0-7")
+    assert all(record.local for record in trace.probes)
+    finding = the("machine-wide", trace)
+    assert finding.evidence["pool_cpus"] == "8-255"
+    assert summarize(trace).held_share == 0
 
 
 def test_unknown_node_says_what_it_costs() -> None:

@@ -7,6 +7,8 @@ What counts as what:
 * ``makespan_ns`` is from the start of the first to the end of the last probe, deferred ones and pauses included. It is
   not the sum of costs, and not the time of the command that caused them.
 * ``local_share`` is over probes whose two nodes are known. A device without a node is neither local nor remote.
+* ``held_share`` is what was *guaranteed* of the same probes, not what happened: see ``hold``. It is over the probes of
+  which that can be said.
 * Sums of the cost split are over the probes that have it; ``split_known`` says how many these are. A nested probe is
   part of the one around it too: its time is in both costs, and once in the sums.
 """
@@ -17,6 +19,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.analysis.hold import Hold, Holds
 from numaprobe.analysis.machine import cpu_node_of, topology_of
 from numaprobe.records import NO_NODE
 
@@ -51,6 +54,9 @@ class Summary:
     unplaced: int
     #: local / (local + remote)
     local_share: float | None
+    #: probes by what was guaranteed (``held``, ``soft``, ``anywhere``, ``away``), and the share that was held
+    holds: Mapping[str, int]
+    held_share: float | None
     #: every CPU a body ran on, ascending
     cpus: tuple[int, ...]
     #: sums of the cost split, and over how many probes
@@ -74,6 +80,7 @@ class Summary:
             "worst_device": self.worst_device,
             "mean_ns": self.mean_ns,
             "local_share": self.local_share,
+            "held_share": self.held_share,
             "cpus": list(self.cpus),
             "running_ns": self.running_ns,
             "runnable_ns": self.runnable_ns,
@@ -89,6 +96,7 @@ class Summary:
                 "remote": self.remote,
                 "unplaced": self.unplaced,
                 "split_known": self.split_known,
+                **self.holds,
             },
         }
 
@@ -106,6 +114,7 @@ def summarize(trace: Trace, topology: Topology | None = None) -> Summary:
     worst = max(costed, key=lambda record: record.cost_ns, default=None)
     places = Counter(_place(record, machine) for record in probes)
     placed = places["local"] + places["remote"]
+    holds = Holds(trace, machine).count()
     outer = [record for record in probes if not record.nested]
     return Summary(
         probes=len(probes),
@@ -119,6 +128,8 @@ def summarize(trace: Trace, topology: Topology | None = None) -> Summary:
         remote=places["remote"],
         unplaced=places["unplaced"],
         local_share=places["local"] / placed if placed else None,
+        holds={str(hold): holds[hold] for hold in Hold},
+        held_share=holds[Hold.HELD] / holds.total() if holds else None,
         cpus=_cpus(probes),
         running_ns=_total(record.running_ns for record in outer),
         runnable_ns=_total(record.runnable_ns for record in outer),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TextIO
 
+from numaprobe.analysis.hold import Holds
 from numaprobe.analysis.machine import cpu_list, cpu_node_of, topology_of
 from numaprobe.analysis.summary import summarize
 from numaprobe.records import NO_NODE
@@ -46,6 +47,12 @@ _POLICIES: Final = (
         legend="of the probes whose nodes are known: started on their device's; not where they ended",
         align="right",
     ),
+    Column(
+        title="held",
+        legend="of them: guaranteed to stay there (they may use no CPU elsewhere); where the others ran is luck",
+        align="right",
+        spare=1,
+    ),
     Column(title="CPUs", legend="every CPU a probe ran on", spare=3),
     Column(title="findings", legend="explained below", spare=4),
 )
@@ -60,6 +67,11 @@ _DETAILS: Final = (
         align="right",
     ),
     Column(title="COMM", legend="the task that ran it: kworker/CPU:ID is bound to a CPU, kworker/uPOOL:ID is not"),
+    Column(
+        title="held",
+        legend="guaranteed: held on its node; soft: woken there, free to leave; anywhere: luck; away: kept off it",
+        spare=6,
+    ),
     Column(title="cost", legend="start to return = running + runnable + sleeping", align="right"),
     Column(title="running", legend="on a CPU", align="right", spare=1),
     Column(title="runnable", legend="ready, and waiting for a CPU that others used", align="right", spare=1),
@@ -116,6 +128,8 @@ def _figures(trace: Trace) -> str:
         parts.append(f"makespan {_time(summary.makespan_ns)}")
     if summary.local_share is not None:
         parts.append(f"{_share(summary.local_share)} on node")
+    if summary.held_share is not None:
+        parts.append(f"{_share(summary.held_share)} held there")
     counts = ((summary.deferred, "deferred"), (summary.failed, "failed"))
     return ", ".join([*parts, *(f"{count} {word}" for count, word in counts if count)]) + "."
 
@@ -132,6 +146,7 @@ def _policy_row(entry: Entry, baseline: str) -> list[str | Cell]:
         _time(summary.makespan_ns),
         _percent(difference.makespan_percent, base=base),
         _share(summary.local_share),
+        _share(summary.held_share),
         cpu_text(summary.cpus),
         ", ".join(dict.fromkeys(finding.kind for finding in entry.trace.findings)) or "none",
     ]
@@ -139,12 +154,13 @@ def _policy_row(entry: Entry, baseline: str) -> list[str | Cell]:
 
 def _detail_rows(trace: Trace, label: str, limit: int = DETAIL_ROWS) -> list[list[str | Cell]]:
     topology = topology_of(trace)
+    holds = Holds(trace, topology)
     slowest = sorted(trace.probes, key=lambda record: -record.cost_ns)[:limit]
     chosen = trace.probes if len(trace.probes) <= limit else slowest
-    return [_detail_row(record, label if index == 0 else "", topology) for index, record in enumerate(chosen)]
+    return [_detail_row(record, label if index == 0 else "", topology, holds) for index, record in enumerate(chosen)]
 
 
-def _detail_row(record: ProbeRecord, label: str, topology: Topology | None) -> list[str | Cell]:
+def _detail_row(record: ProbeRecord, label: str, topology: Topology | None, holds: Holds) -> list[str | Cell]:
     result = record.result or UNKNOWN
     return [
         label,
@@ -153,6 +169,7 @@ def _detail_row(record: ProbeRecord, label: str, topology: Topology | None) -> l
         UNKNOWN if record.device_node is None else str(record.device_node),
         _cpu_cell(record, topology),
         record.comm or UNKNOWN,
+        holds.of(record) or UNKNOWN,
         _time(record.cost_ns),
         _time(record.running_ns),
         _time(record.runnable_ns),

@@ -6,12 +6,12 @@ few squares.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
+from numaprobe.analysis.hold import Holds
 from numaprobe.analysis.machine import cpu_node_of
 from numaprobe.records import NO_NODE
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound="Hashable")
-
-#: A bound worker, ``kworker/3:1``, and an unbound one, ``kworker/u1025:5`` (``format_worker_id``, kernel/workqueue.c).
-_BOUND_WORKER: Final = re.compile(r"kworker/(\d{1,6}):\d{1,9}H?", re.ASCII)
-_UNBOUND_WORKER: Final = re.compile(r"kworker/u(\d{1,9}):\d{1,9}H?", re.ASCII)
 
 #: Findings name at most this many of a kind in their evidence: enough to act on, and readable.
 SHOWN: Final = 8
@@ -73,6 +69,11 @@ class Case:
             Timed(r.start_ns, r.end_ns, r) for r in self.probes if r.start_ns is not None and r.end_ns is not None
         )
 
+    @cached_property
+    def holds(self) -> Holds:
+        """What was guaranteed of each probe's place."""
+        return Holds(self.trace, self.topology)
+
     def cpu_node(self, record: ProbeRecord) -> int | None:
         """Return the node on which the body started; None if unknown."""
         return cpu_node_of(record, self.topology)
@@ -90,6 +91,10 @@ class Case:
             return None
         found = self.topology.node(node)
         return found.cpus & self.topology.online if found else None
+
+    def spans_nodes(self, cpus: CpuSet) -> bool:
+        """Tell whether CPUs are of more than one node; False if the machine is unknown."""
+        return self.topology is not None and sum(bool(node.cpus & cpus) for node in self.topology.nodes) > 1
 
     def usable_cpus(self, node: int) -> CpuSet | None:
         """Return the online CPUs of a node that no kernel parameter keeps free; None if the machine is unknown."""
@@ -113,18 +118,6 @@ class Case:
 def has_node(record: ProbeRecord) -> bool:
     """Tell whether the device's node is known and not -1."""
     return record.device_node is not None and record.device_node != NO_NODE
-
-
-def bound_worker_cpu(comm: str | None) -> int | None:
-    """Return the CPU of a per-CPU pool's worker, ``kworker/CPU:ID``; None for any other task."""
-    match = _BOUND_WORKER.fullmatch(comm or "")
-    return int(match[1]) if match else None
-
-
-def unbound_pool(comm: str | None) -> int | None:
-    """Return the pool of an unbound worker, ``kworker/uPOOL:ID``; None for any other task."""
-    match = _UNBOUND_WORKER.fullmatch(comm or "")
-    return int(match[1]) if match else None
 
 
 def is_worker(comm: str | None) -> bool:

@@ -15,7 +15,8 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.findings.case import group_by, has_node, names, plural, unbound_pool
+from numaprobe.analysis.findings.case import group_by, has_node, names, plural
+from numaprobe.analysis.hold import unbound_pool
 from numaprobe.analysis.sweep import coverage
 from numaprobe.cpuset import CpuSet
 from numaprobe.records import Finding

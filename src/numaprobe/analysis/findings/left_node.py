@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.findings.case import SHOWN, group_by, has_node, names, plural, unbound_pool
+from numaprobe.analysis.findings.case import SHOWN, group_by, has_node, names, plural
+from numaprobe.analysis.hold import unbound_pool
 from numaprobe.records import Finding
 
 if TYPE_CHECKING:

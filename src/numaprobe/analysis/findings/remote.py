@@ -102,8 +102,8 @@ def _advice(case: Case, node: int, reason: str, records: Sequence[ProbeRecord]) 
         kept = case.node_cpus(node)
         isolation = kept is None or bool(kept & case.isolated)
         return (
-            "Nothing held the worker on the node: unbound queues are not strict, and the scheduler looks for an idle"
-            f" CPU anywhere{_ISOLATION if isolation else ''}. The policy strict-node holds it there."
+            "Nothing held the worker on the node: unbound queues are not strict, and its pool is another one's or the"
+            f" scheduler moved it{_ISOLATION if isolation else ''}. The policy strict-node holds it there."
         )
     if reason == _WORKER:
         return (

@@ -20,7 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from numaprobe.analysis.findings.blockers import waits
-from numaprobe.analysis.findings.case import SHOWN, Timed, bound_worker_cpu, group_by, names, plural, unbound_pool
+from numaprobe.analysis.findings.case import SHOWN, Timed, group_by, names, plural
+from numaprobe.analysis.hold import bound_worker_cpu, unbound_pool
 from numaprobe.analysis.machine import cpu_list
 from numaprobe.analysis.sweep import clusters, coverage
 from numaprobe.records import Finding
