@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from numaprobe.analysis.hold import Hold
 from numaprobe.errors import RefusedError
-from numaprobe.kernel.lab.check import Report, compare, report_to_json, worker_kind
+from numaprobe.kernel.lab.check import Report, Row, compare, report_to_json, worker_kind
 from numaprobe.kernel.lab.overhead import WAYS, overhead_lines, probe_costs, summarise
+from numaprobe.kernel.readers import read_trace
 from numaprobe.records import ProbeRecord, Trace
-from numaprobe.topology import symmetric
+from numaprobe.scenario import prepare, replay_scenario, run_setting
+from numaprobe.topology import load_topology, symmetric
 
+DATA = Path(__file__).parents[1] / "data" / "kernel"
 MACHINE = symmetric("m", nodes=2, llcs=2, cores=1, interleaved=False)
 NAMES = {"a": "0000:81:00.0", "b": "0000:82:00.0"}
 
@@ -63,6 +68,73 @@ def test_each_difference_is_found(change: dict[str, object], field: str) -> None
     assert not report.passed
     assert getattr(report.rows[0], field) is False
     assert report.rows[1].agrees
+
+
+# ---- what holds a task is what is judged -----------------------------------------------------------------------------
+SOFT = {"comm": "kworker/u10:0", "cpus_allowed": "0-3", "pod": "2"}
+
+
+def one(predicted: dict[str, object], recorded: dict[str, object]) -> Row:
+    mine, theirs = replace(PREDICTED[0], **predicted), replace(RECORDED[0], **recorded)  # type: ignore[arg-type]
+    return check((theirs,), (mine,)).rows[0]
+
+
+def test_a_soft_worker_is_judged_by_its_pool_and_mask_and_not_by_a_cpu() -> None:
+    row = one(SOFT, {"comm": "kworker/u10:3", "cpu": 1, "cpu_node": 0, "cpus": (1, 3)})
+    assert (row.same_node, row.same_llc, row.same_pool, row.stayed) == (None, None, True, True)
+    assert row.hold is Hold.SOFT
+    assert row.agrees
+
+
+@pytest.mark.parametrize(
+    ("recorded", "field"),
+    [
+        ({"comm": "kworker/u11:3"}, "same_pool"),
+        ({"comm": "kworker/u10:3", "cpus": (2, 7)}, "stayed"),
+        ({"comm": "kworker/2:1"}, "same_kind"),
+    ],
+)
+def test_a_soft_worker_of_another_pool_or_outside_of_its_mask_is_wrong(recorded: dict[str, object], field: str) -> None:
+    row = one(SOFT, recorded)
+    assert getattr(row, field) is False
+    assert not row.agrees
+
+
+@pytest.mark.parametrize(
+    "held", [{"cpus_allowed": "2-3", "comm": "kworker/u9:1", "pod": "2-3"}, {"cpus_allowed": "2"}, {}]
+)
+def test_a_probe_that_left_a_guaranteed_node_after_its_start_is_wrong(held: dict[str, object]) -> None:
+    """It started where it was predicted and was away for all but its first microsecond."""
+    away = {"comm": held.get("comm", "kworker/2:5"), "cpus": (2, 0), "running_ns": 10, "remote_ns": 9}
+    row = one(held, away)
+    assert (row.same_node, row.stayed) == (True, False)
+    assert row.left_ns == 9
+    assert row.hold is Hold.HELD
+    assert not row.agrees
+
+
+def test_a_soft_probe_that_left_is_named_and_not_judged() -> None:
+    row = one(SOFT, {"comm": "kworker/u10:1", "cpus": (2, 0), "running_ns": 10, "remote_ns": 9})
+    assert row.agrees
+    assert row.left_ns == 9
+    assert report_to_json(Report(rows=(row,), unexpected=()))["probes"][0]["left_ns"] == 9
+
+
+def test_a_pinned_caller_is_held_to_its_cpu() -> None:
+    pinned = {"comm": "sh", "cpus_allowed": "0", "cpu": 0, "cpu_node": 0}
+    assert one(pinned, {"comm": "sh", "cpu": 0, "cpu_node": 0, "cpus": (0,)}).agrees
+    assert not one(pinned, {"comm": "sh", "cpu": 1, "cpu_node": 0, "cpus": (1,)}).agrees
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("debian-*/*/*async.*.trace.gz")), ids=str)
+def test_predictions_of_recorded_guests_pass(path: Path) -> None:
+    """Soft workers too, of which the guests' machine-wide pool ran on either node."""
+    topology = load_topology(str(path.parent))
+    recorded = read_trace(path, topology=topology)
+    setting = prepare(replay_scenario(recorded, topology))
+    predicted = run_setting(setting, setting.profile.pci_policy).trace
+    report = compare(predicted, recorded, {}, topology)
+    assert report.passed, [row for row in report.rows if not row.agrees]
 
 
 def test_serial_probes_in_another_order_are_found() -> None:

@@ -13,6 +13,7 @@ from numaprobe.cli.inputs import load_scenario
 from numaprobe.cli.options import Cmdline, Machine, Overrides  # noqa: TC001  typer reads them at run time
 from numaprobe.cli.say import complain, tell
 from numaprobe.errors import UsageError
+from numaprobe.units import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -243,7 +244,8 @@ def _print_text(result: GuestResult, report: Report | None, release: str, output
 
 def _table(report: Report) -> list[str]:
     """Return the comparison as text: one line for each probe, then the verdict."""
-    lines = [f"{'device':<14} {'driver':<11} {'predicted':<22} {'recorded':<22} node llc kind order result  cost"]
+    heads = " ".join(report.rows[0].verdicts if report.rows else ())
+    lines = [f"{'device':<14} {'driver':<11} {'predicted':<22} {'recorded':<22} {heads}  cost"]
     lines += [_line(row) for row in report.rows]
     lines += [f"{probe.device:<14} {probe.driver:<11} {'(not predicted)':<22} recorded" for probe in report.unexpected]
     error = report.median_cost_error
@@ -254,9 +256,10 @@ def _table(report: Report) -> list[str]:
 
 def _line(row: Row) -> str:
     here = row.recorded
-    verdicts = (row.same_node, row.same_llc, row.same_kind, row.same_order, row.same_result)
-    shown = " ".join(f"{_MARK[verdict]:<{width}}" for verdict, width in zip(verdicts, (4, 3, 4, 5, 6), strict=True))
+    shown = " ".join(f"{_MARK[verdict]:<{len(head)}}" for head, verdict in row.verdicts.items())
     error = "" if row.cost_error is None else f"{row.cost_error:+.1%}"
+    if row.left_ns:
+        error += f"  off its node for {format_time(row.left_ns)} ({row.hold or 'guarantee unknown'})"
     where = f"CPU {here.cpu} {here.comm}" if here else "not probed"
     predicted = f"CPU {row.predicted.cpu} {row.predicted.comm}"
     return f"{row.device:<14} {row.driver:<11} {predicted:<22} {where:<22} {shown}  {error}"

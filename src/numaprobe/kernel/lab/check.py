@@ -1,23 +1,31 @@
 """A guest's probes beside the virtual machine's prediction, one by one.
 
-What must agree: the node and the LLC where the body ran, and the kind of task that ran it (a per-CPU worker, an unbound
-worker, the caller). What must agree where it is defined: the order, namely of synchronous probes of one node that do
-not overlap in either trace (asynchronous ones and parallel writers race). What is told, and judges nothing: the cost;
-an emulated machine's costs are its own.
+What a prediction promises is what holds the task: the CPUs that it may use (``ProbeRecord.cpus_allowed``), and the
+pool of a worker. So these must agree: the kind of task that ran the body (a per-CPU worker, an unbound worker, the
+caller); the pool of an unbound worker; and *every* CPU that the body visited, start to end, is one that the task might
+use. Where those are all on one node, or in one LLC, it must have started there. A soft worker may be anywhere in its
+mask: on which CPU it happened to run is no promise, and neither side is wrong for it. That one left its node is told.
+
+What must agree where it is defined: the order, namely of synchronous probes of one node that do not overlap in either
+trace (asynchronous ones and parallel writers race). What is told, and judges nothing: the cost; an emulated machine's
+costs are its own. A prediction that does not say what holds its tasks (an old trace) is judged by CPU, node and LLC.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.analysis.hold import Hold, Holds, allowed_cpus, unbound_pool
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from numaprobe.cpuset import CpuSet
     from numaprobe.records import ProbeRecord, Trace
     from numaprobe.topology import Topology
 
@@ -52,14 +60,38 @@ class Row:
     same_node: bool | None = None
     same_llc: bool | None = None
     same_kind: bool | None = None
+    #: of an unbound worker: it was of the pool that was predicted
+    same_pool: bool | None = None
+    #: it was on CPUs that its task may use, all the time; None: not predicted, or not recorded
+    stayed: bool | None = None
+    #: what was guaranteed of its place (``analysis.hold``)
+    hold: Hold | None = None
     same_order: bool | None = None
     same_result: bool | None = None
 
     @property
     def agrees(self) -> bool:
         """Whether it was recorded and nothing that is known differs."""
-        verdicts = (self.same_node, self.same_llc, self.same_kind, self.same_order, self.same_result)
-        return self.recorded is not None and False not in verdicts
+        return self.recorded is not None and False not in self.verdicts.values()
+
+    @property
+    def verdicts(self) -> dict[str, bool | None]:
+        """What was judged, in the order of a table; None: not known, or not defined."""
+        return {
+            "node": self.same_node,
+            "LLC": self.same_llc,
+            "worker": self.same_kind,
+            "pool": self.same_pool,
+            "stayed": self.stayed,
+            "order": self.same_order,
+            "result": self.same_result,
+        }
+
+    @property
+    def left_ns(self) -> int | None:
+        """CPU time on other nodes of a probe that started on its own; None if none, or not known."""
+        here = self.recorded
+        return here.remote_ns or None if here is not None and here.local else None
 
     @property
     def cost_error(self) -> float | None:
@@ -109,7 +141,11 @@ def compare(predicted: Trace, recorded: Trace, names: Mapping[str, str], topolog
         queue = waiting[probe.driver, names.get(probe.device, probe.device)]
         pairs.append((probe, queue.pop(0) if queue else None))
     order = _order(pairs)
-    rows = tuple(_row(mine, theirs, names, topology, order.get(index)) for index, (mine, theirs) in enumerate(pairs))
+    holds = Holds(predicted, topology)
+    rows = tuple(
+        _row(mine, theirs, names, topology, holds.of(mine), order.get(index))
+        for index, (mine, theirs) in enumerate(pairs)
+    )
     return Report(rows=rows, unexpected=tuple(probe for queue in waiting.values() for probe in queue))
 
 
@@ -118,6 +154,7 @@ def _row(
     recorded: ProbeRecord | None,
     names: Mapping[str, str],
     topology: Topology,
+    hold: Hold | None,
     order: bool | None,
 ) -> Row:
     row = Row(
@@ -126,21 +163,38 @@ def _row(
         driver=predicted.driver,
         predicted=predicted,
         recorded=recorded,
+        hold=hold,
     )
     if recorded is None:
         return row
-    return Row(
-        device=row.device,
-        guest_device=row.guest_device,
-        driver=row.driver,
-        predicted=predicted,
-        recorded=recorded,
-        same_node=_same(predicted.cpu_node, recorded.cpu_node),
-        same_llc=_same(_llc(predicted.cpu, topology), _llc(recorded.cpu, topology)),
+    allowed = allowed_cpus(predicted)
+    one_node, one_llc = _certain(allowed, topology)
+    return replace(
+        row,
+        same_node=_same(predicted.cpu_node, recorded.cpu_node) if one_node else None,
+        same_llc=_same(_llc(predicted.cpu, topology), _llc(recorded.cpu, topology)) if one_llc else None,
         same_kind=_same(worker_kind(predicted.comm), worker_kind(recorded.comm)),
+        same_pool=_same(unbound_pool(predicted.comm), unbound_pool(recorded.comm)),
+        stayed=_stayed(recorded, allowed, hold),
         same_order=order,
         same_result=_same(predicted.result, recorded.result),
     )
+
+
+def _certain(allowed: CpuSet | None, topology: Topology) -> tuple[bool, bool]:
+    """Tell whether the CPUs that a task may use leave no choice of node, and of LLC; both, if they are not known."""
+    if allowed is None:
+        return True, True
+    known = allowed & topology.possible
+    return len({topology.node_of(cpu) for cpu in known}) == 1, len({topology.llc_of(cpu) for cpu in known}) == 1
+
+
+def _stayed(recorded: ProbeRecord, allowed: CpuSet | None, hold: Hold | None) -> bool | None:
+    """Tell whether the whole body ran where its task may run; CPU time off a node that was guaranteed says no."""
+    visited = recorded.cpus or (() if recorded.cpu is None else (recorded.cpu,))
+    if hold is Hold.HELD and recorded.remote_ns:
+        return False
+    return None if allowed is None or not visited else all(cpu in allowed for cpu in visited)
 
 
 def _same(a: object, b: object) -> bool | None:
@@ -193,6 +247,10 @@ def _row_to_json(row: Row) -> dict[str, Any]:
         "same_node": row.same_node,
         "same_llc": row.same_llc,
         "same_kind": row.same_kind,
+        "same_pool": row.same_pool,
+        "stayed": row.stayed,
+        "guaranteed": row.hold,
+        "left_ns": row.left_ns,
         "same_order": row.same_order,
         "same_result": row.same_result,
         "predicted": {"cpu": row.predicted.cpu, "comm": row.predicted.comm, "cost_ns": row.predicted.cost_ns},
