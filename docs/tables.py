@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.kernel.readers import read_trace
 from numaprobe.policies import POLICIES
+from numaprobe.reading.budget import BUDGETS
 from numaprobe.runtime.facts import FACTS, OLDEST
 from numaprobe.scenario import (
     Scenario,
@@ -29,6 +30,24 @@ if TYPE_CHECKING:
     from numaprobe.records import ProbeRecord, Trace
 
     Table = tuple[Sequence[str], Iterable[Sequence[str]]]
+
+
+def budgets() -> Table:
+    """What each reader may cost."""
+    mib = 2**20
+    rows = [
+        [
+            b.what,
+            f"{b.size // mib} MiB" if b.size >= mib else f"{b.size // 2**10} KiB",
+            "a stream" if b.weight is None else f"{b.weight // mib} MiB",
+            f"{b.memory // mib} MiB",
+            f"{b.seconds} s",
+            b.reason,
+        ]
+        for b in BUDGETS.values()
+    ]
+    return ["form", "largest file, unpacked", "weight", "memory", "CPU time", "why this size"], rows
+
 
 SEED_TABLES: Final = Path(__file__).parents[1] / "tests" / "data" / "seed-tables.csv"
 KERNELS: Final = ("6.1", "6.12", "6.19", "7.3")
@@ -320,6 +339,7 @@ def facts() -> Table:
 
 #: name in a page -> what makes it
 TABLES: Final[dict[str, Callable[[], Table]]] = {
+    "reader-budgets": budgets,
     "seeds": seeds,
     "growth": growth,
     "questions": questions,

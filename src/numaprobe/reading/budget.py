@@ -49,7 +49,7 @@ BUDGETS: Final[dict[str, Budget]] = {
         "200,000 probes, each drawn, take 180 MiB; Parquet takes more",
     ),
     "parquet": Budget(
-        "Parquet trace", 256 * MIB, 1536 * MIB, 2 * GIB, 120, "a million probes, each drawn, take 60 MiB"
+        "Parquet trace", 256 * MIB, 1536 * MIB, 2 * GIB, 120, "what a JSON trace may hold takes less than half"
     ),
     "text": Budget(
         "ftrace text, kernel log, printk lines",
