@@ -132,16 +132,6 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_help_answers_at_once() -> None:
-    took = []
-    for _ in range(7):
-        start = time.perf_counter()
-        assert numaprobe("--help").returncode == 0
-        took.append(time.perf_counter() - start)
-    # 150 ms on a machine of its own (`make bench` measures that); the best of seven, with room for a busy one
-    assert min(took) < 0.3
-
-
 def test_python_dash_m_is_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "numaprobe", "--version"], capture_output=True, text=True, timeout=60, check=True
