@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numaprobe.errors import UsageError
 from numaprobe.runtime.facts import FACTS, NEWEST, OLDEST, AffinityScope
 from numaprobe.runtime.release import Release, backporter, parse_release
+from numaprobe.topology import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +65,11 @@ class KernelProfile:
     unbound_wq_name: str = "events_unbound"
     #: what was assumed of the release that was asked for, a line each; empty for a plain one that is known
     assumptions: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What this kernel shows of the parameters ``topology.SETTINGS``, unless its command line says otherwise."""
+        return dict(zip(SETTINGS, (str(self.default_scope), str(self.cache_shard_size)), strict=True))
 
 
 @cache

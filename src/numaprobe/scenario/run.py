@@ -97,13 +97,22 @@ def prepare(
         topology = apply_cmdline(
             topology, parameters, lambda line: warnings.append(RunWarning(kind="cmdline", message=line))
         )
-    plan = make_plan(scenario, topology)
+    profile = _with_parameters(profile, parameters)
+    plan = make_plan(scenario, _as_booted(topology, profile, parameters))
     return Setting(
         plan=plan,
-        profile=_with_parameters(profile, parameters),
+        profile=profile,
         options=CoreOptions.from_parameters(parameters.parameters),
         warnings=(*warnings, *doubts(plan, parameters)),
     )
+
+
+def _as_booted(topology: Topology, profile: KernelProfile, parameters: CommandLine) -> Topology:
+    """Return the machine with what its kernel would show of its settings, so that no reader of a trace has to guess."""
+    shown = profile.settings
+    if cmdline := str(parameters):
+        shown["cmdline"] = cmdline
+    return replace(topology, info={**topology.info, **shown})
 
 
 def _topology(scenario: Scenario, machine: str | None) -> Topology:

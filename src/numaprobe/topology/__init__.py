@@ -11,7 +11,7 @@ from numaprobe.topology.hwlocxml import parse_hwloc_xml, read_hwloc_xml
 from numaprobe.topology.isolation import apply_cmdline, hk_domain, hk_wq, housekeeping_from_cmdline, unbound_cpumask
 from numaprobe.topology.load import load_topology
 from numaprobe.topology.machinetxt import parse_machine_txt, read_machine_txt
-from numaprobe.topology.model import DeviceInfo, Housekeeping, Node, Topology, symmetric
+from numaprobe.topology.model import SETTINGS, DeviceInfo, Housekeeping, Node, Topology, symmetric
 from numaprobe.topology.presets import PRESETS, preset
 from numaprobe.topology.synthetic import parse_synthetic, to_synthetic
 from numaprobe.topology.sysfs import read_cmdline, read_sysfs
@@ -21,6 +21,7 @@ from numaprobe.topology.table import describe
 __all__ = [
     "MACHINE_SCHEMA",
     "PRESETS",
+    "SETTINGS",
     "CommandLine",
     "DeviceInfo",
     "Housekeeping",

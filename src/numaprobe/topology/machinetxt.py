@@ -26,7 +26,7 @@ from numaprobe.errors import InputError
 from numaprobe.reading.files import as_text, read_document
 from numaprobe.topology.cmdline import CommandLine
 from numaprobe.topology.isolation import housekeeping_from_cmdline
-from numaprobe.topology.model import MAX_NODES, DeviceInfo, Node, Topology, partition, union
+from numaprobe.topology.model import MAX_NODES, SETTINGS, DeviceInfo, Node, Topology, partition, union
 
 _NODE = re.compile(r"node(\d{1,4}) (\S*) ?dist((?: \d{1,3})+)", re.ASCII)
 _PCI = re.compile(r"(\S+) class=0x([0-9a-fA-F]{1,6}) node=(-?\d{1,4})(?: localcpus=\S*)?", re.ASCII)
@@ -98,7 +98,9 @@ def _read_line(line: str, found: _Found) -> None:
         _read_cpu(match, found)
     elif word == "isolated":
         found.isolated = CpuSet.parse_list(line.removeprefix(word))
-    elif word in ("wq_unbound", "affscope"):
+    elif word == "affscope":
+        found.info.update({SETTINGS[0]: scope} if (scope := line.removeprefix(word).strip()) else {})
+    elif word == "wq_unbound":
         found.info[word] = line.removeprefix(word).strip()
     elif re.match(r"node\d+ |cpu\d+ |\S+ (?:class|parent)=", line):
         raise InputError(f"'{line[:60]}' cannot be understood")

@@ -27,6 +27,8 @@ LOCAL_DISTANCE: Final = 10
 REMOTE_DISTANCE: Final = 20
 #: ACPI SLIT: one byte, and this value says that there is no way.
 UNREACHABLE_DISTANCE: Final = 255
+#: Kernel parameters that bear on where a probe runs and that a running kernel shows: keys of ``Topology.info``.
+SETTINGS: Final = ("workqueue.default_affinity_scope", "workqueue.cache_shard_size")
 #: The kernel's ``NUMA_NO_NODE``.
 NO_NODE: Final = -1
 #: ``CONFIG_NODES_SHIFT`` is at most 10: a file with more nodes is a mistake or an attack.
@@ -104,7 +106,7 @@ class Topology:
     distances: tuple[tuple[int, ...], ...]
     housekeeping: Housekeeping = Housekeeping()
     devices: tuple[DeviceInfo, ...] = ()
-    #: free text facts to show: CPU model, source
+    #: facts in words: model, source, kernel (its release), cmdline, and the kernel parameters of SETTINGS as they are
     info: Mapping[str, str] = field(default_factory=dict)
     #: what was taken where the source is wrong or silent, a line each (``sysfsnodes``); empty for most machines
     assumptions: tuple[str, ...] = ()

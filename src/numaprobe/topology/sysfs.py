@@ -25,7 +25,7 @@ from numaprobe.reading.budget import BUDGETS
 from numaprobe.reading.files import MAX_ATTRIBUTE, list_directory, read_text
 from numaprobe.topology.cmdline import MAX_CMDLINE, CommandLine
 from numaprobe.topology.isolation import housekeeping_from_cmdline
-from numaprobe.topology.model import Housekeeping, Topology, partition, symmetric
+from numaprobe.topology.model import SETTINGS, Housekeeping, Topology, partition, symmetric
 from numaprobe.topology.sysfsdevices import read_devices
 from numaprobe.topology.sysfsfiles import SetFiles, read_cpus, read_first, read_number
 from numaprobe.topology.sysfsnodes import read_nodes
@@ -211,4 +211,10 @@ def _info(proc: Path, top: Path) -> dict[str, str]:
         info["model"] = match[1].strip()
     if release := (read_text(proc / "sys/kernel/osrelease", MAX_ATTRIBUTE) or "").strip():
         info["kernel"] = release[:200]
+    if cmdline := str(read_cmdline(proc)):
+        info["cmdline"] = cmdline
+    for name in SETTINGS:
+        module, _, parameter = name.partition(".")
+        if value := (read_text(top / "module" / module / "parameters" / parameter, MAX_ATTRIBUTE) or "").strip():
+            info[name] = value[:40]
     return info

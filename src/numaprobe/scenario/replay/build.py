@@ -19,12 +19,13 @@ from numaprobe.scenario.replay.phases import device_phases, first_to_differ
 from numaprobe.scenario.replay.probes import node_of, ready
 from numaprobe.scenario.replay.remarks import Remarks
 from numaprobe.scenario.replay.steps import first_caller, steps_of
-from numaprobe.topology import CommandLine, from_json
+from numaprobe.topology import SETTINGS, CommandLine, from_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numaprobe.records import Trace
+    from numaprobe.runtime import KernelProfile
     from numaprobe.scenario.replay.events import History
     from numaprobe.scenario.replay.probes import Key, Seen
     from numaprobe.scenario.schema import Scenario
@@ -46,7 +47,7 @@ def replay_scenario(
     Args:
         trace: any recorded trace.
         topology: the machine it was recorded on; None: the one that the trace holds.
-        kernel: kernel profile; None: the that of the trace's kernel, else the default.
+        kernel: kernel profile; None: that of the trace's kernel, else the default.
         overrides: values put in place, as for a file.
 
     Raises:
@@ -62,12 +63,13 @@ def replay_scenario(
         _say_overlap(seen, remarks)
     past = history(seen, machine, remarks)
     caller = first_caller(past.events)
+    recorded = closest_profile(trace.kernel or machine.info.get("kernel"))
     data: dict[str, Any] = {
         "name": f"{where} (replay)",
         "summary": f"Replay of {len(seen)} recorded probes",
         "machine": "replayed",
-        "kernel": kernel or _profile(trace, machine, remarks),
-        "cmdline": _cmdline(machine),
+        "kernel": kernel or _profile(recorded, remarks),
+        "cmdline": _cmdline(machine, recorded),
         "caller": caller,
         "drivers": _drivers(seen),
         "devices": _Devices(past, machine, remarks).top(),
@@ -103,16 +105,19 @@ def _say_overlap(seen: Iterable[Seen], remarks: Remarks) -> None:
         end = max(end, one.end)
 
 
-def _profile(trace: Trace, topology: Topology, remarks: Remarks) -> str:
-    profile = closest_profile(trace.kernel or topology.info.get("kernel"))
-    for line in profile.assumptions:
+def _profile(recorded: KernelProfile, remarks: Remarks) -> str:
+    for line in recorded.assumptions:
         remarks.say("kernel-profile", line)
-    return profile.name
+    return recorded.name
 
 
-def _cmdline(topology: Topology) -> str:
+def _cmdline(topology: Topology, recorded: KernelProfile) -> str:
+    """Return the parameters that bear on placement: as the command line has them, else as the kernel showed them."""
     parsed = CommandLine.parse(topology.info.get("cmdline", ""))
-    return str(CommandLine(tuple(pair for pair in parsed.parameters if pair[0] in _PARAMETERS)))
+    kept = [pair for pair in parsed.parameters if pair[0] in _PARAMETERS]
+    shown = [(name, topology.info[name]) for name in SETTINGS if topology.info.get(name) and name not in parsed]
+    usual = recorded.settings
+    return str(CommandLine((*kept, *(pair for pair in shown if pair[1] != usual[pair[0]]))))
 
 
 def _drivers(seen: Iterable[Seen]) -> list[dict[str, Any]]:
