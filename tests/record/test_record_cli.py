@@ -98,3 +98,25 @@ def test_the_lab_refuses_a_machine_that_is_too_large(
     code, text = refused(capsys, "lab", "nvme-epyc")
     assert code == 2
     assert "--machine" in text
+
+
+def test_a_kernel_that_was_fetched_adds_no_line_to_an_error(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from numaprobe.kernel.lab.tools import KernelImage
+
+    image = KernelImage(tmp_path / "boot/vmlinuz-6.1.0", "6.1.0")
+    monkeypatch.setattr("numaprobe.kernel.lab.fetch.fetch_kernel", lambda _: image)
+    code, text = refused(capsys, "lab", "--fetch", "6.1", "no-such-scenario")
+    assert code == 2
+    assert "no-such-scenario" in text
+    assert run_command(["lab", "--fetch", "6.1"]) == 0
+    assert capsys.readouterr().err == f"kernel 6.1.0: {image.path}\n"
+
+
+def test_boot_without_btf_says_how_pci_devices_will_be_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["record", "--boot", "--no-btf"]) == 0
+    captured = capsys.readouterr()
+    assert "dev208=+0(+208(+8($arg1))):x64[2]" in captured.out
+    assert captured.err.startswith("no BTF: every plausible place")
+    assert captured.err.count("\n") == 1
