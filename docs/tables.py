@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.analysis.hold import Hold, Holds
+from numaprobe.analysis.machine import topology_of
 from numaprobe.kernel.readers import read_trace
 from numaprobe.policies import POLICIES
 from numaprobe.reading.budget import BUDGETS
@@ -298,6 +300,9 @@ def _where(trace: Trace) -> str:
         on = f"CPU {cpus.pop()}"
     away = sum(bool(record.remote_ns) for record in trace.probes)
     flag = f", {away} of {len(trace.probes)} off their node" if away else ""
+    holds = Holds(trace, topology_of(trace)).count()
+    if holds:
+        flag += f" ({', '.join(hold for hold in Hold if holds[hold])})"
     return f"{' '.join(workers)} on {on}{flag}"
 
 
