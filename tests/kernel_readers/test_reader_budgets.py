@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ftrace_text import Ftrace
 
 from numaprobe.errors import InputError
 from numaprobe.kernel.lines import Lines
@@ -313,3 +314,13 @@ def test_records_fit(tmp_path: Path) -> None:
     assert fits(ProbeRecord(device="a", driver="b", cost_ns=MAX_TIME_NS))
     assert not fits(ProbeRecord(device="a", driver="b", cost_ns=1, end_ns=MAX_TIME_NS + 1))
     assert not fits(ProbeRecord(device="a", driver="b", cost_ns=1, memory={0: 2**63}))
+
+
+@pytest.mark.parametrize("module", ["initcall", "ftrace"])
+def test_a_text_of_more_probes_than_a_machine_has_is_refused(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"numaprobe.kernel.{module}.MAX_PROBES", 3)
+    text = b"probe of a returned 0 after 1 usecs\n" * 4
+    if module == "ftrace":
+        text = b"".join(Ftrace().probe(i, "a-1", 0, "d").probed(i + 1, "a-1", 0).text for i in range(1, 9, 2))
+    with pytest.raises(InputError, match="more than 3 probes"):
+        read_trace(io.BytesIO(text))

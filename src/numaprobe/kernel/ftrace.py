@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.errors import InputError
 from numaprobe.kernel.calls import RUNNABLE, RUNNING, SLEEPING
 from numaprobe.kernel.ftrace_line import (
     EventLine,
@@ -40,6 +42,7 @@ from numaprobe.kernel.lines import Lines
 from numaprobe.kernel.probes import UNNAMED, ProbeAssembler
 from numaprobe.kernel.remarks import ReaderCounts, remarks
 from numaprobe.kernel.roads import Caller
+from numaprobe.reading.budget import MAX_PROBES
 from numaprobe.records import ProbeRecord, Trace
 from numaprobe.records.ranges import MAX_CPU
 
@@ -143,7 +146,10 @@ class FtraceReader:
 
     def trace(self, stream: ByteStream) -> Trace:
         """Return all records of a stream, in order of start, and the remarks."""
-        probes = sorted(self.records(stream), key=lambda record: record.start_ns or 0)
+        found = list(islice(self.records(stream), MAX_PROBES + 1))
+        if len(found) > MAX_PROBES:
+            raise InputError(f"tells of more than {MAX_PROBES} probes: divide it")
+        probes = sorted(found, key=lambda record: record.start_ns or 0)
         return Trace(
             source="kernel", probes=tuple(probes), warnings=tuple(remarks(self.counts, self.assembler, probes))
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.errors import InputError
 from numaprobe.kernel.lines import Lines
 from numaprobe.kernel.log_boot import Boot, Told
 from numaprobe.kernel.log_dialect import find_release
@@ -23,6 +24,7 @@ from numaprobe.kernel.log_line import LogLine, messages
 from numaprobe.kernel.probe_lines import begins_probe_line, parse_probe_line
 from numaprobe.kernel.probes import UNNAMED
 from numaprobe.kernel.remarks import NO_ERRNO
+from numaprobe.reading.budget import MAX_PROBES
 from numaprobe.records import RunWarning, Trace, parse_printk_line
 from numaprobe.records.errnos import UNTOLD_NAME
 from numaprobe.records.printk import in_order
@@ -74,6 +76,8 @@ class LogReader:
             for raw in filter(None, block):
                 for line in messages(raw):
                     self._message(line)
+            if sum(len(boot.told) for boot in self.boots) > MAX_PROBES:
+                raise InputError(f"tells of more than {MAX_PROBES} probes: divide it")
         self._let_go()
         self.torn += lines.torn
         for boot in self.boots:

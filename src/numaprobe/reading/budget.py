@@ -55,12 +55,12 @@ BUDGETS: Final[dict[str, Budget]] = {
         "ftrace text, kernel log, printk lines",
         32 * GIB,
         None,
-        512 * MIB,
+        1 * GIB,
         1200,
-        "read as a stream; an hour of every switch of 64 busy CPUs is smaller",
+        "read as a stream, up to 200,000 probes; an hour of every switch of 64 busy CPUs is smaller",
     ),
     "trace.dat": Budget(
-        "trace.dat, through trace-cmd", 16 * GIB, None, 512 * MIB, 1200, "its text is held to the line above"
+        "trace.dat, through trace-cmd", 16 * GIB, None, 1 * GIB, 1200, "its text is held to the line above"
     ),
     "kprobes": Budget(
         "kprobe definitions", 16 * MIB, None, 256 * MIB, 20, "a machine.txt may hold them, too; ours are 2 KiB"
@@ -86,6 +86,8 @@ BUDGETS: Final[dict[str, Budget]] = {
     ),
 }
 
+#: Probes that one text may tell: the largest machine has no more devices, and a record takes 2 KiB until it is shown.
+MAX_PROBES: Final = 200_000
 #: Entries of one directory of a sysfs tree: more than the largest machine has devices.
 MAX_ENTRIES: Final = 200_000
 #: A compressed file may be this many times larger unpacked, once it is larger than UNPACK_FREE. Traces of real kernels
