@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from numaprobe.policies import make_policy
+from numaprobe.records import NO_NODE
+from numaprobe.scenario import load_scenario, run_scenario
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -22,7 +26,12 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_example_has_a_test() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"accelerators", "block_files", "instruments"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "accelerators",
+        "block_files",
+        "instruments",
+        "review_policy",
+    }
 
 
 def test_accelerators(example: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +60,15 @@ def test_instruments(example: Any, capsys: pytest.CaptureFixture[str]) -> None:
         "printer": ("PRINTER v1", 1),
     }
     assert "nothing probed" in capsys.readouterr().out
+
+
+def test_review_policy() -> None:
+    """A caller on the node probes itself; one on another node has its call site run there by a worker."""
+    policy = make_policy(f"{EXAMPLES / 'review_policy.py'}:OnlyWhenRemote")
+    trace = run_scenario(load_scenario("mixed-bus"), policy)
+    outer = [record for record in trace.probes if not record.nested and not record.asynchronous]
+    assert {record.local for record in outer if record.device_node != NO_NODE} == {True}
+    assert {record.comm.startswith("kworker/u") for record in outer if record.device_node == 1} == {True}
+    home = run_scenario(load_scenario("mixed-bus", overrides=["caller.cpu=8"]), policy)
+    callers = [r for r in home.probes if not r.nested and not r.asynchronous and r.device_node == 1]
+    assert not any(record.comm.startswith("kworker") for record in callers)
