@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from core_world import MS, World
@@ -9,6 +11,11 @@ from numaprobe.drivercore import EPROBE_DEFER, DriverCore, deferred
 from numaprobe.policies import POLICIES, make_policy
 from numaprobe.topology import symmetric
 from numaprobe.virtual import VirtualMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numaprobe.drivercore import Device
 
 
 def loop_world(policy: str, count: int) -> tuple[World, object]:
@@ -123,3 +130,38 @@ def test_what_is_still_deferred_is_told_with_the_fate_of_its_supplier(world: Wor
         "e: waiting for supplier a, which is deferred too",
         "f: waiting for supplier plain/bad, which was probed and failed: ENOMEM",
     ]
+
+
+def test_probes_that_bind_a_child_and_defer_wake_each_other_not_for_ever(world: World) -> None:
+    """Each child's binding is an ordinary trigger, for the other parent: no race is needed for this loop."""
+
+    def body(name: str) -> Callable[[Device], Awaitable[int]]:
+        async def probe(dev: Device) -> int:
+            child = world.device(f"{name}-child", "child", parent=dev)
+            await world.core.device_add(child)
+            await world.core.device_del(child)
+            return -EPROBE_DEFER
+
+        return probe
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("child", "child", ns=0))
+        for name in "ab":
+            await world.core.driver_register(world.driver(name, name, body=body(name), ns=0))
+        for name in "ab":
+            await world.core.device_add(world.device(name, name))
+        await world.core.wait_for_device_probe()
+        before = len(world.core.records)
+        await world.core.driver_register(world.driver("late", "late"))
+        await world.core.device_add(world.device("new", "late"))
+        await world.core.wait_for_device_probe()
+        assert {record.device for record in world.core.records[before:]} >= {"a", "b", "new"}  # news: one more try each
+        assert len(world.core.records) - before < 20
+
+    world.run(main)
+    world.validate()
+    assert sorted(world.deferred()) == ["a", "b"]
+    (text,) = world.warnings("deferral-loop")
+    assert text.startswith(("a, b: ", "b, a: "))
+    for name in "ab":
+        assert len([one for one in world.core.records if one.device == name]) <= deferred.MAX_ECHOES + 10

@@ -109,6 +109,7 @@ class DriverCore:
 
         """
         self._check_add(dev)
+        self.deferred.note_request()
         if dev.node < 0 and dev.parent is not None:
             dev.node = dev.parent.node
         dev._lock = self.machine.lock(f"device {dev.bus.name}/{dev.name}")  # noqa: SLF001  the core's part of it
@@ -166,10 +167,6 @@ class DriverCore:
             dev.parent.children.pop(dev.key, None)
         return True
 
-    async def bus_probe_device(self, dev: Device) -> None:
-        """Look for a driver for a device that waited (``bus_probe_device``)."""
-        await self.binding.device_initial_probe(dev)
-
     def devm_add_action(self, dev: Device, name: str, release: Callable[[], Awaitable[None]]) -> None:
         """Have ``release`` awaited when the driver lets ``dev`` go, or when its probe fails; last added first.
 
@@ -194,6 +191,7 @@ class DriverCore:
         if key in self._driver_names:
             raise StateError(f"driver {drv.name} is registered on bus {drv.bus.name} already")
         refuse_register(self, drv)
+        self.deferred.note_request()
         self._driver_names.add(key)
         drv.idle = self.machine.event(f"driver {drv.name} unused")
         drv.registered = True
@@ -276,6 +274,7 @@ class DriverCore:
         drv, dev = self.bus(bus).drivers.get(driver), self.bus(bus).devices.get(device)
         if drv is None or dev is None:
             return -errno.ENODEV
+        self.deferred.note_request()
         with self.using(drv):
             if self.bodies.match(dev, drv) == 0:  # an error counts as a match here, as in bind_store
                 return -errno.ENODEV
@@ -300,6 +299,7 @@ class DriverCore:
             return -errno.ENODEV
         if dev.driver is not None:
             return 0
+        self.deferred.note_request()
         return -errno.EINVAL if await self.binding.device_attach(dev, parent=True) < 0 else 0
 
     # ---- waiting ---------------------------------------------------------------------------------------------------

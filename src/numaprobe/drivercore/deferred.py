@@ -7,12 +7,14 @@ goes to the unbound system queue with no node: in its worker a policy that asks 
 
 A trigger that happens while a device's probe runs would miss it: ``driver_probe_device`` compares the trigger count
 from before and after, and triggers again. That second trigger moves the count too. So devices whose probes overlap and
-all defer keep each other awake, for as long as they overlap, though nothing was bound: each retry is the *echo* of
-another one. In the kernel the loop lasts until two of them miss each other, burning a CPU meanwhile; where laps take no
-time it would never end. A probe that adds a child and then defers loops alone, for ever, in the kernel as well
-(``Documentation/driver-api/driver-model/driver.rst`` warns of it). Here a device has ``MAX_ECHOES`` retries of this
-kind; who uses them up is named together with its companions, and from then on is retried only when there is *news*: a
-device bound for the first time, probing unblocked, the end of booting, the timeout.
+all defer keep each other awake, for as long as they overlap, though nothing was bound; and a probe that binds a child,
+then defers and takes the child back, wakes itself and others like it (the kernel's documentation,
+``driver-api/driver-model/driver.rst``, warns of it). In the kernel the first loop lasts until two of them miss each
+other and the second one for ever, burning a CPU; where laps take no time neither would end.
+
+So there is *news* here: a device bound for the first time, a request from outside of all bodies, probing unblocked, the
+end of booting, the timeout. A device that was retried ``MAX_ECHOES`` times with no news in between is named, with its
+companions, and they get one retry for each piece of news from then on.
 
 Source: ``drivers/base/dd.c``: ``driver_deferred_probe_add`` to ``deferred_probe_initcall``, ``device_block_probing``.
 """
@@ -35,9 +37,9 @@ if TYPE_CHECKING:
 #: End of the reason of a device that a new driver could not match yet: such a one is listed even while it is bound.
 CANNOT_MATCH: Final = "cannot match yet"
 
-#: So many re-triggers in a row without news make a loop. Arbitrary: a race gives one or two.
+#: So many retries in a row without news make a loop. Arbitrary: a race gives one or two.
 MAX_ECHOES: Final = 100
-#: So many in all make one too, where each lap binds something new (a probe that adds a child of a new name).
+#: So many re-triggers in all make one too, where each lap binds something new (a child of a new name).
 MAX_RETRIGGERS: Final = 10_000
 #: How many devices a sentence names before it counts.
 _NAMED: Final = 4
@@ -107,16 +109,26 @@ class DeferredProbes:
         self.pending.clear()
         self._machine.queue_work(self._machine.system_dfl_wq, self._work)
 
+    def note_request(self) -> None:
+        """Take note that something is asked for: news, unless a body asks."""
+        self._news += not self._core.bodies.inside()
+
     def retrigger(self, dev: Device) -> None:
         """Trigger again: a trigger passed while ``dev`` was probed, and its deferral may have missed it."""
+        dev.p.laps.retriggers += 1
+        if dev.p.laps.retriggers <= MAX_RETRIGGERS:
+            self._trigger()
+        elif not dev.p.laps.looped:
+            self._name_loop(dev)
+
+    def _is_loop(self, dev: Device) -> bool:
+        """Count a retry of ``dev``; tell whether it is one of a loop, and so not to be done."""
         laps = dev.p.laps
-        laps.total += 1
         laps.echoes = laps.echoes + 1 if laps.news == self._news else 1
         laps.news = self._news
-        if laps.echoes <= (1 if laps.looped else MAX_ECHOES) and laps.total <= MAX_RETRIGGERS:
-            self._trigger()
-        elif not laps.looped:
+        if laps.echoes > MAX_ECHOES and not laps.looped:
             self._name_loop(dev)
+        return laps.looped and laps.echoes > 1
 
     def _name_loop(self, dev: Device) -> None:
         """Say which devices keep each other awake, and let none of them do so any more."""
@@ -154,8 +166,11 @@ class DeferredProbes:
     async def _work_function(self) -> None:
         while self.active:
             _, dev = self.active.popitem(last=False)
+            if self._is_loop(dev):
+                self.pending[dev.key] = dev
+                continue
             dev.p.deferred_reason = None
-            await self._core.bus_probe_device(dev)
+            await self._core.binding.device_initial_probe(dev)  # bus_probe_device
 
     async def flush(self) -> None:
         """Wait until the work that retries has nothing left to do."""

@@ -64,10 +64,11 @@ STEPS: Final[dict[str, dict[DeviceState, DeviceState]]] = {
 
 @dataclass(slots=True)
 class Laps:
-    """How often a device's deferral met a trigger (``deferred.py``)."""
+    """How often a deferred device was retried (``deferred.py``)."""
 
-    total: int = 0
-    #: in a row, without news in between
+    #: how often its deferral met a trigger that passed meanwhile
+    retriggers: int = 0
+    #: retries in a row, without news in between
     echoes: int = 0
     #: the number of the news at the last one
     news: int = 0
@@ -87,7 +88,7 @@ class DevicePrivate:
     can_match: bool = False
     #: why it was deferred last; None when not deferred
     deferred_reason: str | None = None
-    #: how often its deferral met a trigger that passed meanwhile
+    #: how often it was retried
     laps: Laps = field(default_factory=Laps)
     #: how its last probe failed: an errno's name; "" if it did not
     failure: str = ""
