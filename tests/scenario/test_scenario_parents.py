@@ -1,4 +1,4 @@
-"""``parent``: never lost, whichever policy, however the parent is registered; and what unbinding it takes along."""
+"""Under every policy: a ``parent`` is never lost, unbinding it takes its own along, and steps have a place to run."""
 
 from __future__ import annotations
 
@@ -46,3 +46,10 @@ def test_a_child_that_a_step_added_stays_when_its_parent_loses_its_driver(policy
 def test_a_parent_that_is_not_registered_is_refused_in_words(policy: str) -> None:
     said = refusal(lambda: run(policy, drivers=DRIVERS, devices=DEVICES, steps=[{"add": "kid*"}]))
     assert said == "scenario: steps[0].add: parent 'dad' of device 'kid0' is not registered; add it first"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_steps_beside_each_other_are_taken_though_the_callers_cpu_went_off_line(policy: str) -> None:
+    """As a shell whose CPU went: the kernel gave it another mask, and its children have that one."""
+    steps = [{"offline": "0"}, {"parallel": [{"add": "*"}, {"load": "d"}]}, {"expect_bound": "dev"}]
+    assert run(policy, steps=steps).passed

@@ -103,10 +103,12 @@ class Steps:
     def _spawn(self, step: Step, where: str) -> Task:
         caller = self.caller
         cpu = caller.cpu if step.cpu is None else step.cpu
-        cpus = CpuSet.of([cpu]) if step.pinned else None
+        # The caller's own CPU may have gone off line: what it starts has the mask that it was given then.
+        place = None if step.cpu is None and cpu not in self._machine.online else cpu
+        cpus = CpuSet.of([cpu]) if step.pinned and place is not None else None
         try:
             return self._machine.spawn(
-                lambda: self._perform(step, where), comm=step.comm or caller.comm, cpus=cpus, cpu=cpu
+                lambda: self._perform(step, where), comm=step.comm or caller.comm, cpus=cpus, cpu=place
             )
         except UsageError as error:
             raise InputError(f"{where}.cpu: {error}", self._scenario.where) from None
