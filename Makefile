@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types floors unit tools bench fuzz soak docs lab lab-tools lock clean help free-threaded
+.PHONY: demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -61,6 +61,14 @@ SOAK_SECONDS ?= 600
 SOAK_SEED ?= 1
 soak: $(STAMP)  ## probe on this machine for SOAK_SECONDS, faults of every kind among them: nothing lost, nothing grows
 	$(BIN)/python -m bench.soak_host $(SOAK_SECONDS) $(SOAK_SEED)
+
+# Scenarios drawn from a grammar, each under every policy: how many, from which number on, for how long at most.
+RANDOM_COUNT ?= 1000
+RANDOM_FIRST ?= 0
+RANDOM_SECONDS ?= 900
+
+random: $(STAMP)  ## random scenarios under every policy: nothing lost, the same outcome, the same bytes
+	$(BIN)/python -m bench.random_scenarios --count $(RANDOM_COUNT) --first $(RANDOM_FIRST) --seconds $(RANDOM_SECONDS)
 
 # Debian's kernels that the lab boots, and the scenarios that it compares with their prediction.
 TEST_KERNEL ?= 6.1

@@ -1,0 +1,97 @@
+"""A grammar's scenarios under every policy: nothing lost, the same outcome, the same bytes. `make random` does more."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.random_scenarios.check import RUN_UNDER, judge, judged_case, prepared
+from bench.random_scenarios.grammar import SORTS, make_case
+from scenario_text import run
+
+from numaprobe.policies import POLICIES
+from numaprobe.scenario.schema import PHASE_KEYS, STEP_KEYS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("first", range(0, 60, 4))
+def test_random_scenarios_hold_under_every_policy(first: int) -> None:
+    assert [line for seed in range(first, first + 4) for line in judged_case(seed)["wrong"]] == []
+
+
+def test_another_hash_seed_gives_the_same_bytes() -> None:
+    def digests(hash_seed: str) -> list[str]:
+        command = [sys.executable, "-m", "bench.random_scenarios", "--slice", "0:8:1:600"]
+        done = subprocess.run(
+            command,
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=True,
+        )
+        return [json.loads(line)["digest"] for line in done.stdout.splitlines()]
+
+    assert len(first := digests("0")) == 8
+    assert digests("4711") == first
+
+
+def test_the_grammar_says_everything_that_a_scenario_can() -> None:
+    """A key that it never writes would be attacked by nobody."""
+    cases = [make_case(seed) for seed in range(400)]
+    said = {key for case in cases for key in _keys(case.data)}
+    assert set(PHASE_KEYS) <= said
+    assert set(STEP_KEYS) <= said
+    assert {"suppliers", "parent", "attempts", "jitter", "remove", "caller", "async_probe", "comm"} <= said
+    assert {case.sort for case in cases} == set(SORTS)
+    nodes = [node for case in cases for node in case.topology.nodes]
+    assert any(not node.cpus for node in nodes)
+    assert any(not node.memory for node in nodes)
+    assert any(not node.online for node in nodes)
+    assert any(case.topology.online != case.topology.possible for case in cases)
+    assert {policy.partition("+")[0] for policy in RUN_UNDER} == set(POLICIES)
+
+
+def _keys(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {key for item in value.values() for key in _keys(item)}
+    return {key for item in value for key in _keys(item)} if isinstance(value, list) else set()
+
+
+def test_a_lost_record_and_a_torn_one_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check must be able to fail."""
+    case = next(
+        case for case in map(make_case, range(100)) if case.sort == "quiet" and judge(prepared(case), "inline").probes
+    )
+    monkeypatch.setattr("numaprobe.drivercore.recording.Recorder.keep", lambda *_: None)
+    assert any("0 records" in problem for problem in judge(prepared(case), "inline").problems)
+
+
+# ---- what a policy does change ---------------------------------------------------------------------------------------
+COUNTS = [{"sleep": "1ms"}, {"fail": "EPROBE_DEFER", "attempts": 4}]
+NAMES = [{"sleep": "1ms"}, {"wait": {"supplier": "q1", "timeout": "0ns"}}]
+
+
+def last_results(policy: str, phases: list[dict[str, Any]]) -> dict[str, str]:
+    drivers = [{"name": "d", "probe_type": "async", "phases": phases}, {"name": "quick"}]
+    devices = [
+        {"name": "x{i}", "count": 4, "compatible": "d", "node": "spread"},
+        {"name": "q{i}", "count": 2, "compatible": "quick", "node": 1},
+    ]
+    trace = run(policy, machine="2 nodes x 2 llcs x 2 cores", drivers=drivers, devices=devices).trace
+    return {probe.device: probe.result for probe in trace.probes}
+
+
+def test_who_counts_tries_may_end_differently_and_who_names_what_it_waits_for_does_not() -> None:
+    """In the kernel as well: how often a deferred device is tried depends on which probes overlap."""
+    named = [last_results(policy, NAMES) for policy in POLICIES]
+    assert all(ends == dict.fromkeys(["x0", "x1", "x2", "x3", "q0", "q1"], "0") for ends in named)
+    counted = [last_results(policy, COUNTS) for policy in POLICIES]
+    assert {ends["q1"] for ends in counted} == {"0"}
+    assert {ends["x0"] for ends in counted} == {"0", "EPROBE_DEFER"}
