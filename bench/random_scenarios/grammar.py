@@ -306,9 +306,9 @@ class _Writer:
                 self.online.remove(cpu := rng.choice(sorted(self.online)))
                 self._take({"offline": str(cpu)})
             case "online" if missing := sorted(set(self.topology.present) - self.online):
-                self.online.add(cpu := rng.choice(missing))
-                self._take({"online": str(cpu)})
-            case "isolate" if len(self.online) > 1:
+                self._take({"online": str(cpu := rng.choice(missing))})
+                self.online.add(cpu)
+            case "isolate" if len(self.online) > 2:
                 self._take({"isolate": ",".join(map(str, rng.sample(sorted(self.online), 1)))})
             case _:
                 self._take({"isolate": ""})
