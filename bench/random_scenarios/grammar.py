@@ -205,7 +205,10 @@ class _Writer:
             words += ["enable_vfs"] if buses[number] == "pci" and below and self.chance(0.4) else []
             words += ["fail"] if self.chance(0.25) else []
             words += ["wait"] if self.chance(0.2) else []
-            phases.append(self._phase(rng.choice(words), f"{depth}{place}", number, buses, depth))
+            word = rng.choice(words)
+            phases.append(self._phase(word, f"{depth}{place}", number, buses, depth))
+            if word in ("register", "enable_vfs") and not self.wild:
+                return phases  # what failed now would take children back, probed already or not
         return phases
 
     def _phase(self, word: str, place: str, number: int, buses: list[str], depth: int) -> Table:
