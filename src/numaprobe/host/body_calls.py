@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from numaprobe.errors import BodyError, RefusedError
+from numaprobe.errors import BodyError, UsageError
 from numaprobe.host.async_body import AsyncBody
 from numaprobe.host.attributes import Applier, Attributes
 from numaprobe.host.bodies import Nap, burn, touch
@@ -130,7 +130,7 @@ class BodyCalls:
         """Move the current task's thread; None = as it was created.
 
         Raises:
-            RefusedError: this process may use no CPU of ``cpus`` now.
+            UsageError: this process may use no CPU of ``cpus`` now (``sched_setaffinity`` says EINVAL).
 
         """
         task = self.runner.current
@@ -139,7 +139,7 @@ class BodyCalls:
         elif cpus & self.online:
             wish = Attributes(cpus, None, memory_node, self._memory_mode)
         else:
-            raise RefusedError(f"{task.comm} cannot move to CPU {cpus or 'none'}: it may use {self.online}")
+            raise UsageError(f"{task.comm} cannot move to CPU {cpus or 'none'}: it may use {self.online}")
         await self.runner.change(task, wish)
 
     async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:

@@ -29,6 +29,7 @@ from numaprobe.records import RunWarning
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType
 from numaprobe.runtime.sync import FifoLock, Flag
+from numaprobe.topology import housekeeping_cpus
 from numaprobe.workqueue import Workqueues, WorkqueueStruct
 
 if TYPE_CHECKING:
@@ -150,8 +151,7 @@ class HostMachine(Life, BodyCalls):
         keep = self.topology.housekeeping
         domain = kind is HkType.DOMAIN
         taken = (keep.isolated | self._isolation[1]) if domain else (keep.nohz_full | self._isolation[2])
-        left = self.topology.possible - taken
-        return left or self.topology.possible
+        return housekeeping_cpus(self.topology, taken)
 
     def now(self) -> int:
         """Return ns since the machine was made (CLOCK_MONOTONIC)."""

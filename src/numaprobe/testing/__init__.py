@@ -4,7 +4,7 @@
 ``numaprobe.runtime.protocol``, each on a machine of its own; ``CHECKS`` has them one by one, for a test suite.
 """
 
-from numaprobe.testing.contract import CHECKS, EXCEPTIONS, check_machine
+from numaprobe.testing.contract import CHECKS, check_machine
 from numaprobe.testing.fake import FakeMachine
 
-__all__ = ["CHECKS", "EXCEPTIONS", "FakeMachine", "check_machine"]
+__all__ = ["CHECKS", "FakeMachine", "check_machine"]

@@ -1,11 +1,12 @@
 """The smallest honest machine: for tests of what stands on the protocol, and to read first.
 
 What it is: virtual integer time, tasks driven straight from a heap keyed (time, serial), so that everything is FIFO
-and a run is repeatable. Locks, events, timers, flushes, worker names and ids behave as the protocol says.
+and a run is repeatable. Locks, events, timers, workqueues, flushes, worker names and ids behave as the protocol says.
+CPUs go offline and come back.
 
 What it is not: a model of CPUs. Every task has a CPU to itself: ``compute`` passes time and is counted as running,
-nobody is ever runnable, and every work gets a worker at once (no concurrency management, no ``max_active``). Whoever
-wants to know what a policy *costs* uses the virtual machine.
+and nobody is ever runnable; only the workqueues' own rules (``numaprobe.workqueue``) make a work wait for another.
+Whoever wants to know what a policy *costs* uses the virtual machine.
 
 One owner guards all state: the loop in ``run``, which executes one task or timer at a time.
 """
@@ -17,19 +18,21 @@ import heapq
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.errors import BodyError, DeadlockError, UsageError
+from numaprobe.errors import BodyError, DeadlockError, InternalError, UsageError
 from numaprobe.records import RunWarning
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
-from numaprobe.runtime.protocol import HkType, Usage, Work
+from numaprobe.runtime.protocol import HkType, Usage
 from numaprobe.runtime.sync import FifoLock, Flag
-from numaprobe.testing.fake_objects import Entry, FakeTask, FakeWorkqueue, WorkState, as_coroutine, suspend
-from numaprobe.topology import Topology, symmetric, unbound_cpumask
-from numaprobe.workqueue.pods import pods
+from numaprobe.testing.fake_objects import Entry, FakeTask, as_coroutine, suspend
+from numaprobe.testing.fake_worker import FakeSeat
+from numaprobe.topology import Topology, housekeeping_cpus, symmetric
+from numaprobe.workqueue import Workqueues, WorkqueueStruct
+from numaprobe.workqueue.validate import validate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
-    from numaprobe.runtime.protocol import Task, Timer, Workqueue
+    from numaprobe.runtime.protocol import Task, Timer, Work, Workqueue
 
 T = TypeVar("T")
 
@@ -54,24 +57,25 @@ class FakeMachine:
         self.ending = False
         self._tasks: dict[FakeTask, None] = {}
         self._failed: list[FakeTask] = []
-        self._worker_ids: dict[str, set[int]] = {}
         self._warnings: list[RunWarning] = []
         self._running = False
-        self.system_percpu_wq = self.alloc_workqueue(self.profile.percpu_wq_name, unbound=False)
-        self.system_dfl_wq = self.alloc_workqueue(self.profile.unbound_wq_name, unbound=True)
+        seat = FakeSeat(self)
+        self.workqueues = Workqueues(self.topology, self.profile, lambda _pool: seat, self.warn)
+        self.system_percpu_wq = self.workqueues.system_percpu_wq
+        self.system_dfl_wq = self.workqueues.system_dfl_wq
 
     # ---- what it is ------------------------------------------------------------------------------------------------
     @property
     def online(self) -> CpuSet:
-        """The CPUs on line: as booted, for ever."""
-        return self.topology.online
+        """The CPUs online."""
+        return CpuSet(self.workqueues.cpus.online)
 
     def housekeeping(self, kind: HkType) -> CpuSet:
-        """Return possible CPUs without the isolated (DOMAIN) or tickless (WQ) ones."""
+        """Return possible CPUs without the isolated (DOMAIN) or tickless (WQ) ones; never none."""
         if kind is HkType.UNBOUND:
-            return self._unbound_mask()
+            return CpuSet(self.workqueues.cpus.unbound)
         keep = self.topology.housekeeping
-        return self.topology.possible - (keep.isolated if kind is HkType.DOMAIN else keep.nohz_full)
+        return housekeeping_cpus(self.topology, keep.isolated if kind is HkType.DOMAIN else keep.nohz_full)
 
     # ---- time and tasks --------------------------------------------------------------------------------------------
     def now(self) -> int:
@@ -130,13 +134,14 @@ class FakeMachine:
             self._current = next(iter(self._tasks))
             # A clause may release what it had only asked for (UsageError), or await (RuntimeError).
             with contextlib.suppress(UsageError, RuntimeError):
-                self._current.coroutine.close()
+                if self._current.coroutine is not None:
+                    self._current.coroutine.close()
             self._tasks.pop(self._current)
         self._current = None
         self.ending = False
         self._heap.clear()
         self._failed.clear()
-        self._worker_ids.clear()
+        self.workqueues.reset()
 
     def _place(self, cpu: int | None, cpus: CpuSet | None) -> int:
         """Return the CPU to start on: ``cpu``, else where the caller is, else the first allowed one."""
@@ -146,14 +151,21 @@ class FakeMachine:
         here = self._current.cpu if self._current else None
         return next(one for one in (cpu, here, allowed.first) if one is not None and one in allowed)
 
-    def _start(self, comm: str, cpu: int, function: Callable[[], Awaitable[Any]], *, worker: bool = False) -> FakeTask:
-        task = FakeTask(comm, cpu, as_coroutine(function), cpu, is_worker=worker, trail=[cpu])
+    def _start(self, comm: str, cpu: int, function: Callable[[], Awaitable[Any]]) -> FakeTask:
+        task = FakeTask(comm, cpu, cpu, trail=[cpu])
+        self.begin(task, as_coroutine(function))
+        return task
+
+    def begin(self, task: FakeTask, life: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine as ``task``."""
+        task.coroutine = life
         self._tasks[task] = None
         self.wake(task)
-        return task
 
     async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
         """Leave the CPU until somebody wakes the task; ``why`` is what a deadlock report says."""
+        if self.current.worker is not None:
+            self.current.worker.sleeps()
         return await suspend(why)
 
     def wake(self, task: Task, *, value: object = None) -> None:
@@ -162,6 +174,10 @@ class FakeMachine:
 
     def _step(self, task: FakeTask, value: object) -> None:
         self._current = task
+        if task.coroutine is None:
+            raise InternalError(f"{task.comm} has no code to run")
+        if task.worker is not None:
+            task.worker.runs(task.executed)
         try:
             task.waits = task.coroutine.send(value)
         except StopIteration as stop:
@@ -218,10 +234,30 @@ class FakeMachine:
 
     # ---- what a probe body does ------------------------------------------------------------------------------------
     async def compute(self, ns: int) -> None:
-        """Pass ``ns``, counted as running on the task's CPU."""
-        task = self.current
-        await self.sleep(ns)
-        task.running[self.topology.node_of(task.cpu)] += ns
+        """Pass ``ns``, counted as running on the task's CPU.
+
+        Raises:
+            BodyError: ``ns`` is negative.
+
+        """
+        task, left = self._not_negative(ns), ns
+        while True:
+            allowance = task.worker.allowance(task.executed) if task.worker is not None else None
+            part = left if allowance is None else min(left, allowance)
+            self.timer(part, lambda: self._step(task, None))
+            await suspend("time")
+            task.executed += part
+            task.running[self.topology.node_of(task.cpu)] += part
+            left -= part
+            if task.worker is not None:
+                task.worker.tick(task.executed)
+            if not left:
+                return
+
+    def _not_negative(self, ns: int) -> FakeTask:
+        if ns < 0:
+            raise BodyError(f"{self.current.comm} asked to pass {ns} ns; a time is not negative")
+        return self.current
 
     async def sleep(self, ns: int) -> None:
         """Pass ``ns``.
@@ -230,9 +266,7 @@ class FakeMachine:
             BodyError: ``ns`` is negative.
 
         """
-        if ns < 0:
-            raise BodyError(f"{self.current.comm} asked to pass {ns} ns; a time is not negative")
-        task = self.current
+        task = self._not_negative(ns)
         self.timer(ns, lambda: self._step(task, None))
         await self.park("time")
 
@@ -263,9 +297,9 @@ class FakeMachine:
 
         """
         task = self.current
-        task.cpu = task.home if cpus is None else self._place(None, cpus)
+        home = CpuSet.of([task.home]) & self.online
+        task.move(self._place(None, home or None if cpus is None else cpus))
         task.memory_node = memory_node
-        task.trail.append(task.cpu)
 
     async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
         """Run ``body`` in the current task and say what it cost."""
@@ -291,30 +325,23 @@ class FakeMachine:
         name: str,
         *,
         unbound: bool,
-        max_active: int = 0,  # noqa: ARG002  no work waits for a slot here
-        min_active: int | None = None,  # noqa: ARG002
+        max_active: int = 0,
+        min_active: int | None = None,
         scope: AffinityScope | None = None,
-        strict: bool = False,  # noqa: ARG002  workers never leave their CPU here
-    ) -> FakeWorkqueue:
+        strict: bool = False,
+    ) -> WorkqueueStruct:
         """Make a workqueue."""
-        return FakeWorkqueue(name, unbound, scope or self.profile.default_scope)
+        return self.workqueues.alloc(
+            name, unbound=unbound, max_active=max_active, min_active=min_active, scope=scope, strict=strict
+        )
 
     def queue_work(self, wq: Workqueue, work: Work) -> bool:
         """Queue on the local CPU; return False if the work is already pending."""
-        return self.queue_work_on(self._place(None, None), wq, work)
+        return self.workqueues.queue(wq, work, self._here)
 
     def queue_work_node(self, node: int, wq: Workqueue, work: Work) -> bool:
-        """Queue near ``node``: here if the caller is on it, else on its first CPU on line; here if it has none.
-
-        Raises:
-            UsageError: ``wq`` is per-CPU.
-
-        """
-        if not wq.unbound:
-            raise UsageError(f"workqueue '{wq.name}' is per-CPU; queue_work_node needs an unbound one")
-        found = self.topology.node(node) if self.topology.node_online(node) else None
-        allowed = found.cpus & self.online if found else CpuSet()
-        return self.queue_work_on(self._place(None, allowed or None), wq, work)
+        """Queue near ``node``: here if the caller is on it, else on its first CPU online; here if it has none."""
+        return self.workqueues.queue_near(node, wq, work, self._here)
 
     def queue_work_on(self, cpu: int, wq: Workqueue, work: Work) -> bool:
         """Queue on ``cpu``'s pool, or on the pool of the pod that holds it.
@@ -323,66 +350,42 @@ class FakeMachine:
             UsageError: ``cpu`` is not possible, or ``wq`` belongs to another machine.
 
         """
-        if cpu not in self.topology.possible or not isinstance(wq, FakeWorkqueue):
-            raise UsageError(f"CPU {cpu} or workqueue '{wq.name}' is not of this machine")
-        if work.state is None:
-            work.state = WorkState((wq, cpu))
-        state: WorkState = work.state
-        if state.pending:
-            return False
-        state.pending, state.target = True, (wq, cpu)
-        if not state.running:
-            self._start_worker(work, state)
-        return True
+        return self.workqueues.queue_on(cpu, wq, work)
 
-    def _start_worker(self, work: Work, state: WorkState) -> None:
-        """Give the pending work a worker of its own: the smallest free id of the pool."""
-        pool, cpu = self._pool(*state.target)
-        used = self._worker_ids.setdefault(pool, set())
-        number = next(one for one in range(len(used) + 1) if one not in used)
-        used.add(number)
-
-        async def process_one_work() -> None:
-            task = self.current
-            task.work, state.pending, state.running = work, False, True
-            state.waiters, state.next_waiters = state.next_waiters, []
-            try:
-                await work.function()
-            finally:
-                task.work, state.running = None, False
-                used.discard(number)
-                for waiter in state.waiters:
-                    self.wake(waiter, value=True)
-                if state.pending:
-                    self._start_worker(work, state)
-
-        self._start(f"kworker/{pool}:{number}", cpu, process_one_work, worker=True)
-
-    def _pool(self, wq: FakeWorkqueue, cpu: int) -> tuple[str, int]:
-        """Return the pool's part of the worker's name, and the CPU that the worker gets."""
-        if not wq.unbound:
-            return str(cpu), cpu if cpu in self.online else self._place(None, None)
-        groups = pods(self.topology, self.profile, wq.scope)
-        index = next(i for i, pod in enumerate(groups) if pod >> cpu & 1)
-        mask = self._unbound_mask() & self.online
-        allowed = CpuSet(groups[index]) & mask or mask or self.online
-        first_pool = (2 + self.profile.bh_pools_per_cpu) * len(self.topology.possible) + 1
-        return f"u{first_pool + index}", self._place(cpu if cpu in allowed else None, allowed)
-
-    def _unbound_mask(self) -> CpuSet:
-        return unbound_cpumask(self.topology, with_wq=self.profile.unbound_mask_has_wq)
+    @property
+    def _here(self) -> int:
+        return self._place(None, None)
 
     async def flush_work(self, work: Work) -> bool:
         """Wait until the last queueing of ``work`` has run; return False if it was idle."""
-        state: WorkState | None = work.state
-        if state is None or not (state.pending or state.running):
-            return False
-        task = self.current
-        if task.work is not None and task.work.lock_class == work.lock_class:
-            self.warn("recursion", f"{task.comm} flushes {work.name} while it executes {task.work.name}")
-        (state.next_waiters if state.pending else state.waiters).append(task)
-        await self.park(f"work {work.name}")
-        return True
+        item = self.workqueues.flush(work, self.current)
+        if item is not None:
+            await self.park(item)
+        return item is not None
+
+    # ---- beyond the protocol: CPUs come and go ---------------------------------------------------------------------
+    async def cpu_down(self, cpu: int) -> None:
+        """Take ``cpu`` offline; it must be online, and not the last.
+
+        Raises:
+            UsageError: it is not.
+
+        """
+        if not self.online & CpuSet.of([cpu]) or len(self.online) == 1:
+            raise UsageError(f"CPU {cpu} cannot go offline: it is not online, or the last one; online: {self.online}")
+        self.workqueues.going(cpu)
+        self.workqueues.gone(cpu)
+        for task in self._tasks:
+            if task.cpu == cpu:
+                task.move(self.online.first or 0)
+
+    async def cpu_up(self, cpu: int) -> None:
+        """Bring ``cpu``, which is present, online."""
+        self.workqueues.came(cpu)
+
+    def validate(self) -> None:
+        """Hold what the workqueues promise."""
+        validate(self.workqueues)
 
     # ---- remarks ---------------------------------------------------------------------------------------------------
     def warn(self, kind: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The fake machine's tasks, works and timers: plain data, for the loop that owns them."""
+"""The fake machine's tasks and timers: plain data, for the loop that owns them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
-    from numaprobe.runtime.profile import AffinityScope
     from numaprobe.runtime.protocol import Work
+    from numaprobe.workqueue import Worker
 
 
 T = TypeVar("T")
@@ -46,10 +46,12 @@ class FakeTask:
 
     comm: str
     cpu: int
-    coroutine: Coroutine[str, Any, Any]
     #: where it was created; ``set_affinity(None)`` brings it back
     home: int
+    coroutine: Coroutine[Any, Any, Any] | None = None
     is_worker: bool = False
+    #: what its pool knows of it, and what it executes
+    worker: Worker | None = None
     work: Work | None = None
     waits: object = ""
     memory_node: int | None = None
@@ -60,26 +62,13 @@ class FakeTask:
     joined: bool = False
     joiners: list[FakeTask] = field(default_factory=list)
     trail: list[int] = field(default_factory=list)
+    #: CPU time in all, and per node
+    executed: int = 0
     running: Counter[int] = field(default_factory=Counter)
     memory: Counter[int] = field(default_factory=Counter)
 
-
-@dataclass(frozen=True, eq=False)
-class FakeWorkqueue:
-    """A workqueue: its pods are ``scope``'s."""
-
-    name: str
-    unbound: bool
-    scope: AffinityScope
-
-
-@dataclass(eq=False)
-class WorkState:
-    """What ``Work.state`` holds. Those who flush wait for the queueing they saw, not for later ones."""
-
-    target: tuple[FakeWorkqueue, int]
-    pending: bool = False
-    running: bool = False
-    #: who waits for the pending queueing, and for the running one
-    next_waiters: list[FakeTask] = field(default_factory=list)
-    waiters: list[FakeTask] = field(default_factory=list)
+    def move(self, cpu: int) -> None:
+        """Note that it is on ``cpu`` now."""
+        if cpu != self.cpu:
+            self.cpu = cpu
+            self.trail.append(cpu)

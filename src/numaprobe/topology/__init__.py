@@ -8,7 +8,14 @@ from numaprobe.topology.codec import MACHINE_SCHEMA, from_json, to_json
 from numaprobe.topology.compact import parse_compact, to_compact
 from numaprobe.topology.hwlocwrite import hwloc_losses, to_hwloc_xml
 from numaprobe.topology.hwlocxml import parse_hwloc_xml, read_hwloc_xml
-from numaprobe.topology.isolation import apply_cmdline, hk_domain, hk_wq, housekeeping_from_cmdline, unbound_cpumask
+from numaprobe.topology.isolation import (
+    apply_cmdline,
+    hk_domain,
+    hk_wq,
+    housekeeping_cpus,
+    housekeeping_from_cmdline,
+    unbound_cpumask,
+)
 from numaprobe.topology.load import load_topology
 from numaprobe.topology.machinetxt import parse_machine_txt, read_machine_txt
 from numaprobe.topology.model import SETTINGS, DeviceInfo, Housekeeping, Node, Topology, symmetric
@@ -32,6 +39,7 @@ __all__ = [
     "from_json",
     "hk_domain",
     "hk_wq",
+    "housekeeping_cpus",
     "housekeeping_from_cmdline",
     "hwloc_losses",
     "load_topology",

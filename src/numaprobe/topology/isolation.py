@@ -39,15 +39,16 @@ _FLAG = re.compile(r"(?=[A-Za-z])([^,]*),?")
 
 def hk_domain(topology: Topology) -> CpuSet:
     """Return ``housekeeping_cpumask(HK_TYPE_DOMAIN)`` as booted: the possible CPUs in a scheduling domain."""
-    return _left(topology, topology.housekeeping.isolated)
+    return housekeeping_cpus(topology, topology.housekeeping.isolated)
 
 
 def hk_wq(topology: Topology) -> CpuSet:
     """Return ``housekeeping_cpumask(HK_TYPE_WQ)`` as booted: the possible CPUs not in ``nohz_full=``."""
-    return _left(topology, topology.housekeeping.nohz_full)
+    return housekeeping_cpus(topology, topology.housekeeping.nohz_full)
 
 
-def _left(topology: Topology, taken: CpuSet) -> CpuSet:
+def housekeeping_cpus(topology: Topology, taken: CpuSet) -> CpuSet:
+    """Return the possible CPUs without ``taken``; all, if that leaves none that is present: a mask is never empty."""
     left = topology.possible - taken
     return left if left & topology.present else topology.possible
 

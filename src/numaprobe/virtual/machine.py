@@ -17,6 +17,7 @@ from numaprobe.errors import BodyError, DeadlockError, UsageError
 from numaprobe.records import NO_NODE, RunWarning
 from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, HkType, KernelProfile, Usage, kernel_profile
 from numaprobe.runtime.sync import FifoLock, Flag
+from numaprobe.topology import housekeeping_cpus
 from numaprobe.virtual.blocking import Blocker, SchedulerLike
 from numaprobe.virtual.cpu import CpuModel
 from numaprobe.virtual.deadlock import waits
@@ -113,9 +114,8 @@ class VirtualMachine:
         """Return the CPUs that ``housekeeping_cpumask(kind)`` holds now; never empty."""
         if kind is HkType.UNBOUND:
             return CpuSet(self.workqueues.cpus.unbound)
-        possible = self._topology.possible
-        out = self.hotplug.isolated if kind is HkType.DOMAIN else self._topology.housekeeping.nohz_full
-        return possible - out or possible
+        taken = self.hotplug.isolated if kind is HkType.DOMAIN else self._topology.housekeeping.nohz_full
+        return housekeeping_cpus(self._topology, taken)
 
     # ---- time and tasks --------------------------------------------------------------------------------------------
     def now(self) -> int:

@@ -41,6 +41,7 @@ class WorkqueueStruct:
     """A workqueue.
 
     Attributes:
+        owner: the machine's workqueues.
         name: as given to ``alloc_workqueue``.
         unbound: served by pools of a pod.
         max_active, min_active: see ``ActiveLimit``; of an unbound one each node has its share.
@@ -51,9 +52,12 @@ class WorkqueueStruct:
 
     """
 
-    __slots__ = ("limits", "max_active", "min_active", "name", "pods", "pwqs", "strict", "unbound")
+    __slots__ = ("limits", "max_active", "min_active", "name", "owner", "pods", "pwqs", "strict", "unbound")
 
-    def __init__(self, name: str, *, max_active: int, min_active: int, pods: Pods | None, strict: bool) -> None:
+    def __init__(
+        self, owner: object, name: str, *, max_active: int, min_active: int, pods: Pods | None, strict: bool
+    ) -> None:
+        self.owner = owner
         self.name = name
         self.unbound = pods is not None
         self.max_active = max_active

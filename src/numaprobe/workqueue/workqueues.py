@@ -105,6 +105,7 @@ class Workqueues:
         if active < 1:
             raise UsageError(f"workqueue {name}: max_active is {max_active}; it must be 0 (default) or more")
         wq = WorkqueueStruct(
+            self,
             name,
             max_active=active,
             min_active=min(active, DEFAULT_MIN_ACTIVE if min_active is None else min_active),
@@ -191,7 +192,7 @@ class Workqueues:
         return True
 
     def _pwq(self, wq: Workqueue, cpu: int) -> PoolWorkqueue:
-        if not isinstance(wq, WorkqueueStruct):
+        if not isinstance(wq, WorkqueueStruct) or wq.owner is not self:
             raise UsageError(f"workqueue {wq.name} is not one of this machine")
         if wq.pods is not None:
             pod = wq.pods.of_cpu.get(cpu)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.errors import BodyError, NumaprobeError
+from numaprobe.errors import BodyError, UsageError
 from numaprobe.testing.contract.expect import TICK_NS, expect, expect_fails, in_a_task
 
 if TYPE_CHECKING:
@@ -131,7 +131,9 @@ async def set_affinity_moves(machine: Machine) -> None:
 
     _, usage = await machine.measure(body)
     expect(set(usage.cpus) | {home} == set(machine.online) | {home}, f"it visited every CPU: {usage.cpus}")
-    await expect_fails(NumaprobeError, machine.set_affinity(CpuSet()), "no CPU at all is refused")
+    nowhere = machine.topology.possible.last or 0
+    await expect_fails(UsageError, machine.set_affinity(CpuSet()), "no CPU at all is the caller's fault")
+    await expect_fails(UsageError, machine.set_affinity(CpuSet.of([nowhere + 1])), "nor is a CPU that is not there")
     await machine.compute(1)
     expect(machine.current.cpu in machine.online, "a refused move changes nothing")
 

@@ -20,6 +20,7 @@ def what_it_is(machine: Machine) -> None:
     expect(machine.online.issubset(machine.topology.present), "online CPUs are present")
     for kind in HkType:
         expect(machine.housekeeping(kind).issubset(machine.topology.possible), "housekeeping CPUs are possible")
+        expect(machine.housekeeping(kind) & machine.topology.present, "a present CPU is left for housekeeping")
     expect(machine.system_dfl_wq.unbound and not machine.system_percpu_wq.unbound, "the two system workqueues")
     expect(machine.system_percpu_wq.name == machine.profile.percpu_wq_name, "workqueues have the profile's names")
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numaprobe.errors import UsageError
 from numaprobe.runtime.profile import AffinityScope
 from numaprobe.runtime.protocol import Work
-from numaprobe.testing.contract.expect import TICK_NS, expect, expect_fails, in_a_task
+from numaprobe.testing.contract.expect import TICK_NS, expect, expect_fails, expect_raises, in_a_task
+from numaprobe.testing.fake import FakeMachine
 from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
@@ -75,22 +77,104 @@ async def flush_of_a_running_work(machine: Machine) -> None:
 
 
 @in_a_task
-async def flush_of_the_own_class_is_reported(machine: Machine) -> None:
-    """A worker that flushes another work of the class it executes is reported, as lockdep would; it still works."""
+async def flush_waits_for_what_it_saw(machine: Machine) -> None:
+    """Who flushes a work waits for the queueing that it saw, not for later ones."""
+    first, second = machine.event("first"), machine.event("second")
+    runs = 0
+
+    async def function() -> None:
+        nonlocal runs
+        runs += 1
+        await (first if runs == 1 else second).wait()
+
+    work = Work(function, "work_fn")
+    machine.queue_work(machine.system_dfl_wq, work)
+    await machine.sleep(TICK_NS)
+    flusher = machine.spawn(lambda: machine.flush_work(work), comm="flusher")
+    await machine.sleep(TICK_NS)
+    expect(machine.queue_work(machine.system_dfl_wq, work), "a running work can be queued")
+    first.set()
+    expect(await machine.join(flusher), "flush returns when the first run is over")
+    second.set()
+    await machine.flush_work(work)
+    expect(runs == 2, "and the second run comes too")  # noqa: PLR2004
+
+
+@in_a_task
+async def another_queue_is_another_matter(machine: Machine) -> None:
+    """A work never runs beside itself within a workqueue; queued on another one meanwhile it may, as in the kernel."""
+    wq = machine.alloc_workqueue("other", unbound=True, scope=AffinityScope.CPU, strict=True)
+    cpu = machine.online.first or 0
+    both = machine.event("both runs")
+    seen: list[bool] = []
+    runs = 0
+
+    async def function() -> None:
+        nonlocal runs
+        runs += 1
+        if runs > 1:
+            both.set()
+        seen.append(await both.wait(200 * TICK_NS))
+
+    work = Work(function, "work_fn")
+    machine.queue_work_on(cpu, machine.system_percpu_wq, work)
+    await machine.sleep(TICK_NS)
+    machine.queue_work_on(cpu, wq, work)
+    await machine.flush_work(work)
+    await machine.sleep(TICK_NS)
+    expect(seen == [True, True], f"the two runs were there at the same time: {seen}")
+
+
+@in_a_task
+async def flush_of_the_own_class_is_reported_once(machine: Machine) -> None:
+    """A worker that flushes another work of the class it executes is reported as lockdep would: once per class."""
 
     async def leaf() -> None:
         await machine.sleep(1)
 
-    inner = Work(leaf, "inner_fn", lock_class="nested")
+    for name in ("nested", "nested", "other"):
+        inner = Work(leaf, "inner_fn", lock_class=name)
+
+        async def function(inner: Work = inner) -> None:
+            machine.queue_work(machine.system_dfl_wq, inner)
+            await machine.flush_work(inner)
+
+        outer = Work(function, "outer_fn", lock_class=name)
+        machine.queue_work(machine.system_dfl_wq, outer)
+        await machine.flush_work(outer)
+    reports = [one.message for one in machine.warnings if one.kind == "recursion"]
+    expect(len(reports) == 2, f"one report for each of two classes: {reports}")  # noqa: PLR2004
+    expect("outer_fn" in reports[0] and "inner_fn" in reports[0], f"a report names both works: {reports[0]}")
+
+
+@in_a_task
+async def queue_work_node_on_a_percpu_queue_warns_once(machine: Machine) -> None:
+    """It makes little sense; the kernel warns once (``WARN_ON_ONCE``), and queues near the node."""
+    wq = machine.system_percpu_wq
+    for _ in range(2):
+        seen: list[Task] = []
+        work = Work(lambda seen=seen: _look(machine, seen), "work_fn")  # type: ignore[misc]
+        expect(machine.queue_work_node(machine.topology.nodes[0].id, wq, work), "it is queued")
+        await machine.flush_work(work)
+        expect(seen[0].cpu in machine.topology.nodes[0].cpus, "it ran on a CPU of the node")
+    expect([one.kind for one in machine.warnings].count("queue-work-node") == 1, "one warning")
+
+
+@in_a_task
+async def what_cannot_be_queued_is_refused(machine: Machine) -> None:
+    """A CPU that is not possible, another machine's workqueue, a limit below 0: the caller's fault, and said so."""
 
     async def function() -> None:
-        machine.queue_work(machine.system_dfl_wq, inner)
-        await machine.flush_work(inner)
+        """Is never run."""
 
-    outer = Work(function, "outer_fn", lock_class="nested")
-    machine.queue_work(machine.system_dfl_wq, outer)
-    await machine.flush_work(outer)
-    expect([w.kind for w in machine.warnings].count("recursion") == 1, "one recursion report")
+    work = Work(function, "work_fn")
+    nowhere = (machine.topology.possible.last or 0) + 1
+    strange = FakeMachine().system_dfl_wq
+    for wq in (machine.system_percpu_wq, machine.system_dfl_wq):
+        expect_raises(UsageError, lambda wq=wq: machine.queue_work_on(nowhere, wq, work), "no such CPU")  # type: ignore[misc]
+    expect_raises(UsageError, lambda: machine.queue_work(strange, work), "a workqueue of another machine")
+    expect_raises(UsageError, lambda: machine.alloc_workqueue("w", unbound=True, max_active=-1), "a max_active below 0")
+    expect(not await machine.flush_work(work), "what was refused is not pending")
 
 
 @in_a_task
@@ -226,7 +310,11 @@ CHECKS = (
     queue_once_while_pending,
     work_is_not_reentrant,
     flush_of_a_running_work,
-    flush_of_the_own_class_is_reported,
+    flush_waits_for_what_it_saw,
+    another_queue_is_another_matter,
+    flush_of_the_own_class_is_reported_once,
+    queue_work_node_on_a_percpu_queue_warns_once,
+    what_cannot_be_queued_is_refused,
     percpu_worker,
     sleeping_works_share_a_cpu,
     strict_numa_queue_stays_on_the_node,

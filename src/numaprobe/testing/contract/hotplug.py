@@ -1,0 +1,190 @@
+"""Checks of CPUs that go offline and come back, for machines on which a check can make them do so."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Protocol
+
+from numaprobe.errors import InternalError
+from numaprobe.runtime.profile import AffinityScope
+from numaprobe.runtime.protocol import Machine, Work
+from numaprobe.testing.contract.expect import TICK_NS, expect
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numaprobe.runtime.protocol import Workqueue
+
+
+class Pluggable(Machine, Protocol):
+    """A machine whose CPUs the caller can take offline and bring back."""
+
+    async def cpu_down(self, cpu: int) -> None:
+        """Take ``cpu`` offline."""
+        ...
+
+    async def cpu_up(self, cpu: int) -> None:
+        """Bring ``cpu`` back."""
+        ...
+
+
+def _in_a_task(check: Callable[[Pluggable], Awaitable[None]]) -> Callable[[Machine], None]:
+    @functools.wraps(check)
+    def whole(machine: Machine) -> None:
+        if not hasattr(machine, "cpu_down") or not hasattr(machine, "cpu_up"):
+            raise InternalError("machine contract: the machine has cpu_down and cpu_up, or this check is excepted")
+        machine.run(lambda: check(machine))  # type: ignore[arg-type]
+
+    return whole
+
+
+def _two_nodes(machine: Machine) -> tuple[int, list[int]]:
+    """Return a node with CPUs online, and the CPUs online of all others."""
+    nodes = [node for node in machine.topology.nodes if node.cpus & machine.online]
+    expect(len(nodes) > 1, "the machine of this check has two nodes with CPUs online")
+    others = machine.online - nodes[0].cpus
+    return nodes[0].id, list(others)
+
+
+def _share(machine: Machine, node_id: int, most: int) -> int:
+    """Return what the kernel's formula gives: the node's part of the CPUs online, rounded up."""
+    node = machine.topology.node(node_id)
+    here = node.cpus & machine.online if node is not None else ()
+    return -(-most * len(here) // len(machine.online))
+
+
+async def _active(machine: Machine, wq: Workqueue, node: int, most: int) -> int:
+    """Return how many of many works for ``node`` are active at once."""
+    gate = machine.event("gate")
+    started = 0
+
+    async def function() -> None:
+        nonlocal started
+        started += 1
+        await gate.wait()
+
+    works = [Work(function, f"work_{number}_fn") for number in range(2 * most)]
+    for work in works:
+        machine.queue_work_node(node, wq, work)
+    for _ in range(400):
+        if started < _share(machine, node, most):
+            await machine.sleep(TICK_NS)
+    await machine.sleep(2 * TICK_NS)
+    active = started
+    gate.set()
+    for work in works:
+        await machine.flush_work(work)
+    return active
+
+
+@_in_a_task
+async def limits_follow_the_cpus(machine: Pluggable) -> None:
+    """A node's share of max_active is that of its CPUs among those online; it changes when CPUs go and come."""
+    node, others = _two_nodes(machine)
+    most = 12
+    wq = machine.alloc_workqueue("limited", unbound=True, max_active=most, min_active=1, scope=AffinityScope.NUMA)
+    shares = []
+    for change in (None, machine.cpu_down, machine.cpu_up):
+        for cpu in others if change is not None else ():
+            await change(cpu)  # type: ignore[misc]  # it is not None here
+        shares.append(_share(machine, node, most))
+        active = await _active(machine, wq, node, most)
+        expect(active == shares[-1], f"{active} works are active, the share of node {node} is {shares[-1]} of {most}")
+    expect(shares[0] == shares[2] < shares[1] == most, f"the share grows, and shrinks again: {shares}")
+
+
+@_in_a_task
+async def held_works_start_when_the_share_grows(machine: Pluggable) -> None:
+    """Works that max_active held back start when CPUs of other nodes go, at the latest when one that runs is done."""
+    node, others = _two_nodes(machine)
+    wq = machine.alloc_workqueue("limited", unbound=True, max_active=4, min_active=1, scope=AffinityScope.NUMA)
+    first, rest = machine.event("first"), machine.event("rest")
+    started = 0
+
+    async def function() -> None:
+        nonlocal started
+        started += 1
+        await (first if started == 1 else rest).wait()
+
+    works = [Work(function, f"work_{number}_fn") for number in range(5)]
+    for work in works:
+        machine.queue_work_node(node, wq, work)
+    await machine.sleep(4 * TICK_NS)
+    before = started
+    for cpu in others:
+        await machine.cpu_down(cpu)
+    await machine.sleep(TICK_NS)
+    first.set()
+    for _ in range(400):
+        if started == len(works):
+            break
+        await machine.sleep(TICK_NS)
+    expect(before < len(works) == started, f"{before} of {len(works)} works started at first, then {started}")
+    rest.set()
+    for work in works:
+        await machine.flush_work(work)
+    for cpu in others:
+        await machine.cpu_up(cpu)
+
+
+@_in_a_task
+async def works_of_an_offline_cpu_run_elsewhere(machine: Pluggable) -> None:
+    """Its workers run anywhere meanwhile, all at once, under its name; when it is back they are on it again."""
+    cpu = machine.online.last or 0
+    seen: list[tuple[str, int]] = []
+    together = machine.event("both have started")
+
+    async def function() -> None:
+        await machine.compute(1)
+        seen.append((machine.current.comm, machine.current.cpu))
+        if len(seen) > 1:
+            together.set()
+        await together.wait(1000 * TICK_NS)
+
+    async def both() -> None:
+        seen.clear()
+        works = [Work(function, f"work_{number}_fn") for number in range(2)]
+        for work in works:
+            machine.queue_work_on(cpu, machine.system_percpu_wq, work)
+        for work in works:
+            await machine.flush_work(work)
+        expect(all(comm.startswith(f"kworker/{cpu}:") for comm, _ in seen), f"they have the CPU's name: {seen}")
+
+    await both()
+    expect({where for _, where in seen} == {cpu}, f"they ran on CPU {cpu}: {seen}")
+    await machine.cpu_down(cpu)
+    await both()
+    expect(cpu not in {where for _, where in seen}, f"CPU {cpu} is offline, and nobody ran on it: {seen}")
+    await machine.cpu_up(cpu)
+    await both()
+    expect({where for _, where in seen} == {cpu}, f"they ran on CPU {cpu} again: {seen}")
+
+
+@_in_a_task
+async def a_node_without_cpus_online_is_served_elsewhere(machine: Pluggable) -> None:
+    """``queue_work_node`` to a node whose CPUs all went offline still runs, also on a strict queue."""
+    _, others = _two_nodes(machine)
+    node = machine.topology.node_of(others[0])
+    wq = machine.alloc_workqueue("strict", unbound=True, scope=AffinityScope.NUMA, strict=True)
+    seen: list[int] = []
+
+    async def function() -> None:
+        await machine.compute(1)
+        seen.append(machine.current.cpu)
+
+    work = Work(function, "work_fn")
+    for change in (None, machine.cpu_down, machine.cpu_up):
+        for cpu in [one for one in others if machine.topology.node_of(one) == node]:
+            if change is not None:
+                await change(cpu)
+        expect(machine.queue_work_node(node, wq, work), "it is queued")
+        await machine.flush_work(work)
+    expect([machine.topology.node_of(cpu) == node for cpu in seen] == [True, False, True], f"it ran on CPUs {seen}")
+
+
+CHECKS = (
+    limits_follow_the_cpus,
+    held_works_start_when_the_share_grows,
+    works_of_an_offline_cpu_run_elsewhere,
+    a_node_without_cpus_online_is_served_elsewhere,
+)
