@@ -250,16 +250,16 @@ def deadlock_is_reported(machine: Machine) -> None:
     """Two tasks that wait for each other end the run with a report that names them and what they wait for."""
 
     async def main() -> None:
-        first, second = machine.lock("first"), machine.lock("second")
+        first, second, taken = machine.lock("first"), machine.lock("second"), machine.event("taken")
 
         async def other() -> None:
             async with second:
-                await machine.sleep(2 * TICK_NS)
+                taken.set()
                 await first.acquire()
 
-        machine.spawn(other, comm="other")
         async with first:
-            await machine.sleep(TICK_NS)
+            machine.spawn(other, comm="other")
+            await taken.wait()
             async with second:
                 expect(kept=False, promise="a lock has one owner")
 
