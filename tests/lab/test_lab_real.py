@@ -1,7 +1,8 @@
 """One short guest: the recorder against a real kernel, in QEMU.
 
 It proves what no model of tracefs can: that the kernel takes our kprobes, filters and buffer sizes, that nothing is
-left afterwards, that what a crashed recording left is removed, and that the virtual machine predicted every placement.
+left afterwards, that what a crashed recording left is removed, that devices are found without BTF, and that the virtual
+machine predicted every placement.
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools:
     scenario = as_the_kernel_does(load_scenario("lab-nvme"), kernel.version)
     plan = guest_plan(scenario, prepare(scenario).plan.topology, kernel.version)
     record = [sys.executable, "-m", "numaprobe", "record", "--memory", "--output", str(tmp_path / "trace.json")]
+    without_btf = [*record[:-1], str(tmp_path / "nobtf.json"), "--no-btf", "--no-sched", "--raw", str(tmp_path / "raw")]
     steps = write_steps([f"ls {T}/instances > {tmp_path}/during", *plan.steps], tmp_path)
     lines = [
         f"mkdir {T}/instances/numaprobe-999999",
         f"echo 'p:numaprobe/left_over really_probe' > {T}/kprobe_events",
         f"echo 1 > {T}/instances/numaprobe-999999/events/numaprobe/enable",
         f"{guest_environment()} {shlex.join([*record, '--', '/bin/sh', str(steps)])}; status=$?",
+        "modprobe -r nvme",
+        f"{guest_environment()} {shlex.join([*without_btf, '--', 'taskset', '-c', '0', 'modprobe', 'nvme'])}",
         f"{{ ls {T}/instances; cat {T}/kprobe_events {T}/set_event; }} > {tmp_path}/after",
         "(exit $status)",
     ]
@@ -58,8 +62,9 @@ def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools:
     console = (tmp_path / "console.log").read_text(errors="replace")
     assert status == 0, console[-2000:]
     assert failed_steps(tmp_path) == ()
-    assert (tmp_path / "during").read_text().startswith("numaprobe-")
-    assert "999999" not in (tmp_path / "during").read_text()
+    first, second = (tmp_path / "during").read_text().split()
+    assert second == f"{first}-sched"
+    assert "999999" not in first
     assert (tmp_path / "after").read_text() == ""
 
     trace = load_trace((tmp_path / "trace.json").read_bytes())
@@ -74,3 +79,9 @@ def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools:
     pages = [sum((probe.memory or {}).get(node, 0) for probe in trace.probes) for node in (0, 1)]
     assert pages[1] > pages[0]
     assert predicted_and_recorded_agree(scenario, trace, kernel)
+
+    blind = load_trace((tmp_path / "nobtf.json").read_bytes())
+    places = [(probe.device, probe.cpu, probe.function) for probe in blind.probes]
+    assert sorted(places) == sorted((probe.device, probe.cpu, "local_pci_probe") for probe in trace.probes)
+    assert "torn-line" not in {warning.kind for warning in blind.warnings}
+    assert "dev208={0x" in (tmp_path / "raw/trace").read_text()
