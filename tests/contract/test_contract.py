@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,3 +155,14 @@ class Deaf(FakeMachine):
 def test_a_broken_machine_is_found_out(broken: type[FakeMachine], name: str) -> None:
     with pytest.raises(InternalError, match=rf"^{name}: machine contract"):
         check_machine(lambda: contextlib.nullcontext(broken()))
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "machine-authors.md"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+)
+def test_the_page_for_authors_shows_what_is(code: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(code, str(PAGE), "exec"), {"__name__": "example"})  # noqa: S102  our own page
+    assert capsys.readouterr().out == expected

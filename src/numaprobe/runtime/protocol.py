@@ -284,7 +284,12 @@ class Machine(Protocol):
         ...
 
     async def set_affinity(self, cpus: CpuSet | None, *, memory_node: int | None = None) -> None:
-        """Move the current task to ``cpus`` and prefer ``memory_node`` for its memory; None = as it was created."""
+        """Move the current task to ``cpus`` and prefer ``memory_node`` for its memory; None = as it was created.
+
+        Raises:
+            UsageError: none of ``cpus`` is online (``sched_setaffinity`` says EINVAL).
+
+        """
         ...
 
     async def measure(self, body: Callable[[], Awaitable[T]]) -> tuple[T, Usage]:
@@ -329,13 +334,16 @@ class Machine(Protocol):
         ...
 
     def queue_work_node(self, node: int, wq: Workqueue, work: Work) -> bool:
-        """Queue on an unbound ``wq`` near ``node``, with the kernel's choice of CPU and its silent fall-backs."""
+        """Queue on an unbound ``wq`` near ``node``, with the kernel's choice of CPU and its silent fall-backs.
+
+        On a per-CPU ``wq`` it warns once (``queue-work-node``) and queues all the same.
+        """
         ...
 
     async def flush_work(self, work: Work) -> bool:
         """Wait until the last queueing of ``work`` has run; return False if it was idle.
 
-        Flushing a work of the class that the current worker executes is reported (``recursion``) as lockdep would.
+        Flushing a work of the class that the current worker executes is reported (``recursion``), once per class.
         """
         ...
 

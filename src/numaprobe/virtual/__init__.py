@@ -12,7 +12,9 @@ Where it knowingly differs from a kernel
 * ``max_active`` waits in one FIFO per node, where the kernel lets the pools of a node take turns. 6.1 has the limits of
   newer kernels (default 1024, at most 2048), and its scheduler is EEVDF's here, not CFS.
 * High-priority, BH, ordered, freezable and rescuer workqueues are not made; their pool ids are counted.
-* The recursion check knows a worker that flushes the class it executes, not longer circles through other workers.
+* The recursion check knows a worker that flushes the class it executes, not longer circles through other workers. It
+  reports each class once, where lockdep switches itself off after its first report.
+* A limit that grows lets waiting works in at once, where the kernel does when the next work is done.
 * A node goes neither on line nor off line; an idle worker is dropped when its pool is next used, not by a timer.
 """
 
