@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.seat import HostWorker
     from numaprobe.workqueue import Pool
 
 #: While works come to an end faster than this one after the other, one more thread would only be in the way: bodies so
@@ -33,6 +32,19 @@ _PATIENCE_NS: Final = 1_000_000
 _ASKED: Final = 4
 #: The interpreter does not pause for longer (its garbage collector, other threads).
 _PAUSE_NS: Final = 10_000_000
+
+
+class Timed(Protocol):
+    """The task of a worker, as far as time goes."""
+
+    #: when its work began, and its ``awake_ns`` then
+    began_ns: int
+    began_awake_ns: int
+
+    @property
+    def awake_ns(self) -> int:
+        """Its time on a CPU and its wait for one so far."""
+        ...
 
 
 class Growth:
@@ -85,7 +97,7 @@ class Growth:
         newest = [worker.task.thread for worker in islice(reversed(pool.workers), min(self._cpus, _ASKED))]
         return all(thread is not None and thread.is_runnable for thread in newest)
 
-    def note_end(self, task: HostWorker, now: int) -> None:
+    def note_end(self, task: Timed, now: int) -> None:
         """A work came to an end (and the next begins): so long the others do without one more worker."""
         awake = task.awake_ns
         full = len(self._pool.workers) >= self._cpus and awake - task.began_awake_ns > _AWAKE * (now - task.began_ns)
