@@ -23,7 +23,7 @@ from numaprobe.virtual import VirtualMachine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numaprobe.drivercore import CoreOptions, Placement
+    from numaprobe.drivercore import CoreOptions, Placing
     from numaprobe.runtime import Machine
     from numaprobe.topology import Topology
 
@@ -94,7 +94,7 @@ def make_world(make_machine: Callable[..., Machine]) -> Iterator[Callable[..., W
     worlds: list[World] = []
 
     def make(
-        policy: Placement | None = None,
+        policy: Placing | None = None,
         options: CoreOptions | None = None,
         *,
         topology: Topology | None = None,

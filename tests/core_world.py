@@ -89,7 +89,8 @@ class World:
         return {dev.name: dev.driver.name for dev in devices if dev.is_bound and dev.driver}
 
     def deferred(self) -> list[str]:
-        return [dev.name for dev in (*self.core.deferred.active.values(), *self.core.deferred.pending.values())]
+        lists = self.core.state.deferred
+        return [dev.name for dev in (*lists.active.values(), *lists.pending.values())]
 
     def warnings(self, kind: str) -> list[str]:
         return [one.message for one in self.machine.warnings if one.kind == kind]

@@ -21,7 +21,7 @@ from unittest import mock
 
 from bench.random_scenarios.grammar import make_case
 from numaprobe.drivercore import DriverCore
-from numaprobe.drivercore.device import DeviceState
+from numaprobe.drivercore.states import DeviceState
 from numaprobe.errors import InternalError, NumaprobeError
 from numaprobe.policies import POLICIES
 from numaprobe.records import trace_to_json

@@ -37,7 +37,7 @@ def loop_world(policy: str, count: int) -> tuple[World, object]:
 
 def attempts(core: DriverCore, name: str) -> int:
     """How often a device was deferred, from its story."""
-    dev = core.links._by_name[name][0]
+    dev = core.state.links._by_name[name][0]
     return sum("deferred: waiting" in line for line in dev.story())
 
 

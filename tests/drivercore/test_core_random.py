@@ -79,7 +79,7 @@ class Model:
         async def probe(dev: Device) -> int:
             self._expect(dev, None)
             self.seen[dev] = "probing"
-            if self.core.links.missing(dev):
+            if self.core.state.links.missing(dev):
                 self.problems.append(f"{dev.name} is probed without its supplier")
             await self.world.machine.compute((ord(dev.name[-1]) % 3) * MS)
             await self.world.machine.sleep(2 * MS)
@@ -190,7 +190,7 @@ class Model:
         self.world.validate()
         for name, dev in self.bus.devices.items():
             assert dev.is_bound == (self.seen.get(dev) == "bound"), name
-            supplied = self.core.links.missing(dev) is None
+            supplied = self.core.state.links.missing(dev) is None
             wanted = dev.compatible in self.bus.drivers and supplied and "fails" not in dev.compatible
             assert not dev.is_bound or wanted, f"{name} is bound and must not be"
             if wanted and not (excuses and (name in self.taken_away or self.autoprobe_was_off)):

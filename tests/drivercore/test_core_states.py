@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from numaprobe.drivercore import Bus, Device, DeviceState
-from numaprobe.drivercore.device import STEPS
+from numaprobe.drivercore.states import STEPS
 from numaprobe.errors import StateError
 
 S = DeviceState

@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core_world import World
+    from numaprobe.drivercore.state import DeferredLists
 
 
 def states(world: World, name: str, state: DeviceState) -> None:
     world.bus.devices[name].state = state
+
+
+def lists(world: World) -> DeferredLists:
+    return world.core.state.deferred
 
 
 #: what is broken -> (how, what is said). "bound" is bound to "drv" and the child of "free", which no driver matches.
@@ -24,12 +29,15 @@ BROKEN: dict[str, tuple[Callable[[World, Any, Any, Any], object], str]] = {
     "bus": (lambda w, b, f, d: w.bus.devices.update(other=w.bus.devices.pop("bound")), "its bus knows another device"),
     "driver": (lambda w, b, f, d: d.devices.clear(), "its driver does not list it"),
     "no driver": (lambda w, b, f, d: setattr(b, "driver", None), "its driver does not list it"),
-    "listed": (lambda w, b, f, d: w.core.deferred.pending.update({b.key: b}), "bound and on the deferred list"),
+    "listed": (lambda w, b, f, d: lists(w).pending.update({b.key: b}), "bound and on the deferred list"),
     "drvdata": (lambda w, b, f, d: setattr(f, "drvdata", 1), "keeps something of a driver"),
     "devres": (lambda w, b, f, d: f.p.devres.append(("irq", None)), "keeps something of a driver"),
     "old driver": (lambda w, b, f, d: (setattr(f, "driver", d), f.tell(0, "probe: x")), "keeps something"),
     "two lists": (
-        lambda w, b, f, d: (w.core.deferred.pending.update({f.key: f}), w.core.deferred.active.update({f.key: f})),
+        lambda w, b, f, d: (
+            lists(w).pending.update({f.key: f}),
+            lists(w).active.update({f.key: f}),
+        ),
         "on both deferred lists",
     ),
     "probing": (lambda w, b, f, d: states(w, "free", DeviceState.PROBING), "nobody holds its lock"),
@@ -42,11 +50,14 @@ BROKEN: dict[str, tuple[Callable[[World, Any, Any, Any], object], str]] = {
     "stranger": (lambda w, b, f, d: d.devices.update({f.key: f}), "lists free, which is not bound to it"),
     "users": (lambda w, b, f, d: setattr(d, "users", 2), "2 calls use it"),
     "gone": (
-        lambda w, b, f, d: w.core.deferred.pending.update({("plain", "ghost"): w.device("ghost")}),
+        lambda w, b, f, d: lists(w).pending.update({("plain", "ghost"): w.device("ghost")}),
         "on the deferred list and on no bus",
     ),
-    "count": (lambda w, b, f, d: w.core.probe_started(), "1 probes and 0 async calls are under way"),
-    "active": (lambda w, b, f, d: w.core.deferred.active.update({f.key: f}), "waits for a retry that nobody makes"),
+    "count": (lambda w, b, f, d: w.core.state.probes.started(), "1 probes and 0 async calls are under way"),
+    "active": (
+        lambda w, b, f, d: lists(w).active.update({f.key: f}),
+        "waits for a retry that nobody makes",
+    ),
 }
 
 

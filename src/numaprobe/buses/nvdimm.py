@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from numaprobe.drivercore import AsyncDomain, Bus
 
 if TYPE_CHECKING:
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import CoreForBuses, Device
 
 
 class NvdimmBus(Bus):
@@ -25,11 +25,11 @@ class NvdimmBus(Bus):
         #: ``nd_async_domain``: exclusive, so ``async_synchronize_full`` does not see it
         self.domain = AsyncDomain("nd_async_domain", registered=False)
 
-    async def device_register(self, core: DriverCore, dev: Device) -> None:
+    async def device_register(self, core: CoreForBuses, dev: Device) -> None:
         """Add a device from a worker near its node; it is there after ``synchronize``, or a warning says why not."""
         what = f"{dev.name}: nd_async_device_register"
         await core.asyncs.schedule_node(lambda: core.guarded(what, lambda: core.device_add(dev)), dev.node, self.domain)
 
-    async def synchronize(self, core: DriverCore) -> None:
+    async def synchronize(self, core: CoreForBuses) -> None:
         """Wait until all devices registered so far are added, and sync drivers have been tried."""
         await core.asyncs.synchronize_cookie(None, self.domain)

@@ -19,7 +19,7 @@ from numaprobe.drivercore import Bus, Device
 from numaprobe.errors import StateError
 
 if TYPE_CHECKING:
-    from numaprobe.drivercore import DriverCore
+    from numaprobe.drivercore import CoreForBuses
 
 #: A routing id is bus (8 bits), device (5), function (3).
 MAX_RID: Final = 1 << 16
@@ -54,14 +54,14 @@ class PciBus(Bus):
     def __init__(self, name: str = "pci") -> None:
         super().__init__(name)
 
-    async def attach_new(self, core: DriverCore, dev: Device) -> None:
+    async def attach_new(self, core: CoreForBuses, dev: Device) -> None:
         """Attach as ``pci_bus_add_device`` does: since 6.17 by ``device_initial_probe``, before that in the caller."""
         if core.machine.profile.hot_add_may_be_async:
-            await core.binding.device_initial_probe(dev)
+            await core.device_initial_probe(dev)
         else:
-            await core.binding.device_attach(dev)
+            await core.device_attach(dev)
 
-    async def probe(self, core: DriverCore, dev: Device) -> int:
+    async def probe(self, core: CoreForBuses, dev: Device) -> int:
         """Probe where the policy says (``pci_device_probe``)."""
         if not _can_probe(dev):
             return -errno.ENODEV
@@ -70,14 +70,12 @@ class PciBus(Bus):
         if function is not None:
             function.is_probed = True
         try:
-            return await core.placement.bus_probe(
-                dev, lambda: self._local_pci_probe(core, dev), under_parent=under_parent
-            )
+            return await core.bus_probe(dev, lambda: self._local_pci_probe(core, dev), under_parent=under_parent)
         finally:
             if function is not None:
                 function.is_probed = False
 
-    async def _local_pci_probe(self, core: DriverCore, dev: Device) -> int:
+    async def _local_pci_probe(self, core: CoreForBuses, dev: Device) -> int:
         """Run the driver's probe; a positive result is a driver's mistake and counts as success."""
         ret = await core.call_probe_body(dev)
         if ret > 0:
@@ -85,7 +83,7 @@ class PciBus(Bus):
             return 0
         return ret
 
-    async def sriov_enable(self, core: DriverCore, pf: PciDevice, count: int) -> list[PciDevice]:
+    async def sriov_enable(self, core: CoreForBuses, pf: PciDevice, count: int) -> list[PciDevice]:
         """Enable ``count`` virtual functions of ``pf``: each is added, and so probed, here (``sriov_enable``).
 
         They are named after the next function numbers of the bus and inherit compatible ids with ``-vf`` appended.
@@ -104,7 +102,7 @@ class PciBus(Bus):
             await core.device_add(vf)
         return list(pf.virtfns)
 
-    async def sriov_disable(self, core: DriverCore, pf: PciDevice) -> None:
+    async def sriov_disable(self, core: CoreForBuses, pf: PciDevice) -> None:
         """Remove the virtual functions of ``pf``, last first (``sriov_disable``)."""
         while pf.virtfns:
             vf = pf.virtfns.pop()

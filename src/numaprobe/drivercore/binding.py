@@ -26,15 +26,20 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.drivercore.deferred import CANNOT_MATCH
-from numaprobe.drivercore.device import DeviceState
+from numaprobe.drivercore.locking import HeldDevice
 from numaprobe.drivercore.results import EPROBE_DEFER, errno_name, is_deferral
+from numaprobe.drivercore.states import DeviceState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from numaprobe.drivercore.core import DriverCore
-    from numaprobe.drivercore.device import Device
-    from numaprobe.drivercore.driver import Driver
+    from numaprobe.drivercore.asyncs import AsyncCalls
+    from numaprobe.drivercore.body import ProbeBodies
+    from numaprobe.drivercore.chain import Chains
+    from numaprobe.drivercore.deferred import DeferredProbes
+    from numaprobe.drivercore.model import CoreForBuses, Device, Driver
+    from numaprobe.drivercore.release import Release
+    from numaprobe.drivercore.state import CoreState
 
 #: ``__device_attach``: bound; nothing bound; an async helper could not be queued (7.3).
 BOUND: Final = 1
@@ -43,11 +48,38 @@ RETRY_SYNC: Final = 2
 
 
 class Binding:
-    """``dd.c`` for one core."""
+    """``dd.c`` for one core.
 
-    def __init__(self, core: DriverCore) -> None:
-        self._core = core
-        self._machine = core.machine
+    Args:
+        state: what the core knows.
+        chains: for the locks: who would wait for himself.
+        bodies: runs matches and probes.
+        release: undoes a probe that failed.
+        deferred: gets who asks to be tried again.
+        asyncs: gets the asynchronous helpers.
+        for_buses: what the rules of a bus are handed.
+
+    """
+
+    def __init__(
+        self,
+        state: CoreState,
+        chains: Chains,
+        bodies: ProbeBodies,
+        release: Release,
+        deferred: DeferredProbes,
+        asyncs: AsyncCalls,
+        for_buses: CoreForBuses,
+    ) -> None:
+        self._state = state
+        self._machine = state.machine
+        self._options = state.options
+        self._chains = chains
+        self._bodies = bodies
+        self._release = release
+        self._deferred = deferred
+        self._asyncs = asyncs
+        self._for_buses = for_buses
 
     # ---- a device looks for a driver -------------------------------------------------------------------------------
     async def device_initial_probe(self, dev: Device) -> None:
@@ -65,19 +97,18 @@ class Binding:
         return await self._device_attach(dev, allow_async=False, parent=parent)
 
     async def _device_attach(self, dev: Device, *, allow_async: bool, parent: bool = False) -> int:
-        core = self._core
         have_async = False
-        async with core.locked(dev, parent=parent):
+        async with HeldDevice(self._chains, dev, parent=parent):
             if dev.p.dead:
                 return NOT_BOUND
             if dev.driver is not None:
                 return BOUND if dev.is_bound else self._bind_preset(dev)
             dev.p.path = "device_attach"
-            ret, have_async = await core.placement.call_site(
+            ret, have_async = await self._state.placement.call_site(
                 dev, lambda: self._scan(dev, check_async=allow_async, want_async=False)
             )
         if ret == NOT_BOUND and allow_async and have_async:
-            queued = core.asyncs.schedule_node_nocall(lambda: self._device_attach_async_helper(dev), dev.node)
+            queued = self._asyncs.schedule_node_nocall(lambda: self._device_attach_async_helper(dev), dev.node)
             return NOT_BOUND if queued else RETRY_SYNC
         return ret
 
@@ -92,7 +123,7 @@ class Binding:
         return BOUND
 
     async def _device_attach_async_helper(self, dev: Device) -> None:
-        async with self._core.locked(dev):
+        async with HeldDevice(self._chains, dev):
             if dev.p.dead or dev.driver is not None:
                 return
             dev.p.path = "device_attach_async"
@@ -104,10 +135,10 @@ class Binding:
         for drv in tuple(dev.bus.drivers.values()):
             if not drv.registered:
                 continue
-            with self._core.using(drv):
+            with drv.used():
                 ret = self._match(dev, drv)
                 if ret > 0:
-                    allowed = self._core.allows_async(drv)
+                    allowed = drv.allows_async(self._options)
                     have_async |= allowed
                     if check_async and allowed != want_async:
                         continue
@@ -119,10 +150,10 @@ class Binding:
 
     def _match(self, dev: Device, drv: Driver) -> int:
         """Match; a driver that cannot tell yet puts the device on the deferred list."""
-        ret = self._core.bodies.match(dev, drv)
+        ret = self._bodies.match(dev, drv)
         if ret == -EPROBE_DEFER:
             dev.p.can_match = True
-            self._core.deferred.add(dev, f"{drv.name} {CANNOT_MATCH}")
+            self._deferred.add(dev, f"{drv.name} {CANNOT_MATCH}")
         return ret
 
     # ---- a driver looks for devices --------------------------------------------------------------------------------
@@ -134,22 +165,21 @@ class Binding:
                 await self._driver_attach(drv, dev)
 
     async def _driver_attach(self, drv: Driver, dev: Device) -> None:
-        core = self._core
-        if core.allows_async(drv):
+        if drv.allows_async(self._options):
             if dev.lock.owner is None:  # free, and nothing is awaited under it: as good as held
                 claimed = _claim(drv, dev)
             else:
-                async with core.locked(dev):
+                async with HeldDevice(self._chains, dev):
                     claimed = _claim(drv, dev)
             if claimed:
-                await core.asyncs.schedule_node(lambda: self._driver_attach_async_helper(dev), dev.node)
+                await self._asyncs.schedule_node(lambda: self._driver_attach_async_helper(dev), dev.node)
             return
-        async with core.locked(dev, parent=True):
+        async with HeldDevice(self._chains, dev, parent=True):
             dev.p.path = "driver_attach_sync"
-            await core.placement.call_site(dev, lambda: self.driver_probe_device(drv, dev, is_async=False))
+            await self._state.placement.call_site(dev, lambda: self.driver_probe_device(drv, dev, is_async=False))
 
     async def _driver_attach_async_helper(self, dev: Device) -> None:
-        async with self._core.locked(dev, parent=True):
+        async with HeldDevice(self._chains, dev, parent=True):
             drv, dev.p.async_driver = dev.p.async_driver, None
             if drv is not None:
                 dev.p.path = "driver_attach_async"
@@ -157,44 +187,44 @@ class Binding:
 
     async def device_driver_attach(self, drv: Driver, dev: Device) -> int:
         """Bind this device to this driver (``bind`` in sysfs): 0 or a negative errno; a deferral is -EAGAIN."""
-        core = self._core
-        async with core.locked(dev, parent=True):
+        async with HeldDevice(self._chains, dev, parent=True):
             dev.p.path = "device_driver_attach"
             dev.p.probing_async = False
-            ret = await core.placement.call_site(dev, lambda: self._driver_probe_device_node(drv, dev, is_async=False))
+            ret = await self._state.placement.call_site(
+                dev, lambda: self._driver_probe_device_node(drv, dev, is_async=False)
+            )
         ret = -abs(ret)
         return -errno.EAGAIN if ret == -EPROBE_DEFER else ret
 
     # ---- one device, one driver; the device lock is held -----------------------------------------------------------
     async def driver_probe_device(self, drv: Driver, dev: Device, *, is_async: bool) -> int:
         """Probe, and see to it that a deferral is not lost: 0, negative (could not try), positive (body's errno)."""
-        core = self._core
-        triggers = core.deferred.trigger_count
-        core.probe_started()
+        lists = self._state.deferred
+        triggers = lists.trigger_count
+        self._state.probes.started()
         try:
             dev.p.probing_async = is_async
             ret = await self._driver_probe_device_node(drv, dev, is_async=is_async)
             if ret and is_deferral(ret):
-                core.deferred.add(dev, core.deferral_reason(dev))
-                if triggers != core.deferred.trigger_count and not core.deferred.blocked:
-                    core.deferred.retrigger(dev)
+                self._deferred.add(dev, self._deferred.reason(dev))
+                if triggers != lists.trigger_count and not lists.blocked:
+                    self._deferred.retrigger(dev)
         finally:
-            core.probe_ended()
+            self._state.probes.ended()
         return ret
 
     def _driver_probe_device_node(self, drv: Driver, dev: Device, *, is_async: bool) -> Awaitable[int]:
-        return self._core.placement.probe_device(dev, lambda: self._driver_probe_device(drv, dev), is_async=is_async)
+        return self._state.placement.probe_device(dev, lambda: self._driver_probe_device(drv, dev), is_async=is_async)
 
     async def _driver_probe_device(self, drv: Driver, dev: Device) -> int:
         """``__driver_probe_device`` and ``really_probe``: one coroutine, as every probe comes here."""
-        core = self._core
         refusal = self._refusal(dev)
         if refusal:
             return refusal
         dev.step("probe", self._machine.now(), f"by {drv.name}")
         dev.driver = drv
         try:
-            ret = await dev.bus.probe(core, dev)
+            ret = await dev.bus.probe(self._for_buses, dev)
         except Exception as error:  # the policy's or the machine's: bodies do not raise
             await self._probe_failed(dev, type(error).__name__)
             raise
@@ -217,7 +247,7 @@ class Binding:
         if dev.state is DeviceState.REGISTERED:
             return -EPROBE_DEFER  # device_add is not done: it will scan by itself, and must not be listed twice
         dev.p.can_match = True
-        if self._core.deferred.blocked or (dev.suppliers and self._core.links.missing(dev) is not None):
+        if self._state.deferred.blocked or (dev.suppliers and self._state.links.missing(dev) is not None):
             return -EPROBE_DEFER
         if dev.p.devres:
             names = ", ".join(name for name, _ in dev.p.devres)
@@ -226,63 +256,19 @@ class Binding:
         return 0
 
     async def _probe_failed(self, dev: Device, why: str) -> None:
-        await self._unbind_cleanup(dev)
+        await self._release.unbind_cleanup(dev)
         dev.p.failure = why
         dev.step("fail", self._machine.now(), why)
 
     def _driver_bound(self, dev: Device, drv: Driver) -> None:
-        core = self._core
         dev.step("bind", self._machine.now(), f"to {drv.name}")
         dev.p.failure = ""
         drv.devices[dev.key] = dev
-        for consumer in core.links.consumers(dev):
+        for consumer in self._state.links.consumers(dev):
             if consumer.driver is None and not consumer.p.dead:
-                core.deferred.add(consumer, f"supplier {dev.name} came")
-        core.deferred.discard(dev)
-        core.deferred.bound(dev)
-
-    # ---- letting go ------------------------------------------------------------------------------------------------
-    async def device_release_driver(self, dev: Device, drv: Driver | None = None, *, parent: bool = True) -> None:
-        """Release the device's driver, if it is ``drv`` (None: whichever), consumers first.
-
-        ``parent``: under the parent's lock too where the bus needs it; not when the device itself goes
-        (``bus_remove_device``), because a hub removes what hangs from it while its own lock is held.
-        """
-        while True:
-            async with self._core.locked(dev, parent=parent):
-                if not dev.is_bound or (drv is not None and dev.driver is not drv):
-                    return
-                busy = self._core.links.busy_consumers(dev)
-                if not busy:
-                    await self._device_release_driver(dev)
-                    return
-            for consumer in busy:
-                await self.device_release_driver(consumer)
-
-    async def _device_release_driver(self, dev: Device) -> None:
-        drv = dev.driver
-        dev.step("release", self._machine.now(), f"from {drv.name if drv else '?'}")
-        await dev.bus.remove(self._core, dev)
-        await self._unbind_cleanup(dev)
-        if drv is not None:
-            del drv.devices[dev.key]
-        dev.step("released", self._machine.now())
-
-    async def _unbind_cleanup(self, dev: Device) -> None:
-        """Release managed resources in reverse, then forget the driver (``device_unbind_cleanup``)."""
-        while dev.p.devres:
-            name, release = dev.p.devres.pop()
-            await self._core.bodies.let_go(dev, f"{dev.name}: release of {name}", release)
-        dev.driver = None
-        dev.drvdata = None
-
-    async def driver_detach(self, drv: Driver) -> None:
-        """Release all devices of a driver, last bound first, after its async probes are over."""
-        if self._core.allows_async(drv):
-            await self._core.asyncs.synchronize_full()
-        while drv.devices:
-            dev = next(reversed(drv.devices.values()))
-            await self.device_release_driver(dev, drv)
+                self._deferred.add(consumer, f"supplier {dev.name} came")
+        self._deferred.discard(dev)
+        self._deferred.bound(dev)
 
 
 def _claim(drv: Driver, dev: Device) -> bool:

@@ -23,40 +23,18 @@ from numaprobe.errors import DeadlockError, describe
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore.core import DriverCore
-    from numaprobe.drivercore.device import Device
-    from numaprobe.drivercore.driver import Driver
-    from numaprobe.runtime import Task
-
-#: Devices whose bodies a task is inside of, outermost first.
-Chain = tuple["Device", ...]
+    from numaprobe.drivercore.chain import Chains
+    from numaprobe.drivercore.model import Device, Driver
+    from numaprobe.runtime import Machine
 
 
 class ProbeBodies:
     """Runs the bodies of one core's drivers and keeps their records."""
 
-    def __init__(self, core: DriverCore) -> None:
-        self._core = core
-        self._machine = core.machine
-        self.recorder = Recorder(core.machine.topology, core.options.keep_records)
-        self._inside: dict[Task, Chain] = {}
-
-    def inside(self) -> Chain:
-        """Return the chain of the current task: the devices whose bodies it is inside of, outermost first."""
-        return self._inside.get(self._machine.current, ()) if self._inside else ()
-
-    def refuse_inside(self, test: Callable[[Device], bool], what: str) -> Chain:
-        """Return the chain of the current task.
-
-        Raises:
-            DeadlockError: ``test`` holds for a device of the chain: its body is about to wait for itself.
-
-        """
-        chain = self.inside()
-        for dev in chain:
-            if test(dev):
-                raise DeadlockError([f"the body for {dev.name} {what}, which waits until that body is over"])
-        return chain
+    def __init__(self, machine: Machine, chains: Chains, keep_records: int | None) -> None:
+        self._machine = machine
+        self._chains = chains
+        self.recorder = Recorder(machine.topology, keep_records)
 
     async def probe(self, dev: Device) -> int:
         """Run the driver's probe in the current task; return 0 or what it returned."""
@@ -66,11 +44,11 @@ class ProbeBodies:
         task = self._machine.current
         caller = dev.lock.owner or task
         caller_cpu, caller_comm = caller.cpu, caller.comm
-        before = self._enter(task, caller, dev)
+        before = self._chains.enter(task, caller, dev)
         try:
             result, usage = await self._machine.measure(lambda: self._call(drv, dev))
         finally:
-            self._leave(task, before)
+            self._chains.leave(task, before)
         attempt = dev.p.attempts[drv.name] = dev.p.attempts.get(drv.name, 0) + 1
         self.recorder.keep(
             Note(  # by position: naming fourteen fields doubles its cost
@@ -102,11 +80,20 @@ class ProbeBodies:
     async def let_go(self, dev: Device, what: str, function: Callable[[], Awaitable[None]]) -> None:
         """Run a remove, or the release of a managed resource, in the current task; what it raises is a warning."""
         task = self._machine.current
-        before = self._enter(task, dev.lock.owner or task, dev)
+        before = self._chains.enter(task, dev.lock.owner or task, dev)
         try:
-            await self._core.guarded(what, function)
+            await self.guarded(what, function)
         finally:
-            self._leave(task, before)
+            self._chains.leave(task, before)
+
+    async def guarded(self, what: str, function: Callable[[], Awaitable[object]]) -> None:
+        """Await a call that must not keep the core from going on; an exception becomes a warning."""
+        try:
+            await function()
+        except BaseException as error:  # other people's code: whatever it raises, the release goes on
+            if self.is_the_end(error):
+                raise
+            self._machine.warn("raised", f"{what} raised {describe(error)}")
 
     def match(self, dev: Device, drv: Driver) -> int:
         """Ask the bus whether ``drv`` can drive ``dev``; what it raises, or what is no number, is -EINVAL."""
@@ -126,18 +113,6 @@ class ProbeBodies:
             return False
         ctrl_c = isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
         return ctrl_c or self._machine.ending
-
-    def _enter(self, task: Task, owner: Task, dev: Device) -> Chain:
-        """Let ``task`` into a body for ``dev``, whose lock's ``owner`` waits for it: the chain goes on from his."""
-        before = self._inside.get(task, ())
-        self._inside[task] = (*self._inside.get(owner, ()), dev)
-        return before
-
-    def _leave(self, task: Task, before: Chain) -> None:
-        if before:
-            self._inside[task] = before
-        else:
-            del self._inside[task]
 
     async def _call(self, drv: Driver, dev: Device) -> int:
         try:

@@ -1,46 +1,49 @@
-"""The driver core: devices, drivers and buses come, go, and are bound to each other.
+"""The driver core as its users see it: devices, drivers and buses come, go, and are bound to each other.
 
-One ``DriverCore`` is one kernel's driver core on one machine. It owns all state; the machine runs its coroutines so
-that code between two awaits is atomic. What users (scenarios, the library, tests) call is here; who probes what is in
-``binding.py``, retries in ``deferred.py``, async calls in ``asyncs.py``.
+One ``DriverCore`` is one kernel's driver core on one machine. The machine runs its coroutines so that code between two
+awaits is atomic. Nothing is done in this file: it makes the parts, gives each what it needs, and is the one name under
+which scenarios, the library and tests find them. What the core knows is in ``state.py``. What is done:
 
-A *chain* is the list of devices whose probe (or removal) bodies the running task is inside of, the workers that a
-policy put in between included. It tells nested probes, and it names at once the deadlock of a body that waits for its
-own device, which in the kernel would hang: removing it, unregistering its driver, waiting for all probes.
+* ``devices.py``, ``drivers.py``, ``sysfs.py``, ``waiting.py``: what can be asked for;
+* ``binding.py``: who probes what; ``release.py``: letting go; ``deferred.py``: retries; ``asyncs.py``: async calls;
+* ``body.py``: other people's code, and its records; ``chain.py``, ``deadlock.py``, ``locking.py``: who may wait.
+
+No part knows this file. To the rules of a bus (``model.Bus``) the core is what ``model.CoreForBuses`` says.
 
 Source: ``drivers/base/core.c`` (``device_add``, ``device_del``), ``drivers/base/bus.c``, ``drivers/base/dd.c``.
 """
 
 from __future__ import annotations
 
-import errno
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from numaprobe.drivercore.asyncs import AsyncCalls
 from numaprobe.drivercore.binding import Binding
 from numaprobe.drivercore.body import ProbeBodies
-from numaprobe.drivercore.deadlock import refuse_async_wait, refuse_register, refuse_release, refuse_remove, refuse_wait
+from numaprobe.drivercore.chain import Chains
+from numaprobe.drivercore.deadlock import Deadlocks
 from numaprobe.drivercore.deferred import DeferredProbes
-from numaprobe.drivercore.driver import ProbeType
-from numaprobe.drivercore.links import DeviceLinks
+from numaprobe.drivercore.devices import Devices
+from numaprobe.drivercore.drivers import Drivers
 from numaprobe.drivercore.locking import HeldDevice
+from numaprobe.drivercore.model import Bus
 from numaprobe.drivercore.options import CoreOptions
-from numaprobe.drivercore.placement import Placement
+from numaprobe.drivercore.release import Release
+from numaprobe.drivercore.state import CoreState
+from numaprobe.drivercore.sysfs import SysfsFiles
 from numaprobe.drivercore.validate import validate_core
-from numaprobe.errors import StateError, UnknownNameError, describe
+from numaprobe.drivercore.waiting import Waiting
+from numaprobe.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore.bus import Bus
-    from numaprobe.drivercore.device import Device
-    from numaprobe.drivercore.driver import Driver
+    from numaprobe.drivercore.model import Device, Driver
     from numaprobe.drivercore.placement import Placing
     from numaprobe.records import ProbeRecord
-    from numaprobe.runtime import Event, Machine
+    from numaprobe.runtime import Machine
 
-B = TypeVar("B", bound="Bus")
+B = TypeVar("B", bound=Bus)
 
 
 class DriverCore:
@@ -48,8 +51,7 @@ class DriverCore:
 
     Attributes:
         machine: what runs it.
-        placement: what the policy gave for this core; it is asked where each probe goes.
-        options: what the command line said.
+        state: what it knows.
         buses: by name.
         records: one for each call of a probe body, in the order of their ends.
 
@@ -57,23 +59,23 @@ class DriverCore:
 
     def __init__(self, machine: Machine, policy: Placing | None = None, options: CoreOptions | None = None) -> None:
         self.machine = machine
-        self.options = options or CoreOptions()
-        self.buses: dict[str, Bus] = {}
-        self.links = DeviceLinks()
+        self.state = state = CoreState(machine, options or CoreOptions())
+        self.buses = state.buses
         self.asyncs = AsyncCalls(machine)
-        self.deferred = DeferredProbes(self)
-        self.binding = Binding(self)
-        self.bodies = ProbeBodies(self)
-        #: devices whose names are taken: until the very end of their removal, as their folders in sysfs
-        self._names: set[tuple[str, str]] = set()
-        #: drivers likewise: until they have let go all their devices
-        self._driver_names: set[tuple[str, str]] = set()
-        self._probe_count = 0
-        #: made by the first who waits for it
-        self._probe_idle: Event | None = None
-        if self.options.async_names_cut:
+        chains = self._chains = Chains(machine)
+        self.bodies = bodies = ProbeBodies(machine, chains, state.options.keep_records)
+        deadlocks = Deadlocks(chains, state.links, bodies)
+        self.deferred = deferred = DeferredProbes(state, chains, self.device_initial_probe)
+        release = Release(state, chains, bodies, self.asyncs, self)
+        self.binding = Binding(state, chains, bodies, release, deferred, self.asyncs, self)
+        self._devices = Devices(state, chains, deadlocks, deferred, release, self)
+        self._drivers = Drivers(state, deadlocks, deferred, self.binding, release, self.asyncs)
+        self._sysfs = SysfsFiles(state, bodies, deadlocks, deferred, self.binding, release)
+        self._waiting = Waiting(state, deadlocks, deferred, self.asyncs)
+        if state.options.async_names_cut:
             machine.warn("driver-async-probe", "driver_async_probe= is too long; what is beyond 255 bytes is cut")
-        self.placement = policy.place(self) if policy is not None else Placement(self)
+        if policy is not None:
+            state.placement = policy.place(self)
 
     # ---- buses -----------------------------------------------------------------------------------------------------
     def bus_register(self, bus: B) -> B:
@@ -95,47 +97,19 @@ class DriverCore:
             UnknownNameError: there is none.
 
         """
-        try:
-            return self.buses[name]
-        except KeyError:
-            raise UnknownNameError("bus", name, self.buses) from None
+        return self.state.bus(name)
 
     # ---- devices ---------------------------------------------------------------------------------------------------
-    async def device_add(self, dev: Device) -> None:
+    def device_add(self, dev: Device) -> Awaitable[None]:
         """Register a device and look for its driver; when this returns, sync drivers have been tried.
 
         Raises:
             StateError: it was added before, its name is taken, or its parent is not registered.
 
         """
-        self._check_add(dev)
-        self.deferred.note_request()
-        if dev.node < 0 and dev.parent is not None:
-            dev.node = dev.parent.node
-        dev._lock = self.machine.lock(f"device {dev.bus.name}/{dev.name}")  # noqa: SLF001  the core's part of it
-        dev._story_kept = self.options.keep_story  # noqa: SLF001
-        dev.step("add", self.machine.now(), f"node {dev.node}")
-        self._names.add(dev.key)
-        dev.bus.devices[dev.name] = dev
-        self.links.add(dev)
-        if dev.parent is not None:
-            dev.parent.children[dev.key] = dev
-        async with self.locked(dev):
-            dev.step("ready", self.machine.now())
-        await dev.bus.attach_new(self, dev)
+        return self._devices.add(dev)
 
-    def _check_add(self, dev: Device) -> None:
-        if dev.key in self._names:
-            raise StateError(f"device {dev.name} is on bus {dev.bus.name} already", dev.story())
-        if self.buses.get(dev.bus.name) is not dev.bus:
-            raise StateError(f"bus {dev.bus.name} of device {dev.name} is not registered; call bus_register first")
-        parent = dev.parent
-        if parent is not None and (parent.p.dead or parent.state in ("new", "removed")):
-            raise StateError(f"parent {parent.name} of device {dev.name} is {parent.state}", parent.story())
-        if dev.state != "new":
-            raise StateError(f"device {dev.name} is {dev.state}: a device is added once", dev.story())
-
-    async def device_del(self, dev: Device) -> None:
+    def device_del(self, dev: Device) -> Awaitable[None]:
         """Remove a device: children first, then its driver is released, then it is gone.
 
         Raises:
@@ -143,29 +117,7 @@ class DriverCore:
             DeadlockError: called from inside a body that it would wait for: the device's own, a child's, a consumer's.
 
         """
-        if dev.state in ("new", "removed"):
-            raise StateError(f"device {dev.name} is {dev.state}: it cannot be removed", dev.story())
-        refuse_remove(self, dev)
-        if not await self._device_del(dev):
-            raise StateError(f"device {dev.name} is being removed already", dev.story())
-
-    async def _device_del(self, dev: Device) -> bool:
-        """Remove a device; False, and nothing done, if somebody else does."""
-        async with self.locked(dev):
-            if dev.p.dead:
-                return False
-            dev.p.dead = True
-        for child in tuple(dev.children.values())[::-1]:
-            await self._device_del(child)
-        del dev.bus.devices[dev.name]
-        await self.binding.device_release_driver(dev, parent=False)
-        self.deferred.discard(dev)
-        self.links.remove(dev)
-        dev.step("remove", self.machine.now())
-        self._names.remove(dev.key)
-        if dev.parent is not None:
-            dev.parent.children.pop(dev.key, None)
-        return True
+        return self._devices.remove(dev)
 
     def devm_add_action(self, dev: Device, name: str, release: Callable[[], Awaitable[None]]) -> None:
         """Have ``release`` awaited when the driver lets ``dev`` go, or when its probe fails; last added first.
@@ -179,7 +131,7 @@ class DriverCore:
         dev.p.devres.append((name, release))
 
     # ---- drivers ---------------------------------------------------------------------------------------------------
-    async def driver_register(self, drv: Driver) -> None:
+    def driver_register(self, drv: Driver) -> Awaitable[None]:
         """Register a driver and offer it the devices of its bus; its async probes may be under way on return.
 
         Raises:
@@ -187,21 +139,9 @@ class DriverCore:
             DeadlockError: called from inside a probe of a device that it matches.
 
         """
-        key = drv.bus.name, drv.name
-        if key in self._driver_names:
-            raise StateError(f"driver {drv.name} is registered on bus {drv.bus.name} already")
-        refuse_register(self, drv)
-        self.deferred.note_request()
-        self._driver_names.add(key)
-        drv.idle = self.machine.event(f"driver {drv.name} unused")
-        drv.registered = True
-        drv.bus.drivers[drv.name] = drv
-        if drv.bus.drivers_autoprobe:
-            with self.using(drv):
-                await self.binding.driver_attach(drv)
-        self.deferred.extend_timeout()
+        return self._drivers.register(drv)
 
-    async def driver_unregister(self, drv: Driver) -> None:
+    def driver_unregister(self, drv: Driver) -> Awaitable[None]:
         """Take a driver away: it lets its devices go, last bound first.
 
         Raises:
@@ -210,21 +150,9 @@ class DriverCore:
                 if it probes asynchronously any that an async worker runs.
 
         """
-        if not drv.registered:
-            raise StateError(f"driver {drv.name} is not registered")
-        what = f"unregisters driver {drv.name}"
-        self.bodies.refuse_inside(lambda dev: dev.driver is drv, what)
-        refuse_release(self, drv.devices.values(), what)
-        if self.allows_async(drv):
-            refuse_async_wait(self, what)
-        drv.registered = False
-        del drv.bus.drivers[drv.name]
-        while drv.users and drv.idle is not None:
-            await drv.idle.wait()
-        await self.binding.driver_detach(drv)
-        self._driver_names.remove((drv.bus.name, drv.name))
+        return self._drivers.unregister(drv)
 
-    async def load_module(self, *drivers: Driver, name: str = "", async_probe: bool | None = None) -> None:
+    def load_module(self, *drivers: Driver, name: str = "", async_probe: bool | None = None) -> Awaitable[None]:
         """Load a module: register its drivers, then wait for async calls unless it asked for ``async_probe``.
 
         Args:
@@ -239,141 +167,90 @@ class DriverCore:
         Source: ``do_init_module`` (``kernel/module/main.c``).
 
         """
-        module = name or (drivers[0].name if drivers else "")
-        wanted = self.options.module_async(module) if async_probe is None else async_probe
-        if not wanted:
-            refuse_async_wait(self, f"loads module {module}")
-        for drv in drivers:
-            drv.async_requested = wanted
-            await self.driver_register(drv)
-        if not wanted:
-            await self.asyncs.synchronize_full()
+        return self._drivers.load_module(drivers, name, async_probe=async_probe)
 
     def allows_async(self, drv: Driver) -> bool:
         """Tell whether a driver may be probed asynchronously (``driver_allows_async_probing``)."""
-        if drv.probe_type is not ProbeType.DEFAULT:
-            return drv.probe_type is ProbeType.PREFER_ASYNCHRONOUS
-        return drv.async_requested or self.options.requested_async(drv.name)
-
-    @contextmanager
-    def using(self, drv: Driver) -> Iterator[None]:
-        """Keep a driver from being unregistered meanwhile."""
-        drv.users += 1
-        if drv.idle is not None:
-            drv.idle.clear()
-        try:
-            yield
-        finally:
-            drv.users -= 1
-            if drv.users == 0 and drv.idle is not None:
-                drv.idle.set()
+        return drv.allows_async(self.state.options)
 
     # ---- what users write to sysfs ---------------------------------------------------------------------------------
-    async def bind(self, bus: str, driver: str, device: str) -> int:
+    def bind(self, bus: str, driver: str, device: str) -> Awaitable[int]:
         """Write a device's name to a driver's ``bind``: 0 or a negative errno."""
-        drv, dev = self.bus(bus).drivers.get(driver), self.bus(bus).devices.get(device)
-        if drv is None or dev is None:
-            return -errno.ENODEV
-        self.deferred.note_request()
-        with self.using(drv):
-            if self.bodies.match(dev, drv) == 0:  # an error counts as a match here, as in bind_store
-                return -errno.ENODEV
-            return await self.binding.device_driver_attach(drv, dev)
+        return self._sysfs.bind(bus, driver, device)
 
-    async def unbind(self, bus: str, driver: str, device: str) -> int:
+    def unbind(self, bus: str, driver: str, device: str) -> Awaitable[int]:
         """Write a device's name to a driver's ``unbind``: 0, or -ENODEV if it is not the device's driver.
 
         While that driver probes the device, it waits for the end and lets go what was bound, as ``unbind_store`` does.
         """
-        dev = self.bus(bus).devices.get(device)
-        if dev is None or dev.driver is None or dev.driver.name != driver:
-            return -errno.ENODEV
-        refuse_release(self, [dev], f"unbinds {device}")
-        await self.binding.device_release_driver(dev)
-        return 0
+        return self._sysfs.unbind(bus, driver, device)
 
-    async def drivers_probe(self, bus: str, device: str) -> int:
+    def drivers_probe(self, bus: str, device: str) -> Awaitable[int]:
         """Write a device's name to the bus's ``drivers_probe``: 0, -ENODEV, or -EINVAL if probing failed."""
-        dev = self.bus(bus).devices.get(device)
-        if dev is None:
-            return -errno.ENODEV
-        if dev.driver is not None:
-            return 0
-        self.deferred.note_request()
-        return -errno.EINVAL if await self.binding.device_attach(dev, parent=True) < 0 else 0
+        return self._sysfs.drivers_probe(bus, device)
 
     # ---- waiting ---------------------------------------------------------------------------------------------------
-    def probe_started(self) -> None:
-        """Count a probe (``probe_count``)."""
-        self._probe_count += 1
-
-    def probe_ended(self) -> None:
-        """Uncount a probe and wake who waits for none to be left."""
-        self._probe_count -= 1
-        if self._probe_count == 0 and self._probe_idle is not None:
-            self._probe_idle.set()
-            self._probe_idle = None
-
     @property
     def probe_count(self) -> int:
         """Probes under way."""
-        return self._probe_count
+        return int(self.state.probes)
 
-    async def wait_for_device_probe(self) -> None:
+    def wait_for_device_probe(self) -> Awaitable[None]:
         """Wait until deferred work, probes and async calls are over.
 
         Raises:
             DeadlockError: called from inside a probe.
 
         """
-        refuse_wait(self)
-        await self.deferred.flush()
-        while self._probe_count:
-            self._probe_idle = self._probe_idle or self.machine.event("no probe under way")
-            await self._probe_idle.wait()
-        await self.asyncs.synchronize_full()
+        return self._waiting.wait_for_device_probe()
 
-    async def late_initcall(self) -> None:
+    def late_initcall(self) -> Awaitable[None]:
         """Come to the point of booting where deferrals are retried."""
-        await self.deferred.late_initcall()
+        return self.deferred.late_initcall()
 
-    async def device_block_probing(self) -> None:
-        """Defer every probe from now on and wait for those under way."""
-        await self.deferred.block()
+    def device_block_probing(self) -> Awaitable[None]:
+        """Defer every probe from now on and wait for those under way.
+
+        Raises:
+            DeadlockError: called from inside a probe.
+
+        """
+        return self._waiting.block()
 
     def device_unblock_probing(self) -> None:
         """Probe again, deferred devices first."""
-        self.deferred.unblock()
+        self._waiting.unblock()
 
-    # ---- for the parts of the core and the buses -------------------------------------------------------------------
-    def locked(self, dev: Device, *, parent: bool = False) -> HeldDevice:
-        """Hold a device's lock, and with ``parent`` its parent's too where the bus needs it (``async with``)."""
-        return HeldDevice(self, dev, parent=parent)
-
+    # ---- for the rules of buses (``CoreForBuses``) -----------------------------------------------------------------
     def call_probe_body(self, dev: Device) -> Awaitable[int]:
         """Run ``dev.driver``'s own probe here and record it: 0 or what it returned."""
         return self.bodies.probe(dev)
 
-    async def call_remove_body(self, dev: Device) -> None:
+    def call_remove_body(self, dev: Device) -> Awaitable[None]:
         """Run ``dev.driver``'s own remove here."""
-        await self.bodies.remove(dev)
+        return self.bodies.remove(dev)
 
-    async def guarded(self, what: str, function: Callable[[], Awaitable[object]]) -> None:
+    def bus_probe(self, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool) -> Awaitable[int]:
+        """Run a bus's own probe where the placement wants it."""
+        return self.state.placement.bus_probe(dev, function, under_parent=under_parent)
+
+    def device_initial_probe(self, dev: Device) -> Awaitable[None]:
+        """Look for a driver as for a new device (``bus_probe_device``)."""
+        return self.binding.device_initial_probe(dev)
+
+    def device_attach(self, dev: Device) -> Awaitable[int]:
+        """Look for a driver in the caller: 1 bound, 0 none, negative errno."""
+        return self.binding.device_attach(dev)
+
+    def locked(self, dev: Device, *, parent: bool = False) -> HeldDevice:
+        """Hold a device's lock, and with ``parent`` its parent's too where the bus needs it (``async with``)."""
+        return HeldDevice(self._chains, dev, parent=parent)
+
+    def guarded(self, what: str, function: Callable[[], Awaitable[object]]) -> Awaitable[None]:
         """Await a call that must not keep the core from going on; an exception becomes a warning."""
-        try:
-            await function()
-        except BaseException as error:  # other people's code: whatever it raises, the release goes on
-            if self.bodies.is_the_end(error):
-                raise
-            self.machine.warn("raised", f"{what} raised {describe(error)}")
+        return self.bodies.guarded(what, function)
 
-    def deferral_reason(self, dev: Device) -> str:
-        """Say why a device that asks to be deferred does so."""
-        if self.deferred.blocked:
-            return "probing is blocked"
-        missing = self.links.missing(dev)
-        return f"waiting for supplier {missing}" if missing else "its probe asked for a later try"
-
+    # ---- what happened ---------------------------------------------------------------------------------------------
     @property
     def records(self) -> list[ProbeRecord]:
         """The records so far, or the last ``CoreOptions.keep_records`` of them: each reading adds what is new."""
@@ -395,4 +272,4 @@ class DriverCore:
             InternalError: one is broken.
 
         """
-        validate_core(self, quiescent=quiescent)
+        validate_core(self.state, self.asyncs, quiescent=quiescent)

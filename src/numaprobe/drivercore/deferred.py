@@ -21,17 +21,16 @@ Source: ``drivers/base/dd.c``: ``driver_deferred_probe_add`` to ``deferred_probe
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.drivercore.deadlock import refuse_wait
 from numaprobe.runtime import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Awaitable, Callable, Collection
 
-    from numaprobe.drivercore.core import DriverCore
-    from numaprobe.drivercore.device import Device
+    from numaprobe.drivercore.chain import Chains
+    from numaprobe.drivercore.model import Device
+    from numaprobe.drivercore.state import CoreState
     from numaprobe.runtime import Timer
 
 #: End of the reason of a device that a new driver could not match yet: such a one is listed even while it is bound.
@@ -46,44 +45,44 @@ _NAMED: Final = 4
 
 
 class DeferredProbes:
-    """The deferred devices of one core."""
+    """What is done with the deferred devices of one core.
 
-    def __init__(self, core: DriverCore) -> None:
-        self._core = core
-        self._machine = core.machine
-        self.pending: OrderedDict[tuple[str, str], Device] = OrderedDict()
-        self.active: OrderedDict[tuple[str, str], Device] = OrderedDict()
-        #: ``driver_deferred_probe_enable``: late_initcall has come
-        self.enabled = core.options.booted
-        #: ``defer_all_probes``
-        self.blocked = False
-        #: ``deferred_trigger_count``
-        self.trigger_count = 0
+    Args:
+        state: theirs are the lists.
+        chains: who asks.
+        retry: ``bus_probe_device``.
+
+    """
+
+    def __init__(self, state: CoreState, chains: Chains, retry: Callable[[Device], Awaitable[None]]) -> None:
+        self._machine = state.machine
+        self._state = state
+        self._lists = state.deferred
+        self._chains = chains
+        self._retry = retry
         #: triggers that came from something new, not from another device's deferral
         self._news = 0
         self._bound_once: set[tuple[str, str]] = set()
-        explicit = core.options.deferred_probe_timeout_ns is not None
-        self._timeout_ns = core.options.timeout_ns if explicit or not core.options.booted else 0
+        options = state.options
+        explicit = options.deferred_probe_timeout_ns is not None
+        self._timeout_ns = options.timeout_ns if explicit or not options.booted else 0
         self._timer: Timer | None = None
         self._work = Work(self._work_function, "deferred_probe_work_func")
         self._timeout_work = Work(self._timeout_function, "deferred_probe_timeout_work_func")
 
-    def __contains__(self, dev: Device) -> bool:
-        return dev.key in self.pending or dev.key in self.active
-
     def add(self, dev: Device, reason: str = "") -> None:
         """Put a device on the pending list, unless it is on a list or no driver ever matched it."""
-        if not dev.p.can_match or dev in self:
+        if not dev.p.can_match or dev in self._lists:
             return
         dev.p.deferred_reason = reason
-        self.pending[dev.key] = dev
+        self._lists.pending[dev.key] = dev
         dev.tell(self._machine.now(), f"deferred{': ' + reason if reason else ''}")
 
     def discard(self, dev: Device) -> None:
         """Take a device off the lists (``driver_deferred_probe_del``)."""
-        if self.pending or self.active:
-            self.pending.pop(dev.key, None)
-            self.active.pop(dev.key, None)
+        if self._lists.pending or self._lists.active:
+            self._lists.pending.pop(dev.key, None)
+            self._lists.active.pop(dev.key, None)
         dev.p.deferred_reason = None
 
     def trigger(self) -> None:
@@ -100,18 +99,18 @@ class DeferredProbes:
 
     def _trigger(self) -> None:
         """Trigger. Where nothing waits the kernel queues its work all the same, to find nothing: we do not."""
-        if not self.enabled:
+        if not self._lists.enabled:
             return
-        self.trigger_count += 1
-        if not self.pending and not self.active:
+        self._lists.trigger_count += 1
+        if not self._lists.pending and not self._lists.active:
             return
-        self.active.update(self.pending)
-        self.pending.clear()
+        self._lists.active.update(self._lists.pending)
+        self._lists.pending.clear()
         self._machine.queue_work(self._machine.system_dfl_wq, self._work)
 
     def note_request(self) -> None:
         """Take note that something is asked for: news, unless a body asks."""
-        self._news += not self._core.bodies.inside()
+        self._news += not self._chains.inside()
 
     def retrigger(self, dev: Device) -> None:
         """Trigger again: a trigger passed while ``dev`` was probed, and its deferral may have missed it."""
@@ -132,7 +131,7 @@ class DeferredProbes:
 
     def _name_loop(self, dev: Device) -> None:
         """Say which devices keep each other awake, and let none of them do so any more."""
-        loop = [one for one in self._devices() if one is dev or self._is_echoing(one)]
+        loop = [one for one in self._state.devices() if one is dev or self._is_echoing(one)]
         for one in loop:
             one.p.laps.looped = True
         reasons = "; ".join(dict.fromkeys(self.why(one) for one in loop))
@@ -141,36 +140,40 @@ class DeferredProbes:
         )
         self._machine.warn("deferral-loop", f"{text}. The kernel would go on; from here on they wait for something new")
 
-    def _devices(self) -> Iterator[Device]:
-        return (dev for bus in self._core.buses.values() for dev in bus.devices.values())
-
     def _is_echoing(self, dev: Device) -> bool:
         laps = dev.p.laps
         return not laps.looped and laps.news == self._news and laps.echoes > MAX_ECHOES // 10
 
+    def reason(self, dev: Device) -> str:
+        """Say why a device that asks to be deferred does so."""
+        if self._lists.blocked:
+            return "probing is blocked"
+        missing = self._state.links.missing(dev)
+        return f"waiting for supplier {missing}" if missing else "its probe asked for a later try"
+
     def why(self, dev: Device) -> str:
         """Say what a deferred device waits for, and what became of that."""
-        missing = self._core.links.missing(dev)
-        if missing is None or self.blocked:
-            return self._core.deferral_reason(dev)
-        return f"waiting for supplier {missing}, which {self._core.links.fate(missing)}"
+        missing = self._state.links.missing(dev)
+        if missing is None or self._lists.blocked:
+            return self.reason(dev)
+        return f"waiting for supplier {missing}, which {self._state.links.fate(missing)}"
 
     def unfinished(self) -> list[str]:
         """Return a line for each reason for which devices are deferred now."""
         found: dict[str, list[Device]] = {}
-        for dev in (*self.pending.values(), *self.active.values()):
+        for dev in self._lists:
             if not dev.is_bound:
                 found.setdefault(self.why(dev), []).append(dev)
         return [f"{_names(devices)}: {why}" for why, devices in found.items()]
 
     async def _work_function(self) -> None:
-        while self.active:
-            _, dev = self.active.popitem(last=False)
+        while self._lists.active:
+            _, dev = self._lists.active.popitem(last=False)
             if self._is_loop(dev):
-                self.pending[dev.key] = dev
+                self._lists.pending[dev.key] = dev
                 continue
             dev.p.deferred_reason = None
-            await self._core.binding.device_initial_probe(dev)  # bus_probe_device
+            await self._retry(dev)
 
     async def flush(self) -> None:
         """Wait until the work that retries has nothing left to do."""
@@ -178,7 +181,7 @@ class DeferredProbes:
 
     async def late_initcall(self) -> None:
         """From now on deferrals are retried; start the timeout (``deferred_probe_initcall``)."""
-        self.enabled = True
+        self._lists.enabled = True
         for _ in range(2):
             self.trigger()
             await self.flush()
@@ -186,7 +189,7 @@ class DeferredProbes:
 
     def extend_timeout(self) -> None:
         """Start the timeout, or start it anew: each driver registration does."""
-        if not self.enabled or self._timeout_ns == 0:
+        if not self._lists.enabled or self._timeout_ns == 0:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -199,21 +202,10 @@ class DeferredProbes:
         self._timeout_ns = 0
         self.trigger()
         await self.flush()
-        for dev in tuple(self.pending.values()):
+        for dev in tuple(self._lists.pending.values()):
             reason = dev.p.deferred_reason or "no reason given"
             text = f"{dev.bus.name} {dev.name}: deferred probe pending: {reason}"
             self._machine.warn("deferred-probe-timeout", text)
-
-    async def block(self) -> None:
-        """Defer every probe from now on, and wait for those under way (``device_block_probing``)."""
-        refuse_wait(self._core)
-        self.blocked = True
-        await self._core.wait_for_device_probe()
-
-    def unblock(self) -> None:
-        """Probe again (``device_unblock_probing``)."""
-        self.blocked = False
-        self.trigger()
 
 
 def _names(devices: Collection[Device]) -> str:

@@ -10,7 +10,12 @@ Source: ``device_links_check_suppliers``, ``device_links_driver_bound``, ``devic
 
 from __future__ import annotations
 
-from numaprobe.drivercore.device import Device, DeviceState
+from typing import TYPE_CHECKING
+
+from numaprobe.drivercore.states import DeviceState
+
+if TYPE_CHECKING:
+    from numaprobe.drivercore.model import Device
 
 
 class DeviceLinks:

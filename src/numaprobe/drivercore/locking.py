@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from numaprobe.drivercore.core import DriverCore
-    from numaprobe.drivercore.device import Device
+    from numaprobe.drivercore.chain import Chains
+    from numaprobe.drivercore.model import Device
     from numaprobe.runtime import Lock
 
 
@@ -22,13 +22,13 @@ class HeldDevice:
 
     __slots__ = ("_lock", "_outer")
 
-    def __init__(self, core: DriverCore, dev: Device, *, parent: bool) -> None:
+    def __init__(self, chains: Chains, dev: Device, *, parent: bool = False) -> None:
         above = dev.parent if parent and dev.bus.need_parent_lock else None
         self._lock = dev.lock
         self._outer = None if above is None else above.lock
         if self._lock.owner is not None or (self._outer is not None and self._outer.owner is not None):
             # a body runs under its device's lock: where the locks are free, we are not inside of it
-            core.bodies.refuse_inside(lambda one: one is dev or one is above, f"locks {dev.name}")
+            chains.refuse_inside(lambda one: one is dev or one is above, f"locks {dev.name}")
 
     def __aenter__(self) -> Awaitable[None]:  # a plain function: one coroutine less per lock
         return self._lock.acquire() if self._outer is None else self._acquire_both(self._outer)

@@ -19,16 +19,25 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore.core import DriverCore
-    from numaprobe.drivercore.device import Device
+    from numaprobe.drivercore.model import Device
+    from numaprobe.runtime import Machine
 
 T = TypeVar("T")
+
+
+class HasMachine(Protocol):
+    """What a placement sees of its core: the machine that runs it."""
+
+    @property
+    def machine(self) -> Machine:
+        """What runs the core."""
+        ...
 
 
 class Placing(Protocol):
     """What a policy is to the core."""
 
-    def place(self, core: DriverCore) -> Placement:
+    def place(self, core: HasMachine) -> Placement:
         """Return the placement of one core, which is asked at each of the three places."""
 
 
@@ -38,7 +47,7 @@ class Placement:
     What only hands an awaitable on is a plain function here, as that costs no coroutine.
     """
 
-    def __init__(self, core: DriverCore) -> None:
+    def __init__(self, core: HasMachine) -> None:
         self.core = core
         self.machine = core.machine
 

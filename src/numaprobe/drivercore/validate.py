@@ -8,42 +8,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.drivercore.deferred import CANNOT_MATCH
-from numaprobe.drivercore.device import Device, DeviceState
+from numaprobe.drivercore.states import DeviceState
 from numaprobe.errors import InternalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numaprobe.drivercore.core import DriverCore
-    from numaprobe.drivercore.driver import Driver
+    from numaprobe.drivercore.asyncs import AsyncCalls
+    from numaprobe.drivercore.model import Device, Driver
+    from numaprobe.drivercore.state import CoreState, DeferredLists
 
 
-def validate_core(core: DriverCore, *, quiescent: bool) -> None:
+def validate_core(state: CoreState, asyncs: AsyncCalls, *, quiescent: bool) -> None:
     """Raise InternalError with the first broken promise and the device's story."""
-    for bus in core.buses.values():
+    for bus in state.buses.values():
         for dev in bus.devices.values():
-            for problem in _device_problems(core, dev, quiescent=quiescent):
+            for problem in _device_problems(state.deferred, dev, quiescent=quiescent):
                 story = " | ".join(dev.story())
                 raise InternalError(f"{dev!r}: {problem}. Its story: {story}")
         for drv in bus.drivers.values():
             for problem in _driver_problems(drv, quiescent=quiescent):
                 raise InternalError(f"{drv!r}: {problem}")
-    for problem in _core_problems(core, quiescent=quiescent):
+    for problem in _core_problems(state, asyncs, quiescent=quiescent):
         raise InternalError(problem)
 
 
-def _device_problems(core: DriverCore, dev: Device, *, quiescent: bool) -> Iterator[str]:
+def _device_problems(deferred: DeferredLists, dev: Device, *, quiescent: bool) -> Iterator[str]:
     if dev.bus.devices.get(dev.name) is not dev:
         yield "its bus knows another device of this name"
     if dev.state is DeviceState.BOUND:
         if dev.driver is None or dev.driver.devices.get(dev.key) is not dev:
             yield "it is bound, but its driver does not list it"
-        if dev in core.deferred and not (dev.p.deferred_reason or "").endswith(CANNOT_MATCH):
+        if dev in deferred and not (dev.p.deferred_reason or "").endswith(CANNOT_MATCH):
             yield "it is bound and on the deferred list"
     unclean = _has_old_driver(dev) or dev.drvdata is not None or dev.p.devres
     if dev.state is DeviceState.UNBOUND and unclean:
         yield "it is not bound, but keeps something of a driver"
-    if dev.key in core.deferred.pending and dev.key in core.deferred.active:
+    if dev.key in deferred.pending and dev.key in deferred.active:
         yield "it is on both deferred lists"
     if dev.state in (DeviceState.PROBING, DeviceState.RELEASING) and dev.lock.owner is None:
         yield "a driver is at it and nobody holds its lock"
@@ -79,13 +80,14 @@ def _driver_problems(drv: Driver, *, quiescent: bool) -> Iterator[str]:
         yield f"{drv.users} calls use it"
 
 
-def _core_problems(core: DriverCore, *, quiescent: bool) -> Iterator[str]:
-    for dev in (*core.deferred.pending.values(), *core.deferred.active.values()):
+def _core_problems(state: CoreState, asyncs: AsyncCalls, *, quiescent: bool) -> Iterator[str]:
+    for dev in state.deferred:
         if dev.bus.devices.get(dev.name) is not dev and not dev.p.dead:
             yield f"{dev.name} is on the deferred list and on no bus"
     if not quiescent:
         return
-    if core.probe_count or core.asyncs.pending:
-        yield f"{core.probe_count} probes and {core.asyncs.pending} async calls are under way"
-    if core.deferred.active:
-        yield f"{next(iter(core.deferred.active.values())).name} waits for a retry that nobody makes"
+    probes = int(state.probes)
+    if probes or asyncs.pending:
+        yield f"{probes} probes and {asyncs.pending} async calls are under way"
+    if state.deferred.active:
+        yield f"{next(iter(state.deferred.active.values())).name} waits for a retry that nobody makes"

@@ -27,7 +27,7 @@ from numaprobe.workqueue import run_as_work
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device, HasMachine
     from numaprobe.runtime import AffinityScope, Machine, Workqueue
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class Policy:
             f.name.replace("_", "-") if getattr(self, f.name) else f"no-{f.name.replace('_', '-')}" for f in changed
         ]
 
-    def place(self, core: DriverCore) -> Placement:
+    def place(self, core: HasMachine) -> Placement:
         """Return the placement that holds what one run on ``core`` needs of this policy.
 
         That of a policy from outside of numaprobe is watched (``policies.watch``).
@@ -118,7 +118,7 @@ class Policy:
 
         return watched(self, core)
 
-    def placement(self, core: DriverCore) -> Placement:
+    def placement(self, core: HasMachine) -> Placement:
         """Return the placement itself; a policy whose runs have a state of their own overrides this."""
         return PolicyPlacement(core, self)
 
@@ -153,7 +153,7 @@ class PolicyPlacement(Placement):
 
     """
 
-    def __init__(self, core: DriverCore, policy: Policy) -> None:
+    def __init__(self, core: HasMachine, policy: Policy) -> None:
         super().__init__(core)
         self.policy = policy
         self.queue = None if policy.queue is None else policy.queue.make(core.machine)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.cpuset import CpuSet
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device, HasMachine
     from numaprobe.runtime import Task
 
 
@@ -29,7 +29,7 @@ class MigrateCaller(Policy):
     origin = "PCI, 2005 (d42c69972b85) to 2009"
     summary = "PCI: the caller itself moves to the node for the call, then back"
 
-    def placement(self, core: DriverCore) -> MigratePlacement:
+    def placement(self, core: HasMachine) -> MigratePlacement:
         """Return a placement that knows who was moved."""
         return MigratePlacement(core, self)
 
@@ -40,7 +40,7 @@ class MigratePlacement(PolicyPlacement):
     Calls may be inside calls: each goes back to where the one around it had it.
     """
 
-    def __init__(self, core: DriverCore, policy: MigrateCaller) -> None:
+    def __init__(self, core: HasMachine, policy: MigrateCaller) -> None:
         super().__init__(core, policy)
         self._moved: dict[Task, tuple[CpuSet, int]] = {}
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.cpuset import CpuSet
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device, HasMachine
     from numaprobe.runtime import Machine
 
 
@@ -41,7 +41,7 @@ class Spread(NodeWork):
 
     nested_inline: bool = True
 
-    def placement(self, core: DriverCore) -> SpreadPlacement:
+    def placement(self, core: HasMachine) -> SpreadPlacement:
         """Return a placement that counts the turns."""
         return SpreadPlacement(core, self)
 
@@ -49,7 +49,7 @@ class Spread(NodeWork):
 class SpreadPlacement(PolicyPlacement):
     """``spread`` on one core: whose turn it is on each node."""
 
-    def __init__(self, core: DriverCore, policy: Spread) -> None:
+    def __init__(self, core: HasMachine, policy: Spread) -> None:
         super().__init__(core, policy)
         self._spread = policy
         self._next: dict[int, int] = {}

@@ -17,13 +17,13 @@ from numaprobe.errors import NumaprobeError, PolicyError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.drivercore import Device, HasMachine
     from numaprobe.policies.base import Policy
 
 _OWN_FOLDER: Final = str(Path(__file__).parents[1])
 
 
-def watched(policy: Policy, core: DriverCore) -> Placement:
+def watched(policy: Policy, core: HasMachine) -> Placement:
     """Return the policy's placement on ``core``, watched.
 
     Raises:
@@ -60,7 +60,7 @@ class _Once:
 class _Watched(Placement):
     """A placement from outside."""
 
-    def __init__(self, core: DriverCore, policy: Policy, inner: Placement) -> None:
+    def __init__(self, core: HasMachine, policy: Policy, inner: Placement) -> None:
         super().__init__(core)
         self.policy = policy
         self._inner = inner
