@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from numaprobe.errors import UsageError
-from numaprobe.host.job import Ticket
+from numaprobe.host.job import LATER_S, Ticket
 from numaprobe.host.task import CURRENT
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ T = TypeVar("T")
 
 #: A body that was cancelled at its deadline may take this long to clean up. An assumption.
 GRACE_S: Final = 1.0
-#: While the core is busy for a body, its deadline is looked at this often.
-LATER_S: Final = 0.01
 
 #: What the core does for the body at this place in the code: the innermost request, see ``uninterrupted``.
 _REQUEST: Final[ContextVar[asyncio.Future[None] | None]] = ContextVar("numaprobe_request", default=None)

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+#: While the core is busy for a body, its deadline is looked at this often.
+LATER_S: Final = 0.01
 
 
 class Mail(Protocol):

@@ -10,15 +10,41 @@ all on to the next outer one when it ends.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from numaprobe.runtime.protocol import Usage
 
 if TYPE_CHECKING:
     from numaprobe.cpuset import CpuSet
+    from numaprobe.host.attributes import Attributes
     from numaprobe.host.bodies import Memory
-    from numaprobe.host.task import HostTask
+    from numaprobe.host.thread import BodyThread
     from numaprobe.topology import Topology
+
+
+class Measured(Protocol):
+    """What is measured: a task of the host machine (``task.py``)."""
+
+    stretch: Stretch | None
+
+    @property
+    def comm(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def thread(self) -> BodyThread | None:
+        """Where its bodies run."""
+        ...
+
+    @property
+    def wish(self) -> Attributes:
+        """Where it wants to run."""
+        ...
+
+    def drop_memory(self) -> None:
+        """Give back what its bodies allocated."""
+        ...
 
 
 class Stretch:
@@ -45,7 +71,7 @@ class Stretch:
         "_unknown_memory",
     )
 
-    def __init__(self, task: HostTask, topology: Topology, now: int) -> None:
+    def __init__(self, task: Measured, topology: Topology, now: int) -> None:
         self._task = task
         self._node_of = topology.node_of
         self._start = now

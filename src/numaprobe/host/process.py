@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from numaprobe.errors import BodyError, UsageError, describe
 from numaprobe.host import limits, syscalls
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from numaprobe.host.thread import BodyThread
 
 #: How long a child that was asked to end may take.
 _END_S = 2.0
@@ -221,8 +220,24 @@ def _cause(exitcode: int | None) -> str:
         return f"signal {-exitcode}"
 
 
+class Parent(Protocol):
+    """The thread that a child stands for."""
+
+    child: BodyProcess | None
+
+    @property
+    def comm(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def wish(self) -> Attributes:
+        """How it is pinned."""
+        ...
+
+
 def in_child(
-    thread: BodyThread,
+    thread: Parent,
     method: str,
     function: Callable[..., object],
     args: tuple[object, ...],

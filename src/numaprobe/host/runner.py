@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.errors import BodyError, DeadlockError, UsageError, describe
 from numaprobe.host.accounting import Accounting
-from numaprobe.host.async_body import LATER_S
 from numaprobe.host.core import CoreThread
-from numaprobe.host.job import Job, Question, Ticket
+from numaprobe.host.job import LATER_S, Job, Question, Ticket
 from numaprobe.host.task import CURRENT, HostTask
 from numaprobe.host.thread import BodyThread, this_thread
 from numaprobe.host.threads import Threads

@@ -1,4 +1,4 @@
-"""Calls in flight, and where their time goes.
+"""Calls in flight, the probes that they are of, and where their time goes.
 
 A *call* is a probe function that was entered and has not returned. Calls of one task nest; the task is in one state at
 a time (running, runnable, sleeping), as the scheduler's events tell. It is followed only while the task has an open
@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.kernel.outer import OUTER
 from numaprobe.records import RunState, Segment
 
 if TYPE_CHECKING:
-    from numaprobe.kernel.open_probe import OpenProbe
+    from numaprobe.kernel.roads import Road
 
 #: Changes of state that all logs together keep (about 40 MB); beyond, calls keep their sums and lose their segments.
 MAX_LOGGED: Final = 400_000
@@ -95,6 +96,48 @@ class Call:
         self.account.add(self.changes, end_ns)
         self.changes = []
         return self.account
+
+
+@dataclass(slots=True)
+class Finished:
+    """A call that returned."""
+
+    call: Call
+    end_ns: int
+    result: int | None
+
+
+@dataclass(slots=True, eq=False)
+class OpenProbe:
+    """A probe in flight."""
+
+    device: str
+    driver: str
+    path: str | None
+    asynchronous: bool | None
+    nested: bool | None
+    #: how it was reached; None: its ``really_probe`` was not recorded
+    road: Road | None = None
+    #: the call that opened it: ``really_probe``, or the outermost one that was recorded
+    root: Call | None = None
+    #: of the calls that returned, the one to time
+    body: Finished | None = None
+    #: the PCI core took part
+    is_pci: bool = False
+
+    def offer(self, done: Finished) -> None:
+        """Take a returned call as the body if it is nearer to the driver's own function than what there is."""
+        if self.body is None or self._prefers(done, self.body):
+            self.body = done
+
+    @staticmethod
+    def _prefers(new: Finished, old: Finished) -> bool:
+        new_outer, old_outer = new.call.function in OUTER, old.call.function in OUTER
+        if new_outer != old_outer:
+            return old_outer
+        if new.call.start_ns >= old.end_ns:
+            return True  # the same again, later: what counts is the last try
+        return not new_outer  # both the driver's: the one that returned later is the outermost
 
 
 @dataclass(slots=True, eq=False)

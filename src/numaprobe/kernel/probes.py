@@ -16,9 +16,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.kernel.calls import Account, Call, LogSpace, TaskTime
+from numaprobe.kernel.calls import Account, Call, Finished, LogSpace, OpenProbe, TaskTime
 from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, REALLY_PROBE
-from numaprobe.kernel.open_probe import Finished, OpenProbe
 from numaprobe.kernel.roads import Caller, Roads
 from numaprobe.records import NO_NODE, ProbeRecord, Segment
 from numaprobe.records.errnos import EPROBE_DEFER, UNTOLD, errno_name

@@ -7,12 +7,38 @@ gone already) is a remark, never an end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numaprobe.errors import MissingInterfaceError, NumaprobeError
 
 if TYPE_CHECKING:
-    from numaprobe.library.facade import Core
+    from numaprobe.drivercore import Device
+    from numaprobe.host import HostMachine
+
+
+class Followed(Protocol):
+    """The core that gets the devices (``facade.Core``)."""
+
+    @property
+    def machine(self) -> HostMachine:
+        """The machine it runs on."""
+        ...
+
+    def names(self, bus: str) -> tuple[str, ...]:
+        """Return the names of a bus's devices."""
+        ...
+
+    def device(self, name: str, bus: str) -> Device:
+        """Return a device by name."""
+        ...
+
+    def add(self, name: str, **details: Any) -> Device:  # noqa: ANN401  see Operations.add
+        """Add a device."""
+        ...
+
+    def remove(self, dev: Device) -> None:
+        """Remove a device."""
+        ...
 
 
 class UdevFollower:
@@ -27,7 +53,7 @@ class UdevFollower:
 
     """
 
-    def __init__(self, core: Core, subsystem: str) -> None:
+    def __init__(self, core: Followed, subsystem: str) -> None:
         self._core = core
         self._subsystem = subsystem
         try:

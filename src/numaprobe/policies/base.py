@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import Placement
+from numaprobe.policies.watch import watched
 from numaprobe.runtime import HkType
 from numaprobe.workqueue import run_as_work
 
@@ -114,8 +115,6 @@ class Policy:
         """
         if type(self).__module__.startswith(_OURS):
             return self.placement(core)
-        from numaprobe.policies.watch import watched
-
         return watched(self, core)
 
     def placement(self, core: HasMachine) -> Placement:

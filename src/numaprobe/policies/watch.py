@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from numaprobe.drivercore import Placement
 from numaprobe.errors import NumaprobeError, PolicyError
@@ -18,12 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore import Device, HasMachine
-    from numaprobe.policies.base import Policy
 
 _OWN_FOLDER: Final = str(Path(__file__).parents[1])
 
 
-def watched(policy: Policy, core: HasMachine) -> Placement:
+class Outside(Protocol):
+    """What is watched of a policy."""
+
+    @property
+    def label(self) -> str:
+        """Its name, for errors."""
+        ...
+
+    def placement(self, core: HasMachine) -> Placement:
+        """Return its placement on ``core``."""
+        ...
+
+
+def watched(policy: Outside, core: HasMachine) -> Placement:
     """Return the policy's placement on ``core``, watched.
 
     Raises:
@@ -60,7 +72,7 @@ class _Once:
 class _Watched(Placement):
     """A placement from outside."""
 
-    def __init__(self, core: HasMachine, policy: Policy, inner: Placement) -> None:
+    def __init__(self, core: HasMachine, policy: Outside, inner: Placement) -> None:
         super().__init__(core)
         self.policy = policy
         self._inner = inner
@@ -104,7 +116,7 @@ class _Watched(Placement):
         return result
 
 
-def _failed(policy: Policy, place: str, error: Exception) -> PolicyError:
+def _failed(policy: Outside, place: str, error: Exception) -> PolicyError:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(_OWN_FOLDER)] or list(frames)
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""

@@ -389,4 +389,4 @@ class VirtualMachine:
 
         """
         if not self._broken or self.loop.current is not None:
-            validate(self)
+            validate(self.workqueues, self.tasks, self.scheduler, self.blocker, self.loop)

@@ -20,9 +20,11 @@ from numaprobe.workqueue.validate import validate as validate_workqueues
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numaprobe.virtual.blocking import Blocker, SchedulerLike
     from numaprobe.virtual.cpu import RunQueue
-    from numaprobe.virtual.machine import VirtualMachine
-    from numaprobe.workqueue import Pool
+    from numaprobe.virtual.loop import EventLoop
+    from numaprobe.virtual.tasks import Tasks
+    from numaprobe.workqueue import Pool, Workqueues
 
 
 def hold(kept: bool, promise: str) -> None:
@@ -36,23 +38,23 @@ def hold(kept: bool, promise: str) -> None:
         raise InternalError(f"virtual machine: broken promise: {promise}; please report it")
 
 
-def validate(machine: VirtualMachine) -> None:
-    """Hold every promise of ``machine``.
+def validate(workqueues: Workqueues, known: Tasks, scheduler: SchedulerLike, blocker: Blocker, loop: EventLoop) -> None:
+    """Hold every promise of a machine of these parts.
 
     Raises:
         InternalError: one is broken.
 
     """
-    workers: list[VirtualTask] = [worker.task for worker in machine.workqueues.workers()]
-    tasks = [*machine.tasks.alive, *machine.tasks.loads, *workers]
-    if isinstance(machine.scheduler, Scheduler):
-        _check_scheduler(machine.scheduler, tasks)
-    validate_workqueues(machine.workqueues)
-    for pool in machine.workqueues.pools.all():
+    workers: list[VirtualTask] = [worker.task for worker in workqueues.workers()]
+    tasks = [*known.alive, *known.loads, *workers]
+    if isinstance(scheduler, Scheduler):
+        _check_scheduler(scheduler, tasks)
+    validate_workqueues(workqueues)
+    for pool in workqueues.pools.all():
         _check_pool(pool)
     for task in tasks:
-        _check_blocked(task, machine.blocker.blocked)
-    _check_live(machine, tasks)
+        _check_blocked(task, blocker.blocked)
+    _check_live(loop, tasks)
 
 
 # ---- run queues ----------------------------------------------------------------------------------------------------
@@ -126,10 +128,10 @@ def _check_blocked(task: VirtualTask, blocked: dict[VirtualTask, None]) -> None:
         hold(task in (reason.waiters or ()), f"{task} waits for {reason}, which knows it")
 
 
-def _check_live(machine: VirtualMachine, tasks: Iterable[VirtualTask]) -> None:
+def _check_live(loop: EventLoop, tasks: Iterable[VirtualTask]) -> None:
     awake = sum(_is_live(task) for task in tasks)
-    timers = sum(isinstance(entry[3], VirtualTimer) and entry[3].pending for entry in machine.loop.heap)
-    hold(machine.loop.live == awake + timers, f"{machine.loop.live} live = {awake} tasks + {timers} timers")
+    timers = sum(isinstance(entry[3], VirtualTimer) and entry[3].pending for entry in loop.heap)
+    hold(loop.live == awake + timers, f"{loop.live} live = {awake} tasks + {timers} timers")
 
 
 def _is_live(task: VirtualTask) -> bool:
