@@ -1,8 +1,9 @@
 """What a stretch of a task cost.
 
-Running is what the thread's own clock says about the jobs it did. Runnable is the kernel's ``run_delay`` of the thread
-(schedstat): waiting for a CPU after a wake-up. Sleeping is the rest of the wall time. Where the kernel keeps no
-schedstat, runnable and sleeping are unknown.
+Running is what the thread's own clock says about the jobs it did, held to the wall time: a virtual CPU that was taken
+away for a while may have its time counted by one clock and not by the other. Runnable is the kernel's ``run_delay`` of
+the thread (schedstat): waiting for a CPU after a wake-up. Sleeping is the rest of the wall time. Where the kernel keeps
+no schedstat, runnable and sleeping are unknown.
 
 Stretches of one task nest (a child is probed inside its parent's body); jobs are counted in the innermost, which hands
 all on to the next outer one when it ends.
@@ -129,7 +130,8 @@ class Stretch:
         wish = self._task.wish
         pinned = self._task.thread is not None and self._task.thread.is_pinned
         cost = now - self._start
-        running = sum(self._running.values())
+        by_node = _held_to(cost, self._running)
+        running = sum(by_node.values())
         runnable = self._runnable(cost - running)
         return Usage(
             start_ns=self._start,
@@ -138,7 +140,7 @@ class Stretch:
             runnable_ns=runnable,
             sleeping_ns=None if runnable is None else cost - running - runnable,
             cpus=tuple(dict.fromkeys(self._trail)),
-            running_by_node=None if self._between else self._running,
+            running_by_node=None if self._between else by_node,
             memory=None if self._unknown_memory else self._memory,
             allowed=wish.cpus & everywhere or wish.cpus if pinned and wish.cpus is not None else everywhere,
             pod=(wish.hint or wish.cpus) if self._task.comm.startswith("kworker/u") else None,
@@ -152,6 +154,15 @@ class Stretch:
             return None
         before = self._delay if thread is self._thread else 0
         return max(0, min(delay - before, left))
+
+
+def _held_to(limit: int, amounts: dict[int, int]) -> dict[int, int]:
+    """Return amounts whose sum is at most ``limit``; what is too much is taken from the last ones."""
+    held = {}
+    for key, amount in amounts.items():
+        held[key] = min(amount, limit)
+        limit -= held[key]
+    return held
 
 
 def _add(to: dict[int, int], amounts: dict[int, int]) -> None:
