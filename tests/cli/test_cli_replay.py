@@ -107,7 +107,8 @@ HOSTILE = {
     ("probe", "reason"),
     [
         ({"cost_ns": 10**18}, "lasts longer than an hour"),
-        ({"cost_ns": 1, "start_ns": 0, "end_ns": 2**62}, "lasts longer than an hour"),
+        ({"cost_ns": 1, "start_ns": 0, "end_ns": 2**62 - 1}, "lasts longer than an hour"),
+        ({"cost_ns": 1, "start_ns": 0, "end_ns": 2**62}, "must be a time in ns, at most"),
         ({"cost_ns": 1, "memory": {"0": 2**60}}, "more than 1 PiB"),
         ({"cost_ns": 1, "device": "a/b"}, "holds no probe that can be replayed"),
         ({"cost_ns": -1}, "must not be negative"),
