@@ -24,7 +24,7 @@ BLOCK: Final = 1 << 18
 #: The kernel cuts a trace line at 8 KiB (``TRACE_SEQ_SIZE``), a log line at less.
 MAX_LINE: Final = 1 << 14
 #: A file of nothing but newlines would be a million lines for each megabyte.
-_BLANKS: Final = re.compile(rb"\n{3,}+")
+_BLANKS: Final = re.compile(rb"\n\n\n++")  # not {3,}: so the search is for a text, ten times as fast
 
 
 class Lines:
