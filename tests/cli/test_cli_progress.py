@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from numaprobe.cli import progress as module
-from numaprobe.cli.progress import Progress
+from numaprobe.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
     import pytest
@@ -19,9 +19,9 @@ class Terminal(io.StringIO):
 def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, patience: float) -> str:
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setattr(module, "PATIENCE_S", patience)
-    with Progress("policy", 2) as progress:
-        progress.step("inline")
-        progress.step("spread")
+    with ProgressLine("policy") as progress:
+        progress.show(1, 2, "inline")
+        progress.show(2, 2, "spread")
     return stream.getvalue()
 
 

@@ -1,27 +1,22 @@
 """``numaprobe compare``: every policy side by side on one scenario or recorded trace, or traces beside each other."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from numaprobe.cli import options
-from numaprobe.cli.choice import choose_policies
 from numaprobe.cli.formats import comparison_shapes
-from numaprobe.cli.inputs import is_trace, set_up
+from numaprobe.cli.inputs import refuse_scenario_options, refuse_trace_options
 from numaprobe.cli.measure import compare_measured
 from numaprobe.cli.output import choose_format, write
-from numaprobe.cli.progress import Progress
-from numaprobe.cli.replays import RECORDED, own_policy, read_named_trace, set_up_replay
+from numaprobe.cli.progress import ProgressLine
 from numaprobe.cli.say import exit_code
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
-    from numaprobe.policies import Policy
-    from numaprobe.records import Trace
-    from numaprobe.scenario import Setting
+    from numaprobe.study import Compared
 
 #: formats that show when a probe ran, waited and slept
 DRAWN: Final = {"html", "svg", "png", "perfetto"}
@@ -61,68 +56,48 @@ def compare(  # noqa: PLR0917  a command's signature is its options
 
     Exit code 1: a check of the scenario failed under some policy, or a policy deadlocked.
     """
-    scenario_options: Any = {"kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
+    changes: Any = {"kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
     if measure or repeat is not None:
-        return compare_measured(
-            what, policy, baseline, (format, as_json, output), measure, repeat, machine=machine, **scenario_options
-        )
+        form = (format, as_json, output)
+        return compare_measured(what, policy, baseline, form, measure, repeat, machine=machine, **changes)
+    from numaprobe.analysis import compare as put_together
+    from numaprobe.study import is_trace, read_trace
+
     shapes = comparison_shapes(details)
     chosen = choose_format(format, as_json, output, shapes)
-    traces: list[Trace] = []
-    failures: list[str] = []
-    setting = None
-    if is_trace(what[0]):
-        again = _is_replay(replay, len(what))
-        if not again:
-            _refuse_scenario_options({"policy": policy, **scenario_options})
-        traces = [read_named_trace(one, machine=machine, kprobes=kprobes) for one in what]
-        if again:
-            setting = set_up_replay(traces[0], **scenario_options)
-            baseline = baseline or own_policy(traces[0], setting)
-            traces[0] = replace(traces[0], policy=RECORDED)
-    else:
-        _refuse_trace_options(what, {"--replay": replay, "--kprobes": kprobes})
-        setting = set_up(what[0], machine=machine, **scenario_options)
-        baseline = baseline or setting.profile.pci_policy
-    if setting is not None and baseline is not None:
-        policies, baseline = choose_policies(policy, baseline)
-        more, failures = _run_all(setting, policies, timeline=chosen in DRAWN)
-        traces += more
-    from numaprobe.analysis import compare as put_together
-
-    write(put_together(traces, baseline), shapes[chosen], chosen, output)
-    return exit_code(failures, chosen, output)
+    if is_trace(what[0]) and not _is_replay(replay, len(what)):
+        refuse_scenario_options({"policy": policy, **changes})
+        traces = [read_trace(one, machine=machine, kprobes=kprobes) for one in what]
+        write(put_together(traces, baseline), shapes[chosen], chosen, output)
+        return 0
+    if not is_trace(what[0]):
+        refuse_trace_options(what, {"--replay": replay, "--kprobes": kprobes})
+    compared = _compare(what[0], machine, kprobes, changes, policy, baseline, timeline=chosen in DRAWN)
+    write(compared.comparison, shapes[chosen], chosen, output)
+    return exit_code(compared.failures, chosen, output)
 
 
-def _run_all(setting: "Setting", policies: "Sequence[Policy]", *, timeline: bool) -> "tuple[list[Trace], list[str]]":
-    from numaprobe.scenario import run_setting
+def _compare(
+    what: str,
+    machine: str | None,
+    kprobes: "Path | None",
+    changes: Any,  # noqa: ANN401  options of ``make_setting``
+    policies: "list[str] | None",
+    baseline: str | None,
+    *,
+    timeline: bool,
+) -> "Compared":
+    from numaprobe.study import compare, is_trace, make_setting, read_trace
 
-    traces, failures = [], []
-    with Progress("policy", len(policies)) as progress:
-        for policy in policies:
-            progress.step(policy.label)
-            outcome = run_setting(setting, policy, timeline=timeline)
-            traces.append(outcome.trace)
-            failures += [f"{policy.label}: {failure}" for failure in outcome.failures]
-    return traces, failures
+    recorded = read_trace(what, machine=machine, kprobes=kprobes) if is_trace(what) else None
+    setting = make_setting(what if recorded is None else recorded, machine=None if recorded else machine, **changes)
+    with ProgressLine("policy") as line:
+        return compare(
+            setting, policies or None, baseline=baseline, recorded=recorded, timeline=timeline, progress=line.tell
+        )
 
 
 def _is_replay(wanted: bool | None, count: int) -> bool:
     if wanted and count > 1:
         raise UsageError("one trace at a time is replayed; give --replay one TRACE")
     return count == 1 if wanted is None else wanted
-
-
-def _refuse_scenario_options(given: "dict[str, object]") -> None:
-    for name, value in given.items():
-        if value is not None:
-            option = {"overrides": "set"}.get(name, name)
-            raise UsageError(f"--{option} is for scenarios and replays; a recorded trace already happened")
-
-
-def _refuse_trace_options(what: "Sequence[str]", given: "dict[str, object]") -> None:
-    if len(what) > 1:
-        raise UsageError(f"one scenario at a time: '{what[1]}' is no recorded trace")
-    for name, value in given.items():
-        if value is not None:
-            raise UsageError(f"{name} is for recorded traces, and '{what[0][:80]}' is none")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numaprobe.cli.guestfolder import guest_folder
-from numaprobe.cli.inputs import load_scenario
 from numaprobe.cli.options import Cmdline, Machine, Overrides  # noqa: TC001  typer reads them at run time
+from numaprobe.cli.progress import tell_boot
 from numaprobe.cli.say import complain, tell
 from numaprobe.errors import UsageError
 from numaprobe.units import format_time
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
 
     from numaprobe.kernel.lab.check import Report, Row
     from numaprobe.kernel.lab.guest import GuestResult
-    from numaprobe.kernel.lab.tools import KernelImage
     from numaprobe.records import Trace
-    from numaprobe.scenario import Scenario
+    from numaprobe.study.lab import GuestCheck, GuestSetting
 
 #: exit status of a check that failed
 _FAILED = 1
@@ -79,113 +77,57 @@ def lab(
             return
     if scenario is None:
         raise UsageError("name a scenario (lab-nvme), or a kernel to fetch (--fetch 6.12)")
-    chosen = load_scenario(scenario, overrides, None, machine)
+    from numaprobe.study import scenario_of
+    from numaprobe.study.guests import guest_options
+    from numaprobe.study.lab import guest_setting, overhead_in_guest
+    from numaprobe.units import parse_time
+
+    chosen = scenario_of(scenario, overrides, machine=machine)
     if cmdline is not None:
         chosen = chosen.model_copy(update={"cmdline": cmdline})
     if output is not None:
         from numaprobe.records import check_output
 
         check_output(output)
-    run = _Run(chosen, machine, kernel, timeout, keep, kvm=kvm)
+    options = guest_options(kernel, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm)
+    setting = guest_setting(chosen, options, machine=machine)
     if overhead is not None:
-        run.measure(overhead, as_json=as_json)
+        _show_overhead(overhead_in_guest(setting, overhead, told=tell_boot), as_json=as_json)
         return
     record = ["--sched" if sched else "--no-sched", *(["--memory"] if memory else [])]
-    run.record(record, check=check, output=output, as_json=as_json)
+    _record(setting, record, check=check, output=output, as_json=as_json)
 
 
-class _Run:
-    """One guest: its scenario, machine, kernel and folder."""
+def _record(setting: GuestSetting, record: Sequence[str], *, check: bool, output: Path | None, as_json: bool) -> None:
+    """Record the scenario, compare if asked, and show both."""
+    from numaprobe.study.lab import check_guest, record_in_guest
 
-    def __init__(
-        self, scenario: Scenario, machine: str | None, kernel: str | None, timeout: str, keep: Path | None, *, kvm: bool
-    ) -> None:
-        from numaprobe.kernel.lab.tools import find_kernel, find_tools
-        from numaprobe.scenario import prepare
-        from numaprobe.scenario.guest import as_the_kernel_does, guest_plan
-        from numaprobe.units import parse_time
+    result = record_in_guest(setting, record, told=tell_boot)
+    trace = result.trace
+    if output is not None:
+        _write(trace, output)
+    checked = check_guest(setting, trace) if check else None
+    report = None if checked is None else checked.report
+    for line in (line for splat in result.splats for line in splat.lines):
+        tell(f"  {line}")
+    if as_json:
+        _print_json(trace, checked)
+    else:
+        _print_text(result, report, setting.options.image.release, output)
+    failures = _failures(result, report)
+    if as_json and failures:
+        complain("; ".join(failures))
+    if failures:
+        raise typer.Exit(_FAILED)
 
-        self.tools = find_tools()
-        self.image: KernelImage = find_kernel(kernel)
-        self.scenario = as_the_kernel_does(scenario, self.image.version)
-        topology = prepare(self.scenario, machine=machine).plan.topology
-        self.plan = guest_plan(self.scenario, topology, self.image.version)
-        self.timeout = parse_time(timeout) / 1e9
-        self.keep = keep
-        self.kvm = kvm
 
-    def record(self, options: Sequence[str], *, check: bool, output: Path | None, as_json: bool) -> None:
-        """Record the scenario, and compare if asked."""
-        result = self._in_folder(options)
-        trace = result.trace
-        if output is not None:
-            _write(trace, output)
-        report, predicted = self._compare(trace) if check else (None, None)
-        for line in (line for splat in result.splats for line in splat.lines):
-            tell(f"  {line}")
-        if as_json:
-            _print_json(trace, predicted, report)
-        else:
-            _print_text(result, report, self.image.release, output)
-        failures = _failures(result, report)
-        if as_json and failures:
-            complain("; ".join(failures))
-        if failures:
-            raise typer.Exit(_FAILED)
+def _show_overhead(figures: dict[str, Any], *, as_json: bool) -> None:
+    from numaprobe.kernel.lab.overhead import overhead_lines
 
-    def measure(self, rounds: int, *, as_json: bool) -> None:
-        """Measure what recording costs."""
-        from numaprobe.kernel.lab.overhead import measure_overhead, overhead_lines
-
-        with guest_folder(self.keep) as folder:
-            self._say_where(folder)
-            figures = measure_overhead(
-                self.plan,
-                rounds,
-                kernel=self.image,
-                tools=self.tools,
-                folder=folder,
-                timeout=self.timeout,
-                kvm=self.kvm,
-            )
-        if as_json:
-            _echo_json(figures)
-        else:
-            typer.echo("\n".join(overhead_lines(figures)))
-
-    def _in_folder(self, options: Sequence[str]) -> GuestResult:
-        from numaprobe.kernel.lab.guest import run_guest
-
-        with guest_folder(self.keep) as folder:
-            self._say_where(folder)
-            return run_guest(
-                self.plan,
-                kernel=self.image,
-                tools=self.tools,
-                folder=folder,
-                timeout=self.timeout,
-                record=options,
-                kvm=self.kvm,
-            )
-
-    def _say_where(self, folder: Path) -> None:
-        """Tell who watches a terminal what takes so long, and where to look."""
-        if sys.stderr.isatty():
-            typer.echo(f"booting {self.image.release}; its console: {folder / 'console.log'}", err=True)
-
-    def _compare(self, trace: Trace) -> tuple[Report, Trace]:
-        from numaprobe.kernel.lab.check import compare
-        from numaprobe.runtime import closest_profile
-        from numaprobe.scenario import run_scenario
-        from numaprobe.scenario.guest import guest_names, with_recorded_costs
-        from numaprobe.topology import from_json
-
-        profile = closest_profile(self.image.release)
-        topology = from_json(trace.machine)
-        predicted = run_scenario(
-            with_recorded_costs(self.scenario, trace), profile.pci_policy, kernel=profile, machine=topology
-        )
-        return compare(predicted, trace, guest_names(self.plan, trace), topology), predicted
+    if as_json:
+        _echo_json(figures)
+    else:
+        typer.echo("\n".join(overhead_lines(figures)))
 
 
 def _write(trace: Trace, output: Path) -> None:
@@ -200,15 +142,15 @@ def _echo_json(value: Any) -> None:  # noqa: ANN401  any JSON value
     sys.stdout.write(to_json(value) + "\n")
 
 
-def _print_json(trace: Trace, predicted: Trace | None, report: Report | None) -> None:
+def _print_json(trace: Trace, checked: GuestCheck | None) -> None:
     from numaprobe.kernel.lab.check import LAB_SCHEMA, report_to_json
     from numaprobe.records import trace_to_json
 
-    if predicted is None or report is None:
+    if checked is None:
         _echo_json(trace_to_json(trace))
         return
-    block = {"schema": LAB_SCHEMA, "trace": trace_to_json(trace), "prediction": trace_to_json(predicted)}
-    _echo_json(block | {"check": report_to_json(report)})
+    block = {"schema": LAB_SCHEMA, "trace": trace_to_json(trace), "prediction": trace_to_json(checked.predicted)}
+    _echo_json(block | {"check": report_to_json(checked.report)})
 
 
 def _failures(result: GuestResult, report: Report | None) -> list[str]:

@@ -19,6 +19,8 @@ from numaprobe.errors import UnknownNameError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: where ``numaprobe record`` leaves its trace, and ``numaprobe report`` looks for one
+RECORDING: Final = "numaprobe.json"
 #: suffix of a file -> format
 _SUFFIXES: Final = {
     ".json": "json",

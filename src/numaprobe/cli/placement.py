@@ -1,22 +1,21 @@
 """``numaprobe placement``: every policy on real CPUs, here or in a guest, beside the prediction."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.output import Shape, choose_format, to_json, write
-from numaprobe.cli.progress import Progress
+from numaprobe.cli.progress import ProgressLine, tell_boot
 from numaprobe.cli.say import exit_code
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import TextIO
 
     from numaprobe.placement.check import Report
+    from numaprobe.study.placement import Question
 
 
 def placement(
@@ -54,20 +53,18 @@ def placement(
 
     Exit code 1: something is not as predicted.
     """
-    from numaprobe.policies import POLICIES, make_policy
-    from numaprobe.runtime import DEFAULT_PROFILE, kernel_profile
+    from numaprobe.study.placement import question
 
     table = Shape(stream=lambda reports, stream: _table(reports, stream, details=details))
     shapes = {"table": table, "json": Shape(stream=_json)}
     chosen = choose_format(None, as_json, output, shapes)
-    specs = [make_policy(spec).spec for spec in policy or POLICIES]
-    profile = kernel_profile(kernel or DEFAULT_PROFILE).name
+    asked = question(policy, kernel)
     if guest:
-        reports = list(_Guests(image, timeout, keep, kvm=kvm).reports(guest, specs, profile))
+        reports = _in_guests(asked, guest, (image, timeout, keep), kvm=kvm)
     elif image or keep or kvm:
         raise UsageError("--image, --keep and --kvm are for guests: give --guest MACHINE with them")
     else:
-        reports = [_report_here(specs, profile)]
+        reports = [_here(asked)]
     write(reports, shapes[chosen], chosen, output)
     differing = [report for report in reports if not report.passed]
     return exit_code([_differs(report) for report in differing], chosen, output)
@@ -79,58 +76,27 @@ def _differs(report: "Report") -> str:
     return f"{report.topology.name}: {count}" if report.rows else f"{report.topology.name}: nothing was probed"
 
 
-def _report_here(policies: list[str], profile: str) -> "Report":
-    from numaprobe.placement.case import make_cases
-    from numaprobe.placement.observe import observe, this_computer
-    from numaprobe.placement.report import make_report
+def _here(asked: "Question") -> "Report":
+    from numaprobe.study.placement import placement_here
 
-    topology = this_computer()
-    with Progress("case", len(make_cases(topology, policies))) as progress:
-        return make_report(observe(policies, profile, topology, progress.step))
+    with ProgressLine("case") as line:
+        return placement_here(asked, progress=line.show)
 
 
-class _Guests:
-    """What all guests of one call have in common."""
+def _in_guests(
+    asked: "Question", machines: list[str], how: tuple[str | None, str, Path | None], *, kvm: bool
+) -> "list[Report]":
+    from numaprobe.study.guests import guest_options
+    from numaprobe.study.placement import placement_in_guests
+    from numaprobe.units import parse_time
 
-    def __init__(self, image: str | None, timeout: str, keep: Path | None, *, kvm: bool) -> None:
-        from numaprobe.kernel.lab.tools import find_kernel, find_tools
-        from numaprobe.units import parse_time
-
-        self._tools = find_tools()
-        self._image = find_kernel(image)
-        self._timeout = parse_time(timeout) / 1e9
-        self._keep = keep
-        self._kvm = kvm
-
-    def reports(self, machines: list[str], policies: list[str], profile: str) -> "Iterator[Report]":
-        """Boot one guest after the other."""
-        from numaprobe.topology import load_topology
-
-        topologies = [load_topology(machine) for machine in machines]
-        for index, topology in enumerate(topologies):
-            keep = self._keep / str(index) if self._keep is not None and len(machines) > 1 else self._keep
-            yield self._report(topology, policies, profile, keep)
-
-    def _report(self, topology: Any, policies: list[str], profile: str, keep: Path | None) -> "Report":  # noqa: ANN401
-        from numaprobe.cli.guestfolder import guest_folder
-        from numaprobe.placement.guest import observe_in_guest
-        from numaprobe.placement.report import make_report
-
-        with guest_folder(keep) as folder:
-            if sys.stderr.isatty():
-                typer.echo(f"booting {self._image.release}; its console: {folder / 'console.log'}", err=True)
-            seen = observe_in_guest(
-                topology,
-                policies,
-                profile,
-                kernel=self._image,
-                tools=self._tools,
-                folder=folder,
-                timeout=self._timeout,
-                kvm=self._kvm,
-            )
-        typer.echo(f"guest ended after {seen.seconds:.0f} s, {seen.seconds_inside:.0f} s of them its probes", err=True)
-        return make_report(seen.observation)
+    image, timeout, keep = how
+    options = guest_options(image, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm)
+    reports = []
+    for one in placement_in_guests(asked, machines, options, told=tell_boot):
+        typer.echo(f"guest ended after {one.seconds:.0f} s, {one.seconds_inside:.0f} s of them its probes", err=True)
+        reports.append(one.report)
+    return reports
 
 
 def _table(reports: list["Report"], stream: "TextIO", *, details: bool) -> None:

@@ -9,35 +9,39 @@ from typing import TYPE_CHECKING, Final, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from numaprobe.study import Progress
+    from numaprobe.study.guests import Booting
+
 #: Work that takes less than this many seconds shows no progress.
 PATIENCE_S: Final = 0.5
 _ERASE: Final = "\r\x1b[K"
 
 
-class Progress:
-    """Counts steps on standard error.
+class ProgressLine:
+    """Counts on standard error.
 
     Args:
         noun: what is counted.
-        total: how many there are.
 
     """
 
-    def __init__(self, noun: str, total: int) -> None:
+    def __init__(self, noun: str) -> None:
         self._noun = noun
-        self._total = total
-        self._done = 0
         self._start = time.monotonic()
         self._live = sys.stderr.isatty()
         self._shown = False
 
-    def step(self, what: str) -> None:
-        """Say what begins now."""
-        self._done += 1
+    def show(self, number: int, total: int, what: str) -> None:
+        """Say what begins now, and the how manieth it is."""
         if self._live and time.monotonic() - self._start > PATIENCE_S:
-            sys.stderr.write(f"{_ERASE}{self._noun} {self._done}/{self._total}: {what}")
+            sys.stderr.write(f"{_ERASE}{self._noun} {number}/{total}: {what}")
             sys.stderr.flush()
             self._shown = True
+
+    def tell(self, progress: Progress) -> None:
+        """Say which run begins now, if any is left."""
+        if progress.next is not None:
+            self.show(progress.done + 1, progress.total, progress.next.policy.label)
 
     def __enter__(self) -> Self:
         return self
@@ -48,3 +52,10 @@ class Progress:
         if self._shown:
             sys.stderr.write(_ERASE)
             sys.stderr.flush()
+
+
+def tell_boot(booting: Booting) -> None:
+    """Tell who watches a terminal what takes so long, and where to look."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"booting {booting.release}; its console: {booting.console}\n")
+        sys.stderr.flush()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from numaprobe.cli.inputs import RECORDED
+from numaprobe.cli.output import RECORDING
 from numaprobe.cli.say import tell
 from numaprobe.errors import UsageError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numaprobe.records import Trace
 
 #: where a recording goes if one does not say; ``numaprobe report`` reads it by itself
-DEFAULT_OUTPUT = Path(RECORDED)
+DEFAULT_OUTPUT = Path(RECORDING)
 
 
 def record(

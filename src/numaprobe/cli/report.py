@@ -8,15 +8,14 @@ import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.formats import TRACE_SHAPES
-from numaprobe.cli.inputs import RECORDED, read_trace
-from numaprobe.cli.output import choose_format, write
+from numaprobe.cli.output import RECORDING, choose_format, write
 from numaprobe.errors import UsageError
 
 
 def report(
     traces: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TRACE]...", help=f"A file, or - for standard input; {RECORDED} if none is given."),
+        typer.Argument(metavar="[TRACE]...", help=f"A file, or - for standard input; {RECORDING} if none is given."),
     ] = None,
     machine: options.RecordedOn = None,
     kprobes: options.Kprobes = None,
@@ -31,14 +30,15 @@ def report(
     printk, html, svg, png, perfetto or parquet.
     """
     from numaprobe.analysis import find
+    from numaprobe.study import read_trace
 
     chosen = choose_format(format, as_json, output, TRACE_SHAPES)
-    names = traces or [RECORDED]
-    if traces is None and not Path(RECORDED).exists():
-        raise UsageError(f"no trace was named and {RECORDED} is not here; numaprobe record writes it")
+    names = traces or [RECORDING]
+    if traces is None and not Path(RECORDING).exists():
+        raise UsageError(f"no trace was named and {RECORDING} is not here; numaprobe record writes it")
     if len(names) > 1 and (output is not None or chosen not in {"table", "printk"}):
         raise UsageError(f"one trace at a time as {chosen}; numaprobe compare puts several into one")
     for name in names:
-        trace = read_trace(name, machine=machine, kprobes=kprobes)
+        trace = read_trace(name, machine=machine, kprobes=kprobes, named=False)
         write(replace(trace, findings=find(trace)), TRACE_SHAPES[chosen], chosen, output)
     return 0

@@ -3,21 +3,15 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.formats import TRACE_SHAPES
-from numaprobe.cli.inputs import is_trace, set_up
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import choose_format, write
-from numaprobe.cli.replays import replay_of
 from numaprobe.cli.say import exit_code
-from numaprobe.errors import UsageError
-
-if TYPE_CHECKING:
-    from numaprobe.scenario import Outcome, Setting
 
 
 def run(  # noqa: PLR0917  a command's signature is its options
@@ -48,23 +42,25 @@ def run(  # noqa: PLR0917  a command's signature is its options
 
     Exit code 1: a check of the scenario failed, or the run ended in a deadlock.
     """
+    from numaprobe import study
     from numaprobe.analysis import find
     from numaprobe.scenario import save_scenario
 
     chosen = choose_format(format, as_json, output, TRACE_SHAPES)
-    if real and not is_trace(scenario):
-        machine = machine or "host"
-    changes: Any = {"overrides": overrides, "devices": devices, "kernel": kernel, "cmdline": cmdline}
-    if is_trace(scenario):
-        setting, own = replay_of(scenario, machine=machine, kprobes=kprobes, **changes)
-    elif kprobes is not None:
-        raise UsageError(f"--kprobes is for recorded traces, and '{scenario[:80]}' is none")
-    else:
-        setting = set_up(scenario, machine=machine, **changes)
-        own = setting.profile.pci_policy
+    setting = study.make_setting(
+        scenario,
+        machine=machine or ("host" if real and not study.is_trace(scenario) else None),
+        kernel=kernel,
+        cmdline=cmdline,
+        devices=devices,
+        overrides=overrides or (),
+        kprobes=kprobes,
+    )
     if save is not None:
-        save_scenario(setting.plan.scenario, save)
-    outcome = _run(setting, policy or own, chosen, real=real)
+        save_scenario(setting.scenario, save)
+    if policy is not None:
+        setting = study.vary(setting, policy=policy)
+    outcome = study.run(setting, timeline=chosen not in {"table", "printk"}, real=real)
     trace = replace(outcome.trace, findings=find(outcome.trace))
     write(trace, TRACE_SHAPES[chosen], chosen, output)
     if chosen == "table" and output is None and outcome.checks:
@@ -72,13 +68,3 @@ def run(  # noqa: PLR0917  a command's signature is its options
         rows = [("passed" if c.passed else "FAILED", f"{c.check} ({c.detail})") for c in outcome.checks]
         write_list(rows, sys.stdout)
     return exit_code(outcome.failures, chosen, output)
-
-
-def _run(setting: "Setting", policy: str, chosen: str, *, real: bool) -> "Outcome":
-    if real:
-        from numaprobe.scenario.real import run_real
-
-        return run_real(setting, policy)
-    from numaprobe.scenario import run_setting
-
-    return run_setting(setting, policy, timeline=chosen not in {"table", "printk"})

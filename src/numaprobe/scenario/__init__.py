@@ -1,12 +1,14 @@
 """Scenario files, and the one place that joins driver core and machine."""
 
 from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_scenario, scenario_source
+from numaprobe.scenario.change import change_scenario
 from numaprobe.scenario.host import host_scenario, machine_scenario
 from numaprobe.scenario.plan import Plan, make_plan
-from numaprobe.scenario.reader import parse_scenario, read_scenario
+from numaprobe.scenario.reader import parse_override, parse_scenario, read_scenario
 from numaprobe.scenario.replay import replay_scenario
-from numaprobe.scenario.run import Outcome, Setting, prepare, run_scenario, run_setting
+from numaprobe.scenario.run import Outcome, run_scenario, run_setting
 from numaprobe.scenario.schema import Scenario
+from numaprobe.scenario.setting import Setting, prepare
 from numaprobe.scenario.steps import CheckResult
 from numaprobe.scenario.write import save_scenario, scenario_toml
 
@@ -19,10 +21,12 @@ __all__ = [
     "Setting",
     "builtin_names",
     "builtins",
+    "change_scenario",
     "host_scenario",
     "load_scenario",
     "machine_scenario",
     "make_plan",
+    "parse_override",
     "parse_scenario",
     "prepare",
     "read_scenario",

@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import errno_value
 from numaprobe.errors import InputError
 from numaprobe.units import parse_size, parse_time
+
+#: The context of a validation whose input are objects, not a file: times may be ns then, and sizes bytes.
+OBJECTS: Final = "objects"
 
 #: sysfs names are shorter than NAME_MAX; a longer one is a mistake.
 MAX_NAME: Final = 128
@@ -30,8 +33,10 @@ def _refuse(text: str) -> PydanticCustomError:
     return PydanticCustomError("numaprobe", "{text}", {"text": text})
 
 
-def _quantity(parse: Callable[[str], int], kind: str, example: str) -> BeforeValidator:
-    def validate(value: object) -> int:
+def _quantity(parse: Callable[[str], int], kind: str, example: str, unit: str) -> BeforeValidator:
+    def validate(value: object, info: ValidationInfo) -> int:
+        if info.context == OBJECTS and isinstance(value, int) and not isinstance(value, bool):
+            value = f"{value}{unit}"  # the limits are the same
         if not isinstance(value, str):
             raise _refuse(f"{value!r:.40} is not a {kind}; write it as text with its unit, for example '{example}'")
         try:
@@ -53,6 +58,8 @@ def _errno(value: object) -> str:
 
 
 def _cpulist(value: object) -> CpuSet:
+    if isinstance(value, CpuSet):
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -135,9 +142,9 @@ def _arithmetic(index: int, operator: str | None, operand: int) -> int:
 
 
 #: A time with its unit; ns inside.
-TimeNs = Annotated[int, _quantity(parse_time, "time", "25ms")]
+TimeNs = Annotated[int, _quantity(parse_time, "time", "25ms", "ns")]
 #: A size with its unit; bytes inside.
-SizeBytes = Annotated[int, _quantity(parse_size, "size", "4MiB")]
+SizeBytes = Annotated[int, _quantity(parse_size, "size", "4MiB", "B")]
 #: An errno name: ``ENODEV``.
 ErrnoName = Annotated[str, BeforeValidator(_errno)]
 #: A name, or a pattern for the names of a group.

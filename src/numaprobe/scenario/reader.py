@@ -90,17 +90,23 @@ def parse_scenario(
         data.setdefault("name", name)
     for override in overrides:
         _override(data, override)
-    _check_depth(data, where)
+    check_depth(data, where)
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
-        raise InputError(_describe(error), where) from None
+        raise InputError(describe(error), where) from None
     except RecursionError:
         raise InputError("is nested too deeply", where) from None
     return scenario.with_origin(where)
 
 
-def _check_depth(data: object, where: str) -> None:
+def check_depth(data: object, where: str) -> None:
+    """Refuse what is nested deeper than ``MAX_DEPTH``.
+
+    Raises:
+        InputError: it is.
+
+    """
     level = [data]
     for _ in range(MAX_DEPTH):
         level = [child for item in level for child in _children(item)]
@@ -116,13 +122,22 @@ def _children(item: object) -> list[object]:
 
 
 # ---- errors --------------------------------------------------------------------------------------------------------
-def _describe(error: ValidationError) -> str:
+def describe(error: ValidationError, above: tuple[int | str, ...] = ()) -> str:
+    """Return the first of what is wrong, in one line, and how many more there are.
+
+    Args:
+        error: of a table.
+        above: where that table is in the scenario.
+
+    """
     # A misspelt key makes another one missing: the misspelling is what the writer wants to hear of.
     errors = sorted(error.errors(include_url=False), key=lambda detail: detail["type"] == "missing")
     first = errors[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    path = _path(first["loc"])
-    return f"{path}: {_reason(first)}{more}" if path else f"{_reason(first)}{more}"
+    location = (*above, *first["loc"])
+    path = _path(location)
+    reason = _unknown_key(location) if first["type"] == "extra_forbidden" else _reason(first)
+    return f"{path}: {reason}{more}" if path else f"{reason}{more}"
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -137,8 +152,6 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 def _reason(detail: ErrorDetails) -> str:
     kind, value = detail["type"], detail.get("input")
-    if kind == "extra_forbidden":
-        return _unknown_key(detail["loc"])
     if kind == "missing":
         return "is missing"
     message = " ".join(detail["msg"].split()).replace("valid tuple", "list").replace("a valid dictionary", "a table")
@@ -160,19 +173,28 @@ def _unknown_key(location: tuple[int | str, ...]) -> str:
 
 
 # ---- overrides -----------------------------------------------------------------------------------------------------
-def _override(data: dict[str, Any], text: str) -> None:
+def parse_override(text: str) -> tuple[str, Any]:
+    """Return path and value of ``drivers[0].probe_type=sync``; a value that is no TOML is a text.
+
+    Raises:
+        UsageError: it sets nothing.
+
+    """
     path, equals, value = text.partition("=")
-    keys = _keys(path.strip())
-    if not equals or not keys:
+    if not equals or not parse_path(path.strip()):
         raise UsageError(f"'{text[:80]}' sets nothing; write for example drivers[0].probe_type=sync")
+    return path.strip(), _value(value.strip())
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    path, value = parse_override(text)
+    keys = parse_path(path)
     target: Any = data
     for key in keys[:-1]:
         target = _step(target, key, path)
-    if isinstance(target, dict) and isinstance(keys[-1], str):
-        target[keys[-1]] = _value(value.strip())
-    else:
+    if not (isinstance(target, dict) and isinstance(keys[-1], str)):
         _step(target, keys[-1], path)
-        target[keys[-1]] = _value(value.strip())
+    target[keys[-1]] = value
 
 
 def _step(target: Any, key: int | str, path: str) -> Any:  # noqa: ANN401  whatever the file holds
@@ -183,7 +205,8 @@ def _step(target: Any, key: int | str, path: str) -> Any:  # noqa: ANN401  whate
     raise UsageError(f"'{path[:80]}': the scenario has no {key!r} there")
 
 
-def _keys(path: str) -> list[int | str]:
+def parse_path(path: str) -> list[int | str]:
+    """Return the keys and indices of ``drivers[0].probe_type``; none if it is no path."""
     keys: list[int | str] = []
     for part in path.split("."):
         match = _PATH_PART.fullmatch(part)

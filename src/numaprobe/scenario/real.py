@@ -31,7 +31,7 @@ from numaprobe.host.attributes import Applier, Attributes
 from numaprobe.host.bodies import burn, touch
 from numaprobe.scenario.burners import Burners
 from numaprobe.scenario.plan import all_steps, make_plan
-from numaprobe.scenario.run import Outcome, Setting, run_on
+from numaprobe.scenario.run import Outcome, run_on
 from numaprobe.units import format_size
 from numaprobe.virtual.machine import PAGE_SIZE
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from numaprobe.policies import Policy
     from numaprobe.scenario.schema import Scenario
+    from numaprobe.scenario.setting import Setting
     from numaprobe.topology import Topology
 
 #: Bodies leave the system at least this share of the memory that is available to it.
@@ -71,7 +72,8 @@ def here(setting: Setting) -> Setting:
     setting = replace(setting, page_ns=page_ns())
     if online == topology.online:
         return setting
-    return replace(setting, plan=make_plan(scenario, replace(topology, online=online)))
+    machine = replace(setting.machine, online=setting.machine.online & online)
+    return replace(setting, machine=machine, plan=make_plan(scenario, replace(topology, online=online)))
 
 
 @cache
@@ -112,14 +114,14 @@ def _usable(topology: Topology) -> CpuSet:
     return usable
 
 
-def run_real(setting: Setting, policy: Policy | str) -> Outcome:
-    """Run a prepared scenario under one policy on this computer.
+def run_real(setting: Setting, policy: Policy | str | None = None) -> Outcome:
+    """Run a setting on this computer.
 
     Whatever ends the run, Ctrl-C included, no thread and no process of it is left.
 
     Args:
         setting: see ``prepare``; it is passed through ``here``.
-        policy: a policy, or its name with options.
+        policy: in place of the setting's: a policy, or its name with options.
 
     Raises:
         RefusedError: see ``here``.

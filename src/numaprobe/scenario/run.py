@@ -6,31 +6,26 @@ order of events are the same, and the virtual machine is repeatable to the byte.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from numaprobe.drivercore import CoreOptions, DriverCore
+from numaprobe.drivercore import DriverCore
 from numaprobe.errors import DeadlockError, InputError
-from numaprobe.policies import Policy, make_policy
+from numaprobe.policies import make_policy
 from numaprobe.records import RunWarning, Trace
 from numaprobe.records.ranges import fits
-from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
-from numaprobe.scenario.doubts import doubts
-from numaprobe.scenario.plan import Plan, make_plan
+from numaprobe.scenario.setting import Setting, prepare
 from numaprobe.scenario.steps import CheckResult, Hotplug, Steps
 from numaprobe.scenario.world import World
-from numaprobe.topology import CommandLine, Topology, apply_cmdline, load_topology, to_json
+from numaprobe.topology import to_json
 from numaprobe.virtual import VirtualMachine
 
 if TYPE_CHECKING:
+    from numaprobe.policies import Policy
     from numaprobe.records.model import Source
-    from numaprobe.runtime import Machine
+    from numaprobe.runtime import KernelProfile, Machine
     from numaprobe.scenario.schema import Scenario
-
-#: Parameters that replace what the machine itself says about isolation.
-ISOLATION = ("isolcpus", "nohz_full", "workqueue.unbound_cpus")
-#: ``workqueue.cache_shard_size=``: no LLC has more cores.
-_MAX_SHARD = 4096
+    from numaprobe.topology import Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,100 +49,12 @@ class Outcome:
         return [warning.message for warning in self.trace.warnings if warning.kind in {"check", "deadlock"}]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """A scenario on a booted machine, before a policy is chosen: made once for all policies of a comparison."""
-
-    plan: Plan
-    profile: KernelProfile
-    options: CoreOptions
-    warnings: tuple[RunWarning, ...] = ()
-    #: CPU time to have a page in memory; 0 = part of what bodies compute (see ``VirtualMachine``)
-    page_ns: int = 0
-
-
-def prepare(
-    scenario: Scenario,
-    *,
-    kernel: KernelProfile | str | None = None,
-    machine: Topology | str | None = None,
-    cmdline: str | None = None,
-) -> Setting:
-    """Return ``scenario`` on its machine; what is None comes from the scenario.
-
-    Args:
-        scenario: what happens.
-        kernel: profile, or its name.
-        machine: topology, or any text that names one.
-        cmdline: kernel parameters, in place of the scenario's.
-
-    Raises:
-        InputError: the machine, the parameters or the scenario on this machine make no sense.
-        UsageError: no release, or one that is older than anything known.
-
-    """
-    profile = (
-        kernel if isinstance(kernel, KernelProfile) else kernel_profile(kernel or scenario.kernel or DEFAULT_PROFILE)
-    )
-    topology = machine if isinstance(machine, Topology) else _topology(scenario, machine)
-    parameters = CommandLine.parse(scenario.cmdline if cmdline is None else cmdline)
-    warnings = [*scenario.warnings, *(RunWarning(kind="machine", message=line) for line in topology.warnings)]
-    warnings += [RunWarning(kind="kernel-profile", message=line) for line in profile.assumptions]
-    if any(name in parameters for name in ISOLATION):
-        topology = apply_cmdline(
-            topology, parameters, lambda line: warnings.append(RunWarning(kind="cmdline", message=line))
-        )
-    profile = _with_parameters(profile, parameters)
-    plan = make_plan(scenario, _as_booted(topology, profile, parameters))
-    return Setting(
-        plan=plan,
-        profile=profile,
-        options=CoreOptions.from_parameters(parameters.parameters),
-        warnings=(*warnings, *doubts(plan, parameters)),
-    )
-
-
-def _as_booted(topology: Topology, profile: KernelProfile, parameters: CommandLine) -> Topology:
-    """Return the machine with what its kernel would show of its settings, so that no reader of a trace has to guess."""
-    shown = profile.settings
-    if cmdline := str(parameters):
-        shown["cmdline"] = cmdline
-    return replace(topology, info={**topology.info, **shown})
-
-
-def _topology(scenario: Scenario, machine: str | None) -> Topology:
-    if machine is None and scenario.topology is not None:
-        return scenario.topology
-    try:
-        return load_topology(machine or scenario.machine)
-    except InputError as error:
-        if machine is not None or error.where:
-            raise
-        raise InputError(f"machine: {error.what}", scenario.where) from None
-
-
-def _with_parameters(profile: KernelProfile, parameters: CommandLine) -> KernelProfile:
-    """Return the profile with what the command line says about unbound workqueues."""
-    scope = parameters.get("workqueue.default_affinity_scope")
-    if scope is not None:
-        if scope not in tuple(AffinityScope):
-            text = f"workqueue.default_affinity_scope={scope[:40]}: use one of {', '.join(AffinityScope)}"
-            raise InputError(text)
-        profile = replace(profile, default_scope=AffinityScope(scope))
-    size = parameters.get("workqueue.cache_shard_size")
-    if size is not None:
-        if not (size.isascii() and size.isdigit() and 0 < int(size[:9]) <= _MAX_SHARD):
-            raise InputError(f"workqueue.cache_shard_size={size[:40]}: write a number from 1 to {_MAX_SHARD}")
-        profile = replace(profile, cache_shard_size=int(size))
-    return profile
-
-
-def run_setting(setting: Setting, policy: Policy | str, *, timeline: bool = False) -> Outcome:
-    """Run a prepared scenario under one policy.
+def run_setting(setting: Setting, policy: Policy | str | None = None, *, timeline: bool = False) -> Outcome:
+    """Run a setting in virtual time.
 
     Args:
         setting: see ``prepare``.
-        policy: a policy, or its name with options.
+        policy: in place of the setting's: a policy, or its name with options.
         timeline: keep each probe's stretches of running, waiting and sleeping.
 
     Raises:
@@ -159,13 +66,15 @@ def run_setting(setting: Setting, policy: Policy | str, *, timeline: bool = Fals
     return run_on(machine, setting, policy, hotplug=machine, source="virtual")
 
 
-def run_on(machine: Machine, setting: Setting, policy: Policy | str, *, hotplug: Hotplug, source: Source) -> Outcome:
-    """Run a prepared scenario under one policy on a fresh machine.
+def run_on(
+    machine: Machine, setting: Setting, policy: Policy | str | None, *, hotplug: Hotplug, source: Source
+) -> Outcome:
+    """Run a setting on a fresh machine.
 
     Args:
         machine: of the setting's topology and profile.
         setting: see ``prepare``.
-        policy: a policy, or its name with options.
+        policy: in place of the setting's; None: the setting's.
         hotplug: what the machine can do beyond the protocol.
         source: what the trace says where it comes from.
 
@@ -174,8 +83,8 @@ def run_on(machine: Machine, setting: Setting, policy: Policy | str, *, hotplug:
         InputError: a step names what is not there at that moment.
 
     """
-    chosen = make_policy(policy) if isinstance(policy, str) else policy
-    scenario = setting.plan.scenario
+    chosen = make_policy(policy) if isinstance(policy, str) else policy or setting.policy
+    scenario = setting.scenario
     core = DriverCore(machine, chosen, setting.options)
     steps = Steps(World(setting.plan, core), hotplug)
     deadlock = None
@@ -246,8 +155,8 @@ def run_scenario(
         DeadlockError: the run hung; the text says who waits for whom.
 
     """
-    setting = prepare(scenario, kernel=kernel, machine=machine, cmdline=cmdline)
-    outcome = run_setting(setting, policy, timeline=timeline)
+    setting = prepare(scenario, kernel=kernel, machine=machine, cmdline=cmdline, policy=policy)
+    outcome = run_setting(setting, timeline=timeline)
     if outcome.deadlock is not None:
         raise DeadlockError([outcome.deadlock.removeprefix("deadlock: ")])
     return outcome.trace

@@ -356,6 +356,10 @@ class Scenario(Table):
         copy.__pydantic_private__ = values
         return copy
 
+    def with_origin_of(self, other: "Scenario") -> Self:
+        """Return the same scenario, coming from where the other one comes from."""
+        return self.with_origin(other._where, other.topology, other.warnings)  # noqa: SLF001  its own class
+
     @model_validator(mode="after")
     def _jitter_has_a_seed(self) -> Self:
         if self.seed is None and any(driver.jitter for driver in self.drivers):

@@ -1,0 +1,156 @@
+"""A scenario on a booted machine, under a policy: everything that a run depends on, as one value.
+
+A setting is frozen, survives pickling and compares equal. It keeps what it was made of (the machine and the kernel as
+they were chosen, the command line) beside what came of it, so that another one can be made of it with one thing
+changed, without reading or checking again what stays (``like``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from numaprobe.drivercore import CoreOptions
+from numaprobe.errors import InputError
+from numaprobe.policies import Policy, make_policy
+from numaprobe.records import RunWarning
+from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
+from numaprobe.scenario.doubts import doubts
+from numaprobe.scenario.plan import Plan, make_plan
+from numaprobe.topology import CommandLine, Topology, apply_cmdline, load_topology
+
+if TYPE_CHECKING:
+    from numaprobe.scenario.schema import Scenario
+
+#: Parameters that replace what the machine itself says about isolation.
+ISOLATION = ("isolcpus", "nohz_full", "workqueue.unbound_cpus")
+#: ``workqueue.cache_shard_size=``: no LLC has more cores.
+_MAX_SHARD = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a run depends on. Any number of runs of one setting give the same trace in virtual time."""
+
+    #: the scenario, and its devices on the machine as it is after boot (``plan.topology``)
+    plan: Plan
+    #: what the kernel does, with what its command line says of unbound workqueues
+    profile: KernelProfile
+    #: what the command line says to the driver core
+    options: CoreOptions
+    policy: Policy
+    #: the kernel and the machine as they were chosen, before the command line
+    kernel: KernelProfile
+    machine: Topology
+    cmdline: str
+    #: what of the command line and the scenario nothing will act on
+    doubts: tuple[RunWarning, ...] = ()
+    #: CPU time to have a page in memory; 0 = part of what bodies compute (see ``VirtualMachine``)
+    page_ns: int = 0
+
+    @property
+    def scenario(self) -> Scenario:
+        """What happens."""
+        return self.plan.scenario
+
+    @property
+    def warnings(self) -> tuple[RunWarning, ...]:
+        """What every trace of this setting says: what is assumed, and what will not be acted on."""
+        return (
+            *self.scenario.warnings,
+            *(RunWarning(kind="machine", message=line) for line in self.machine.warnings),
+            *(RunWarning(kind="kernel-profile", message=line) for line in self.kernel.assumptions),
+            *self.doubts,
+        )
+
+
+def prepare(
+    scenario: Scenario,
+    *,
+    kernel: KernelProfile | str | None = None,
+    machine: Topology | str | None = None,
+    cmdline: str | None = None,
+    policy: Policy | str | None = None,
+    like: Setting | None = None,
+) -> Setting:
+    """Return ``scenario`` on its machine; what is None comes from the scenario.
+
+    Args:
+        scenario: what happens.
+        kernel: profile, or its name.
+        machine: topology, or any text that names one.
+        cmdline: kernel parameters, in place of the scenario's.
+        policy: a policy, or its name with options; None: the one that the kernel's own PCI core follows.
+        like: a setting whose plan is taken where scenario, machine and command line are the same objects.
+
+    Raises:
+        InputError: the machine, the parameters or the scenario on this machine make no sense.
+        UsageError: no release, or one that is older than anything known; no such policy.
+
+    """
+    name = kernel or scenario.kernel or DEFAULT_PROFILE
+    profile = name if isinstance(name, KernelProfile) else kernel_profile(name)
+    topology = machine if isinstance(machine, Topology) else _topology(scenario, machine)
+    text = scenario.cmdline if cmdline is None else cmdline
+    parameters = CommandLine.parse(text)
+    settled = _with_parameters(profile, parameters)
+    if like is not None and like.scenario is scenario and like.machine is topology and like.cmdline == text:
+        plan, found = like.plan, like.doubts
+    else:
+        plan, found = _plan(scenario, topology, parameters)
+    chosen = profile.pci_policy if policy is None else policy
+    return Setting(
+        plan=replace(plan, topology=_as_booted(plan.topology, topology, settled, parameters)),
+        profile=settled,
+        options=CoreOptions.from_parameters(parameters.parameters),
+        policy=make_policy(chosen) if isinstance(chosen, str) else chosen,
+        kernel=profile,
+        machine=topology,
+        cmdline=text,
+        doubts=found,
+    )
+
+
+def _as_booted(topology: Topology, machine: Topology, profile: KernelProfile, parameters: CommandLine) -> Topology:
+    """Return the machine with what its kernel would show of its settings, so that no reader of a trace has to guess."""
+    shown = profile.settings
+    if cmdline := str(parameters):
+        shown["cmdline"] = cmdline
+    return replace(topology, info={**machine.info, **shown})
+
+
+def _topology(scenario: Scenario, machine: str | None) -> Topology:
+    if machine is None and scenario.topology is not None:
+        return scenario.topology
+    try:
+        return load_topology(machine or scenario.machine)
+    except InputError as error:
+        if machine is not None or error.where:
+            raise
+        raise InputError(f"machine: {error.what}", scenario.where) from None
+
+
+def _plan(scenario: Scenario, machine: Topology, parameters: CommandLine) -> tuple[Plan, tuple[RunWarning, ...]]:
+    """Return the scenario on the machine as these parameters isolate it, and what nothing will act on."""
+    ignored: list[str] = []
+    if any(name in parameters for name in ISOLATION):
+        machine = apply_cmdline(machine, parameters, ignored.append)
+    plan = make_plan(scenario, machine)
+    lines = (RunWarning(kind="cmdline", message=line) for line in ignored)
+    return plan, (*lines, *doubts(plan, parameters))
+
+
+def _with_parameters(profile: KernelProfile, parameters: CommandLine) -> KernelProfile:
+    """Return the profile with what the command line says about unbound workqueues."""
+    scope = parameters.get("workqueue.default_affinity_scope")
+    if scope is not None:
+        if scope not in tuple(AffinityScope):
+            text = f"workqueue.default_affinity_scope={scope[:40]}: use one of {', '.join(AffinityScope)}"
+            raise InputError(text)
+        profile = replace(profile, default_scope=AffinityScope(scope))
+    size = parameters.get("workqueue.cache_shard_size")
+    if size is not None:
+        if not (size.isascii() and size.isdigit() and 0 < int(size[:9]) <= _MAX_SHARD):
+            raise InputError(f"workqueue.cache_shard_size={size[:40]}: write a number from 1 to {_MAX_SHARD}")
+        profile = replace(profile, cache_shard_size=int(size))
+    return profile

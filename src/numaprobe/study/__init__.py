@@ -1,0 +1,67 @@
+"""What the commands do, as a Python API: for them, for scripts, for a notebook. See ``docs/study.md``.
+
+A *setting* is everything that a run depends on: a scenario on a machine, a kernel, a command line, a policy. It is made
+of a scenario, a recorded trace or this machine (``make_setting``), varied without being read again (``vary``,
+``variations``), and run: one (``run``), many on any map-like executor (``run_many``), all policies side by side
+(``compare``), or on this computer beside the prediction (``measure``). Progress and results are values; nothing here
+prints, and nothing here asks.
+
+``study.lab`` and ``study.placement`` are the same for guests in QEMU and for real CPUs. The names below are loaded when
+first used: to read a trace nothing of scenarios is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from numaprobe.study.comparison import Compared, choose_policies, compare
+    from numaprobe.study.measurement import Measurement, measure
+    from numaprobe.study.runs import Progress, Run, run, run_many
+    from numaprobe.study.settings import make_setting, own_policy, scenario_of
+    from numaprobe.study.traces import RECORDED, is_trace, read_trace
+    from numaprobe.study.variation import variations, vary
+
+#: file beside this one -> the names that it gives
+_FILES: Final = {
+    "comparison": ("Compared", "choose_policies", "compare"),
+    "measurement": ("Measurement", "measure"),
+    "runs": ("Progress", "Run", "run", "run_many"),
+    "settings": ("make_setting", "own_policy", "scenario_of"),
+    "traces": ("RECORDED", "is_trace", "read_trace"),
+    "variation": ("variations", "vary"),
+}
+
+__all__ = [
+    "RECORDED",
+    "Compared",
+    "Measurement",
+    "Progress",
+    "Run",
+    "choose_policies",
+    "compare",
+    "is_trace",
+    "make_setting",
+    "measure",
+    "own_policy",
+    "read_trace",
+    "run",
+    "run_many",
+    "scenario_of",
+    "variations",
+    "vary",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Load a name when it is first used."""
+    for file, names in _FILES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{file}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """Name what can be used."""
+    return sorted(__all__)

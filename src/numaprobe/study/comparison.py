@@ -1,0 +1,87 @@
+"""Every policy side by side on one setting, and beside what was recorded."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from numaprobe.analysis import compare as put_together
+from numaprobe.policies import all_policies, make_policy
+from numaprobe.study.runs import run_many
+from numaprobe.study.traces import RECORDED
+from numaprobe.study.variation import variations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numaprobe.analysis import Comparison
+    from numaprobe.policies import Policy
+    from numaprobe.records import Trace
+    from numaprobe.scenario import Setting
+    from numaprobe.study.runs import Progress, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A comparison, and the runs behind it."""
+
+    comparison: Comparison
+    #: in the order of the policies
+    runs: tuple[Run, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """What did not pass under which policy, one line each."""
+        return [f"{run.label}: {failure}" for run in self.runs for failure in run.failures]
+
+
+def choose_policies(wanted: Iterable[Policy | str] | None, baseline: Policy | str) -> tuple[list[Policy], str]:
+    """Return the policies to run, those wanted and the base, each once; and the base's label.
+
+    Args:
+        wanted: policies, or their names with options; None: the whole catalogue.
+        baseline: one more, or ``RECORDED``: the trace that is replayed.
+
+    Raises:
+        NumaprobeError: see ``numaprobe.policies.make_policy``.
+
+    """
+    specs = wanted if wanted is not None else all_policies()
+    chosen = list(dict.fromkeys(make_policy(one) if isinstance(one, str) else one for one in specs))
+    if baseline == RECORDED:
+        return chosen, RECORDED
+    base = make_policy(baseline) if isinstance(baseline, str) else baseline
+    return chosen if base in chosen else [base, *chosen], base.label
+
+
+def compare(
+    setting: Setting,
+    policies: Iterable[Policy | str] | None = None,
+    *,
+    baseline: Policy | str | None = None,
+    recorded: Trace | None = None,
+    timeline: bool = False,
+    map: Callable[..., Iterable[Any]] = builtins.map,  # noqa: A002  as of ``run_many``
+    progress: Callable[[Progress], object] | None = None,
+) -> Compared:
+    """Run a setting under several policies and put them side by side.
+
+    Args:
+        setting: see ``make_setting``.
+        policies: see ``choose_policies``; None: all.
+        baseline: what the others are compared with; None: the setting's own policy.
+        recorded: the trace that the setting repeats, to stand beside its replays as ``RECORDED``.
+        timeline: see ``run``.
+        map: see ``run_many``.
+        progress: see ``run_many``.
+
+    Raises:
+        NumaprobeError: the error of the first run that failed; ``run_many`` gives each its own.
+
+    """
+    chosen, base = choose_policies(policies, setting.policy if baseline is None else baseline)
+    runs = run_many(variations(setting, policy=chosen), map=map, timeline=timeline, progress=progress)
+    before = [] if recorded is None else [replace(recorded, policy=RECORDED)]
+    comparison = put_together([*before, *(run.trace for run in runs)], base)
+    return Compared(comparison=comparison, runs=tuple(runs))

@@ -1,0 +1,101 @@
+"""A scenario in a guest: boot a kernel in QEMU, record there, and hold it against the prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numaprobe.kernel.lab.check import compare
+from numaprobe.runtime import closest_profile
+from numaprobe.scenario import prepare, run_scenario
+from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
+from numaprobe.topology import from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numaprobe.kernel.lab.check import Report
+    from numaprobe.kernel.lab.guest import GuestResult
+    from numaprobe.kernel.lab.plan import GuestPlan
+    from numaprobe.records import Trace
+    from numaprobe.scenario import Scenario
+    from numaprobe.study.guests import Booting, GuestOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestSetting:
+    """A scenario as a guest will take it."""
+
+    scenario: Scenario
+    plan: GuestPlan
+    options: GuestOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestCheck:
+    """What a guest recorded, beside what the virtual machine predicts for the same costs."""
+
+    report: Report
+    predicted: Trace
+
+
+def guest_setting(scenario: Scenario, options: GuestOptions, *, machine: str | None = None) -> GuestSetting:
+    """Return a scenario as this kernel will take it in a guest.
+
+    Args:
+        scenario: what happens there.
+        options: see ``guest_options``.
+        machine: in place of the scenario's.
+
+    Raises:
+        InputError: the machine cannot be emulated, or a step cannot be taken in a guest.
+
+    """
+    version = options.image.version
+    scenario = as_the_kernel_does(scenario, version)
+    topology = prepare(scenario, machine=machine).plan.topology
+    return GuestSetting(scenario=scenario, plan=guest_plan(scenario, topology, version), options=options)
+
+
+def record_in_guest(
+    setting: GuestSetting, record: Sequence[str] = (), *, told: Callable[[Booting], object] | None = None
+) -> GuestResult:
+    """Boot a guest, record the scenario there, and return what it brought home.
+
+    Args:
+        setting: see ``guest_setting``.
+        record: further options of ``numaprobe record``: ``--memory``.
+        told: called before the boot.
+
+    Raises:
+        RefusedError: the guest panicked, hung, or could not be started; the text names the console's file.
+
+    """
+    from numaprobe.kernel.lab.guest import run_guest
+
+    with setting.options.guest(told) as shared:
+        return run_guest(setting.plan, record=record, **shared)
+
+
+def check_guest(setting: GuestSetting, trace: Trace) -> GuestCheck:
+    """Predict the scenario with the costs that the guest recorded, under its kernel's own policy, and compare."""
+    profile = closest_profile(setting.options.image.release)
+    topology = from_json(trace.machine)
+    costed = with_recorded_costs(setting.scenario, trace)
+    predicted = run_scenario(costed, profile.pci_policy, kernel=profile, machine=topology)
+    return GuestCheck(report=compare(predicted, trace, guest_names(setting.plan, trace), topology), predicted=predicted)
+
+
+def overhead_in_guest(
+    setting: GuestSetting, rounds: int, *, told: Callable[[Booting], object] | None = None
+) -> dict[str, Any]:
+    """Boot a guest and measure there what recording costs the probes; return ``numaprobe.overhead/1``.
+
+    Raises:
+        RefusedError: see ``record_in_guest``.
+
+    """
+    from numaprobe.kernel.lab.overhead import measure_overhead
+
+    with setting.options.guest(told) as shared:
+        return measure_overhead(setting.plan, rounds, **shared)
