@@ -16,8 +16,9 @@
     │   └── RefusedError                  we may, and the kernel said no
     └── InternalError                 -   us: a broken promise of our own, please report it
 
-Every message is one line: what, where, what to do. An error survives pickling: it may come from another process. A
-deferral (-EPROBE_DEFER) is an outcome, not an error.
+Every message is one line: what, where, what to do. An error is a value: it survives pickling, as it may come from
+another process, and is equal to another one of its class that says the same of the same. A deferral (-EPROBE_DEFER) is
+an outcome, not an error.
 """
 
 from __future__ import annotations
@@ -45,6 +46,14 @@ class NumaprobeError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what makes it again: exceptions are otherwise made again from their message alone."""
         return _again, (type(self), self.args, vars(self))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NumaprobeError):
+            return NotImplemented
+        return type(self) is type(other) and self.args == other.args and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), str(self)))
 
 
 class UsageError(NumaprobeError):

@@ -59,7 +59,7 @@ def test_a_failed_placement_is_said_under_json(
     from numaprobe.topology import symmetric
 
     nothing = Report(topology=symmetric("box"), kernel="6.1", profile="6.1", rows=())
-    monkeypatch.setattr("numaprobe.cli.placement._report_here", lambda *_: nothing)
+    monkeypatch.setattr("numaprobe.study.placement.placement_here", lambda *_, **__: nothing)
     out, err = said(capsys, ["placement", "--json"], 1)
     assert json.loads(out)["passed"] is False
     assert err == "numaprobe: box: nothing was probed\n"

@@ -63,7 +63,9 @@ def _changed_table(table: Any, changes: Sequence[Change], above: tuple[int | str
     said = {(field.alias or name): getattr(table, name) for name, field in type(table).model_fields.items()}
     data = {key: value for key, value in said.items() if names[key] in table.model_fields_set}
     for key, wanted in _by_first_key(changes).items():
-        alias = next((known for known in said if names.get(str(key)) == names[known]), key)
+        if not isinstance(key, str):
+            raise _nowhere(above, key)
+        alias = next((known for known in said if names.get(key) == names[known]), key)
         data[alias] = _changed(said.get(alias), wanted, (*above, key))
     try:
         return type(table).model_validate(data, context=OBJECTS)
@@ -91,11 +93,15 @@ def _changed(value: Any, changes: Sequence[Change], above: tuple[int | str, ...]
     for key, wanted in _by_first_key(inside).items():
         fits = isinstance(found, dict) if isinstance(key, str) else isinstance(found, list) and key < len(found)
         if not fits:
-            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in above)
-            raise UsageError(f"'{path.removeprefix('.')[:80]}': the scenario has no {key!r} there")
+            raise _nowhere(above, key)
         before = found.get(key) if isinstance(found, dict) else found[key]
         found[key] = _changed(before, wanted, (*above, key))
     return tuple(found) if isinstance(value, tuple) else found
+
+
+def _nowhere(above: Sequence[int | str], key: int | str) -> UsageError:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in above)
+    return UsageError(f"'{path.removeprefix('.')[:80]}': the scenario has no {key!r} there")
 
 
 def _is_open(value: object) -> bool:

@@ -39,6 +39,8 @@ class Setting:
     #: what the command line says to the driver core
     options: CoreOptions
     policy: Policy
+    #: nobody chose the policy: it is the kernel's own, and another kernel brings another one
+    follows_kernel: bool = False
     #: the kernel and the machine as they were chosen, before the command line
     kernel: KernelProfile
     machine: Topology
@@ -104,6 +106,7 @@ def prepare(
         profile=settled,
         options=CoreOptions.from_parameters(parameters.parameters),
         policy=make_policy(chosen) if isinstance(chosen, str) else chosen,
+        follows_kernel=policy is None,
         kernel=profile,
         machine=topology,
         cmdline=text,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numaprobe.study.comparison import Compared, choose_policies, compare
     from numaprobe.study.measurement import Measurement, measure
     from numaprobe.study.runs import Progress, Run, run, run_many
-    from numaprobe.study.settings import make_setting, own_policy, scenario_of
+    from numaprobe.study.settings import make_setting, recorded_policy, scenario_of
     from numaprobe.study.traces import RECORDED, is_trace, read_trace
     from numaprobe.study.variation import variations, vary
 
@@ -28,7 +28,7 @@ _FILES: Final = {
     "comparison": ("Compared", "choose_policies", "compare"),
     "measurement": ("Measurement", "measure"),
     "runs": ("Progress", "Run", "run", "run_many"),
-    "settings": ("make_setting", "own_policy", "scenario_of"),
+    "settings": ("make_setting", "recorded_policy", "scenario_of"),
     "traces": ("RECORDED", "is_trace", "read_trace"),
     "variation": ("variations", "vary"),
 }
@@ -44,8 +44,8 @@ __all__ = [
     "is_trace",
     "make_setting",
     "measure",
-    "own_policy",
     "read_trace",
+    "recorded_policy",
     "run",
     "run_many",
     "scenario_of",

@@ -113,14 +113,18 @@ def _replay(
     name = kernel if kernel is None or isinstance(kernel, str) else kernel.name
     scenario = replay_scenario(trace, machine, name, overrides=overrides)
     setting = prepare(scenario, kernel=None if isinstance(kernel, str) else kernel, cmdline=cmdline, policy=policy)
-    return setting if policy is not None else replace(setting, policy=own_policy(trace, setting))
+    own = None if policy is not None else recorded_policy(trace)
+    return setting if own is None else replace(setting, policy=own, follows_kernel=False)
 
 
-def own_policy(trace: Trace, setting: Setting) -> Policy:
-    """Return the policy that a trace was recorded under: its own if it tells one, else its kernel's."""
-    if trace.policy is not None:
-        try:
-            return make_policy(trace.policy)
-        except UsageError:
-            pass  # recorded by a policy that is not in this catalogue
-    return make_policy(setting.profile.pci_policy)
+def recorded_policy(trace: Trace) -> Policy | None:
+    """Return the policy that a trace was recorded under; None: it does not tell, or tells one that is not known here.
+
+    Then it is the kernel's own.
+    """
+    if trace.policy is None:
+        return None
+    try:
+        return make_policy(trace.policy)
+    except UsageError:
+        return None

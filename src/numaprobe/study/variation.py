@@ -43,7 +43,7 @@ def vary(
         setting: what is varied; it stays as it is.
         changes: keys of the scenario: ``{"drivers[0].probe_type": "sync"}``. See ``scenario.change_scenario``.
         policy: a policy, or its name with options.
-        kernel: profile, or a release. A policy that followed the kernel follows the new one.
+        kernel: profile, or a release. Where nobody chose a policy, its own comes along.
         machine: topology, or any text that names one: the same scenario happens there.
         cmdline: kernel parameters, in place of all there were.
         devices: so many in the scenario's first group.
@@ -61,19 +61,19 @@ def vary(
     if (scenario, kernel, machine, cmdline) == (setting.scenario, None, None, None):
         varied = setting
     else:
-        follows = setting.policy.spec == setting.kernel.pci_policy
         varied = prepare(
             scenario,
             kernel=setting.kernel if kernel is None else kernel,
             machine=setting.machine if machine is None else machine,
             cmdline=setting.cmdline if cmdline is None else cmdline,
-            policy=None if follows else setting.policy,
+            policy=None if setting.follows_kernel else setting.policy,
             like=setting,
         )
         varied = replace(varied, page_ns=setting.page_ns)
     if policy is None:
         return varied
-    return replace(varied, policy=make_policy(policy) if isinstance(policy, str) else policy)
+    chosen = make_policy(policy) if isinstance(policy, str) else policy
+    return replace(varied, policy=chosen, follows_kernel=False)
 
 
 def _without_kernel_assumptions(scenario: Scenario) -> Scenario:
