@@ -121,6 +121,7 @@ def _lost(core: WatchedCore, *, hung: bool) -> list[str]:
     tried: Counter[str] = Counter()
     for dev in core.ever:
         tried["/".join(dev.key)] += sum("ns  probe: " in line for line in dev.story())
+        tried["/".join(dev.key)] -= sum("not authorized" in line for line in dev.story())  # the bus's answer, no body's
     recorded = Counter(f"{record.bus}/{record.device}" for record in core.records)
     for key in sorted(tried.keys() | recorded.keys()):
         under_way = tried[key] - recorded[key]  # what hung has no record: at most one probe of a device

@@ -28,7 +28,7 @@ from numaprobe.topology import Node, Topology, symmetric
 from numaprobe.topology.model import default_distances
 
 SORTS: Final = ("quiet", "quiet", "quiet", "counting", "wild", "wild")
-BUSES: Final = ("platform", "pci", "nd", "virtio", "usb")
+BUSES: Final = ("platform", "pci", "nd", "virtio", "usb", "usb")
 ERRNOS: Final = (*sorted(errno.errorcode.values()), *["ENODEV", "ENXIO", "ENOMEM", "EIO"] * 20)
 TIMES: Final = ("0ns", "1us", "100us", "1ms", "3ms")
 #: The last one runs a node out of memory: who comes first has it.
@@ -150,7 +150,11 @@ class _Writer:
     def _group(self, kind: int, bus: str, part: int) -> Table:
         rng = self.rng
         name = f"0000:{16 * (kind * 2 + part):02x}:{{i:02x}}.0" if bus == "pci" else f"x{kind}{'ab'[part]}-{{i}}"
+        if bus == "usb" and self.chance(0.5):
+            name += ":1.0"  # an interface
         group: Table = {"name": name, "count": rng.choice([1, 1, 1, 2, 2, 3, 5]), "bus": bus, "node": self._node()}
+        if bus == "usb" and self.chance(0.3):
+            group["authorized"] = False
         group["compatible"] = f"c{kind}" if self.chance(0.95) else "nobody"
         if self.groups and self.chance(0.3):
             group["suppliers"] = rng.sample([self._one(rng.choice(self.groups)) for _ in range(2)], rng.randint(1, 2))
@@ -292,7 +296,7 @@ class _Writer:
     def _disturb(self) -> None:
         """Do one thing that changes what is bound, or where it may be probed."""
         deeds = [self._user, self._user, self._user, self._cpus, self._cpus, self._driver_goes, self._group_goes]
-        deeds += [self._beside, self._busy, self._blocked, self._autoprobe]
+        deeds += [self._beside, self._busy, self._blocked, self._autoprobe, self._authorized]
         deeds += [self._pause, self._beside] if self.wild else []
         self.rng.choice(deeds)()
 
@@ -364,6 +368,14 @@ class _Writer:
         self._take({"autoprobe": {"bus": bus, "on": False}})
         self._user()
         self._take({"autoprobe": {"bus": bus, "on": True}})
+
+    def _authorized(self) -> None:
+        """Write to the file of a device that has one; of one that has none at times."""
+        usb = [group for group in self.added if group["bus"] == "usb" and group.get("authorized", True)]
+        if groups := usb or [group for group in self.added if group["bus"] != "usb" and self.chance(0.1)]:
+            device = self._one(self.rng.choice(groups))
+            self._take({"authorized": {"device": device, "on": False}})
+            self._take({"authorized": {"device": device, "on": True}})
 
     def _pause(self) -> None:
         self._take(self.rng.choice([{"wait": self.rng.choice(TIMES)}, {"settle": True}]))

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from scenario_text import refusal, run, scenario
 
+from numaprobe.buses import KINDS
 from numaprobe.policies import POLICIES
 from numaprobe.scenario import builtin_names, load_scenario, prepare
 from numaprobe.scenario.schema import BUS_KINDS
-from numaprobe.scenario.world import KINDS
 
 
 def told(**changes: Any) -> list[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.drivercore import Bus, Device
 from numaprobe.errors import StateError
@@ -51,8 +51,22 @@ class PciDevice(Device):
 class PciBus(Bus):
     """``pci``."""
 
+    own_keys = frozenset({"virtual_function"})
+
     def __init__(self, name: str = "pci") -> None:
         super().__init__(name)
+
+    def make_device(
+        self,
+        *,
+        name: str,
+        parent: Device | None = None,
+        virtual_function: bool = False,
+        **fields: Any,  # noqa: ANN401  those of Device
+    ) -> PciDevice:
+        """Return a function; a ``virtual_function`` is one of its parent."""
+        physfn = parent if virtual_function and isinstance(parent, PciDevice) else None
+        return PciDevice(name=name, bus=self, parent=parent, physfn=physfn, **fields)
 
     async def attach_new(self, core: CoreForBuses, dev: Device) -> None:
         """Attach as ``pci_bus_add_device`` does: since 6.17 by ``device_initial_probe``, before that in the caller."""
@@ -82,6 +96,18 @@ class PciBus(Bus):
             core.machine.warn("pci", f"{dev.name}: probe unexpectedly returned {ret}; taken as success")
             return 0
         return ret
+
+    async def enable(self, core: CoreForBuses, dev: Device, what: str, count: int) -> None:
+        """Enable virtual functions (``vfs``) of ``dev``."""
+        if what != "vfs" or not isinstance(dev, PciDevice):
+            await super().enable(core, dev, what, count)
+        else:
+            await self.sriov_enable(core, dev, count)
+
+    async def disable(self, core: CoreForBuses, dev: Device) -> None:
+        """Disable the virtual functions of ``dev``."""
+        if isinstance(dev, PciDevice):
+            await self.sriov_disable(core, dev)
 
     async def sriov_enable(self, core: CoreForBuses, pf: PciDevice, count: int) -> list[PciDevice]:
         """Enable ``count`` virtual functions of ``pf``: each is added, and so probed, here (``sriov_enable``).

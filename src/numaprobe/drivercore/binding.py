@@ -74,6 +74,9 @@ class Binding:
         self._state = state
         self._machine = state.machine
         self._options = state.options
+        self._links = state.links
+        self._lists = state.deferred
+        self._probes = state.probes
         self._chains = chains
         self._bodies = bodies
         self._release = release
@@ -199,9 +202,9 @@ class Binding:
     # ---- one device, one driver; the device lock is held -----------------------------------------------------------
     async def driver_probe_device(self, drv: Driver, dev: Device, *, is_async: bool) -> int:
         """Probe, and see to it that a deferral is not lost: 0, negative (could not try), positive (body's errno)."""
-        lists = self._state.deferred
+        lists = self._lists
         triggers = lists.trigger_count
-        self._state.probes.started()
+        self._probes.started()
         try:
             dev.p.probing_async = is_async
             ret = await self._driver_probe_device_node(drv, dev, is_async=is_async)
@@ -210,7 +213,7 @@ class Binding:
                 if triggers != lists.trigger_count and not lists.blocked:
                     self._deferred.retrigger(dev)
         finally:
-            self._state.probes.ended()
+            self._probes.ended()
         return ret
 
     def _driver_probe_device_node(self, drv: Driver, dev: Device, *, is_async: bool) -> Awaitable[int]:
@@ -247,7 +250,7 @@ class Binding:
         if dev.state is DeviceState.REGISTERED:
             return -EPROBE_DEFER  # device_add is not done: it will scan by itself, and must not be listed twice
         dev.p.can_match = True
-        if self._state.deferred.blocked or (dev.suppliers and self._state.links.missing(dev) is not None):
+        if self._lists.blocked or (dev.suppliers and self._links.missing(dev) is not None):
             return -EPROBE_DEFER
         if dev.p.devres:
             names = ", ".join(name for name, _ in dev.p.devres)
@@ -264,7 +267,7 @@ class Binding:
         dev.step("bind", self._machine.now(), f"to {drv.name}")
         dev.p.failure = ""
         drv.devices[dev.key] = dev
-        for consumer in self._state.links.consumers(dev):
+        for consumer in self._links.consumers(dev):
             if consumer.driver is None and not consumer.p.dead:
                 self._deferred.add(consumer, f"supplier {dev.name} came")
         self._deferred.discard(dev)

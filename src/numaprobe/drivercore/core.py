@@ -66,7 +66,7 @@ class DriverCore:
         self.bodies = bodies = ProbeBodies(machine, chains, state.options.keep_records)
         deadlocks = Deadlocks(chains, state.links, bodies)
         self.deferred = deferred = DeferredProbes(state, chains, self.device_initial_probe)
-        release = Release(state, chains, bodies, self.asyncs, self)
+        release = self._release = Release(state, chains, bodies, self.asyncs, self)
         self.binding = Binding(state, chains, bodies, release, deferred, self.asyncs, self)
         self._devices = Devices(state, chains, deadlocks, deferred, release, self)
         self._drivers = Drivers(state, deadlocks, deferred, self.binding, release, self.asyncs)
@@ -241,6 +241,10 @@ class DriverCore:
     def device_attach(self, dev: Device) -> Awaitable[int]:
         """Look for a driver in the caller: 1 bound, 0 none, negative errno."""
         return self.binding.device_attach(dev)
+
+    def device_release_driver(self, dev: Device) -> Awaitable[None]:
+        """Have the driver of ``dev`` let it go, consumers first, without its parent's lock."""
+        return self._release.device_release_driver(dev, parent=False)
 
     def locked(self, dev: Device, *, parent: bool = False) -> HeldDevice:
         """Hold a device's lock, and with ``parent`` its parent's too where the bus needs it (``async with``)."""

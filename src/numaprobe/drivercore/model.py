@@ -1,9 +1,9 @@
 """The driver model's three records: a device, a driver and a bus, which point at each other.
 
 They hold what is so, and nothing that is done: who probes what is in ``binding.py``. A bus alone brings rules, because
-that is what tells one bus from another: its match, its ``probe`` around the driver's (PCI, USB), its own way to attach
-a new device, ``need_parent_lock``. The base class is a complete bus. What a rule may ask for is ``CoreForBuses``, and
-no more than that: a bus does not know the core.
+that is what tells one bus from another: how its devices are made and registered, the files they have, its match, its
+``probe`` around the driver's (PCI, USB), its own way to attach a new device, ``need_parent_lock``. The base class is a
+complete bus. What a rule may ask for is ``CoreForBuses``, and no more than that: a bus does not know the core.
 
 ``dead`` (set by ``device_del`` under the device lock) stands beside the table of states: a dead device may still be
 bound until its driver is released, but nothing probes it any more.
@@ -18,13 +18,14 @@ Source: ``struct device``, ``struct device_private`` (``drivers/base/base.h``); 
 
 from __future__ import annotations
 
+import errno
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from numaprobe.drivercore.states import STEPS, DeviceState, story_line
-from numaprobe.errors import StateError
+from numaprobe.errors import BodyError, StateError
 from numaprobe.records import NO_NODE
 
 if TYPE_CHECKING:
@@ -240,6 +241,18 @@ class Driver:
         return f"<Driver {self.bus.name}/{self.name}>"
 
 
+class Held(Protocol):
+    """A lock, held inside of ``async with``."""
+
+    def __aenter__(self) -> Awaitable[None]:
+        """Take it."""
+        ...
+
+    def __aexit__(self, kind: type[BaseException] | None, *_: object) -> Awaitable[None]:
+        """Let it go."""
+        ...
+
+
 class CoreForBuses(Protocol):
     """What the core does for the rules of a bus."""
 
@@ -281,6 +294,14 @@ class CoreForBuses(Protocol):
         """Remove a device."""
         ...
 
+    def device_release_driver(self, dev: Device) -> Awaitable[None]:
+        """Have the driver of ``dev`` let it go; whether the parent's lock is held is the caller's business."""
+        ...
+
+    def locked(self, dev: Device) -> Held:
+        """Hold a device's lock (``async with``)."""
+        ...
+
     def guarded(self, what: str, function: Callable[[], Awaitable[object]]) -> Awaitable[None]:
         """Await a call that must not keep the core from going on; an exception becomes a warning."""
         ...
@@ -292,6 +313,7 @@ class Bus:
     Attributes:
         name: ``pci``, ``platform``, …
         need_parent_lock: probing and releasing also hold the parent's lock.
+        own_keys: what ``make_device`` takes besides the fields of every device.
         drivers_autoprobe: whether new devices and drivers are matched without being asked; also gates hot-added and
             deferred devices. Written through ``/sys/bus/NAME/drivers_autoprobe``.
         devices: by name, in the order of adding.
@@ -300,6 +322,7 @@ class Bus:
     """
 
     need_parent_lock: bool = False
+    own_keys: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -307,6 +330,40 @@ class Bus:
         self.devices: dict[str, Device] = {}
         self.drivers: dict[str, Driver] = {}
 
+    # ---- how its devices come --------------------------------------------------------------------------------------
+    def make_device(self, *, name: str, **fields: Any) -> Device:  # noqa: ANN401  those of Device
+        """Return a device of this bus: the fields of ``Device``, and of ``own_keys``."""
+        return Device(name=name, bus=self, **fields)
+
+    def device_register(self, core: CoreForBuses, dev: Device) -> Awaitable[None]:
+        """Register a device that was found; it is there after ``synchronize``, if not at once."""
+        return self.child_register(core, dev)
+
+    def child_register(self, core: CoreForBuses, dev: Device) -> Awaitable[None]:
+        """Register a device in the probe of its parent."""
+        return core.device_add(dev)
+
+    async def synchronize(self, core: CoreForBuses) -> None:
+        """Wait until all devices registered so far are there, and sync drivers have been tried."""
+
+    # ---- what else there is to do with them ------------------------------------------------------------------------
+    async def enable(self, core: CoreForBuses, dev: Device, what: str, count: int) -> None:  # noqa: ARG002  a bus's own
+        """Enable ``count`` of what devices of this bus have (PCI: ``vfs``), in the probe of ``dev``.
+
+        Raises:
+            BodyError: they have nothing of the kind.
+
+        """
+        raise BodyError(f"{dev.name} is on bus {self.name}, whose devices have no {what}")
+
+    async def disable(self, core: CoreForBuses, dev: Device) -> None:
+        """Disable all that the probe of ``dev`` enabled."""
+
+    async def store(self, core: CoreForBuses, dev: Device, file: str, value: int) -> int:  # noqa: ARG002  a bus's own
+        """Write ``value`` to a file that this bus gives its devices: 0 or a negative errno; here there is none."""
+        return -errno.ENOENT
+
+    # ---- matching and probing --------------------------------------------------------------------------------------
     def match(self, dev: Device, drv: Driver) -> int:
         """Return positive if ``drv`` can drive ``dev``, 0 if not, or a negative errno (``-EPROBE_DEFER``: not yet)."""
         if drv.match is not None:

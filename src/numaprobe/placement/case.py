@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.buses import PciBus, PciDevice, PlatformBus
-from numaprobe.drivercore import Device, Driver, DriverCore, ProbeType
+from numaprobe.buses import make_bus
+from numaprobe.drivercore import Driver, DriverCore, ProbeType
 from numaprobe.placement.seen import Seen
 from numaprobe.policies import make_policy
 from numaprobe.records import NO_NODE
@@ -25,7 +25,7 @@ from numaprobe.records import NO_NODE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from numaprobe.drivercore import Bus
+    from numaprobe.drivercore import Bus, Device
     from numaprobe.placement.seen import Glimpse
     from numaprobe.runtime import Machine
     from numaprobe.topology import Topology
@@ -38,7 +38,7 @@ SLEEP_NS: Final = 1_000_000
 DEVICES_PER_NODE: Final = 2
 
 #: The buses that differ in placement: one without node code, and PCI.
-BUSES: Final = {"platform": (PlatformBus, Device), "pci": (PciBus, PciDevice)}
+BUSES: Final = ("platform", "pci")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +85,11 @@ class _World:
     """Devices, drivers, and the order of events."""
 
     def __init__(self, machine: Machine, case: Case, look: Callable[[], Awaitable[Glimpse]]) -> None:
-        bus, self._kind = BUSES[case.bus]
         self._machine = machine
         self._look = look
         self._asynchronous = case.asynchronous
         self._core = DriverCore(machine, make_policy(case.policy))
-        self._bus: Bus = self._core.bus_register(bus())
+        self._bus: Bus = self._core.bus_register(make_bus(case.bus))
         self._glimpses: dict[str, Glimpse] = {}
 
     async def main(self) -> tuple[Seen, ...]:
@@ -109,7 +108,7 @@ class _World:
         return tuple(Seen(record=record, glimpse=self._glimpses[record.device]) for record in records)
 
     def _device(self, name: str, compatible: str, **more: Any) -> Device:  # noqa: ANN401  fields of a device
-        return self._kind(name=name, bus=self._bus, compatible=compatible, **({"node": NO_NODE} | more))
+        return self._bus.make_device(name=name, compatible=compatible, **({"node": NO_NODE} | more))
 
     def _driver(self, name: str, *, asynchronous: bool) -> Driver:
         kind = ProbeType.PREFER_ASYNCHRONOUS if asynchronous else ProbeType.FORCE_SYNCHRONOUS

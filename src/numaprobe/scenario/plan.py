@@ -10,9 +10,10 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import itertools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from numaprobe.buses import make_bus
 from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
 from numaprobe.scenario.quantities import expand_name, may_expand_to
@@ -37,7 +38,8 @@ class DeviceSpec:
     suppliers: tuple[str, ...]
     #: what its probe does, in place of its driver's phases
     phases: tuple[Phase, ...] | None = None
-    virtual_function: bool = False
+    #: what devices of its bus take besides (``Bus.own_keys``)
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,7 @@ def make_plan(scenario: Scenario, topology: Topology) -> Plan:
             raise InputError(f"devices[{index}].{error.what}", scenario.where) from None
     _check_cpus(scenario, topology)
     _check_buses(scenario)
+    _check_own_keys(scenario)
     _check_names(scenario, devices)
     _check_supplier_cycle(scenario, devices)
     return Plan(scenario=scenario, topology=topology, devices=tuple(devices))
@@ -99,7 +102,7 @@ def expand_group(group: DeviceGroup, topology: Topology, parent: str = "") -> It
             compatible=expand_name(group.compatible, index, parent) if group.compatible else "",
             suppliers=tuple(expand_name(name, index, parent) for name in group.suppliers or ()),
             phases=group.phases,
-            virtual_function=group.virtual_function,
+            own=group.own,
         )
 
 
@@ -131,6 +134,21 @@ def _check_buses(scenario: Scenario) -> None:
     for where, bus in named:
         if bus not in said and bus not in BUS_KINDS and bus.lower() in BUS_KINDS:
             raise InputError(f"{where}: '{bus}' is no bus that is known; did you mean '{bus.lower()}'?", scenario.where)
+
+
+def _check_own_keys(scenario: Scenario) -> None:
+    """Refuse what devices of another bus take."""
+    kinds = {bus.name: bus.kind for bus in scenario.buses}
+    groups = [
+        *((f"devices[{index}]", group) for index, group in enumerate(scenario.devices)),
+        *(("register", group) for group in registered_groups(all_phases(scenario))),
+    ]
+    for where, group in groups:
+        for key in group.own:
+            if key not in make_bus(group.bus, kinds.get(group.bus)).own_keys:
+                theirs = next(kind for kind in BUS_KINDS if key in make_bus(kind).own_keys)
+                text = f"{where}.{key}: bus '{group.bus}' has none; it belongs to a device of bus '{theirs}'"
+                raise InputError(text, scenario.where)
 
 
 def _check_names(scenario: Scenario, devices: Iterable[DeviceSpec]) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
+from numaprobe.buses import KINDS
 from numaprobe.records import RunWarning
 from numaprobe.scenario.quantities import Comm, Cpus, ErrnoName, NamePattern, SizeBytes, TimeNs
 from numaprobe.topology import Topology
@@ -19,8 +20,8 @@ from numaprobe.topology import Topology
 #: More devices than the largest machine has; beyond it a file is a mistake or an attack.
 MAX_DEVICES = 200_000
 
-#: Buses that behave as their names say (``world.py``); a bus of another name is like ``platform``.
-BUS_KINDS = ("platform", "pci", "nd", "nvdimm", "virtio")
+#: Buses that behave as their names say; a bus of another name is like ``platform``.
+BUS_KINDS = tuple(KINDS)
 
 
 class Table(BaseModel):
@@ -87,6 +88,14 @@ class DeviceGroup(Table):
     phases: "Phases | None" = None
     #: in ``register``, of a PCI device: it is a virtual function of the device that registers it
     virtual_function: bool = False
+    #: of a USB device or interface: whether it may be used from the start (its ``authorized``); None: it may
+    authorized: bool | None = None
+
+    @property
+    def own(self) -> dict[str, bool]:
+        """What only devices of its bus take."""
+        said = {"virtual_function": self.virtual_function or None, "authorized": self.authorized}
+        return {key: value for key, value in said.items() if value is not None}
 
 
 class Hold(Table):
@@ -181,12 +190,19 @@ class DriverModel(Table):
     jitter: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
 
 
+def _bus_kind(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
+    if value in (None, *BUS_KINDS):
+        return value
+    text = f"{value!r:.40} is no kind of bus; write one of {', '.join(BUS_KINDS)}"
+    raise PydanticCustomError("numaprobe", "{text}", {"text": text})
+
+
 class BusModel(Table):
     """``[[buses]]``: only to change a bus or to add one; a bus that a device names is there anyway."""
 
     name: NamePattern
     #: what it behaves like
-    kind: Literal["platform", "pci", "nvdimm", "virtio"] | None = None
+    kind: Annotated[str | None, BeforeValidator(_bus_kind)] = None
     #: ``drivers_autoprobe``
     autoprobe: bool = True
 
@@ -223,6 +239,13 @@ class Autoprobe(Table):
     on: bool
 
 
+class Authorized(Table):
+    """``authorized``: write to this file of USB devices or interfaces."""
+
+    device: NamePattern
+    on: bool
+
+
 STEP_KEYS = (
     "add",
     "remove",
@@ -242,6 +265,7 @@ STEP_KEYS = (
     "settle",
     "block_probing",
     "autoprobe",
+    "authorized",
     "expect_bound",
 )
 
@@ -277,6 +301,7 @@ class Step(Table):
     #: device_block_probing() / device_unblock_probing()
     block_probing: bool | None = None
     autoprobe: Autoprobe | None = None
+    authorized: Authorized | None = None
     #: check that these devices are bound now
     expect_bound: Names | None = None
 
@@ -372,6 +397,7 @@ class Scenario(Table):
 TABLES: dict[str, type[Table]] = {
     "": Scenario,
     "allocate": Allocate,
+    "authorized": Authorized,
     "autoprobe": Autoprobe,
     "buses": BusModel,
     "busy": Busy,

@@ -191,6 +191,16 @@ class Steps:
         if step.autoprobe:
             self._core.bus(step.autoprobe.bus).drivers_autoprobe = step.autoprobe.on
 
+    async def _authorized(self, step: Step, _: str) -> None:
+        told = step.authorized
+        if told is None:
+            return
+        here = self._here([told.device])
+        for name in choose([told.device], here):
+            value = int(told.on)
+            result = await here[name].bus.store(self._core, here[name], "authorized", value)
+            self._tell("authorized", f"{value} for {name}", result)
+
     async def _block_probing(self, step: Step, _: str) -> None:
         if step.block_probing:
             await self._core.device_block_probing()
@@ -278,6 +288,7 @@ class Steps:
         "settle": _settle,
         "block_probing": _block_probing,
         "autoprobe": _autoprobe,
+        "authorized": _authorized,
         "expect_bound": _expect_bound,
     }
 

@@ -7,19 +7,19 @@ the way to register children.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from numaprobe.buses import NvdimmBus, PciBus, PciDevice, PlatformBus, VirtioBus
-from numaprobe.drivercore import Bus, Device, Driver, ProbeType
+from numaprobe.buses import make_bus
+from numaprobe.drivercore import Driver, ProbeType
 from numaprobe.errors import BodyError, UnknownNameError, UsageError
 from numaprobe.scenario.cost import probe_body, remove_body
 from numaprobe.scenario.plan import DeviceSpec, expand_group
 from numaprobe.scenario.schema import MAX_DEVICES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from numaprobe.drivercore import DriverCore
+    from numaprobe.drivercore import Bus, Device, DriverCore
     from numaprobe.runtime import Event, Lock
     from numaprobe.scenario.plan import Plan
     from numaprobe.scenario.schema import DeviceGroup, DriverModel, Phase
@@ -28,15 +28,6 @@ PROBE_TYPES: Final = {
     "default": ProbeType.DEFAULT,
     "async": ProbeType.PREFER_ASYNCHRONOUS,
     "sync": ProbeType.FORCE_SYNCHRONOUS,
-}
-
-#: What a bus of this name behaves like, unless ``[[buses]]`` says otherwise; a bus of another name: like platform.
-KINDS: Final[dict[str, Callable[[str], Bus]]] = {
-    "platform": PlatformBus,
-    "pci": PciBus,
-    "nd": NvdimmBus,
-    "nvdimm": NvdimmBus,
-    "virtio": VirtioBus,
 }
 
 
@@ -71,8 +62,7 @@ class World:
         if name in self.core.buses:
             return self.core.bus(name)
         model = self._buses.get(name)
-        kind = (model.kind if model else None) or name
-        bus = self.core.bus_register(KINDS.get(kind, PlatformBus)(name))
+        bus = self.core.bus_register(make_bus(name, model.kind if model else None))
         bus.drivers_autoprobe = model.autoprobe if model else True
         return bus
 
@@ -109,15 +99,12 @@ class World:
         return next((bus.devices[name] for bus in self.core.buses.values() if name in bus.devices), None)
 
     async def add(self, specs: Iterable[DeviceSpec]) -> None:
-        """Register these devices, in order; those of an nvdimm bus by its own asynchronous way, which is waited for."""
-        waiting: dict[NvdimmBus, None] = {}
+        """Register these devices, in order, by the way of their bus; one that is asynchronous is waited for."""
+        waiting: dict[Bus, None] = {}
         for spec in specs:
             dev = self._make_device(spec, await self._parent(spec))
-            if isinstance(dev.bus, NvdimmBus):
-                await dev.bus.device_register(self.core, dev)
-                waiting[dev.bus] = None
-            else:
-                await self.core.device_add(dev)
+            await dev.bus.device_register(self.core, dev)
+            waiting[dev.bus] = None
         for bus in waiting:
             await bus.synchronize(self.core)
 
@@ -131,28 +118,22 @@ class World:
         if spec.parent is None:
             return None
         for bus in self.core.buses.values():
-            if isinstance(bus, NvdimmBus):
-                await bus.synchronize(self.core)
+            await bus.synchronize(self.core)
         parent = self.find(spec.parent)
         if parent is None:
             raise UsageError(f"parent '{spec.parent}' of device '{spec.name}' is not registered; add it first")
         return parent
 
     def _make_device(self, spec: DeviceSpec, parent: Device | None) -> Device:
-        bus = self._bus(spec.bus)
-        kind = PciDevice if isinstance(bus, PciBus) else Device
         if spec.phases is not None:
             self._own_phases[spec.bus, spec.name] = spec.phases
-        physfn = parent if spec.virtual_function and kind is PciDevice and isinstance(parent, PciDevice) else None
-        more: dict[str, Any] = {} if physfn is None else {"physfn": physfn}
-        return kind(
+        return self._bus(spec.bus).make_device(
             name=spec.name,
-            bus=bus,
             node=spec.node,
             parent=parent,
             compatible=spec.compatible,
             suppliers=spec.suppliers,
-            **more,
+            **spec.own,
         )
 
     # ---- for bodies (see cost.Surroundings) ------------------------------------------------------------------------
@@ -179,18 +160,15 @@ class World:
                 self._count()
                 child = self._make_device(spec, parent)
                 self._children.setdefault(parent, []).append(child)
-                await self.core.device_add(child)
+                await child.bus.child_register(self.core, child)
 
     async def enable_vfs(self, parent: Device, count: int) -> None:
         """Enable virtual functions of ``parent``."""
-        if not isinstance(parent, PciDevice) or not isinstance(parent.bus, PciBus):
-            raise BodyError(f"{parent.name} is on bus {parent.bus.name}: only a PCI device has virtual functions")
-        await parent.bus.sriov_enable(self.core, parent, count)
+        await parent.bus.enable(self.core, parent, "vfs", count)
 
     async def remove_children(self, parent: Device) -> None:
         """Take back what ``parent``'s probe registered, last first; what steps added below it stays."""
-        if isinstance(parent, PciDevice) and isinstance(parent.bus, PciBus):
-            await parent.bus.sriov_disable(self.core, parent)
+        await parent.bus.disable(self.core, parent)
         for child in self._children.pop(parent, [])[::-1]:
             if child.state != "new" and not child.p.dead:
                 await self.core.device_del(child)
