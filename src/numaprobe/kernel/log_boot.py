@@ -19,12 +19,13 @@ from numaprobe.records import ProbeRecord
 from numaprobe.records.errnos import EPROBE_DEFER, errno_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numaprobe.kernel.log_drivers import Initcall
-    from numaprobe.kernel.log_line import LogLine
 
 FUNCTION: Final = "really_probe"
+#: Devices that one remark names.
+MAX_NAMED: Final = 8
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -76,57 +77,63 @@ class Boot:
     told: list[Told] = field(default_factory=list)
     #: devices whose probes are named, but not how long they took
     untimed: dict[str, str] = field(default_factory=dict)
-    #: probes that began and did not end: device and driver
-    unfinished: list[tuple[str, str]] = field(default_factory=list)
+    #: probes that began and did not end, and the first of them: device and driver
+    unfinished: int = 0
+    unfinished_probes: list[tuple[str, str]] = field(default_factory=list)
     #: probes named after the initcall around them
     assumed_drivers: int = 0
     _open: dict[str, _Open] = field(default_factory=dict)
     _said: dict[str, ProbeLine] = field(default_factory=dict)
     _later: dict[str, ProbeLine] = field(default_factory=dict)
     _last: dict[str, Told] = field(default_factory=dict)
+    #: what a number means, and what a line said beside it: once the log is over
+    _results: dict[tuple[int | None, int | None], str] = field(default_factory=dict)
 
     # ---- line by line ------------------------------------------------------------------------------------------------
-    def probe_line(self, line: LogLine, said: ProbeLine) -> None:
-        """Take what a line says of a probe."""
-        if said.kind is not Kind.RETURNED:
-            self.evidence.new += said.recent
-        handler: dict[Kind, Callable[[LogLine, ProbeLine], None]] = {
-            Kind.RETURNED: self._returned,
-            Kind.PROBING: self._probing,
-            Kind.DRIVER_BOUND: self._bound,
-            Kind.BOUND: self._bound,
-            Kind.FAILED: self._failed,
-            Kind.ASYNC: lambda _, later: keep(self._later, later.device, later),
-        }
-        handler[said.kind](line, said)
+    def probe_line(self, said: ProbeLine, time_ns: int | None, caller: str | None) -> None:
+        """Take what a line says of a probe, when it was printed and by whom."""
+        kind = said.kind
+        if kind is Kind.RETURNED:
+            self._returned(said, time_ns, caller)
+            return
+        self.evidence.new += said.recent
+        if kind is Kind.PROBING:
+            self._probing(said, time_ns)
+        elif kind is Kind.FAILED:
+            self._failed(said, time_ns)
+        elif kind is Kind.ASYNC:
+            keep(self._later, said.device, said)
+        else:
+            self._bound(said, time_ns)
 
-    def _probing(self, line: LogLine, said: ProbeLine) -> None:
+    def _probing(self, said: ProbeLine, time_ns: int | None) -> None:
         self._leave(said.device)
         self._said.pop(said.device, None)
         later = self._later.pop(said.device, None)
-        begun = _Open(said.driver, said.bus, line.time_ns, later.path if later else None)
+        begun = _Open(said.driver, said.bus, time_ns, later.path if later else None)
         keep(self._open, said.device, begun)
 
-    def _bound(self, line: LogLine, said: ProbeLine) -> None:
+    def _bound(self, said: ProbeLine, time_ns: int | None) -> None:
         if (begun := self._open.get(said.device)) is None:
             keep(self.untimed, said.device, said.driver or UNNAMED)
         elif begun.driver == said.driver and not begun.said:  # else bound by hand, as phylib does: no probe
-            begun.end_ns, begun.said = line.time_ns, 0
+            begun.end_ns, begun.said = time_ns, 0
 
-    def _failed(self, line: LogLine, said: ProbeLine) -> None:
+    def _failed(self, said: ProbeLine, time_ns: int | None) -> None:
         keep(self._said, said.device, said)
         if (begun := self._open.get(said.device)) is not None:
-            begun.end_ns, begun.said = line.time_ns, said.number
+            begun.end_ns, begun.said = time_ns, said.number
         else:
             keep(self.untimed, said.device, said.driver or UNNAMED)
 
-    def _returned(self, line: LogLine, said: ProbeLine) -> None:
-        device, cost, end = said.device, (said.cost_ns or 0), line.time_ns
+    def _returned(self, said: ProbeLine, end: int | None, caller: str | None) -> None:
+        device, cost = said.device, (said.cost_ns or 0)
         start = end - cost if end is not None and end >= cost else None
-        begun, outcome = self._open.pop(device, None), self._said.pop(device, None)
-        later = self._later.pop(device, None)
+        begun = self._open.pop(device, None) if self._open else None
+        outcome = self._said.pop(device, None) if self._said else None
+        later = self._later.pop(device, None) if self._later else None
         self.untimed.pop(device, None)
-        around = self.names.around(line)
+        around = self.names.around(caller)
         number = said.number or 0
         self.evidence.saw(number, said=outcome.number if outcome else None, recent=said.recent)
         if begun is not None and begun.said == 0 and number in (0, 1):
@@ -145,7 +152,7 @@ class Boot:
             path=(begun.path if begun else None) or (later.path if later else None),
             around=around,
         )
-        if told.path is None and around is not None and line.caller is not None:
+        if told.path is None and around is not None and caller is not None:
             told.path = around.path
         self._add(told)
 
@@ -174,7 +181,9 @@ class Boot:
         if begun is None:
             return
         if begun.said is None:
-            self.unfinished.append((device, begun.driver or UNNAMED))
+            self.unfinished += 1
+            if len(self.unfinished_probes) < MAX_NAMED:
+                self.unfinished_probes.append((device, begun.driver or UNNAMED))
         elif begun.start_ns is None or begun.end_ns is None or begun.end_ns < begun.start_ns:
             keep(self.untimed, device, begun.driver or UNNAMED)
         else:
@@ -199,6 +208,7 @@ class Boot:
             self._name_last(device, word)
             self.evidence.alive |= device in self._last and self._last[device].number == 0
         self._drop_children()
+        self._results.clear()
         deferred: dict[str, int] = defaultdict(int)
         for told in self.told:
             yield told.ready or self._record(told, deferred)
@@ -206,7 +216,10 @@ class Boot:
     def _record(self, told: Told, deferred: dict[str, int]) -> ProbeRecord:
         device = told.device
         said = told.said or 0
-        result = errno_name(said) if told.number is None else self.evidence.result(told.number, told.said)
+        outcome = told.number, told.said
+        if (result := self._results.get(outcome)) is None:
+            result = errno_name(said) if told.number is None else self.evidence.result(told.number, told.said)
+            self._results[outcome] = result
         attempt = deferred.pop(device, 0) + 1
         if result == EPROBE_DEFER:
             deferred[device] = attempt

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
-
-if TYPE_CHECKING:
-    from numaprobe.kernel.log_line import LogLine
+from typing import Final, NamedTuple, TypeVar
 
 T = TypeVar("T")
+#: function, module and cookie
+_CallName = tuple[str, str | None, str | None]
 
 #: Devices and tasks kept; a log with more forgets the oldest.
 MAX_KEPT: Final = 4096
@@ -76,7 +75,7 @@ class Initcall(NamedTuple):
     #: the driver that its module or function stands for; None if it stands for none
     driver: str | None
     #: function and module, to find its end
-    name: tuple[str, str | None, str | None]
+    name: _CallName
     #: an async work of the driver core: how probes in it were reached
     path: str | None
     #: tells one call from another of the same name
@@ -89,35 +88,52 @@ class Names:
 
     #: the initcall that a task is in, by ``T123``
     _initcalls: dict[str, Initcall] = field(default_factory=dict)
+    #: tasks in an initcall, by its name
+    _inside: dict[_CallName, set[str]] = field(default_factory=dict)
     #: the last driver's word in front of a device since its last probe, and when
     _words: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     _buses: dict[str, str] = field(default_factory=dict)
     _serial: int = 0
 
-    def named(self, line: LogLine) -> None:
+    def named(self, text: str, time_ns: int | None) -> None:
         """Keep what a message's first two words tell."""
-        match = _NAMED.match(line.text)
+        match = _NAMED.match(text)
         if match is None:
             return
         word, device = match["driver"], match["device"]
         if word in BUSES:
             keep(self._buses, device, word)
         elif word not in _CLASSES:
-            keep(self._words, device, (word, line.time_ns))
+            keep(self._words, device, (word, time_ns))
 
-    def initcall(self, line: LogLine) -> bool:
+    def initcall(self, text: str) -> bool:
         """Keep who is in which initcall; tell whether the message says so, whole."""
-        if (match := _CALLING.search(line.text)) is not None:
+        if (match := _CALLING.search(text)) is not None:
             self._serial += 1
             name = match["function"], match["module"], match["cookie"]
             call = Initcall(_driver_of(*name), name, _ASYNC_PATHS.get(match["function"]), self._serial)
-            keep(self._initcalls, f"T{match['pid']}", call)
-        elif (match := _INITCALL.search(line.text)) is not None:
+            self._enter(f"T{match['pid']}", call)
+        elif (match := _INITCALL.search(text)) is not None:
             ended = match["function"], match["module"], match["cookie"]
-            self._initcalls = {task: call for task, call in self._initcalls.items() if call.name != ended}
+            for task in self._inside.pop(ended, ()):
+                del self._initcalls[task]
         else:
             return False
         return True
+
+    def _enter(self, task: str, call: Initcall) -> None:
+        if task in self._initcalls:
+            self._leave(task)
+        elif len(self._initcalls) >= MAX_KEPT:
+            self._leave(next(iter(self._initcalls)))
+        self._initcalls[task] = call
+        self._inside.setdefault(call.name, set()).add(task)
+
+    def _leave(self, task: str) -> None:
+        name = self._initcalls.pop(task).name
+        self._inside[name].discard(task)
+        if not self._inside[name]:
+            del self._inside[name]
 
     def word(self, device: str) -> tuple[str, int | None] | None:
         """Return the driver that the messages since the device's last probe name, and when; forget them."""
@@ -131,10 +147,10 @@ class Names:
         """Return the bus that messages put in front of the device."""
         return self._buses.get(device)
 
-    def around(self, line: LogLine) -> Initcall | None:
-        """Return the initcall that this message's task is in: by its caller id, else if it is the only one."""
-        if line.caller is not None:
-            return self._initcalls.get(line.caller)
+    def around(self, caller: str | None) -> Initcall | None:
+        """Return the initcall that a message's task is in: by its caller id, else if it is the only one."""
+        if caller is not None:
+            return self._initcalls.get(caller)
         return next(iter(self._initcalls.values())) if len(self._initcalls) == 1 else None
 
 

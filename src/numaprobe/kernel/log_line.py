@@ -42,9 +42,10 @@ _DRESS: Final = re.compile(
 )
 _CALLER: Final = re.compile(r"\[\s{0,8}([TC]\d{1,10})\]|caller=([TC]\d{1,10})", re.ASCII)
 _KMSG: Final = re.compile(r"\d{1,6},\d{1,18},(\d{1,15}),", re.ASCII)
-_COLOUR: Final = re.compile(rb"\x1b\[[0-9;?]{0,16}[A-Za-z]")
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;?]{0,16}[A-Za-z]")
 #: where a message begins whose predecessor lost its newline
 _GLUED: Final = re.compile(r"(?<=[^\s\]>:;,|])(?=\s{0,4}(?:<\d>)?\[\s{0,5}\d{1,6}\.\d{6}\])", re.ASCII)
+_STAMP: Final = re.compile(r"\[\s{0,5}\d{1,6}\.\d{6}\]", re.ASCII)
 _ENTITY: Final = re.compile(r"&(?:#\d{1,4}|gt|lt|quot|amp|apos);", re.ASCII)
 #: The kernel's own messages are shorter (``LOG_LINE_MAX``); what follows is somebody else's.
 _LONGEST: Final = 2048
@@ -73,17 +74,17 @@ class LogLine(NamedTuple):
         return self.time_ns is not None or self.caller is not None
 
 
-def messages(line: bytes) -> Iterator[LogLine]:
+def messages(line: str) -> Iterator[LogLine]:
     """Return the messages of a line: one, or more where a console lost a newline."""
-    if b"\x1b" in line:
-        line = _COLOUR.sub(b"", line)
-    text = decode(line.rstrip(b"\r"))
+    if "\x1b" in line:
+        line = _COLOUR.sub("", line)
+    text = line.rstrip("\r")
     if text.startswith("{") and (entry := _of_journal(text)) is not None:
         yield entry
         return
     if "&" in text and _ENTITY.search(text):
         text = html.unescape(text)
-    if text.find("[", _SHORTEST) < 0:
+    if _STAMP.search(text, _SHORTEST) is None:
         yield _undressed(text[:_LONGEST])
         return
     for part in _GLUED.split(text):

@@ -20,36 +20,47 @@ What ``N`` of ``returned N`` means depends on the release: ``log_dialect.py``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 _NAME: Final = r"[^'\s](?:[^'\n]{0,62}?[^'\s])?"
 _NUMBER: Final = r"-?\d{1,10}|0x[0-9a-f]{1,8}"
+_DEVICE_FIRST: Final = r"(?:(?<!\S)(\S{1,255}): )?"
 _RETURNED: Final = re.compile(
     rf"probe of ((?:(?!probe of )[^\n]){{1,255}}?)(?: with driver ({_NAME}))? returned ({_NUMBER})"
     r" after (\d{1,15}) usecs?",
     re.ASCII,
+)
+#: the most frequent messages, whole, as nearly all of them are
+_USUAL: Final = re.compile(
+    r"""(?:
+      probe\ of\ (\S{1,255})(?:\ with\ driver\ ([^'\s]{1,64}))?\ returned\ (-?\d{1,10}|0x[0-9a-f]{1,8})
+      \ after\ (\d{1,15})\ usecs
+    | bus:\ '([^'\s]{1,64})':\ really_probe:\ probing\ driver\ ([^'\s]{1,64})\ with\ device\ (\S{1,255})
+    | driver:\ '([^'\s]{1,64})':\ driver_bound:\ bound\ to\ device\ '([^'\s]{1,255})'
+    | bus:\ '([^'\s]{1,64})':\ really_probe:\ bound\ device\ (\S{1,255})\ to\ driver\ ([^'\s]{1,64})
+    )\s*$""",
+    re.VERBOSE | re.ASCII,
 )
 _OF: Final = re.compile(
     r"(?:^|\s)(\S{1,64}|^[^':\s][^':\n]{0,62}): probe of (\S{1,255}) (?:failed with error|rejects match) (-?\d{1,5})",
     re.ASCII,
 )
 _WITH: Final = re.compile(
-    rf"(\S{{1,255}}): probe with driver ({_NAME}) (?:failed with error|rejects match) (-?\d{{1,5}})", re.ASCII
+    rf"(?<!\S)(\S{{1,255}}): probe with driver ({_NAME}) (?:failed with error|rejects match) (-?\d{{1,5}})", re.ASCII
 )
 _PROBING: Final = re.compile(
-    rf"(?:(\S{{1,255}}): )?bus: '([^']{{1,64}})': really_probe: probing driver ({_NAME}) with device(?: (\S{{1,255}}))?"
+    rf"{_DEVICE_FIRST}bus: '([^']{{1,64}})': really_probe: probing driver ({_NAME}) with device(?: (\S{{1,255}}))?"
 )
 _DRIVER_BOUND: Final = re.compile(
-    rf"(?:(\S{{1,255}}): )?driver: '({_NAME})': driver_bound: bound to device(?: '([^']{{1,255}})')?"
+    rf"{_DEVICE_FIRST}driver: '({_NAME})': driver_bound: bound to device(?: '([^']{{1,255}})')?"
 )
 _BOUND: Final = re.compile(
-    rf"(?:(\S{{1,255}}): )?bus: '([^']{{1,64}})': really_probe: bound device (?:(\S{{1,255}}) )?to driver ({_NAME})\s*$"
+    rf"{_DEVICE_FIRST}bus: '([^']{{1,64}})': really_probe: bound device (?:(\S{{1,255}}) )?to driver ({_NAME})\s*$"
 )
-_DEFERS: Final = re.compile(rf"(\S{{1,255}}): Driver ({_NAME}) requests probe deferral")
-_ASYNC: Final = re.compile(rf"(\S{{1,255}}): probing driver ({_NAME}) asynchronously")
-_SCHEDULED: Final = re.compile(r"(\S{1,255}): scheduling asynchronous probe")
+_DEFERS: Final = re.compile(rf"(?<!\S)(\S{{1,255}}): Driver ({_NAME}) requests probe deferral")
+_ASYNC: Final = re.compile(rf"(?<!\S)(\S{{1,255}}): probing driver ({_NAME}) asynchronously")
+_SCHEDULED: Final = re.compile(r"(?<!\S)(\S{1,255}): scheduling asynchronous probe")
 #: a line of these that none of the forms fits goes on in the next line, or is torn
 _BEGUN: Final = (
     "probe of ",
@@ -79,8 +90,7 @@ class Kind(Enum):
     ASYNC = "async"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeLine:
+class ProbeLine(NamedTuple):
     """What one line says of one probe."""
 
     kind: Kind
@@ -100,17 +110,29 @@ class ProbeLine:
 def parse_probe_line(text: str) -> ProbeLine | None:
     """Return what a message says of a probe; None if it says nothing, or is not whole."""
     if (match := _RETURNED.search(text)) is not None:
-        device, driver, number, cost = match.groups()
-        value = int(number, 16 if number.startswith("0x") else 10)
-        return ProbeLine(
-            kind=Kind.RETURNED,
-            device=device,
-            driver=driver,
-            number=value,
-            cost_ns=int(cost) * 1000,
-            recent=driver is not None,
-        )
+        return _returned(*match.groups())
     return _outcome(text) or _dynamic_debug(text)
+
+
+def parse_usual_line(text: str) -> ProbeLine | None:
+    """Return what ``parse_probe_line`` returns of a message in one of the most frequent forms; None: it is in another.
+
+    Most messages are in none of these, and this is known after a look at their first characters.
+    """
+    match = _USUAL.match(text)
+    if match is None:
+        return None
+    device, driver, number, cost, bus, probing, to, binding, bound, on, last, by = match.groups()
+    if device is not None:
+        return _returned(device, driver, number, cost)
+    if to is not None:
+        return ProbeLine(Kind.PROBING, to, probing, bus)
+    return ProbeLine(Kind.DRIVER_BOUND, bound, binding) if bound is not None else ProbeLine(Kind.BOUND, last, by, on)
+
+
+def _returned(device: str, driver: str | None, number: str, cost: str) -> ProbeLine:
+    value = int(number, 16 if number.startswith("0x") else 10)
+    return ProbeLine(Kind.RETURNED, device, driver, None, value, int(cost) * 1000, None, driver is not None)
 
 
 def _outcome(text: str) -> ProbeLine | None:
