@@ -111,7 +111,10 @@ def test_a_file_of_a_million_devices_written_out(tmp_path: Path) -> None:
     with file.open("w") as stream:
         stream.write(MACHINE)
         stream.writelines(f'[[devices]]\nname = "device-{number}"\n' for number in range(1_000_000))
-    assert "is larger than 32 MiB, and no TOML scenario is; write devices that are alike as one group with 'count'" in refused("run", file)
+    told = refused("run", file)
+    assert (
+        "is larger than 32 MiB, and no TOML scenario is; write devices that are alike as one group with 'count'" in told
+    )
 
 
 def test_a_machine_without_an_online_cpu(tmp_path: Path) -> None:
