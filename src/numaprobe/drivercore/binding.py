@@ -52,10 +52,10 @@ class Binding:
 
     Args:
         state: what the core knows.
-        chains: for the locks: who would wait for himself.
+        chains: for the locks, which refuse a task that would wait for itself.
         bodies: runs matches and probes.
         release: undoes a probe that failed.
-        deferred: gets who asks to be tried again.
+        deferred: keeps the devices whose probes ask for a later try.
         asyncs: gets the asynchronous helpers.
         for_buses: what the rules of a bus are handed.
 

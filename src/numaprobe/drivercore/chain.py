@@ -44,7 +44,7 @@ class Chains:
                 raise DeadlockError([f"the body for {dev.name} {what}, which waits until that body is over"])
 
     def enter(self, task: Task, owner: Task, dev: Device) -> Chain:
-        """Let ``task`` into a body for ``dev``, whose lock's ``owner`` waits for it: the chain goes on from his.
+        """Let ``task`` into a body for ``dev``, whose lock's ``owner`` waits for it: its chain goes on.
 
         Returns:
             what ``leave`` must be given.

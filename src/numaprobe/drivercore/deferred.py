@@ -49,7 +49,7 @@ class DeferredProbes:
 
     Args:
         state: theirs are the lists.
-        chains: who asks.
+        chains: tells what a body asks for from what others do.
         retry: ``bus_probe_device``.
 
     """

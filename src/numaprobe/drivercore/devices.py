@@ -24,7 +24,7 @@ class Devices:
 
     Args:
         state: where they are kept.
-        chains: for the locks: who would wait for himself.
+        chains: for the locks, which refuse a task that would wait for itself.
         deadlocks: refuses removals that would never end.
         deferred: a device is news; one that goes waits no more.
         release: takes its driver from a device that goes.

@@ -23,7 +23,7 @@ class Release:
 
     Args:
         state: what the core knows.
-        chains: for the locks: who would wait for himself.
+        chains: for the locks, which refuse a task that would wait for itself.
         bodies: runs removes and releases.
         asyncs: waited for before a driver goes whose probes are asynchronous.
         for_buses: what the rules of a bus are handed.

@@ -21,7 +21,7 @@ class SysfsFiles:
     """The files of one core.
 
     Args:
-        state: who is there.
+        state: buses, drivers and devices.
         bodies: says what matches.
         deadlocks: refuses what would never end.
         deferred: what a user writes is news.
