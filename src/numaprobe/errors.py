@@ -24,13 +24,17 @@ an outcome, not an error.
 from __future__ import annotations
 
 import difflib
+import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: Of what strangers wrote, so many letters are quoted.
 _SHOWN = 500
+#: Where our own code is, and Python's.
+_OUR_FOLDER = __file__.rpartition("/")[0] + "/"
+_PYTHONS_FOLDER = os.__file__.rpartition("/")[0] + "/"
 
 
 class NumaprobeError(Exception):
@@ -162,6 +166,62 @@ def describe(error: BaseException) -> str:
         text = "(its text cannot be had)"
     text = _one_line(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class FarTraceback(Exception):  # noqa: N818  no error: what is known of one that came from another process
+    """The cause of an error that was raised in another process, where its traceback stayed.
+
+    Attributes:
+        place: ``FILE:LINE`` of the code that raised it; empty if unknown.
+
+    """
+
+    def __init__(self, text: str, place: str) -> None:
+        super().__init__(text)
+        self.place = place
+
+
+def explain(error: BaseException) -> str:
+    """Return ``describe(error)`` and, where known, the file and line of the strangers' code that raised it."""
+    place = place_of(error)
+    return f"{describe(error)} ({place})" if place else describe(error)
+
+
+def full_traceback(error: BaseException) -> str:
+    """Return the text that Python prints of an error that nobody caught."""
+    import traceback
+
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException as another:  # noqa: BLE001  a stranger's __str__
+        return f"{describe(error)} (its traceback cannot be had: {describe(another)})\n"
+
+
+def place_of(error: BaseException) -> str:
+    """Return ``FILE:LINE`` of the code that raised ``error``, neither ours nor Python's own; empty if unknown.
+
+    That is the innermost frame of such code: whoever passed garbage to ``json.loads`` is told where he did.
+    """
+    cause = error.__cause__
+    if isinstance(cause, FarTraceback):
+        return cause.place
+    theirs = [place for file, place in _frames(error) if _is_theirs(file)]
+    if theirs:
+        return _one_line(theirs[-1])
+    return place_of(cause) if isinstance(error, BodyError) and cause is not None else ""
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, str]]:
+    entry = error.__traceback__
+    while entry is not None:
+        file = entry.tb_frame.f_code.co_filename
+        yield file, f"{file}:{entry.tb_lineno}"
+        entry = entry.tb_next
+
+
+def _is_theirs(file: str) -> bool:
+    pythons = file.startswith(_PYTHONS_FOLDER) and "-packages/" not in file
+    return not (pythons or file.startswith((_OUR_FOLDER, "<frozen ")))
 
 
 def _one_line(text: str) -> str:

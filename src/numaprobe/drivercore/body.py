@@ -2,7 +2,8 @@
 
 A body may raise, return garbage, or wait for something that waits for itself. None of this stops the core: an
 exception becomes an errno (its own, if it is an ``OSError``; ``-ENOMEM`` for a ``MemoryError``; else ``-EIO``), garbage
-becomes ``-EINVAL``, a wait for itself becomes ``-EDEADLK``, each with a warning that says what happened and to whom.
+becomes ``-EINVAL``, a wait for itself becomes ``-EDEADLK``, each with a warning that says what happened and to whom;
+of an exception also its file and line, and with ``CoreOptions.keep_tracebacks`` its traceback is kept.
 
 *Whatever* is raised is an outcome: a ``CancelledError``, ``SystemExit`` or ``GeneratorExit`` that is let through would
 end the core's own task, in the middle of what it does for the device. Two things are no outcome, because no body raised
@@ -18,23 +19,25 @@ from typing import TYPE_CHECKING
 
 from numaprobe.drivercore.recording import Note, Recorder
 from numaprobe.drivercore.results import MAX_ERRNO
-from numaprobe.errors import DeadlockError, describe
+from numaprobe.errors import DeadlockError, explain, full_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore.chain import Chains
     from numaprobe.drivercore.model import Device, Driver
+    from numaprobe.drivercore.options import CoreOptions
     from numaprobe.runtime import Machine
 
 
 class ProbeBodies:
     """Runs the bodies of one core's drivers and keeps their records."""
 
-    def __init__(self, machine: Machine, chains: Chains, keep_records: int | None) -> None:
+    def __init__(self, machine: Machine, chains: Chains, options: CoreOptions) -> None:
         self._machine = machine
         self._chains = chains
-        self.recorder = Recorder(machine.topology, keep_records)
+        self._keep_tracebacks = options.keep_tracebacks
+        self.recorder = Recorder(machine.topology, options.keep_records)
 
     async def probe(self, dev: Device) -> int:
         """Run the driver's probe in the current task; return 0 or what it returned."""
@@ -82,18 +85,20 @@ class ProbeBodies:
         task = self._machine.current
         before = self._chains.enter(task, dev.lock.owner or task, dev)
         try:
-            await self.guarded(what, function)
+            await self.guarded(what, function, dev)
         finally:
             self._chains.leave(task, before)
 
-    async def guarded(self, what: str, function: Callable[[], Awaitable[object]]) -> None:
-        """Await a call that must not keep the core from going on; an exception becomes a warning."""
+    async def guarded(self, what: str, function: Callable[[], Awaitable[object]], dev: Device | None = None) -> None:
+        """Await a call (for ``dev``) that must not keep the core from going on; an exception becomes a warning."""
         try:
             await function()
         except BaseException as error:  # other people's code: whatever it raises, the release goes on
             if self.is_the_end(error):
                 raise
-            self._machine.warn("raised", f"{what} raised {describe(error)}")
+            if dev is not None:
+                self._keep_traceback(dev, error)
+            self._machine.warn("raised", f"{what} raised {explain(error)}")
 
     def match(self, dev: Device, drv: Driver) -> int:
         """Ask the bus whether ``drv`` can drive ``dev``; what it raises, or what is no number, is -EINVAL."""
@@ -102,7 +107,8 @@ class ProbeBodies:
         except BaseException as error:  # a driver may bring its own match: other people's code
             if self.is_the_end(error):
                 raise
-            return self._complain("match", drv, dev, f"raised {describe(error)}", -errno.EINVAL)
+            self._keep_traceback(dev, error)
+            return self._complain("match", drv, dev, f"raised {explain(error)}", -errno.EINVAL)
         if not isinstance(result, int):
             return self._complain("match", drv, dev, f"returned {_shown(result)}, which is no number", -errno.EINVAL)
         return result
@@ -122,12 +128,18 @@ class ProbeBodies:
         except BaseException as error:  # other people's code: whatever it raises is an outcome
             if self.is_the_end(error):
                 raise
-            return self._complain("probe", drv, dev, f"raised {describe(error)}", -_errno_of(error))
+            self._keep_traceback(dev, error)
+            return self._complain("probe", drv, dev, f"raised {explain(error)}", -_errno_of(error))
         if result is None:
             return 0
         if type(result) is not int or abs(result) > MAX_ERRNO:
             return self._complain("probe", drv, dev, f"returned {_shown(result)}, which is no errno", -errno.EINVAL)
         return result
+
+    def _keep_traceback(self, dev: Device, error: BaseException) -> None:
+        """Keep the text for who asked for it: the error itself would keep all that its frames hold."""
+        if self._keep_tracebacks:
+            dev.p.traceback = full_traceback(error)
 
     def _complain(self, body: str, drv: Driver, dev: Device, what: str, result: int) -> int:
         line = f"{dev.name}: {body} of {drv.name} {what}"

@@ -63,7 +63,7 @@ class DriverCore:
         self.buses = state.buses
         self.asyncs = AsyncCalls(machine)
         chains = self._chains = Chains(machine)
-        self.bodies = bodies = ProbeBodies(machine, chains, state.options.keep_records)
+        self.bodies = bodies = ProbeBodies(machine, chains, state.options)
         deadlocks = Deadlocks(chains, state.links, bodies)
         self.deferred = deferred = DeferredProbes(state, chains, self.device_initial_probe)
         release = self._release = Release(state, chains, bodies, self.asyncs, self)

@@ -66,6 +66,8 @@ class DevicePrivate:
     laps: Laps = field(default_factory=Laps)
     #: how its last probe failed: an errno's name; "" if it did not
     failure: str = ""
+    #: of what its bodies raised last; kept with ``CoreOptions.keep_tracebacks`` only
+    traceback: str = ""
     #: the probe under way comes from an async worker
     probing_async: bool = False
     #: the way that led to the probe under way, for records
@@ -133,6 +135,14 @@ class Device:
     def is_bound(self) -> bool:
         """Whether a driver is bound (``device_is_bound``)."""
         return self.state is DeviceState.BOUND
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of what its bodies raised last, as Python prints it; kept with ``CoreOptions.keep_tracebacks``.
+
+        Empty if none raised, or the option is not set.
+        """
+        return self.p.traceback
 
     def step(self, name: str, now_ns: int, detail: str = "") -> None:
         """Take a step of the table.

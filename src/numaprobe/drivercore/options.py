@@ -54,6 +54,7 @@ class CoreOptions:
         booted: ``late_initcall`` is over, so that deferred probing is live from the start.
         keep_records: so many of the last records are kept; None = all. For a daemon that probes for months.
         keep_story: so many of the last lines of each device's story are kept, and the rest counted; None = all.
+        keep_tracebacks: keep the traceback of what a device's bodies raised last (``Device.traceback``).
 
     Raises:
         InputError: a negative ``keep_records``, a ``keep_story`` below 1.
@@ -68,6 +69,7 @@ class CoreOptions:
     booted: bool = True
     keep_records: int | None = None
     keep_story: int | None = None
+    keep_tracebacks: bool = False
 
     def __post_init__(self) -> None:
         if self.keep_records is not None and self.keep_records < 0:

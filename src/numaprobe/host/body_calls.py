@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from numaprobe.errors import BodyError, UsageError
+from numaprobe.errors import BodyError, FarTraceback, UsageError
 from numaprobe.host.async_body import AsyncBody
 from numaprobe.host.attributes import Applier, Attributes
 from numaprobe.host.bodies import Nap, burn, touch
@@ -122,7 +122,7 @@ class BodyCalls:
         if task.stretch is not None:
             task.stretch.ran(answer.running_ns, answer.cpu, answer.cpu)
         if answer.error is not None:
-            raise answer.error
+            raise answer.error from FarTraceback(f"in the process:\n{answer.traceback}", answer.place)
         value: T = answer.value
         return value
 

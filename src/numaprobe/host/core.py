@@ -14,7 +14,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from numaprobe.errors import RefusedError, UsageError, describe
+from numaprobe.errors import RefusedError, UsageError, describe, explain
 from numaprobe.host import stacks
 from numaprobe.host.loop import CoreLoop, end_child
 
@@ -120,7 +120,7 @@ class CoreThread:
     def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Make a remark of what asyncio would print with a traceback: mostly what a body left behind in the loop."""
         error = context.get("exception")
-        self._warn("asyncio", str(context.get("message")) + (f": {describe(error)}" if error is not None else ""))
+        self._warn("asyncio", str(context.get("message")) + (f": {explain(error)}" if error is not None else ""))
 
     def where(self) -> str:
         """Return where the code is that runs the loop now."""

@@ -22,7 +22,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from numaprobe.errors import BodyError, UsageError, describe
+from numaprobe.errors import BodyError, UsageError, describe, full_traceback, place_of
 from numaprobe.host import limits, syscalls
 from numaprobe.host.attributes import Applier, Attributes
 
@@ -47,6 +47,9 @@ class Answer(NamedTuple):
     #: where it was at the start and at the end
     cpu: int
     cpu_after: int
+    #: of the error: its traceback, and the file and line that raised it
+    traceback: str = ""
+    place: str = ""
 
 
 # ---- in the child --------------------------------------------------------------------------------------------------
@@ -82,23 +85,29 @@ def _answer(data: bytes) -> bytes:
     cpu, start = syscalls.getcpu(), time.process_time_ns()
     value: object = None
     failure: Exception | None = None
+    text = place = ""
     try:
         function, args = pickle.loads(data)  # noqa: S301  from our own parent
         value = function(*args)
-    except Exception as error:  # noqa: BLE001  handed to the one who waits
-        failure = error
-    except BaseException as error:  # noqa: BLE001  as in a thread: a body does not end the process
-        failure = BodyError(f"a body raised {describe(error)}; it counts as failed")
+    except BaseException as error:  # noqa: BLE001  handed to the one who waits
+        failure, text, place = _presentable(error), full_traceback(error), place_of(error)
     running = time.process_time_ns() - start
     try:
-        answer = pickle.dumps(Answer(value, failure, running, cpu, syscalls.getcpu()))
+        answer = pickle.dumps(Answer(value, failure, running, cpu, syscalls.getcpu(), text, place))
         if failure is not None:
             pickle.loads(answer)  # noqa: S301  our own; some exceptions can be sent and not be received
     except BaseException as error:  # noqa: BLE001  whatever a stranger's __reduce__ raises
         what = f"raised {describe(failure)}" if failure is not None else f"returned a {type(value).__name__}"
         fault = BodyError(f"the body {what}, which cannot be sent to the core: {describe(error)}")
-        return pickle.dumps(Answer(None, fault, running, cpu, cpu))
+        return pickle.dumps(Answer(None, fault, running, cpu, cpu, text, place))
     return answer
+
+
+def _presentable(error: BaseException) -> Exception:
+    """Return what is sent: as in a thread, a body does not end the process."""
+    if isinstance(error, Exception):
+        return error
+    return BodyError(f"a body raised {describe(error)}; it counts as failed")
 
 
 # ---- in the parent -------------------------------------------------------------------------------------------------

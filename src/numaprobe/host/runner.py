@@ -17,7 +17,7 @@ import errno
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from numaprobe.errors import BodyError, DeadlockError, UsageError, describe
+from numaprobe.errors import BodyError, DeadlockError, UsageError, describe, explain
 from numaprobe.host.accounting import Accounting
 from numaprobe.host.core import CoreThread
 from numaprobe.host.job import LATER_S, Job, Question, Ticket
@@ -140,7 +140,7 @@ class Runner:
         if self._idle is not None:
             self.failures.append(error)
         elif not self.closing:
-            self.warn("failed", describe(error))
+            self.warn("failed", explain(error))
 
     def leave(self, task: HostTask) -> None:
         """Give back what a task held: its memory, its thread."""

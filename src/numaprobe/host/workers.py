@@ -10,7 +10,7 @@ import contextvars
 import time
 from typing import TYPE_CHECKING
 
-from numaprobe.errors import describe
+from numaprobe.errors import explain
 from numaprobe.host.job import Ticket
 from numaprobe.host.runner import presentable
 from numaprobe.host.seat import HostWorker, ThreadSeat
@@ -124,7 +124,7 @@ class Workers:
         except BaseException as error:  # a broken promise: run raises it
             if self._runner.closing and not isinstance(error, Exception):
                 raise
-            self._warn("work-raised", f"{task.comm}: work {item.work.name} raised {describe(error)}")
+            self._warn("work-raised", f"{task.comm}: work {item.work.name} raised {explain(error)}")
             self._runner.fail(presentable(task, error))
         task.drop_memory()
         task.work = None

@@ -7,19 +7,15 @@ numaprobe: the error names the policy's file and line.
 
 from __future__ import annotations
 
-import traceback
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numaprobe.drivercore import Placement
-from numaprobe.errors import NumaprobeError, PolicyError
+from numaprobe.errors import NumaprobeError, PolicyError, explain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore import Device, HasMachine
-
-_OWN_FOLDER: Final = str(Path(__file__).parents[1])
 
 
 class Outside(Protocol):
@@ -117,8 +113,4 @@ class _Watched(Placement):
 
 
 def _failed(policy: Outside, place: str, error: Exception) -> PolicyError:
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(_OWN_FOLDER)] or list(frames)
-    where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return PolicyError(f"policy '{policy.label}': {place} raised {reason}{where}")
+    return PolicyError(f"policy '{policy.label}': {place} raised {explain(error)}")
