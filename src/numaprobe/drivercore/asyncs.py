@@ -138,9 +138,16 @@ class AsyncCalls:
         """
         while not self._reached(domain, cookie):
             event = self._machine.event(f"async cookie {'max' if cookie is None else cookie}")
-            self._waiters.append((domain, cookie, event))
+            waiter = domain, cookie, event
+            self._waiters.append(waiter)
             self._cookie_waits += cookie is not None
-            await event.wait()
+            try:
+                await event.wait()
+            except BaseException:  # cut short: a waiter who is gone would be kept for as long as a call hangs
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+                    self._cookie_waits -= cookie is not None
+                raise
 
     async def synchronize_full(self) -> None:
         """Wait until no call of a registered domain is pending (``async_synchronize_full``)."""

@@ -185,6 +185,8 @@ class Runner:
             if task.parked is ticket:  # cancelled, not woken
                 task.parked = None
                 self.accounting.waiting -= 1
+                if task.pool is not None and not self.closing:
+                    task.pool.waking(task)
 
     def wake(self, task: HostTask, *, value: object = None) -> None:
         """Make a parked task ready; its await returns ``value``."""

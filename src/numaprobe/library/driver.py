@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from numaprobe.drivercore import EPROBE_DEFER, Device, Driver, ProbeType
@@ -117,6 +118,9 @@ def driver(
     remove: Callable[[Device], Any] | None = None,
 ) -> Callable[[Callable[..., Any]], FunctionDriver]:
     """Make a driver of a function: ``@numaprobe.driver("accel,*", deadline="5s")``; then ``core.register`` it."""
+    if len(compatible) == 1 and callable(compatible[0]):
+        name_of = getattr(compatible[0], "__name__", "probe")
+        raise UsageError(f"{name_of}: the decorator is called: @numaprobe.driver('compatible,*')")
 
     def make(function: Callable[..., Any]) -> FunctionDriver:
         fields = {
@@ -163,15 +167,18 @@ def bind_driver(machine: HostMachine, bus: Bus, source: DeviceDriver) -> Driver:
         bus=bus,
         probe=probe,
         remove=_remove_body(machine, source),
-        compatible=source.compatible,
+        compatible=tuple(source.compatible),
         match=_match(source),
         probe_type=source.probe_type,
     )
 
 
-def _match(source: DeviceDriver) -> Callable[[Device], int] | None:
-    match = source.match
-    return None if match is None else lambda dev: int(match(dev))
+def _match(source: DeviceDriver) -> Callable[[Device], int]:
+    """Return the driver's own match, else one by its patterns; a bus asks a driver that has one before all else."""
+    match, patterns = source.match, tuple(source.compatible)
+    if match is not None:
+        return lambda dev: int(match(dev))
+    return lambda dev: int(any(fnmatchcase(dev.compatible, pattern) for pattern in patterns))
 
 
 def _remove_body(machine: HostMachine, source: DeviceDriver) -> Callable[[Device], Awaitable[None]] | None:

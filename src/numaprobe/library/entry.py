@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from numaprobe.drivercore import CoreOptions
 from numaprobe.errors import UsageError
 from numaprobe.host import HostMachine
+from numaprobe.library.checks import check_host, make_checked
 from numaprobe.library.facade import AsyncCore, Core
 from numaprobe.library.operations import Operations
 from numaprobe.policies import make_policy
@@ -118,8 +119,11 @@ def host(
 
     Raises:
         UnknownNameError: there is no such policy.
+        UsageError: an argument is of another kind, or there is no such option.
         RefusedError: the topology is not of this computer.
 
     """
+    check_host(policy, topology, options, shutdown_s)
     chosen = make_policy(policy) if isinstance(policy, str) else policy
-    return Host(HostMachine(topology, **machine_options), chosen, options or CoreOptions(), shutdown_s)
+    machine: HostMachine = make_checked(HostMachine, topology, **machine_options)
+    return Host(machine, chosen, options or CoreOptions(), shutdown_s)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from numaprobe.errors import UsageError
 from numaprobe.host.async_body import uninterrupted
 from numaprobe.host.thread import this_thread
+from numaprobe.library.checks import check_seconds, check_source
 from numaprobe.topology import load_topology
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ T = TypeVar("T")
 
 #: The task that stands for code outside of the core.
 COMM = "python"
+#: A core that a body holds up (it computes in the loop) cannot say that a time is over: its answer is waited for so
+#: much longer. An assumption.
+ANSWER_S = 1.0
 
 
 class View:
@@ -66,6 +70,10 @@ class View:
         """Return the names of the devices on a bus, in the order of adding."""
         return self._operations.names(bus)
 
+    def node_here(self, device: str, node: int) -> int:
+        """Return a node that was read elsewhere, for ``add``; -1, and a remark about ``device``, if it is not here."""
+        return self._operations.node_here(device, node)
+
     def trace(self) -> Trace:
         """Return all records so far as a trace, for reports and comparisons."""
         return self._operations.trace()
@@ -74,11 +82,12 @@ class View:
 class AsyncCore(View):
     """The core for async code."""
 
-    async def _do(self, function: Callable[[], Awaitable[T]]) -> T:
+    async def _do(self, function: Callable[[], Awaitable[T]], within_s: float | None = None) -> T:
         machine = self._operations.machine
         if machine.runner.core.here:
             return await uninterrupted(machine.runner, function)
-        return await asyncio.wrap_future(machine.submit(function, comm=COMM))
+        answer = asyncio.wrap_future(machine.submit(function, comm=COMM))
+        return await asyncio.wait_for(answer, None if within_s is None else within_s + ANSWER_S)
 
     async def register(self, *drivers: DeviceDriver) -> None:
         """Register drivers; when this returns their synchronous probes are done."""
@@ -95,6 +104,7 @@ class AsyncCore(View):
 
     async def add_from(self, machine: str = "host", *, bus: str | None = None) -> tuple[Device, ...]:
         """Add the devices of a machine (this one's sysfs, a sysfs tree, an hwloc file), or of one of its buses."""
+        check_source(machine)
         known = await asyncio.to_thread(load_topology, machine)
         chosen = [info for info in known.devices if bus is None or info.bus == bus]
         return await self._do(lambda: self._operations.add_known(chosen))
@@ -111,9 +121,16 @@ class AsyncCore(View):
         """Unbind by name: 0 or a negative errno."""
         return await self._do(lambda: self._operations.unbind(device, driver, bus))
 
-    async def wait(self) -> None:
-        """Wait until all probes, deferred and asynchronous ones too, are over."""
-        await self._do(self._operations.wait)
+    async def wait(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  as Core.wait
+        """Wait until all probes, deferred and asynchronous ones too, are over; at most ``timeout`` seconds.
+
+        Raises:
+            TimeoutError: they are not; what is still under way goes on.
+            DeadlockError: called from inside a probe, which would wait for itself.
+
+        """
+        check_seconds("timeout", timeout or 0)
+        await self._do(lambda: self._operations.wait(timeout), timeout)
 
     async def shut_down(self) -> None:
         """Remove all devices and drivers, in reverse order; the end of a ``with`` block does it."""
@@ -128,7 +145,7 @@ class Core(View):
         #: the same core for async code: for async bodies
         self.aio = AsyncCore(operations)
 
-    def _do(self, function: Callable[[], Awaitable[T]]) -> T:
+    def _do(self, function: Callable[[], Awaitable[T]], within_s: float | None = None) -> T:
         machine = self._operations.machine
         if machine.runner.core.here:
             raise UsageError(
@@ -137,7 +154,7 @@ class Core(View):
         thread = this_thread()
         if thread is not None and thread.owner in machine.runner.tasks:
             return machine.ask(function)
-        return machine.submit(function, comm=COMM).result()
+        return machine.submit(function, comm=COMM).result(None if within_s is None else within_s + ANSWER_S)
 
     def register(self, *drivers: DeviceDriver) -> None:
         """Register drivers; when this returns their synchronous probes are done."""
@@ -154,6 +171,7 @@ class Core(View):
 
     def add_from(self, machine: str = "host", *, bus: str | None = None) -> tuple[Device, ...]:
         """Add the devices of a machine (this one's sysfs, a sysfs tree, an hwloc file), or of one of its buses."""
+        check_source(machine)
         chosen = [info for info in load_topology(machine).devices if bus is None or info.bus == bus]
         return self._do(lambda: self._operations.add_known(chosen))
 
@@ -169,9 +187,16 @@ class Core(View):
         """Unbind by name: 0 or a negative errno."""
         return self._do(lambda: self._operations.unbind(device, driver, bus))
 
-    def wait(self) -> None:
-        """Wait until all probes, deferred and asynchronous ones too, are over."""
-        self._do(self._operations.wait)
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until all probes, deferred and asynchronous ones too, are over; at most ``timeout`` seconds.
+
+        Raises:
+            TimeoutError: they are not; what is still under way goes on.
+            DeadlockError: called from inside a probe, which would wait for itself.
+
+        """
+        check_seconds("timeout", timeout or 0)
+        self._do(lambda: self._operations.wait(timeout), timeout)
 
     def shut_down(self) -> None:
         """Remove all devices and drivers, in reverse order; the end of a ``with`` block does it."""

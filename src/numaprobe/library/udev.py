@@ -24,6 +24,10 @@ class Followed(Protocol):
         """The machine it runs on."""
         ...
 
+    def node_here(self, device: str, node: int) -> int:
+        """Return the node for ``add``; -1 if it is not on this machine."""
+        ...
+
     def names(self, bus: str) -> tuple[str, ...]:
         """Return the names of a bus's devices."""
         ...
@@ -87,7 +91,8 @@ class UdevFollower:
 
     def _add(self, device: Any) -> None:  # noqa: ANN401
         known = self._core.machine.topology.devices
-        node = next((info.node for info in known if info.name == device.sys_name), _node(device))
+        seen = next((info.node for info in known if info.name == device.sys_name), _node(device))
+        node = self._core.node_here(device.sys_name, seen)
         if device.sys_name not in self._core.names(self._subsystem):
             modalias = device.properties.get("MODALIAS", device.sys_name)
             details = dict(device.properties)

@@ -37,6 +37,7 @@ T = TypeVar("T")
 #: the nodes by their CPUs, and on a machine of 64 nodes the default of 1024 would leave each node 16 probes at a time.
 MIN_ACTIVE: Final = 1024
 _OURS: Final = "numaprobe.policies."
+_PLACES: Final = ("call_site", "probe_device", "bus_probe")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,11 @@ class Policy:
         return [
             f.name.replace("_", "-") if getattr(self, f.name) else f"no-{f.name.replace('_', '-')}" for f in changed
         ]
+
+    @property
+    def places(self) -> frozenset[str]:
+        """At which of the three places it has a say, as far as its class tells: the methods that it overrides."""
+        return frozenset(name for name in _PLACES if getattr(type(self), name) is not getattr(Policy, name))
 
     def place(self, core: HasMachine) -> Placement:
         """Return the placement that holds what one run on ``core`` needs of this policy.

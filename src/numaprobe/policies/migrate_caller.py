@@ -29,6 +29,11 @@ class MigrateCaller(Policy):
     origin = "PCI, 2005 (d42c69972b85) to 2009"
     summary = "PCI: the caller itself moves to the node for the call, then back"
 
+    @property
+    def places(self) -> frozenset[str]:
+        """Its placement has the say, at one place."""
+        return frozenset({"bus_probe"})
+
     def placement(self, core: HasMachine) -> MigratePlacement:
         """Return a placement that knows who was moved."""
         return MigratePlacement(core, self)
