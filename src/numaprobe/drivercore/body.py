@@ -49,6 +49,8 @@ class ProbeBodies:
         caller_cpu, caller_comm = caller.cpu, caller.comm
         before = self._chains.enter(task, caller, dev)
         try:
+            if drv.prepare is not None:
+                await drv.prepare()
             result, usage = await self._machine.measure(lambda: self._call(drv, dev))
         finally:
             self._chains.leave(task, before)

@@ -200,6 +200,7 @@ class Driver:
         bus: the bus whose devices it drives.
         probe: the body: an ``async def`` of the device that returns 0 (or None) or a negative errno.
         remove: called when the driver lets a device go; None if there is nothing to do.
+        prepare: called before each probe, in its task, no part of its cost: for what the body cannot begin without.
         compatible: match keys; how they are compared is the bus's business.
         match: if given, decides instead of the bus: truth, or a negative errno.
         probe_type: its own wish about asynchronous probing.
@@ -213,6 +214,7 @@ class Driver:
     bus: Bus
     probe: Callable[[Device], Awaitable[int | None]]
     remove: Callable[[Device], Awaitable[None]] | None = None
+    prepare: Callable[[], Awaitable[None]] | None = None
     compatible: tuple[str, ...] = ()
     match: Callable[[Device], int] | None = None
     probe_type: ProbeType = ProbeType.DEFAULT

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from numaprobe.errors import BodyError, FarTraceback, UsageError
+from numaprobe.errors import BodyError, FarTraceback, NumaprobeError, UsageError
 from numaprobe.host.async_body import AsyncBody
 from numaprobe.host.attributes import Applier, Attributes
 from numaprobe.host.bodies import Nap, burn, touch
@@ -101,10 +101,30 @@ class BodyCalls:
         """
         return await AsyncBody(self.runner, self.runner.current, function, deadline_ns).outcome()
 
+    async def prepare_process(self, function: Callable[..., object], *used: object, key: str) -> None:
+        """Have the task's process started, and the modules loaded that ``function`` and ``used`` come from.
+
+        A body that is called there is then not charged for it. If it fails nothing is said: the call will say it.
+
+        Args:
+            function: what will be called there.
+            used: what it will be given.
+            key: names all that; a process that has loaded it is not asked again.
+
+        """
+        from numaprobe.host.process import load_in_child
+
+        with suppress(NumaprobeError, OSError):
+            thread = self.runner.threads.of(self.runner.current)
+            if thread.child is None or key not in thread.child.loaded:
+                call = load_in_child, thread, self.start_method, (function, used), key
+                await self.runner.hop(self.runner.current, *call)
+
     async def call_process(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
         """Call CPU-bound Python code in a process that is pinned like the task's thread.
 
-        The function, its arguments and its result travel by pickle. The process serves the later calls of its task.
+        The function, its arguments and its result travel by pickle. The process serves the later calls of its task;
+        the deadline does not run while it starts and loads the function's modules.
 
         Raises:
             BodyError: the process died.
@@ -112,10 +132,12 @@ class BodyCalls:
             TimeoutError: ``deadline_ns`` passed and it was killed.
 
         """
-        from numaprobe.host.process import in_child
+        from numaprobe.host.process import in_child, load_in_child
 
         task = self.runner.current
         thread = self.runner.threads.of(task)
+        if thread.child is None:
+            await self.runner.hop(task, load_in_child, thread, self.start_method, (function, args), "")
         at_last = None if deadline_ns is None else deadline_ns + _SPARE_NS
         call = in_child, thread, self.start_method, function, args, deadline_ns
         answer = await self.runner.hop(task, *call, deadline_ns=at_last)

@@ -1,6 +1,7 @@
 """A body in a process: for CPU-bound Python, which threads of one interpreter would run one at a time.
 
-A task's thread has at most one child. It is pinned and named like the thread, and does one call at a time, sent and
+A task's thread has at most one child. It is started, and loads the modules of the body, before a probe's cost and
+deadline begin (``load_in_child``). It is pinned and named like the thread, and does one call at a time, sent and
 answered by pickle through a pipe. Its death closes the pipe: the waiting thread gets an error, never a hang. The death
 of the parent closes it too, and the child ends. A function that cannot be pickled is the caller's error; a result that
 cannot be is the body's. Whatever the body raises is its outcome, and the child serves the next one.
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: How long a child that was asked to end may take.
 _END_S = 2.0
+#: So long may a child take to start and to load the modules of a body, seconds. An assumption.
+START_S: Final = 60.0
 #: What a spawned child runs; its descriptor of the pipe follows.
 _PROGRAM: Final = "import sys; from numaprobe.host.process import be_child; be_child(int(sys.argv[1]))"
 
@@ -165,6 +168,8 @@ class BodyProcess:
 
     def __init__(self, comm: str, wish: Attributes, method: str) -> None:
         self.comm = comm
+        #: what it was asked to load
+        self.loaded: set[str] = set()
         self._pipe, other = multiprocessing.Pipe()
         try:
             self._process = _start(self._pipe, other, comm, wish, method)
@@ -261,11 +266,41 @@ def in_child(
         OSError: the system gives no process.
 
     """
+    return _called(thread, method, _pickled(function, args), deadline_ns)
+
+
+def load_in_child(
+    thread: Parent, method: str, what: tuple[Callable[..., object], tuple[object, ...]], key: str
+) -> None:
+    """Have the thread's child started, and ``what`` (a function and its arguments) unpickled there.
+
+    That imports the modules they come from: no part of the body that will be called. Runs in the thread.
+
+    Raises:
+        UsageError: something cannot be pickled.
+        BodyError: the child died.
+        TimeoutError: it has not started within ``START_S``, and was killed.
+        OSError: the system gives no process.
+
+    """
+    _pickled(*what)  # says what cannot be sent
+    if _called(thread, method, _pickled(_load, what), int(START_S * 1e9)).error is None and thread.child is not None:
+        thread.child.loaded.add(key)
+
+
+def _load(*_what: object) -> None:
+    """Do nothing: the arguments are here."""
+
+
+def _pickled(function: Callable[..., object], args: tuple[object, ...]) -> bytes:
     try:
-        data = pickle.dumps((function, args))
+        return pickle.dumps((function, args))
     except Exception as error:
         name = getattr(function, "__qualname__", function)
         raise UsageError(f"{name} cannot be sent to a process: {error}; use a function of a module") from error
+
+
+def _called(thread: Parent, method: str, data: bytes, deadline_ns: int | None) -> Answer:
     if thread.child is None:
         thread.child = BodyProcess(thread.comm, thread.wish, method)
     try:

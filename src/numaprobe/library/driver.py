@@ -162,10 +162,14 @@ def bind_driver(machine: HostMachine, bus: Bus, source: DeviceDriver) -> Driver:
             return -EPROBE_DEFER
         return result
 
+    async def prepare() -> None:
+        await machine.prepare_process(_probe_in_child, source, key=f"{source.bus}/{name}")
+
     return Driver(
         name=name,
         bus=bus,
         probe=probe,
+        prepare=prepare if source.process else None,
         remove=_remove_body(machine, source),
         compatible=tuple(source.compatible),
         match=_match(source),
