@@ -360,7 +360,7 @@ def test_a_work_that_raises_ends_the_run_with_its_error() -> None:
 
     with pytest.raises(LookupError):
         machine.run(main)
-    assert [remark.kind for remark in machine.warnings] == ["work-raised"]
+    assert [remark.kind for remark in machine.warnings if remark.kind != "python"] == ["work-raised"]
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), GeneratorExit()])
@@ -441,7 +441,7 @@ def test_a_worker_that_dies_of_our_own_fault_ends_the_run(monkeypatch: pytest.Mo
 
     with pytest.raises(AttributeError):
         machine.run(main)
-    assert [remark.kind for remark in machine.warnings] == ["worker-died"]
+    assert [remark.kind for remark in machine.warnings if remark.kind != "python"] == ["worker-died"]
 
 
 def test_the_last_remarks_are_kept() -> None:

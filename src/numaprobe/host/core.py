@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.errors import RefusedError, UsageError, describe, explain
 from numaprobe.host import stacks
-from numaprobe.host.loop import CoreLoop, end_child
+from numaprobe.host.loops import make_loop
+from numaprobe.host.plain_loop import PlainLoop, end_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -40,7 +41,7 @@ class CoreThread:
         #: guards the two below: who asks is in ``_owed`` before the loop is gone, or is refused
         self._asking = threading.Lock()
         self._owed: set[concurrent.futures.Future[Any]] = set()
-        self._loop: CoreLoop | None = None
+        self._loop: PlainLoop | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -49,7 +50,7 @@ class CoreThread:
         return self._loop is not None
 
     @property
-    def loop(self) -> CoreLoop:
+    def loop(self) -> PlainLoop:
         """Its loop.
 
         Raises:
@@ -63,7 +64,12 @@ class CoreThread:
     @property
     def here(self) -> bool:
         """Whether the caller runs the loop now."""
-        return self._loop is not None and asyncio._get_running_loop() is self._loop  # noqa: SLF001  it never raises
+        if self._loop is None:
+            return False
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:  # none runs
+            return False
 
     def allowed_cpus(self) -> set[int]:
         """Return the CPUs that the process may use: the home thread's, or the caller's if there is none."""
@@ -78,7 +84,7 @@ class CoreThread:
 
         """
         ready = threading.Event()
-        loop = CoreLoop()
+        loop = make_loop(self._warn)
         loop.set_exception_handler(self._complain)
 
         def main() -> None:
@@ -168,7 +174,7 @@ class CoreThread:
             raise
 
 
-def _ran_until_stopped(loop: CoreLoop) -> bool:
+def _ran_until_stopped(loop: PlainLoop) -> bool:
     """Run the loop; False if a task tried to end the program: asyncio stops for that, and others would wait."""
     try:
         loop.run_forever()

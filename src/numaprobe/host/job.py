@@ -2,7 +2,8 @@
 
 An asyncio future resumes its task through a handle and in the next turn of the loop. A ticket is resolved by the loop
 itself, outside of any task, and resumes its task at once. It is a future as far as ``asyncio.Task`` can tell
-(``_asyncio_future_blocking`` and the methods below, see ``asyncio.isfuture``), for one task only.
+(``_asyncio_future_blocking`` and the methods below, see ``asyncio.isfuture``), for one task only. Where asyncio
+does not know it as one it waits with one of asyncio's own, and the task resumes in the next turn.
 
 Two sides write to a job: the thread what it saw (``value``, ``error``, readings), the loop how it ended (``resolve``,
 ``fail``, ``cancel``); the first end counts. A thread that was given up writes into a job that nobody reads any more.
@@ -118,10 +119,38 @@ class Ticket:
 
     def __await__(self) -> Generator[Any, None, Any]:
         if not self._ended:
-            self._asyncio_future_blocking = True
-            yield self
+            if IS_FUTURE:
+                self._asyncio_future_blocking = True
+                yield self
+            else:
+                yield from self._by_future()
         self.result()
         return self.value
+
+    def _by_future(self) -> Generator[Any, None, None]:
+        """Wait with a future of asyncio's."""
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def resume(_: object) -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self._resume, self._context = resume, Context()
+        try:
+            yield from future
+        except asyncio.CancelledError:
+            self._ended = True
+            raise
+
+
+def _is_known() -> bool:
+    one = Ticket.__new__(Ticket)
+    one._asyncio_future_blocking = False  # noqa: SLF001  its own module
+    return asyncio.isfuture(one)
+
+
+#: Whether asyncio takes a ticket for a future.
+IS_FUTURE: Final = _is_known()
 
 
 class Job(Ticket):

@@ -2,7 +2,7 @@
 
 Whatever ends it, an error or Ctrl-C included, all tasks are cancelled and all threads and processes end, or are
 reported. After a ``fork`` the machine belongs to the parent; the child's copy has no threads and refuses everything.
-A child that was forked inside a body, and comes out of it, ends there (``loop.end_child``).
+A child that was forked inside a body, and comes out of it, ends there (``plain_loop.end_child``).
 """
 
 from __future__ import annotations

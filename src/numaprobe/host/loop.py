@@ -18,6 +18,9 @@ for what other threads ask (``call_soon_threadsafe``), and is the only one that 
 thread inherits CPUs and memory policy from its maker, and the home thread has none of its own. A leader that leaves any
 such thing behind rings for it.
 
+It leans on names of asyncio that nobody promised (``loops.py`` has the list, and runs a loop without them where one
+is missing).
+
 What guards what: everything but ``_mail`` and ``_bell`` (which are safe by themselves) is touched with the baton in
 hand only. Whoever puts mail and then fails to get the baton may rely on its holder: the mail is looked at once more
 after the baton was let go. The home thread says that it wants the baton, and leaders then leave it to it.
@@ -27,7 +30,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import selectors
 import sys
 import threading
@@ -36,10 +38,10 @@ from asyncio import _set_running_loop  # for makers of event loops, its document
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.errors import UsageError
 from numaprobe.host.job import Question
+from numaprobe.host.plain_loop import PlainLoop, end_child, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,10 +49,10 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
     from numaprobe.host.job import Job, Mail
+    from numaprobe.host.plain_loop import Born
     from numaprobe.host.thread import BodyThread
 
     Ready = list[tuple[selectors.SelectorKey, int]]
-    Born = Callable[[Exception | None], None]
 
 #: The loop's own socket is registered always.
 _OWN_FILES: Final = 1
@@ -97,7 +99,7 @@ class _Files(selectors.EpollSelector):
         return super().select(timeout)
 
 
-class CoreLoop(asyncio.SelectorEventLoop):
+class CoreLoop(PlainLoop):
     """An asyncio loop that threads run in turn. Made, then ``settle``d in its home thread and run there."""
 
     _ready: deque[asyncio.Handle]
@@ -110,21 +112,18 @@ class CoreLoop(asyncio.SelectorEventLoop):
         self._outbox: list[tuple[BodyThread, Job]] = []
         self._births: list[tuple[BodyThread, Born]] = []
         self._bell: SimpleQueue[None] = SimpleQueue()
-        self._home = threading.get_ident()
         #: the home thread: when it wakes up by itself; whether it waits for files; whether it wants the baton
         self._wakes_at = -math.inf
         self._polls = False
         self._wanted = False
         #: a leader did what only the home thread can go on with
         self._rings = False
-        #: this is the copy of a child that was forked inside a body
-        self.forked = False
         self._files = _Files(self._wait, self._note_change)
         super().__init__(self._files)
 
     def settle(self) -> None:
         """Make the calling thread its home, and give it the baton for good: it keeps it when it ends."""
-        self._home = threading.get_ident()
+        super().settle()
         self._baton.acquire()
 
     def adopt(self) -> None:
@@ -250,7 +249,7 @@ class CoreLoop(asyncio.SelectorEventLoop):
         self._rings, births, self._births = False, self._births, []
         self._polls = self._files.count > _OWN_FILES
         self._baton.release()
-        errors = [_start(thread) for thread, _ in births]
+        errors = [start(thread) for thread, _ in births]
         if timeout != 0 and not self._mail and not births:
             self._sleep(timeout)
         self._wanted = True
@@ -280,19 +279,6 @@ class CoreLoop(asyncio.SelectorEventLoop):
         self._ring()
 
 
-def end_child(error: BaseException | None = None) -> NoReturn:
-    """End a child that was forked inside a body and came out of it: what follows is its parent's business.
-
-    ``sys.exit`` in the child is heeded; anything else is a mistake, and said so.
-    """
-    if isinstance(error, SystemExit):
-        code = error.code
-        os._exit(code if isinstance(code, int) else int(code is not None))
-    what = f" by {type(error).__name__}" if error is not None else ""
-    os.write(2, f"numaprobe: a child forked inside a body left the body{what}; it ends here: use os._exit\n".encode())
-    os._exit(UsageError.exit_code)
-
-
 def _is_deep() -> bool:
     """Whether the caller's stack is so deep that the core's code, for other tasks perhaps, had better run elsewhere."""
     try:
@@ -300,11 +286,3 @@ def _is_deep() -> bool:
     except ValueError:
         return False
     return True
-
-
-def _start(thread: BodyThread) -> Exception | None:
-    try:
-        thread.start()
-    except (RuntimeError, MemoryError, OSError) as error:  # threading: can't start new thread
-        return error
-    return None

@@ -8,7 +8,8 @@ cannot be is the body's. Whatever the body raises is its outcome, and the child 
 
 With ``spawn`` the child is a fresh interpreter, started here: multiprocessing's own would leave a process of its own
 (the resource tracker) and descriptors for as long as the program runs, for resources that our children do not have.
-What multiprocessing knows about making another interpreter like this one (path, ``__main__``) is used as it is.
+What multiprocessing knows about making another interpreter like this one (path, ``__main__``) is used as it is; so is
+all of it on a Python that does not say its flags (``interpreter.py``).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from numaprobe.errors import BodyError, UsageError, describe, full_traceback, place_of
-from numaprobe.host import limits, syscalls
+from numaprobe.host import interpreter, limits, syscalls
 from numaprobe.host.attributes import Applier, Attributes
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class _Spawned:
         likeness = spawn.get_preparation_data(comm)
         likeness["authkey"] = bytes(likeness["authkey"])  # its own kind refuses to be sent; the pipe is ours alone
         first = pickle.dumps((likeness, comm, wish))
-        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001  as multiprocessing
+        flags = interpreter.flags() or []
         command = [sys.executable, *flags, "-c", _PROGRAM, str(other.fileno())]
         self._process = subprocess.Popen(command, pass_fds=[other.fileno()])  # noqa: S603  ourselves
         with suppress(OSError):  # it died already: the first call will say so
@@ -145,7 +146,7 @@ class _Spawned:
 
 
 def _start(pipe: Connection, other: Connection, comm: str, wish: Attributes, method: str) -> _Spawned | BaseProcess:
-    if method == "spawn":
+    if method == "spawn" and interpreter.flags() is not None:
         return _Spawned(pipe, other, comm, wish)
     context: Any = multiprocessing.get_context(method)
     process: BaseProcess = context.Process(target=_serve, args=(other, comm, wish), name=comm, daemon=True)

@@ -1,0 +1,103 @@
+"""The core's event loop by asyncio's public ways alone: what ``loop.py`` improves on, and its stand-in.
+
+Only the home thread runs it. A body's thread hands in its job with ``call_soon_threadsafe`` and waits for the next one,
+so each body costs two switches of threads more than where threads lead. Everything else is the same: one owner of the
+state, jobs and tickets resolved outside of any task, threads started by the home thread, which is never pinned.
+
+``loops.py`` chooses between the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+from contextvars import Context
+from typing import TYPE_CHECKING, NoReturn
+
+from numaprobe.errors import UsageError
+
+if TYPE_CHECKING:
+    import selectors
+    from collections.abc import Callable
+
+    from numaprobe.host.job import Job, Mail
+    from numaprobe.host.thread import BodyThread
+
+    Born = Callable[[Exception | None], None]
+
+
+class PlainLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop for bodies in threads. Made, then ``settle``d in its home thread and run there."""
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        self._home = threading.get_ident()
+        #: this is the copy of a child that was forked inside a body
+        self.forked = False
+        super().__init__(selector)
+
+    def settle(self) -> None:
+        """Make the calling thread its home."""
+        self._home = threading.get_ident()
+
+    def adopt(self) -> None:
+        """Take note that the calling thread runs bodies."""
+
+    def disown(self) -> None:
+        """In the child of a fork: what this copy does next ends the child (see ``end_child``)."""
+        self.forked = True
+        if not self.is_closed():
+            self.call_soon(end_child, context=Context())
+
+    @property
+    def leader(self) -> int | None:
+        """The thread that runs it now (``threading.get_ident``)."""
+        return self._home if self.is_running() else None
+
+    def send(self, thread: BodyThread, job: Job) -> None:
+        """Give a thread a job. Called in the loop."""
+        thread.put(job)
+
+    def start_thread(self, thread: BodyThread, born: Born) -> None:
+        """Start a thread, and call ``born`` soon: with the error if there can be none. Called in the loop."""
+        self.call_soon(born, start(thread), context=Context())
+
+    def post(self, mail: Mail) -> None:
+        """Have mail read when the running task has left the loop."""
+        self.call_soon(mail.resolve, context=Context())
+
+    def notify(self, mail: Mail) -> None:
+        """Have mail read; may be called from any thread, also after the loop's end."""
+        with suppress(RuntimeError):
+            self.call_soon_threadsafe(mail.resolve, context=Context())
+
+    def deliver(self, mail: Mail, thread: BodyThread) -> Job | None:
+        """Hand in a job that was done; return the thread's next job if it is known already."""
+        del thread
+        if self.forked:
+            end_child(getattr(mail, "error", None))
+        self.notify(mail)
+        return None
+
+
+def start(thread: BodyThread) -> Exception | None:
+    """Start a thread; return why there can be none."""
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError, OSError) as error:  # threading: can't start new thread
+        return error
+    return None
+
+
+def end_child(error: BaseException | None = None) -> NoReturn:
+    """End a child that was forked inside a body and came out of it: what follows is its parent's business.
+
+    ``sys.exit`` in the child is heeded; anything else is a mistake, and said so.
+    """
+    if isinstance(error, SystemExit):
+        code = error.code
+        os._exit(code if isinstance(code, int) else int(code is not None))
+    what = f" by {type(error).__name__}" if error is not None else ""
+    os.write(2, f"numaprobe: a child forked inside a body left the body{what}; it ends here: use os._exit\n".encode())
+    os._exit(UsageError.exit_code)
