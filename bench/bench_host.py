@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 from numaprobe.buses import PlatformBus
 from numaprobe.drivercore import Device, Driver, DriverCore, ProbeType
-from numaprobe.host import HostMachine
-from numaprobe.host.bodies import burn
-from numaprobe.host.syscalls import SmallFile, getcpu
+from numaprobe.hostmachine import HostMachine
+from numaprobe.hostmachine.bodies import burn
+from numaprobe.hostmachine.syscalls import SmallFile, getcpu
 from numaprobe.policies import make_policy
 
 if TYPE_CHECKING:

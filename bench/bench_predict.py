@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from numaprobe.analysis import validate
-from numaprobe.host.others import Others
+from numaprobe.hostmachine.others import Others
 from numaprobe.scenario import load_scenario, prepare, run_setting
 from numaprobe.scenario.real import here, run_real
 

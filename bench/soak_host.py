@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numaprobe
 from numaprobe.drivercore import CoreOptions
-from numaprobe.host import machine
+from numaprobe.hostmachine import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numaprobe
-from numaprobe.host.bodies import read_back
-from numaprobe.host.syscalls import address_of
+from numaprobe.hostmachine.bodies import read_back
+from numaprobe.hostmachine.syscalls import address_of
 
 SHARD = 4 << 20
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from numaprobe.host import HostMachine
+from numaprobe.hostmachine import HostMachine
 from numaprobe.topology import symmetric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.runner import HostTimer
+    from numaprobe.hostmachine.runner import HostTimer
 
 _EXACT = "states a time to the millisecond; real time only promises 'not before'"
 _LONG = "waits out a timeout of seconds, which virtual time passes at once"

@@ -6,8 +6,6 @@ loaded when first used, so that ``import numaprobe`` (and the command's ``--help
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_LIBRARY = ("AsyncCore", "Core", "Defer", "DeviceDriver", "DeviceView", "driver")
+_LIBRARY = ("AsyncCore", "Core", "Defer", "DeviceDriver", "DeviceView", "driver", "host")
 _CORE = ("CoreOptions", "Device", "ProbeType")
 
 __all__ = [
@@ -33,24 +31,6 @@ __all__ = [
 ]
 
 
-class _Root(ModuleType):
-    """This package. ``numaprobe.host`` is a function, though there is a package of that name too.
-
-    Importing a subpackage sets an attribute of its name on its parent; this one is a property that ignores it.
-    """
-
-    @property
-    def host(self) -> Any:  # noqa: ANN401  the type checker sees the import above
-        """See ``numaprobe.library.host``."""
-        from numaprobe.library import host
-
-        return host
-
-    @host.setter
-    def host(self, package: ModuleType) -> None:
-        """Keep the function."""
-
-
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     """Load a name of the library when it is first used."""
     if name in _LIBRARY:
@@ -60,6 +40,3 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
     else:
         raise AttributeError(f"module 'numaprobe' has no attribute '{name}'")
     return getattr(source, name)
-
-
-sys.modules[__name__].__class__ = _Root

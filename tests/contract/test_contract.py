@@ -13,7 +13,7 @@ import pytest
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import DeadlockError, InternalError
-from numaprobe.host import HostMachine
+from numaprobe.hostmachine import HostMachine
 from numaprobe.runtime import HkType, Work
 from numaprobe.testing import CHECKS, FakeMachine, check_machine
 from numaprobe.topology import Housekeeping, Topology, symmetric

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import numaprobe
-from numaprobe.host import syscalls
+from numaprobe.hostmachine import syscalls
 
 
 def where() -> tuple[int, set[int], int]:

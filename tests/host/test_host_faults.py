@@ -17,7 +17,7 @@ import pytest
 
 import numaprobe
 from numaprobe.errors import BodyError, StateError, UsageError
-from numaprobe.host import HostMachine
+from numaprobe.hostmachine import HostMachine
 from numaprobe.runtime import Work
 
 MS = 1_000_000

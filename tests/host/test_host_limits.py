@@ -18,11 +18,11 @@ import pytest
 
 import numaprobe
 from numaprobe.errors import RefusedError, UsageError
-from numaprobe.host import HostMachine
+from numaprobe.hostmachine import HostMachine
 
 START = """
 import asyncio, faulthandler, os, resource, signal, subprocess, sys, threading, time
-import numaprobe, numaprobe.errors, numaprobe.host.process, multiprocessing.connection, multiprocessing.spawn
+import numaprobe, numaprobe.errors, numaprobe.hostmachine.process, multiprocessing.connection, multiprocessing.spawn
 faulthandler.dump_traceback_later(50, exit=True)
 block = numaprobe.host("strict-node", shutdown_s=3, grace_s=0.5)
 ASYNC = numaprobe.ProbeType.PREFER_ASYNCHRONOUS
@@ -111,7 +111,7 @@ def test_a_machine_that_gets_no_thread_for_itself_is_refused() -> None:
 
 
 def test_a_thread_that_dies_fails_its_bodies_and_the_next_gets_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numaprobe.host import thread
+    from numaprobe.hostmachine import thread
 
     real, refusals = thread.BodyThread._begin, [1]
 

@@ -14,8 +14,8 @@ import pytest
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError
-from numaprobe.host import HostMachine
-from numaprobe.host.thread import BodyThread
+from numaprobe.hostmachine import HostMachine
+from numaprobe.hostmachine.thread import BodyThread
 from numaprobe.runtime import Work
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, RefusedError, UsageError
-from numaprobe.host import HostMachine, limits, syscalls
-from numaprobe.host.limits import flat
-from numaprobe.host.machine import WARNINGS_KEPT
+from numaprobe.hostmachine import HostMachine, limits, syscalls
+from numaprobe.hostmachine.limits import flat
+from numaprobe.hostmachine.machine import WARNINGS_KEPT
 from numaprobe.runtime import AffinityScope, Work, kernel_profile
 from numaprobe.topology import Housekeeping, symmetric
 from numaprobe.workqueue import Worker, work_on_cpu

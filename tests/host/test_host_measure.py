@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.host.measure import Stretch
+from numaprobe.hostmachine.measure import Stretch
 from numaprobe.topology import symmetric
 
 

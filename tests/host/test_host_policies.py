@@ -9,7 +9,7 @@ import pytest
 
 from numaprobe.buses import PciBus, PciDevice, PlatformBus
 from numaprobe.drivercore import Device, Driver, DriverCore, ProbeType
-from numaprobe.host import HostMachine
+from numaprobe.hostmachine import HostMachine
 from numaprobe.policies import POLICIES, make_policy
 from numaprobe.runtime import DEFAULT_PROFILE, kernel_profile
 from numaprobe.topology import symmetric

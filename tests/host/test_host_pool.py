@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.host import growth, seat
-from numaprobe.host.attributes import Attributes
-from numaprobe.host.seat import IDLE_KEPT, HostWorker, ThreadSeat
+from numaprobe.hostmachine import growth, seat
+from numaprobe.hostmachine.attributes import Attributes
+from numaprobe.hostmachine.seat import IDLE_KEPT, HostWorker, ThreadSeat
 from numaprobe.runtime import Work
 from numaprobe.workqueue import Pool
 from numaprobe.workqueue.item import Item, WorkState
@@ -19,8 +19,8 @@ from numaprobe.workqueue.limit import ActiveLimit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.job import Ticket
-    from numaprobe.host.task import HostTask
+    from numaprobe.hostmachine.job import Ticket
+    from numaprobe.hostmachine.task import HostTask
 
 US, MS = 1_000, 1_000_000
 

@@ -14,7 +14,7 @@ import pytest
 
 import numaprobe
 from numaprobe.errors import BodyError, UsageError
-from numaprobe.host import HostMachine
+from numaprobe.hostmachine import HostMachine
 from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:

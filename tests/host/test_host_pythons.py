@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import host_bodies
 import pytest
 
-from numaprobe.host import HostMachine, interpreter
-from numaprobe.host.loops import _OF_A_LOOP
+from numaprobe.hostmachine import HostMachine, interpreter
+from numaprobe.hostmachine.loops import _OF_A_LOOP
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -95,6 +94,6 @@ def test_the_suite_passes_the_public_way(name: str) -> None:
 def test_without_the_flags_of_the_interpreter_processes_are_multiprocessing_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpreter, "flags", lambda: None)
     with HostMachine() as machine:
-        pid, _, _ = machine.submit(lambda: machine.call_process(host_bodies.where), comm="test").result(30)
+        pid = machine.submit(lambda: machine.call_process(os.getpid), comm="test").result(30)
         assert pid != os.getpid()
         assert ["_args_from_interpreter_flags" in one.message for one in machine.warnings] == [True]

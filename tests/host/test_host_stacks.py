@@ -6,8 +6,8 @@ import threading
 import time
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.host import stacks
-from numaprobe.host.attributes import Applier, Attributes
+from numaprobe.hostmachine import stacks
+from numaprobe.hostmachine.attributes import Applier, Attributes
 
 
 def test_a_thread_that_computes_can_be_looked_at() -> None:

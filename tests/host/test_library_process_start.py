@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import numaprobe
-from numaprobe.host import HostMachine, process
+from numaprobe.hostmachine import HostMachine, process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,8 @@ import pytest
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError, InternalError, RefusedError
-from numaprobe.host import limits
-from numaprobe.host.others import Others
+from numaprobe.hostmachine import limits
+from numaprobe.hostmachine.others import Others
 from numaprobe.policies import POLICIES
 from numaprobe.scenario import parse_scenario, prepare, run_setting
 from numaprobe.scenario.burners import Burners

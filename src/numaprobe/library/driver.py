@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore import Bus
-    from numaprobe.host import HostMachine
+    from numaprobe.hostmachine import HostMachine
 
 
 class Defer(Exception):  # noqa: N818  an outcome, not an error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from numaprobe.drivercore import CoreOptions
 from numaprobe.errors import UsageError
-from numaprobe.host import HostMachine
+from numaprobe.hostmachine import HostMachine
 from numaprobe.library.checks import check_host, make_checked
 from numaprobe.library.facade import AsyncCore, Core
 from numaprobe.library.operations import Operations

@@ -12,8 +12,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.errors import UsageError
-from numaprobe.host.async_body import uninterrupted
-from numaprobe.host.thread import this_thread
+from numaprobe.hostmachine.async_body import uninterrupted
+from numaprobe.hostmachine.thread import this_thread
 from numaprobe.library.checks import check_seconds, check_source
 from numaprobe.topology import load_topology
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore import Device
-    from numaprobe.host import HostMachine
+    from numaprobe.hostmachine import HostMachine
     from numaprobe.library.driver import DeviceDriver
     from numaprobe.library.operations import Operations
     from numaprobe.library.udev import UdevFollower

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numaprobe.drivercore import CoreOptions, Driver
-    from numaprobe.host import HostMachine
+    from numaprobe.hostmachine import HostMachine
     from numaprobe.library.driver import DeviceDriver
     from numaprobe.policies import Policy
     from numaprobe.topology import DeviceInfo
@@ -51,6 +51,7 @@ class Operations:
         self.core = DriverCore(machine, policy, options)
         #: called when the end begins, before anything is removed
         self.before_end: list[Callable[[], None]] = []
+        self._nodes = tuple(node.id for node in machine.topology.nodes)
         self._drivers: list[Driver] = []
         self._devices: dict[Device, None] = {}
         #: buses whose probes the policy has no say on, and that were named
@@ -106,7 +107,7 @@ class Operations:
         data: Any = None,  # noqa: ANN401  whatever the driver wants
     ) -> Device:
         """Add a device; when this returns its synchronous drivers have been tried."""
-        check_new_device(name, node, self._nodes(), parent, compatible, suppliers)
+        check_new_device(name, node, self._nodes, parent, compatible, suppliers)
         on = self.bus(bus)
         if not on.devices:
             self._say_if_nothing_is_placed(on)
@@ -128,9 +129,6 @@ class Operations:
                 del self._devices[dev]
             raise
         return dev
-
-    def _nodes(self) -> tuple[int, ...]:
-        return tuple(node.id for node in self.machine.topology.nodes)
 
     async def add_known(self, devices: Iterable[DeviceInfo]) -> tuple[Device, ...]:
         """Add devices that sysfs (or a recorded machine) shows, parents first; those that are there already stay."""
@@ -159,7 +157,7 @@ class Operations:
 
     def node_here(self, device: str, node: int) -> int:
         """Return a node that was read somewhere (another machine's perhaps); -1, and a remark, if it is not here."""
-        if node == NO_NODE or node in self._nodes():
+        if node == NO_NODE or node in self._nodes:
             return node
         self.machine.warn("node", f"{device}: its node {node} is not on this machine; it counts as without a node")
         return NO_NODE

@@ -13,7 +13,7 @@ from numaprobe.errors import MissingInterfaceError, NumaprobeError
 
 if TYPE_CHECKING:
     from numaprobe.drivercore import Device
-    from numaprobe.host import HostMachine
+    from numaprobe.hostmachine import HostMachine
 
 
 class Followed(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
-from numaprobe.host import HostMachine
+from numaprobe.hostmachine import HostMachine
 from numaprobe.placement.case import Case, make_cases, run_case
 from numaprobe.placement.look import look_around
 from numaprobe.placement.seen import seen_from_json, seen_to_json

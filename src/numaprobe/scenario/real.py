@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import RefusedError
-from numaprobe.host import HostMachine, limits
-from numaprobe.host.attributes import Applier, Attributes
-from numaprobe.host.bodies import burn, touch
+from numaprobe.hostmachine import HostMachine, limits
+from numaprobe.hostmachine.attributes import Applier, Attributes
+from numaprobe.hostmachine.bodies import burn, touch
 from numaprobe.scenario.burners import Burners
 from numaprobe.scenario.plan import all_steps, make_plan
 from numaprobe.scenario.run import Outcome, run_on

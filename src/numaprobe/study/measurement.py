@@ -63,7 +63,7 @@ def measure(
         RefusedError: the setting cannot be run on this computer.
 
     """
-    from numaprobe.host.others import Others
+    from numaprobe.hostmachine.others import Others
     from numaprobe.scenario.real import here
 
     chosen, base = choose_policies(policies, setting.policy if baseline is None else baseline)

@@ -22,16 +22,16 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from numaprobe.errors import BodyError
-from numaprobe.host import stacks, syscalls
-from numaprobe.host.attributes import ANYTHING, ANYWHERE, Attributes
-from numaprobe.host.job import Job, Mail
+from numaprobe.hostmachine import stacks, syscalls
+from numaprobe.hostmachine.attributes import ANYTHING, ANYWHERE, Attributes
+from numaprobe.hostmachine.job import Job, Mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.attributes import Applier
-    from numaprobe.host.bodies import Memory
-    from numaprobe.host.process import BodyProcess
+    from numaprobe.hostmachine.attributes import Applier
+    from numaprobe.hostmachine.bodies import Memory
+    from numaprobe.hostmachine.process import BodyProcess
 
 _here = threading.local()
 

@@ -21,16 +21,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.errors import describe
-from numaprobe.host.job import Question
-from numaprobe.host.task import CURRENT
-from numaprobe.host.thread import BodyThread
+from numaprobe.hostmachine.job import Question
+from numaprobe.hostmachine.task import CURRENT
+from numaprobe.hostmachine.thread import BodyThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.attributes import Applier
-    from numaprobe.host.core import CoreThread
-    from numaprobe.host.task import HostTask
+    from numaprobe.hostmachine.attributes import Applier
+    from numaprobe.hostmachine.core import CoreThread
+    from numaprobe.hostmachine.task import HostTask
 
 #: If the system gives no thread now, it is asked again after this long.
 _RETRY_S: Final = 0.1

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     import asyncio
 
-    from numaprobe.host.attributes import Attributes
-    from numaprobe.host.bodies import Memory
-    from numaprobe.host.job import Ticket
-    from numaprobe.host.measure import Stretch
-    from numaprobe.host.thread import BodyThread
+    from numaprobe.hostmachine.attributes import Attributes
+    from numaprobe.hostmachine.bodies import Memory
+    from numaprobe.hostmachine.job import Ticket
+    from numaprobe.hostmachine.measure import Stretch
+    from numaprobe.hostmachine.thread import BodyThread
     from numaprobe.runtime import Work
 
 #: The task whose code is running, in the core's loop and in the threads of bodies.

@@ -14,14 +14,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from numaprobe.host.growth import Growth
-from numaprobe.host.task import HostTask
+from numaprobe.hostmachine.growth import Growth
+from numaprobe.hostmachine.task import HostTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.attributes import Attributes
-    from numaprobe.host.job import Ticket
+    from numaprobe.hostmachine.attributes import Attributes
+    from numaprobe.hostmachine.job import Ticket
     from numaprobe.runtime import Task
     from numaprobe.workqueue import Pool, Worker
 

@@ -11,16 +11,16 @@ import time
 from typing import TYPE_CHECKING
 
 from numaprobe.errors import explain
-from numaprobe.host.job import Ticket
-from numaprobe.host.runner import presentable
-from numaprobe.host.seat import HostWorker, ThreadSeat
+from numaprobe.hostmachine.job import Ticket
+from numaprobe.hostmachine.runner import presentable
+from numaprobe.hostmachine.seat import HostWorker, ThreadSeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.attributes import Attributes
-    from numaprobe.host.runner import Runner
-    from numaprobe.host.task import HostTask
+    from numaprobe.hostmachine.attributes import Attributes
+    from numaprobe.hostmachine.runner import Runner
+    from numaprobe.hostmachine.task import HostTask
     from numaprobe.workqueue import Pool
     from numaprobe.workqueue.item import Item
 

@@ -17,9 +17,9 @@ from numaprobe.runtime.protocol import Usage
 
 if TYPE_CHECKING:
     from numaprobe.cpuset import CpuSet
-    from numaprobe.host.attributes import Attributes
-    from numaprobe.host.bodies import Memory
-    from numaprobe.host.thread import BodyThread
+    from numaprobe.hostmachine.attributes import Attributes
+    from numaprobe.hostmachine.bodies import Memory
+    from numaprobe.hostmachine.thread import BodyThread
     from numaprobe.topology import Topology
 
 

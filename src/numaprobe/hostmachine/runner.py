@@ -18,17 +18,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.errors import BodyError, DeadlockError, UsageError, describe, explain
-from numaprobe.host.accounting import Accounting
-from numaprobe.host.core import CoreThread
-from numaprobe.host.job import LATER_S, Job, Question, Ticket
-from numaprobe.host.task import CURRENT, HostTask
-from numaprobe.host.thread import BodyThread, this_thread
-from numaprobe.host.threads import Threads
+from numaprobe.hostmachine.accounting import Accounting
+from numaprobe.hostmachine.core import CoreThread
+from numaprobe.hostmachine.job import LATER_S, Job, Question, Ticket
+from numaprobe.hostmachine.task import CURRENT, HostTask
+from numaprobe.hostmachine.thread import BodyThread, this_thread
+from numaprobe.hostmachine.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
-    from numaprobe.host.attributes import Applier, Attributes
+    from numaprobe.hostmachine.attributes import Applier, Attributes
 
 T = TypeVar("T")
 

@@ -12,9 +12,9 @@ import asyncio
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.host import interpreter
-from numaprobe.host.job import IS_FUTURE
-from numaprobe.host.plain_loop import PlainLoop
+from numaprobe.hostmachine import interpreter
+from numaprobe.hostmachine.job import IS_FUTURE
+from numaprobe.hostmachine.plain_loop import PlainLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ def make_loop(warn: Callable[[str, str], None]) -> PlainLoop:
         cost = "the core keeps to one thread, and each body costs two switches of threads more"
         warn("python", f"{interpreter.version()}: asyncio has no {', '.join(lost)}: {cost}")
         return PlainLoop()
-    from numaprobe.host.loop import CoreLoop
+    from numaprobe.hostmachine.loop import CoreLoop
 
     return CoreLoop()
 

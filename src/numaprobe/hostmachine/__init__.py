@@ -1,5 +1,5 @@
 """The host machine: real threads on real CPUs."""
 
-from numaprobe.host.machine import HostMachine
+from numaprobe.hostmachine.machine import HostMachine
 
 __all__ = ["HostMachine"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.host.runner import Runner
-    from numaprobe.host.thread import BodyThread
+    from numaprobe.hostmachine.runner import Runner
+    from numaprobe.hostmachine.thread import BodyThread
 
 #: The loop answers within this long if nothing holds it up. An assumption, for a machine with more to do than CPUs.
 _ANSWER_S = 5.0

@@ -15,9 +15,9 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numaprobe.errors import RefusedError, UsageError, describe, explain
-from numaprobe.host import stacks
-from numaprobe.host.loops import make_loop
-from numaprobe.host.plain_loop import PlainLoop, end_child
+from numaprobe.hostmachine import stacks
+from numaprobe.hostmachine.loops import make_loop
+from numaprobe.hostmachine.plain_loop import PlainLoop, end_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.host import syscalls
+from numaprobe.hostmachine import syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

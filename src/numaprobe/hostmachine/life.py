@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import UsageError
-from numaprobe.host.attributes import Attributes
-from numaprobe.host.runner import cut_short
-from numaprobe.host.shutdown import shut_down
-from numaprobe.host.task import CURRENT, HostTask
-from numaprobe.host.thread import forget_this_thread
+from numaprobe.hostmachine.attributes import Attributes
+from numaprobe.hostmachine.runner import cut_short
+from numaprobe.hostmachine.shutdown import shut_down
+from numaprobe.hostmachine.task import CURRENT, HostTask
+from numaprobe.hostmachine.thread import forget_this_thread
 
 if TYPE_CHECKING:
     import concurrent.futures
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-    from numaprobe.host.runner import Runner
+    from numaprobe.hostmachine.runner import Runner
     from numaprobe.workqueue import Workqueues
 
 T = TypeVar("T")

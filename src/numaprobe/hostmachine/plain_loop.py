@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import selectors
     from collections.abc import Callable
 
-    from numaprobe.host.job import Job, Mail
-    from numaprobe.host.thread import BodyThread
+    from numaprobe.hostmachine.job import Job, Mail
+    from numaprobe.hostmachine.thread import BodyThread
 
     Born = Callable[[Exception | None], None]
 

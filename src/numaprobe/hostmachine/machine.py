@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import RefusedError, UsageError
-from numaprobe.host import limits, syscalls
-from numaprobe.host.attributes import Applier, Attributes
-from numaprobe.host.body_calls import BodyCalls
-from numaprobe.host.life import Life, own_here
-from numaprobe.host.runner import HostTimer, Runner
-from numaprobe.host.task import CURRENT, HostTask
-from numaprobe.host.workers import Workers
+from numaprobe.hostmachine import limits, syscalls
+from numaprobe.hostmachine.attributes import Applier, Attributes
+from numaprobe.hostmachine.body_calls import BodyCalls
+from numaprobe.hostmachine.life import Life, own_here
+from numaprobe.hostmachine.runner import HostTimer, Runner
+from numaprobe.hostmachine.task import CURRENT, HostTask
+from numaprobe.hostmachine.workers import Workers
 from numaprobe.records import RunWarning
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType

@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from numaprobe.errors import BodyError, FarTraceback, NumaprobeError, UsageError
-from numaprobe.host.async_body import AsyncBody
-from numaprobe.host.attributes import Applier, Attributes
-from numaprobe.host.bodies import Nap, burn, touch
-from numaprobe.host.measure import Stretch
-from numaprobe.host.runner import Runner, nothing
+from numaprobe.hostmachine.async_body import AsyncBody
+from numaprobe.hostmachine.attributes import Applier, Attributes
+from numaprobe.hostmachine.bodies import Nap, burn, touch
+from numaprobe.hostmachine.measure import Stretch
+from numaprobe.hostmachine.runner import Runner, nothing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -112,7 +112,7 @@ class BodyCalls:
             key: names all that; a process that has loaded it is not asked again.
 
         """
-        from numaprobe.host.process import load_in_child
+        from numaprobe.hostmachine.process import load_in_child
 
         with suppress(NumaprobeError, OSError):
             thread = self.runner.threads.of(self.runner.current)
@@ -132,7 +132,7 @@ class BodyCalls:
             TimeoutError: ``deadline_ns`` passed and it was killed.
 
         """
-        from numaprobe.host.process import in_child, load_in_child
+        from numaprobe.hostmachine.process import in_child, load_in_child
 
         task = self.runner.current
         thread = self.runner.threads.of(task)

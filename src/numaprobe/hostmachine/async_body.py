@@ -21,14 +21,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from numaprobe.errors import UsageError
-from numaprobe.host.job import LATER_S, Ticket
-from numaprobe.host.task import CURRENT
+from numaprobe.hostmachine.job import LATER_S, Ticket
+from numaprobe.hostmachine.task import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from numaprobe.host.runner import Runner
-    from numaprobe.host.task import HostTask
+    from numaprobe.hostmachine.runner import Runner
+    from numaprobe.hostmachine.task import HostTask
 
 T = TypeVar("T")
 

@@ -40,17 +40,17 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.host.job import Question
-from numaprobe.host.plain_loop import PlainLoop, end_child, start
+from numaprobe.hostmachine.job import Question
+from numaprobe.hostmachine.plain_loop import PlainLoop, end_child, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from _typeshed import FileDescriptorLike
 
-    from numaprobe.host.job import Job, Mail
-    from numaprobe.host.plain_loop import Born
-    from numaprobe.host.thread import BodyThread
+    from numaprobe.hostmachine.job import Job, Mail
+    from numaprobe.hostmachine.plain_loop import Born
+    from numaprobe.hostmachine.thread import BodyThread
 
     Ready = list[tuple[selectors.SelectorKey, int]]
 

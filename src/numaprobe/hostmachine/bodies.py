@@ -13,10 +13,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from numaprobe.host import syscalls
+from numaprobe.hostmachine import syscalls
 
 if TYPE_CHECKING:
-    from numaprobe.host.attributes import Applier, Attributes
+    from numaprobe.hostmachine.attributes import Applier, Attributes
 
 #: Data to burn time on: untouched memory, which is one page of zeros everywhere and stays in a core's own cache.
 _BLOCK: Final = memoryview(mmap.mmap(-1, 1 << 24, prot=mmap.PROT_READ))

@@ -25,8 +25,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from numaprobe.errors import BodyError, UsageError, describe, full_traceback, place_of
-from numaprobe.host import interpreter, limits, syscalls
-from numaprobe.host.attributes import Applier, Attributes
+from numaprobe.hostmachine import interpreter, limits, syscalls
+from numaprobe.hostmachine.attributes import Applier, Attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ _END_S = 2.0
 #: So long may a child take to start and to load the modules of a body, seconds. An assumption.
 START_S: Final = 60.0
 #: What a spawned child runs; its descriptor of the pipe follows.
-_PROGRAM: Final = "import sys; from numaprobe.host.process import be_child; be_child(int(sys.argv[1]))"
+_PROGRAM: Final = "import sys; from numaprobe.hostmachine.process import be_child; be_child(int(sys.argv[1]))"
 
 
 class Answer(NamedTuple):
