@@ -32,7 +32,7 @@ ASYNC = numaprobe.ProbeType.PREFER_ASYNCHRONOUS
 def run(program: str, *, status: int = 0) -> Any:
     """Run a program; return the data that it printed."""
     done = subprocess.run(
-        [sys.executable, "-c", START + textwrap.dedent(program)],
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", START + textwrap.dedent(program)],
         capture_output=True,
         text=True,
         timeout=120,

@@ -39,6 +39,7 @@ from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from numaprobe.hostmachine.job import Question
 from numaprobe.hostmachine.plain_loop import PlainLoop, end_child, start
@@ -119,6 +120,7 @@ class CoreLoop(PlainLoop):
         #: a leader did what only the home thread can go on with
         self._rings = False
         self._files = _Files(self._wait, self._note_change)
+        self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         super().__init__(self._files)
 
     def settle(self) -> None:
@@ -156,6 +158,16 @@ class CoreLoop(PlainLoop):
         if when < self._wakes_at:
             self._rings = True
         return super().call_at(when, callback, *args, **how)
+
+    def create_task(self, coro: Any, **how: Any) -> asyncio.Task[Any]:  # noqa: ANN401  asyncio's own
+        """Make a task, and remember it: since Python 3.14 asyncio knows of each thread only the tasks made in it."""
+        task = super().create_task(coro, **how)
+        self._tasks.add(task)
+        return task
+
+    def all_tasks(self) -> set[asyncio.Task[Any]]:
+        """Return the tasks that are not done, whichever thread made them. Called in the loop."""
+        return super().all_tasks() | {task for task in tuple(self._tasks) if not task.done()}
 
     def _note_change(self) -> None:
         self._rings = True

@@ -14,7 +14,7 @@ import os
 import threading
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from numaprobe.errors import UsageError
 
@@ -54,6 +54,10 @@ class PlainLoop(asyncio.SelectorEventLoop):
     def leader(self) -> int | None:
         """The thread that runs it now (``threading.get_ident``)."""
         return self._home if self.is_running() else None
+
+    def all_tasks(self) -> set[asyncio.Task[Any]]:
+        """Return the tasks that are not done. Called in the loop."""
+        return asyncio.all_tasks(self)
 
     def send(self, thread: BodyThread, job: Job) -> None:
         """Give a thread a job. Called in the loop."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numaprobe.hostmachine.plain_loop import PlainLoop
     from numaprobe.hostmachine.runner import Runner
     from numaprobe.hostmachine.thread import BodyThread
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _ANSWER_S = 5.0
 
 
-async def _cancel_all(grace_s: float) -> list[asyncio.Task[object]]:
+async def _cancel_all(loop: PlainLoop, grace_s: float) -> list[asyncio.Task[object]]:
     """Cancel every task of the loop, newest first, until none is left: a ``finally`` may start others.
 
     Returns:
@@ -26,7 +27,7 @@ async def _cancel_all(grace_s: float) -> list[asyncio.Task[object]]:
     """
     own = asyncio.current_task()
     end = time.monotonic() + grace_s
-    while tasks := [task for task in asyncio.all_tasks() if task is not own]:
+    while tasks := [task for task in loop.all_tasks() if task is not own]:
         for task in reversed(tasks):
             task.cancel()
         await asyncio.wait(tasks, timeout=max(0.01, min(1.0, end - time.monotonic())))
@@ -56,7 +57,7 @@ def shut_down(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) 
 
 def _end_tasks(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) -> None:
     try:
-        left = runner.core.submit(_cancel_all(grace_s)).result(grace_s + _ANSWER_S)
+        left = runner.core.submit(_cancel_all(runner.core.loop, grace_s)).result(grace_s + _ANSWER_S)
     except concurrent.futures.TimeoutError:
         warn("left-behind", f"an async body keeps the core's loop and does not await; it is at {runner.core.where()}")
         return
