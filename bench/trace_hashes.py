@@ -44,12 +44,12 @@ def trace_hashes() -> dict[str, str]:
 
 def main(file: str, other: str | None = None) -> int:
     """Write the hashes to ``file``; return how many are not those of ``other``, at most 1."""
+    before = None if other is None else json.loads(Path(other).read_text(encoding="utf-8"))
     found = trace_hashes()
     Path(file).write_text(json.dumps(found, indent=0), encoding="utf-8")
     print(f"{len(found)} traces")
-    if other is None:
+    if before is None:
         return 0
-    before = json.loads(Path(other).read_text(encoding="utf-8"))
     differ = [key for key in sorted(before.keys() | found.keys()) if before.get(key) != found.get(key)]
     for key in differ:
         print(f"differs: {key}")
