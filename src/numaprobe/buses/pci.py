@@ -6,7 +6,7 @@ physical function's probe is probed under it: on today's kernels then inline, be
 
 Source: ``drivers/pci/pci-driver.c`` (``pci_device_probe``, ``pci_call_probe``, ``local_pci_probe``,
 ``pci_device_can_probe``, ``pci_physfn_is_probed``), ``drivers/pci/bus.c`` (``pci_bus_add_device``),
-``drivers/pci/iov.c``.
+``drivers/pci/iov.c`` (``sriov_enable``, ``sriov_numvfs_store``).
 """
 
 from __future__ import annotations
@@ -127,6 +127,35 @@ class PciBus(Bus):
             pf.virtfns.append(vf)
             await core.device_add(vf)
         return list(pf.virtfns)
+
+    async def store(self, core: CoreForBuses, dev: Device, file: str, value: int) -> int:
+        """Write to a function's ``sriov_numvfs``."""
+        if file == "sriov_numvfs" and isinstance(dev, PciDevice) and not dev.is_virtfn:
+            return await self._sriov_numvfs_store(core, dev, value)
+        return await super().store(core, dev, file, value)
+
+    async def _sriov_numvfs_store(self, core: CoreForBuses, pf: PciDevice, count: int) -> int:
+        """Have ``pf``'s driver enable or disable virtual functions, under ``pf``'s lock: 0 or a negative errno.
+
+        The probe of ``pf`` is over, so that its virtual functions are placed as any other device. That its driver has
+        ``sriov_configure``, and the device as many functions, is assumed.
+        """
+        async with core.locked(pf):
+            if count == len(pf.virtfns):
+                return 0
+            if pf.driver is None:
+                return -errno.ENOENT
+            if count == 0:
+                await self.sriov_disable(core, pf)
+                return 0
+            if pf.virtfns:
+                return -errno.EBUSY
+            try:
+                virtfn_name(pf.name, count - 1)
+            except StateError:
+                return -errno.ENOMEM  # bus number out of range
+            await self.sriov_enable(core, pf, count)
+            return 0
 
     async def sriov_disable(self, core: CoreForBuses, pf: PciDevice) -> None:
         """Remove the virtual functions of ``pf``, last first (``sriov_disable``)."""
