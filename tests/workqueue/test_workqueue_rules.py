@@ -90,3 +90,24 @@ def test_the_works_of_a_lost_worker_are_done_by_others() -> None:
     with pytest.raises(LookupError):
         machine.run(main)
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "isolated_then", "unbound", "taken"),
+    [
+        ("2-3", "", "2-3", True),
+        ("2-9", "", "2-7", True),  # what is not possible is left out
+        ("", "", "0-3,6-7", False),  # EINVAL
+        ("8-9", "", "0-3,6-7", False),
+        ("4-5", "", "4-5", True),  # isolated ones may be written on purpose
+        ("2-5", "2", "3-5", True),  # a partition is taken out of what was asked for last
+        ("2", "2", "2", True),  # unless nothing is left of it
+    ],
+)
+def test_the_unbound_cpumask_is_what_was_written(written: str, isolated_then: str, unbound: str, taken: bool) -> None:
+    """``workqueue_set_unbound_cpumask`` and ``workqueue_unbound_exclude_cpumask``, on a machine booted with 4-5 out."""
+    found = cpus("0-7", "4-5")
+    assert found.request(CpuSet.parse_list(written).bits) == taken
+    if isolated_then:
+        found.isolate(CpuSet.parse_list(isolated_then).bits)
+    assert str(CpuSet(found.unbound)) == unbound

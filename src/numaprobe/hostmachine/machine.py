@@ -244,6 +244,14 @@ class HostMachine(Life, BodyCalls):
         """Queue near ``node``: here if the caller is on it, else on its first CPU online, else as ``queue_work``."""
         return self._counted(self._workqueues.queue_near(node, wq, work, self._here()))
 
+    def set_unbound_cpumask(self, cpus: CpuSet) -> int:
+        """Write where this machine's unbound works may run: 0, or -EINVAL if none of ``cpus`` is possible.
+
+        The computer's own ``/sys/devices/virtual/workqueue/cpumask`` is left alone.
+        """
+        self._follow_online()
+        return self._workqueues.set_unbound_cpumask(cpus.bits)
+
     async def flush_work(self, work: Work) -> bool:
         """Wait until the last queueing of ``work`` has run; return False if it was idle."""
         task = self.current

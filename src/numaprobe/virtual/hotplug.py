@@ -97,3 +97,9 @@ class Hotplug:
                 self.scheduler.set_mask(task, after)
             task.home_mask = after
         await self.tasks.settle()
+
+    async def set_unbound_cpumask(self, cpus: CpuSet) -> int:
+        """Write the unbound workqueues' CPUs (see ``Workqueues.set_unbound_cpumask``): 0 or -EINVAL."""
+        result = self.workqueues.set_unbound_cpumask(cpus.bits)
+        await self.tasks.settle()
+        return result

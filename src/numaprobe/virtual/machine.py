@@ -4,7 +4,7 @@ The parts: ``loop`` (virtual time), ``sched`` (run queues; ``freecpus`` if the C
 events), ``worker`` (its seat for the rules of ``numaprobe.workqueue``), ``tasks`` (all who are no workers),
 ``hotplug``, ``memory``. This file joins them and holds what a task may await.
 
-Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``add_load``, ``validate``.
+Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``set_unbound_cpumask``, ``add_load``, ``validate``.
 """
 
 from __future__ import annotations
@@ -366,6 +366,10 @@ class VirtualMachine:
 
         """
         await self.hotplug.isolate(cpus)
+
+    async def set_unbound_cpumask(self, cpus: CpuSet) -> int:
+        """Write ``/sys/devices/virtual/workqueue/cpumask``: 0, or -EINVAL if none of ``cpus`` is possible."""
+        return await self.hotplug.set_unbound_cpumask(cpus)
 
     def add_load(self, cpus: CpuSet, tasks_per_cpu: int = 1, comm: str = "load", *, pinned: bool = True) -> None:
         """Start endless tasks that compete for CPUs; they neither keep a run from ending nor count as waiting.

@@ -29,18 +29,25 @@ class Cpus:
 
     """
 
-    __slots__ = ("_boot_unbound", "_rotors", "_round_robin", "_topology", "online", "unbound")
+    __slots__ = ("_requested", "_rotors", "_round_robin", "_topology", "online", "unbound")
 
     def __init__(self, topology: Topology, profile: KernelProfile, online: int) -> None:
         self._topology = topology
         self.online = online
-        self.unbound = self._boot_unbound = unbound_cpumask(topology, with_wq=profile.unbound_mask_has_wq).bits
+        self.unbound = self._requested = unbound_cpumask(topology, with_wq=profile.unbound_mask_has_wq).bits
         self._rotors: dict[int, int] = {}
         self._round_robin = -1
 
     def isolate(self, cpus: int) -> None:
-        """Take ``cpus`` out of the unbound CPUs as they were after boot, unless none would be left."""
-        self.unbound = self._boot_unbound & ~cpus or self._boot_unbound
+        """Take ``cpus`` out of the unbound CPUs that were asked for, at boot or last, unless none would be left."""
+        self.unbound = self._requested & ~cpus or self._requested
+
+    def request(self, cpus: int) -> bool:
+        """Make ``cpus`` the unbound CPUs, isolated ones too; False, and no change, if none of them is possible."""
+        cpus &= self._topology.possible.bits
+        if cpus:
+            self.unbound = self._requested = cpus
+        return bool(cpus)
 
     # ---- sets ------------------------------------------------------------------------------------------------------
     def of_pod(self, pod: int) -> int:

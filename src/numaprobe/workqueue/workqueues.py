@@ -7,6 +7,7 @@ made here.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import UsageError
@@ -263,9 +264,20 @@ class Workqueues:
         self.refresh()
 
     def isolate(self, cpus: int) -> None:
-        """Take ``cpus`` out of the unbound CPUs as they were after boot, unless none would be left."""
+        """Take ``cpus`` out of the unbound CPUs that were asked for, unless none would be left."""
         self.cpus.isolate(cpus)
         self.refresh()
+
+    def set_unbound_cpumask(self, cpus: int) -> int:
+        """Write ``/sys/devices/virtual/workqueue/cpumask`` (``workqueue_set_unbound_cpumask``): 0 or -EINVAL.
+
+        CPUs that are not possible are left out; isolated ones are not, on purpose. Every unbound workqueue gets its
+        pools again; works that are queued or run stay where they are.
+        """
+        if not self.cpus.request(cpus):
+            return -errno.EINVAL
+        self.refresh()
+        return 0
 
     def refresh(self) -> None:
         """Work out the pods' pools and limits again, after a change of the CPUs."""
