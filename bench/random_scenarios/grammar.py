@@ -288,7 +288,8 @@ class _Writer:
     def _take(self, step: Table) -> None:
         """Write a step, by a task of its own at times, and unless wild let all come to rest after it."""
         if self.chance(0.15) and self.online:
-            step = step | {"cpu": self.rng.choice(sorted(self.online)), "comm": self.rng.choice(["sh", "insmod"])}
+            kind = self.rng.choice([{"comm": "sh"}, {"comm": "insmod"}, {"kind": "kthread"}, {"kind": "kworker"}])
+            step = step | {"cpu": self.rng.choice(sorted(self.online))} | kind
         self.steps.append(step)
         if not self.wild:
             self.steps.append({"settle": True})
@@ -297,7 +298,8 @@ class _Writer:
         """Do one thing that changes what is bound, or where it may be probed."""
         deeds = [self._user, self._user, self._user, self._cpus, self._cpus, self._driver_goes, self._group_goes]
         deeds += [self._beside, self._busy, self._blocked, self._autoprobe, self._authorized]
-        deeds += [self._pause, self._beside] if self.wild else []
+        deeds += [self._unbound, self._functions]
+        deeds += [self._pause, self._beside, self._amid] if self.wild else []
         self.rng.choice(deeds)()
 
     def _user(self) -> None:
@@ -319,6 +321,25 @@ class _Writer:
                 self._take({"isolate": ",".join(map(str, rng.sample(sorted(self.online), 1)))})
             case _:
                 self._take({"isolate": ""})
+
+    def _unbound(self) -> None:
+        """Write where unbound work may run: CPUs that are off line, isolated or not there as well."""
+        cpus = self.rng.sample(range((self.topology.possible.last or 0) + 2), 2)
+        self._take({"unbound_cpumask": ",".join(map(str, cpus))})
+
+    def _functions(self) -> None:
+        """Write to ``sriov_numvfs``, of what is no physical function and not bound too."""
+        if self.added:
+            device = self._one(self.rng.choice(self.added))
+            self._take({"sriov_numvfs": {"device": device, "vfs": self.rng.choice([0, 1, 2])}})
+
+    def _amid(self) -> None:
+        """Disturb in the middle of a probe, or of none."""
+        device = self._one(self.rng.choice(self.groups))
+        during = {"probe": device, "after": self.rng.choice(TIMES)}
+        cpu = str(self.rng.choice(sorted(self.online)))
+        step: Table = self.rng.choice([{"offline": cpu}, {"isolate": cpu}, {"unbind": device}])
+        self.steps.append(step | {"during": during})
 
     def _driver_goes(self) -> None:
         if self.loaded:

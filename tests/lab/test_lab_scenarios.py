@@ -207,7 +207,7 @@ def test_recorded_costs_take_the_place_of_the_scenarios() -> None:
         for name, running in (("a", 100), ("b", 300), ("c", 200))
     )
     phases = with_recorded_costs(scenario, Trace(source="kernel", probes=probes)).drivers[0].phases
-    assert [(phase.compute, phase.sleep) for phase in phases] == [(None, 100), (200, None), (None, 100)]
+    assert [phase.model_dump() for phase in phases] == [{"sleep": "100ns"}, {"compute": "200ns"}, {"sleep": "100ns"}]
     assert with_recorded_costs(scenario, Trace(source="kernel", probes=())) == scenario
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from numaprobe.kernel.lab.splats import MAX_LINES, MAX_SPLATS, find_splats
 from numaprobe.kernel.lab.steps import failed_steps, write_steps
-from numaprobe.scenario.guest import noted
+from numaprobe.scenario.shell import noted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from scenario_text import MACHINE, refusal, scenario
 
 from numaprobe.errors import InputError, UsageError
 from numaprobe.scenario import make_plan, prepare
-from numaprobe.scenario.plan import choose
+from numaprobe.scenario.choice import choose
 from numaprobe.topology import load_topology
 
 TOPOLOGY = load_topology(MACHINE)

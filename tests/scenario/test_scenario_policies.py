@@ -15,7 +15,8 @@ from bench.random_scenarios.grammar import SORTS, make_case
 from scenario_text import run
 
 from numaprobe.policies import POLICIES
-from numaprobe.scenario.schema import PHASE_KEYS, STEP_KEYS
+from numaprobe.scenario.phases import Phase
+from numaprobe.scenario.steps import Step
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,8 +47,8 @@ def test_the_grammar_says_everything_that_a_scenario_can() -> None:
     """A key that it never writes would be attacked by nobody."""
     cases = [make_case(seed) for seed in range(400)]
     said = {key for case in cases for key in _keys(case.data)}
-    assert set(PHASE_KEYS) <= said
-    assert set(STEP_KEYS) <= said
+    assert set(Phase.kinds) <= said
+    assert set(Step.kinds) <= said
     assert {"suppliers", "parent", "attempts", "jitter", "remove", "caller", "async_probe", "comm"} <= said
     assert {case.sort for case in cases} == set(SORTS)
     nodes = [node for case in cases for node in case.topology.nodes]

@@ -10,6 +10,7 @@ import pytest
 from numaprobe.errors import InputError
 from numaprobe.records import ProbeRecord, RunState, Segment, Trace
 from numaprobe.scenario import Scenario, parse_scenario, prepare, replay_scenario, run_setting
+from numaprobe.scenario.phases import AllocateMemory, Compute, RegisterChildren, Sleep
 from numaprobe.scenario.replay.phases import capped, merged
 from numaprobe.topology import load_topology, to_json
 
@@ -151,7 +152,8 @@ def test_a_bare_cost_is_sleep_and_said() -> None:
 
 def test_memory_is_allocated_where_it_was() -> None:
     made = scenario(record(cpu_node=0, memory={0: 4096, 1: 100, 9: 7}))
-    found = [(phase.allocate.size, phase.allocate.where) for phase in made.devices[0].phases or () if phase.allocate]
+    allocated = [phase.allocate for phase in made.devices[0].phases or () if isinstance(phase, AllocateMemory)]
+    found = [(allocate.size, allocate.where) for allocate in allocated]
     assert found == [(4103, "local"), (100, 1)]
 
 
@@ -165,13 +167,13 @@ def test_many_segments_keep_their_sums() -> None:
 
 
 def test_pieces_are_put_together_in_order() -> None:
-    pieces = merged([("compute", 1), ("compute", 2), ("sleep", 0), ("register", ["a"]), ("register", ["b"])])
-    assert pieces == [("compute", 3), ("register", ["a", "b"])]
-    assert capped([("compute", 1), ("sleep", 2)] * 10, 6) == [
-        ("compute", 5),
-        ("sleep", 10),
-        ("compute", 5),
-        ("sleep", 10),
+    pieces = merged([(Compute, 1), (Compute, 2), (Sleep, 0), (RegisterChildren, ["a"]), (RegisterChildren, ["b"])])
+    assert pieces == [(Compute, 3), (RegisterChildren, ["a", "b"])]
+    assert capped([(Compute, 1), (Sleep, 2)] * 10, 6) == [
+        (Compute, 5),
+        (Sleep, 10),
+        (Compute, 5),
+        (Sleep, 10),
     ]
 
 
@@ -274,7 +276,7 @@ def test_virtual_functions_run_under_their_physical_one() -> None:
     pf = record("0000:81:00.0", **names)
     vf = nested("0000:81:00.1", 2 * MS, 3 * MS, caller_cpu=4, caller_comm="kworker/4:0", **names)
     made = scenario(pf, vf)
-    children = next(phase.children for phase in made.devices[0].phases or () if phase.children)
+    children = next(phase.children for phase in made.devices[0].phases or () if isinstance(phase, RegisterChildren))
     assert children[0].virtual_function
     again = replay(pf, vf, policy="work-on-cpu")
     assert [(r.device, r.comm, r.nested) for r in again.probes] == [

@@ -16,6 +16,7 @@ from numaprobe.errors import InputError, NumaprobeError, UnknownNameError, Usage
 from numaprobe.policies import POLICIES, make_policy
 from numaprobe.records import dump_trace
 from numaprobe.scenario import change_scenario, load_scenario
+from numaprobe.scenario.phases import Compute, Fail
 from numaprobe.study import make_setting, run, variations, vary
 
 if TYPE_CHECKING:
@@ -93,12 +94,21 @@ def test_values_may_be_those_that_a_scenario_holds() -> None:
     base = load_scenario("nvme-epyc")
     phases = base.drivers[0].phases
     changed = change_scenario(base, {"drivers[0].phases": [*phases, {"compute": 1_000}], "devices[0].suppliers": None})
-    assert changed.drivers[0].phases == (*phases, type(phases[0])(compute="1us"))
+    assert changed.drivers[0].phases == (*phases, Compute(compute="1us"))
     assert change_scenario(base, {"steps": [{"offline": CpuSet.of([3])}]}).steps[0].offline == CpuSet.of([3])
     with pytest.raises(InputError, match=r"drivers\[0\].phases\[0\].compute: .* longer than a day"):
         change_scenario(base, {"drivers[0].phases": [{"compute": 10**15}]})
     with pytest.raises(InputError, match="not a time"):
         change_scenario(base, {"drivers[0].phases": [{"compute": True}]})
+
+
+def test_another_key_makes_a_phase_another_kind() -> None:
+    base = load_scenario("nvme-epyc")
+    key = base.drivers[0].phases[0].key
+    changed = change_scenario(base, {f"drivers[0].phases[0].{key}": None, "drivers[0].phases[0].fail": "EIO"})
+    assert changed.drivers[0].phases[0] == Fail(fail="EIO")
+    with pytest.raises(InputError, match=r"drivers\[0\].phases\[0\]: a phase does exactly one thing"):
+        change_scenario(base, {"drivers[0].phases[0].fail": "EIO"})
 
 
 def test_changes_are_made_together_and_the_base_stays() -> None:

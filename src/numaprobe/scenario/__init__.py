@@ -9,7 +9,7 @@ from numaprobe.scenario.replay import replay_scenario
 from numaprobe.scenario.run import Outcome, run_scenario, run_setting
 from numaprobe.scenario.schema import Scenario
 from numaprobe.scenario.setting import Setting, prepare
-from numaprobe.scenario.steps import CheckResult
+from numaprobe.scenario.taking import CheckResult
 from numaprobe.scenario.write import save_scenario, scenario_toml
 
 __all__ = [

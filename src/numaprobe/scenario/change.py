@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from numaprobe.errors import InputError, UsageError
 from numaprobe.scenario.quantities import OBJECTS
 from numaprobe.scenario.reader import check_depth, describe, parse_path
-from numaprobe.scenario.schema import Table
+from numaprobe.scenario.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def _changed_table(table: Any, changes: Sequence[Change], above: tuple[int | str
         alias = next((known for known in said if names.get(key) == names[known]), key)
         data[alias] = _changed(said.get(alias), wanted, (*above, key))
     try:
-        return type(table).model_validate(data, context=OBJECTS)
+        return table.family().model_validate(data, context=OBJECTS)
     except ValidationError as error:
         raise _WrongTable(describe(error, above)) from None
 

@@ -17,14 +17,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.records import RunWarning
+from numaprobe.scenario.phases import with_inner
 from numaprobe.scenario.plan import all_phases, enabled_vfs, registered_groups
 from numaprobe.scenario.quantities import expand_name, may_expand_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from numaprobe.scenario.phases import DeviceGroup, Phase
     from numaprobe.scenario.plan import Plan
-    from numaprobe.scenario.schema import DeviceGroup, Phase
     from numaprobe.topology import CommandLine
 
 #: Parameters that change what is simulated; ``<module>.async_probe`` besides.
@@ -137,11 +138,7 @@ def _wanted(plan: Plan, children: Iterable[DeviceGroup]) -> Iterator[tuple[str, 
 
 
 def _waits(phases: Iterable[Phase]) -> Iterator[str]:
-    for phase in phases:
-        if phase.wait and phase.wait.timeout is None:
-            yield phase.wait.device or phase.wait.supplier or ""
-        if phase.hold:
-            yield from _waits(phase.hold.phases)
+    return (name for phase in with_inner(phases) if (name := phase.awaited()) is not None)
 
 
 # ---- both ----------------------------------------------------------------------------------------------------------

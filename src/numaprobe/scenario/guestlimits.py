@@ -7,18 +7,17 @@ to be done by the driver, and is not: a prediction that does it would be compare
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from numaprobe.errors import InputError
-from numaprobe.scenario.schema import PHASE_KEYS
+from numaprobe.scenario.steps import all_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from numaprobe.scenario.schema import DeviceGroup, Phase, Scenario, Step
-
-#: what a guest's recording takes the place of
-_MEASURED: Final = frozenset(("compute", "sleep"))
+    from numaprobe.scenario.phases import DeviceGroup, Phase
+    from numaprobe.scenario.schema import Scenario
+    from numaprobe.scenario.steps import Step
 
 
 def check_doable(scenario: Scenario) -> None:
@@ -38,18 +37,19 @@ def _limits(scenario: Scenario) -> Iterator[tuple[str, str]]:
         yield from _of_phases(driver.remove, f"drivers[{index}].remove")
     for index, device in enumerate(scenario.devices):
         yield from _of_device(device, f"devices[{index}]")
-    yield from _of_steps(scenario.steps, "steps")
+    if scenario.caller.kind != "user":
+        yield "caller.kind", "the steps of the lab are taken by a shell"
+    yield from _of_steps(scenario.steps)
     if scenario.expect_async_on_node:
         yield "expect_async_on_node", "the lab does not judge it (--check compares each probe with its prediction)"
 
 
 def _of_phases(phases: Iterable[Phase], place: str) -> Iterator[tuple[str, str]]:
     for index, phase in enumerate(phases):
-        key = next(key for key in PHASE_KEYS if getattr(phase, "children" if key == "register" else key) is not None)
-        if key not in _MEASURED:
+        if not phase.measured:
             yield (
                 f"{place}[{index}]",
-                f"the lab cannot make a real driver do '{key}' (--set '{place}=[]' leaves it alone)",
+                f"the lab cannot make a real driver do '{phase.key}' (--set '{place}=[]' leaves it alone)",
             )
 
 
@@ -60,10 +60,12 @@ def _of_device(device: DeviceGroup, place: str) -> Iterator[tuple[str, str]]:
             yield f"{place}.{key}", f"the lab cannot give an emulated device '{key}'"
 
 
-def _of_steps(steps: Iterable[Step], place: str) -> Iterator[tuple[str, str]]:
-    for index, step in enumerate(steps):
+def _of_steps(steps: Iterable[Step]) -> Iterator[tuple[str, str]]:
+    for place, step in all_steps(steps, "steps"):
+        if step.during is not None:
+            yield f"{place}.during", "the lab does not know when a real driver is in the middle of a probe"
+        if step.kind not in (None, "user"):
+            yield f"{place}.kind", "the steps of the lab are taken by a shell"
         for key in ("at_most", "at_least"):
             if getattr(step, key) is not None:
-                yield f"{place}[{index}].{key}", "the lab does not judge how long a step of an emulated machine takes"
-        yield from _of_steps(step.parallel or (), f"{place}[{index}].parallel")
-        yield from _of_steps(step.sequence or (), f"{place}[{index}].sequence")
+                yield f"{place}.{key}", "the lab does not judge how long a step of an emulated machine takes"

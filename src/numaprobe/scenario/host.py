@@ -21,7 +21,7 @@ from numaprobe.errors import InputError
 from numaprobe.records import RunWarning
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario.reader import parse_scenario
-from numaprobe.scenario.schema import MAX_DEVICES
+from numaprobe.scenario.tables import MAX_DEVICES
 from numaprobe.topology import CommandLine, load_topology
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ told with the place in the file.
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,12 +14,18 @@ from typing import TYPE_CHECKING, Any
 from numaprobe.buses import make_bus
 from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
+from numaprobe.scenario.choice import near
+from numaprobe.scenario.phases import RegisterChildren, with_inner
 from numaprobe.scenario.quantities import expand_name, may_expand_to
-from numaprobe.scenario.schema import BUS_KINDS, MAX_DEVICES, DeviceGroup, DriverModel, Phase, Scenario, Step
+from numaprobe.scenario.schema import BUS_KINDS
+from numaprobe.scenario.steps import all_steps
+from numaprobe.scenario.tables import MAX_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from numaprobe.scenario.phases import DeviceGroup, Phase
+    from numaprobe.scenario.schema import DriverModel, Scenario
     from numaprobe.topology import Topology
 
 
@@ -160,18 +164,13 @@ def _check_names(scenario: Scenario, devices: Iterable[DeviceSpec]) -> None:
             raise InputError(text, scenario.where)
         if device.parent and device.parent not in names:
             text = f"device '{device.name}': its parent '{device.parent}' is not a device above it"
-            raise InputError(text + _near(device.parent, names), scenario.where)
+            raise InputError(text + near(device.parent, names), scenario.where)
         seen.add((device.bus, device.name))
         names.add(device.name)
     drivers = [(driver.bus, driver.name) for driver in scenario.drivers]
     for index, key in enumerate(drivers):
         if key in drivers[:index]:
             raise InputError(f"drivers[{index}].name: driver '{key[1]}' is there twice on bus {key[0]}", scenario.where)
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(itertools.islice(known, 10_000)), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _check_supplier_cycle(scenario: Scenario, devices: Iterable[DeviceSpec]) -> None:
@@ -211,25 +210,14 @@ def _check_cpus(scenario: Scenario, topology: Topology) -> None:
     for where, step in all_steps(scenario.steps, "steps"):
         if step.cpu is not None:
             _check_cpu(scenario, topology, f"{where}.cpu", step.cpu)
-        for key, cpus in (("offline", step.offline), ("online", step.online), ("isolate", step.isolate)):
-            _check_cpu(scenario, topology, f"{where}.{key}", cpus.last if cpus else None)
-        if step.busy:
-            _check_cpu(scenario, topology, f"{where}.busy.cpus", step.busy.cpus.last)
+        key, cpus = step.names_cpus()
+        _check_cpu(scenario, topology, f"{where}.{key}", cpus.last)
 
 
 def _check_cpu(scenario: Scenario, topology: Topology, where: str, cpu: int | None) -> None:
     if cpu is not None and cpu not in topology.possible:
         text = f"{where}: CPU {cpu} does not exist on machine '{topology.name}'; it has {topology.possible}"
         raise InputError(text, scenario.where)
-
-
-def all_steps(steps: Iterable[Step], where: str) -> Iterator[tuple[str, Step]]:
-    """Return every step with its place in the file, those inside of others included."""
-    for index, step in enumerate(steps):
-        here = f"{where}[{index}]"
-        yield here, step
-        yield from all_steps(step.parallel or (), f"{here}.parallel")
-        yield from all_steps(step.sequence or (), f"{here}.sequence")
 
 
 # ---- how many ------------------------------------------------------------------------------------------------------
@@ -301,35 +289,11 @@ def all_phases(scenario: Scenario) -> Iterator[Phase]:
 
 def enabled_vfs(phases: Iterable[Phase]) -> Iterator[int]:
     """Return how many virtual functions each of these phases enables, those under a lock included."""
-    for phase in phases:
-        yield phase.enable_vfs or 0
-        if phase.hold:
-            yield from enabled_vfs(phase.hold.phases)
+    return (phase.vfs() for phase in with_inner(phases))
 
 
 def registered_groups(phases: Iterable[Phase]) -> Iterator[DeviceGroup]:
     """Return the groups of devices that these phases register, those under a lock included."""
-    for phase in phases:
-        yield from phase.children or ()
-        if phase.hold:
-            yield from registered_groups(phase.hold.phases)
-
-
-# ---- choice by name ------------------------------------------------------------------------------------------------
-def choose(patterns: Iterable[str], names: Mapping[str, object]) -> list[str]:
-    """Return the names that the patterns choose: in the order of the patterns, each once.
-
-    Raises:
-        InputError: a pattern chooses nothing.
-
-    """
-    chosen: dict[str, None] = {}
-    for pattern in patterns:
-        if pattern in names:
-            chosen[pattern] = None
-            continue
-        found = fnmatch.filter(names, pattern) if any(char in pattern for char in "*?[") else []
-        if not found:
-            raise InputError(f"'{pattern}' is no device here{_near(pattern, names)}")
-        chosen.update(dict.fromkeys(found))
-    return list(chosen)
+    for phase in with_inner(phases):
+        if isinstance(phase, RegisterChildren):
+            yield from phase.children

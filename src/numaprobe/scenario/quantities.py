@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import errno_value
 from numaprobe.errors import InputError
-from numaprobe.units import parse_size, parse_time
+from numaprobe.units import MAX_SIZE, MAX_TIME_NS, format_time_exact, parse_size, parse_time
 
 #: The context of a validation whose input are objects, not a file: times may be ns then, and sizes bytes.
 OBJECTS: Final = "objects"
@@ -33,10 +33,12 @@ def _refuse(text: str) -> PydanticCustomError:
     return PydanticCustomError("numaprobe", "{text}", {"text": text})
 
 
-def _quantity(parse: Callable[[str], int], kind: str, example: str, unit: str) -> BeforeValidator:
+def _quantity(parse: Callable[[str], int], kind: str, example: str, most: int, unit: str) -> BeforeValidator:
     def validate(value: object, info: ValidationInfo) -> int:
         if info.context == OBJECTS and isinstance(value, int) and not isinstance(value, bool):
-            value = f"{value}{unit}"  # the limits are the same
+            if 0 <= value <= most:
+                return value
+            value = f"{value}{unit}"  # refused in the same words
         if not isinstance(value, str):
             raise _refuse(f"{value!r:.40} is not a {kind}; write it as text with its unit, for example '{example}'")
         try:
@@ -81,6 +83,10 @@ def _pattern(value: object) -> str:
     if not _NAME.fullmatch(rest):
         raise _refuse(f"{value!r} is not a device or driver name: printable, no slash, not empty")
     return value
+
+
+def _in_bytes(size: int) -> str:
+    return f"{size}B"
 
 
 def _comm(value: object) -> str:
@@ -142,14 +148,14 @@ def _arithmetic(index: int, operator: str | None, operand: int) -> int:
 
 
 #: A time with its unit; ns inside.
-TimeNs = Annotated[int, _quantity(parse_time, "time", "25ms", "ns")]
+TimeNs = Annotated[int, _quantity(parse_time, "time", "25ms", MAX_TIME_NS, "ns"), PlainSerializer(format_time_exact)]
 #: A size with its unit; bytes inside.
-SizeBytes = Annotated[int, _quantity(parse_size, "size", "4MiB", "B")]
+SizeBytes = Annotated[int, _quantity(parse_size, "size", "4MiB", MAX_SIZE, "B"), PlainSerializer(_in_bytes)]
 #: An errno name: ``ENODEV``.
 ErrnoName = Annotated[str, BeforeValidator(_errno)]
 #: A name, or a pattern for the names of a group.
 NamePattern = Annotated[str, BeforeValidator(_pattern)]
 #: CPUs in the kernel's list format.
-Cpus = Annotated[CpuSet, BeforeValidator(_cpulist)]
+Cpus = Annotated[CpuSet, BeforeValidator(_cpulist), PlainSerializer(str)]
 #: Name of a task: ``modprobe``, ``kworker/u17:1``.
 Comm = Annotated[str, BeforeValidator(_comm)]

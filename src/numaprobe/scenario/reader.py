@@ -19,6 +19,7 @@ from numaprobe.errors import InputError, UsageError
 from numaprobe.reading.files import read_document
 from numaprobe.reading.weigh import check_toml
 from numaprobe.scenario.schema import TABLES, Scenario
+from numaprobe.scenario.write import to_data
 
 #: ``hold`` in ``hold``, ``parallel`` in ``sequence``: nobody means more.
 MAX_DEPTH: Final = 40
@@ -100,6 +101,23 @@ def parse_scenario(
     return scenario.with_origin(where)
 
 
+def made_scenario(data: Mapping[str, Any], where: str, *, overrides: Sequence[str] = ()) -> Scenario:
+    """Return the scenario of these values, whose tables are made already; overrides are of the file that says it.
+
+    Raises:
+        InputError: it says what a scenario cannot.
+        UsageError: an override is none.
+
+    """
+    try:
+        scenario = Scenario.of(**data)
+    except ValidationError as error:
+        raise InputError(describe(error), where) from None
+    if overrides:
+        return parse_scenario(to_data(scenario), where, overrides=overrides)
+    return scenario.with_origin(where)
+
+
 def check_depth(data: object, where: str) -> None:
     """Refuse what is nested deeper than ``MAX_DEPTH``.
 
@@ -166,7 +184,7 @@ def _short(value: object) -> str:
 def _unknown_key(location: tuple[int | str, ...]) -> str:
     *above, key = location
     table = next((part for part in reversed(above) if isinstance(part, str)), "")
-    known = [field.alias or name for name, field in TABLES[table].model_fields.items()]
+    known = TABLES[table].file_keys()
     near = difflib.get_close_matches(str(key)[:60], known, n=1, cutoff=0.6)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
     return f"unknown key; {hint}"

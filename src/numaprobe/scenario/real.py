@@ -5,7 +5,8 @@ driver core's own and need no translation. So a prediction can be held against a
 ``Setting``, which ``here`` cuts down to the CPUs that this process may use, and tells what memory costs here.
 
 What is refused, before anything runs: a machine with CPUs that are not there, and steps that change the machine
-(``offline``, ``online``, ``isolate``): a scenario must not do that to a computer that is in use. Background load
+(``offline``, ``online``, ``isolate``): a scenario must not do that to a computer that is in use. A write of the unbound
+cpumask is a write of the machine's own workqueues, and touches nothing of the computer's. Background load
 (``busy``) is real: see ``burners``. Memory is given only while it leaves the system its reserve; a body that asks for
 more fails with ENOMEM, as it would for want of memory.
 
@@ -30,8 +31,9 @@ from numaprobe.hostmachine import HostMachine, limits
 from numaprobe.hostmachine.attributes import Applier, Attributes
 from numaprobe.hostmachine.bodies import burn, touch
 from numaprobe.scenario.burners import Burners
-from numaprobe.scenario.plan import all_steps, make_plan
+from numaprobe.scenario.plan import make_plan
 from numaprobe.scenario.run import Outcome, run_on
+from numaprobe.scenario.steps import StartBusy, all_steps
 from numaprobe.units import format_size
 from numaprobe.virtual.machine import PAGE_SIZE
 
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
 
 #: Bodies leave the system at least this share of the memory that is available to it.
 _RESERVE: Final = 4
-#: Steps that change the machine itself.
-_CHANGES: Final = ("offline", "online", "isolate")
 #: How ``page_ns`` is measured: a few megabytes, as bodies touch, a few times.
 _TRIES: Final = 7
 _TRIED_BYTES: Final = 4 << 20
@@ -96,10 +96,9 @@ def page_ns() -> int:
 
 def _refuse_changes(scenario: Scenario) -> None:
     for where, step in all_steps(scenario.steps, "steps"):
-        for key in _CHANGES:
-            if getattr(step, key) is not None:
-                text = f"{where}.{key}: no scenario changes the CPUs of a computer that is in use"
-                raise RefusedError(f"{scenario.where}: {text}; this one runs in virtual time only")
+        if step.changes_cpus:
+            text = f"{where}.{step.key}: no scenario changes the CPUs of a computer that is in use"
+            raise RefusedError(f"{scenario.where}: {text}; this one runs in virtual time only")
 
 
 def _usable(topology: Topology) -> CpuSet:
@@ -138,9 +137,9 @@ def run_real(setting: Setting, policy: Policy | str | None = None) -> Outcome:
 
 def _most_burners(setting: Setting) -> int:
     """Return how many burners the steps can release: loads without an end."""
-    steps = (step.busy for _, step in all_steps(setting.plan.scenario.steps, ""))
-    online = setting.plan.topology.online
-    return sum(busy.tasks * len(busy.cpus & online) for busy in steps if busy is not None and busy.compute is None)
+    steps = (step for _, step in all_steps(setting.plan.scenario.steps, ""))
+    loads = [step.busy for step in steps if isinstance(step, StartBusy) and step.busy.compute is None]
+    return sum(busy.tasks * len(busy.cpus & setting.plan.topology.online) for busy in loads)
 
 
 def _available_memory(meminfo: Path = Path("/proc/meminfo")) -> int | None:
@@ -182,7 +181,7 @@ class RealMachine(HostMachine):
 
 
 class Load:
-    """What steps do to the machine: background load, and nothing else."""
+    """What steps do to the machine: background load, and where its unbound works run. Nothing of the computer's own."""
 
     def __init__(self, machine: HostMachine, burners: Burners) -> None:
         self._machine = machine
@@ -201,6 +200,10 @@ class Load:
     async def cpu_up(self, cpu: int) -> None:
         """Refuse."""
         raise RefusedError(f"CPU {cpu} of this computer stays as it is")
+
+    async def set_unbound_cpumask(self, cpus: CpuSet) -> int:
+        """Write the CPUs of this run's own unbound workqueues; the computer's are left alone."""
+        return self._machine.set_unbound_cpumask(cpus)
 
     async def isolate(self, cpus: CpuSet) -> None:
         """Refuse."""

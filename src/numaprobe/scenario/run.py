@@ -15,7 +15,7 @@ from numaprobe.policies import make_policy
 from numaprobe.records import RunWarning, Trace
 from numaprobe.records.ranges import fits
 from numaprobe.scenario.setting import Setting, prepare
-from numaprobe.scenario.steps import CheckResult, Hotplug, Steps
+from numaprobe.scenario.taking import CheckResult, Steps
 from numaprobe.scenario.world import World
 from numaprobe.topology import to_json
 from numaprobe.virtual import VirtualMachine
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numaprobe.records.model import Source
     from numaprobe.runtime import KernelProfile, Machine
     from numaprobe.scenario.schema import Scenario
+    from numaprobe.scenario.steps import Hotplug
     from numaprobe.topology import Topology
 
 
@@ -84,24 +85,14 @@ def run_on(
 
     """
     chosen = make_policy(policy) if isinstance(policy, str) else policy or setting.policy
-    scenario = setting.scenario
     core = DriverCore(machine, chosen, setting.options)
     steps = Steps(World(setting.plan, core), hotplug)
     deadlock = None
     try:
-        caller = scenario.caller
-        if caller.pinned:
-            machine.run(steps.run, comm=caller.comm, cpu=caller.cpu)
-        else:
-            machine.run(lambda: _unpinned(machine, steps), comm=caller.comm)
+        steps.run()
     except DeadlockError as error:
         deadlock = str(error)
     return _outcome(setting, core, chosen.label, tuple(steps.checks), deadlock, source)
-
-
-async def _unpinned(machine: Machine, steps: Steps) -> None:
-    caller = steps.caller
-    await machine.join(machine.spawn(steps.run, comm=caller.comm, cpu=caller.cpu))
 
 
 def _outcome(

@@ -14,15 +14,16 @@ from numaprobe.drivercore import Driver, ProbeType
 from numaprobe.errors import BodyError, UnknownNameError, UsageError
 from numaprobe.scenario.cost import probe_body, remove_body
 from numaprobe.scenario.plan import DeviceSpec, expand_group
-from numaprobe.scenario.schema import MAX_DEVICES
+from numaprobe.scenario.tables import MAX_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numaprobe.drivercore import Bus, Device, DriverCore
     from numaprobe.runtime import Event, Lock
+    from numaprobe.scenario.phases import DeviceGroup, Phase
     from numaprobe.scenario.plan import Plan
-    from numaprobe.scenario.schema import DeviceGroup, DriverModel, Phase
+    from numaprobe.scenario.schema import DriverModel
 
 PROBE_TYPES: Final = {
     "default": ProbeType.DEFAULT,
@@ -40,6 +41,7 @@ class World:
         self.machine = core.machine
         self._locks: dict[str, Lock] = {}
         self._bound: dict[str, Event] = {}
+        self._watched: dict[str, Event] = {}
         self._added = 0
         #: what a device's probe registered, in order
         self._children: dict[Device, list[Device]] = {}
@@ -136,7 +138,7 @@ class World:
             **spec.own,
         )
 
-    # ---- for bodies (see cost.Surroundings) ------------------------------------------------------------------------
+    # ---- for bodies (see cost.BodySurroundings) -------------------------------------------------------------------
     def lock(self, name: str) -> Lock:
         """Return the lock that all bodies share by this name."""
         if name not in self._locks:
@@ -152,6 +154,16 @@ class World:
         if device not in self._bound:
             self._bound[device] = self.machine.event(f"{device} is bound")
         return self._bound[device]
+
+    def watch(self, device: str) -> Event:
+        """Return a flag that will be set while this device's probe runs."""
+        if device not in self._watched:
+            self._watched[device] = self.machine.event(f"{device} is probed")
+        return self._watched[device]
+
+    def watched(self, device: str) -> Event | None:
+        """Return the flag to be set while this device's probe runs, if a step waits for that."""
+        return self._watched.get(device)
 
     async def register_children(self, parent: Device, groups: Iterable[DeviceGroup]) -> None:
         """Add the devices of these groups below ``parent``."""

@@ -9,26 +9,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.records import write_atomically
-from numaprobe.scenario.schema import Allocate, Busy, Phase, Step, Table, Wait
 from numaprobe.topology import to_json
-from numaprobe.units import format_time_exact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from numaprobe.scenario.schema import Scenario
+    from numaprobe.scenario.tables import Table
 
-#: Integers that a file writes as times; the size of an ``allocate`` is the only one that it writes as a size.
-_TIMES: Final[dict[type[Table], frozenset[str]]] = {
-    Phase: frozenset(("compute", "sleep")),
-    Wait: frozenset(("timeout",)),
-    Busy: frozenset(("compute", "sleep", "duration")),
-    Step: frozenset(("wait", "at_most", "at_least")),
-}
 #: A list that is longer than this on one line gets a line for each element.
 _LINE: Final = 100
 
@@ -65,25 +56,8 @@ def scenario_toml(scenario: Scenario) -> str:
 
 
 def to_data(table: Table) -> dict[str, Any]:
-    """Return a table as the file would hold it: plain types, without what is default."""
-    found: dict[str, Any] = {}
-    for name, field in type(table).model_fields.items():
-        value = getattr(table, name)
-        if name in table.model_fields_set and (field.is_required() or value != field.get_default()):
-            found[field.alias or name] = _plain(table, name, value)
-    return found
-
-
-def _plain(table: Table, name: str, value: Any) -> Any:  # noqa: ANN401  whatever a scenario holds
-    if isinstance(value, Table):
-        return to_data(value)
-    if isinstance(value, CpuSet):
-        return str(value)
-    if isinstance(value, tuple):
-        return [_plain(table, name, item) for item in value]
-    if name in _TIMES.get(type(table), ()):
-        return format_time_exact(value)
-    return f"{value}B" if isinstance(table, Allocate) and name == "size" else value
+    """Return a table as the file would hold it: plain types, without what is default. Each type writes itself."""
+    return table.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_defaults=True)
 
 
 # ---- TOML ----------------------------------------------------------------------------------------------------------

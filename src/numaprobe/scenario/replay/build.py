@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import ValidationError
+
 from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
 from numaprobe.runtime import closest_profile
-from numaprobe.scenario.reader import parse_scenario
+from numaprobe.scenario.phases import DeviceGroup
+from numaprobe.scenario.reader import describe, made_scenario
 from numaprobe.scenario.replay.events import history
 from numaprobe.scenario.replay.phases import device_phases, first_to_differ
 from numaprobe.scenario.replay.probes import node_of, ready
 from numaprobe.scenario.replay.remarks import Remarks
 from numaprobe.scenario.replay.steps import first_caller, steps_of
+from numaprobe.scenario.schema import DriverModel
 from numaprobe.topology import SETTINGS, CommandLine, from_json
 
 if TYPE_CHECKING:
@@ -64,18 +68,21 @@ def replay_scenario(
     past = history(seen, machine, remarks)
     caller = first_caller(past.events)
     recorded = closest_profile(trace.kernel or machine.info.get("kernel"))
-    data: dict[str, Any] = {
-        "name": f"{where} (replay)",
-        "summary": f"Replay of {len(seen)} recorded probes",
-        "machine": "replayed",
-        "kernel": kernel or _profile(recorded, remarks),
-        "cmdline": _cmdline(machine, recorded),
-        "caller": caller,
-        "drivers": _drivers(seen),
-        "devices": _Devices(past, machine, remarks).top(),
-        "steps": steps_of(past, caller),
-    }
-    scenario = parse_scenario(data, where, overrides=overrides)
+    try:
+        data = {
+            "name": f"{where} (replay)",
+            "summary": f"Replay of {len(seen)} recorded probes",
+            "machine": "replayed",
+            "kernel": kernel or _profile(recorded, remarks),
+            "cmdline": _cmdline(machine, recorded),
+            "caller": caller,
+            "drivers": _drivers(seen),
+            "devices": _Devices(past, machine, remarks).top(),
+            "steps": steps_of(past, caller),
+        }
+    except ValidationError as error:
+        raise InputError(describe(error), where) from None
+    scenario = made_scenario(data, where, overrides=overrides)
     return scenario.with_origin(where, machine, remarks.warnings())
 
 
@@ -120,7 +127,7 @@ def _cmdline(topology: Topology, recorded: KernelProfile) -> str:
     return str(CommandLine((*kept, *(pair for pair in shown if pair[1] != usual[pair[0]]))))
 
 
-def _drivers(seen: Iterable[Seen]) -> list[dict[str, Any]]:
+def _drivers(seen: Iterable[Seen]) -> list[DriverModel]:
     found: dict[Key, dict[str, Any]] = {}
     for one in seen:
         bus, name = one.driver
@@ -129,7 +136,7 @@ def _drivers(seen: Iterable[Seen]) -> list[dict[str, Any]]:
             entry["probe_type"] = "async"
         if one.record.function and one.record.function != f"{name}_probe":
             entry.setdefault("function", one.record.function)
-    return list(found.values())
+    return [DriverModel.of(**entry) for entry in found.values()]
 
 
 class _Devices:
@@ -142,11 +149,11 @@ class _Devices:
         self._limit = max(_FEWEST_PHASES, min(MAX_PHASES, MAX_PHASES_TOGETHER // len(past.probes)))
         self._known: dict[str, DeviceInfo] = {device.name: device for device in reversed(topology.devices)}
 
-    def top(self) -> list[dict[str, Any]]:
+    def top(self) -> list[DeviceGroup]:
         """Return the devices that no other probe registered, those of their children inside of them."""
         return [self._group(key, None) for key in self._past.probes if key not in self._past.children]
 
-    def _group(self, key: Key, parent: Seen | None) -> dict[str, Any]:
+    def _group(self, key: Key, parent: Seen | None) -> DeviceGroup:
         probes = self._past.probes[key]
         one = first_to_differ(probes)[1]
         inner = {child.key: child for child in one.children if child.key in self._past.children}
@@ -158,8 +165,11 @@ class _Devices:
             group["node"] = node
         if parent is not None and self._is_virtual_function(one, parent):
             group["virtual_function"] = True
-        group["phases"] = device_phases(probes, groups, self._topology, self._remarks, self._limit)
-        return group
+        try:
+            group["phases"] = device_phases(probes, groups, self._topology, self._remarks, self._limit)
+        except ValidationError as error:
+            raise InputError(f"the probe of {name}: {describe(error)}") from None
+        return DeviceGroup.of(**group)
 
     def _is_virtual_function(self, one: Seen, parent: Seen) -> bool:
         """Tell a virtual function: the machine says so, or it does not know and a PCI probe registered it on PCI."""

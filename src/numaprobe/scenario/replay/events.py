@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from numaprobe.scenario.quantities import is_comm
 from numaprobe.scenario.replay.probes import ATTACH_PATHS, BIND_PATH
+from numaprobe.scenario.steps import Add, Bind, DriversProbe, Load, Remove, Step, Unbind, Unregister
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 class Event:
     """One thing that a task did."""
 
-    #: the step's key: ``load``, ``add``, ``bind``, ``drivers_probe``
-    kind: str
+    #: the step: ``Load``, ``Add``, ``Bind``, ``DriversProbe``
+    kind: type[Step]
     #: name of the driver
     driver: str
     start: int
@@ -38,8 +39,8 @@ class Event:
     comm: str | None = None
     cpu: int | None = None
     probes: list[Seen]
-    #: step to take before it, so that it can happen once more: ``unregister``, ``remove``, ``unbind``
-    before: str | None = None
+    #: step to take before it, so that it can happen once more: ``Unregister``, ``Remove``, ``Unbind``
+    before: type[Step] | None = None
 
     @property
     def devices(self) -> list[str]:
@@ -128,7 +129,7 @@ def _events(own: Iterable[Seen], wants_async: set[Key], topology: Topology) -> l
             continue
         event, devices = loading.get(one.record.driver, (None, set()))
         if event is None or one.key in devices:
-            event = _event(one, "load", topology)
+            event = _event(one, Load, topology)
             events.append(event)
             loading[one.record.driver] = event, {one.key}
         else:
@@ -139,15 +140,15 @@ def _events(own: Iterable[Seen], wants_async: set[Key], topology: Topology) -> l
     return events
 
 
-def _kind(one: Seen, wants_async: set[Key]) -> str:
+def _kind(one: Seen, wants_async: set[Key]) -> type[Step]:
     """Return how a single device came to its probe."""
     if one.path == BIND_PATH:
-        return "bind"
+        return Bind
     # A driver that asks for asynchronous probing gets it when a device comes; only drivers_probe is sync for it.
-    return "drivers_probe" if one.driver in wants_async and not one.asynchronous else "add"
+    return DriversProbe if one.driver in wants_async and not one.asynchronous else Add
 
 
-def _event(one: Seen, kind: str, topology: Topology) -> Event:
+def _event(one: Seen, kind: type[Step], topology: Topology) -> Event:
     event = Event(kind=kind, driver=one.record.driver, start=one.start, end=one.end, probes=[one])
     _name_caller(event, one, topology)
     return event
@@ -176,9 +177,9 @@ class _State:
 
     def settle(self, event: Event) -> None:
         """Make an event possible after those before it, and note what it needs to be there from the start."""
-        if event.kind == "load":
+        if event.kind is Load:
             self._settle_load(event)
-        elif event.kind == "add":
+        elif event.kind is Add:
             self._settle_add(event)
         else:
             self._settle_bind(event)
@@ -188,25 +189,25 @@ class _State:
     def _settle_load(self, event: Event) -> None:
         again = event.driver in self._loaded
         if again and not any(self._known(one.key) for one in event.probes):
-            event.kind = "add"
+            event.kind = Add
             self._settle_add(event)
             return
-        event.before = "unregister" if again else None
+        event.before = Unregister if again else None
         self._loaded[event.driver] = None
         self._expect(event)
 
     def _settle_add(self, event: Event) -> None:
         if any(self._known(one.key) for one in event.probes):
-            event.before = "remove"
+            event.before = Remove
         self._added.update(one.key for one in event.probes)
 
     def _settle_bind(self, event: Event) -> None:
         key = event.probes[0].key
         if key in self._bound:
-            event.before = "unbind"
+            event.before = Unbind
         elif not self._known(key) and event.driver not in self._found.preloaded:
             # were it there, the driver would have taken it when it was loaded
-            event.kind = "add"
+            event.kind = Add
             self._settle_add(event)
             return
         self._expect(event)

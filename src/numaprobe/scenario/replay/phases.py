@@ -8,27 +8,28 @@ whatever the policy (see ``docs/replay.md``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from numaprobe.errors import InputError
 from numaprobe.records import RunState
 from numaprobe.records.errnos import errno_value
+from numaprobe.scenario.phases import Allocate, AllocateMemory, Compute, Fail, RegisterChildren, Sleep, Span
 from numaprobe.units import MAX_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from numaprobe.scenario.phases import DeviceGroup, Phase
     from numaprobe.scenario.replay.probes import Seen
     from numaprobe.scenario.replay.remarks import Remarks
     from numaprobe.topology import Topology
 
-Phase = dict[str, Any]
-#: kind of a piece, and its ns or (``register``) its group of devices
-Piece = tuple[str, Any]
+#: kind of a piece, and its ns or its groups of devices
+Piece: TypeAlias = "tuple[type[Span | RegisterChildren], Any]"
 
 #: Nodes whose memory is told one by one; a probe allocates on a few.
 _MOST_NODES: Final = 16
-_KINDS: Final = {RunState.RUNNING: "compute", RunState.SLEEPING: "sleep"}
+_KINDS: Final[dict[RunState, type[Span]]] = {RunState.RUNNING: Compute, RunState.SLEEPING: Sleep}
 
 
 def first_to_differ(probes: Sequence[Seen]) -> tuple[int, Seen]:
@@ -44,7 +45,7 @@ def first_to_differ(probes: Sequence[Seen]) -> tuple[int, Seen]:
 
 
 def device_phases(
-    probes: Sequence[Seen], groups: Sequence[tuple[Seen, Phase]], topology: Topology, remarks: Remarks, limit: int
+    probes: Sequence[Seen], groups: Sequence[tuple[Seen, DeviceGroup]], topology: Topology, remarks: Remarks, limit: int
 ) -> list[Phase]:
     """Return the phases of a device, whose first probes may have been deferred or failed.
 
@@ -61,10 +62,10 @@ def device_phases(
     phases = [*_memory(one, topology), *_as_phases(pieces)]
     if failed:
         first = probes[0].record
-        failure = {"fail": _result(probes[0], remarks), "attempts": min(failed, 1000)}
+        failure = Fail.of(fail=_result(probes[0], remarks), attempts=min(failed, 1000))
         phases = _split_at(phases, max(0, first.cost_ns - (first.runnable_ns or 0)), failure)
     result = _result(one, remarks)
-    return phases if result == "0" else [*phases, {"fail": result}]
+    return phases if result == "0" else [*phases, Fail.of(fail=result)]
 
 
 def _result(one: Seen, remarks: Remarks) -> str:
@@ -81,35 +82,26 @@ def _result(one: Seen, remarks: Remarks) -> str:
 def _split_at(phases: list[Phase], ns: int, failure: Phase) -> list[Phase]:
     """Put the failure where the failed attempts ended: after ``ns`` of compute and sleep."""
     for index, phase in enumerate(phases):
-        kind = next(iter(phase))
-        if kind == "register":
+        if phase.registers:
             return [*phases[:index], failure, *phases[index:]]
-        took = _ns(phase[kind]) if kind in ("compute", "sleep") else 0
-        if took > ns:
-            before = [{kind: time(ns)}] if ns else []
-            return [*phases[:index], *before, failure, {kind: time(took - ns)}, *phases[index + 1 :]]
-        ns -= took
+        if not isinstance(phase, Span):
+            continue
+        if phase.ns > ns:
+            before = [phase.lasting(ns)] if ns else []
+            return [*phases[:index], *before, failure, phase.lasting(phase.ns - ns), *phases[index + 1 :]]
+        ns -= phase.ns
     return [*phases, failure]
 
 
-def _ns(text: str) -> int:
-    return int(text.removesuffix("ns"))
-
-
-def time(ns: int) -> str:
-    """Write a time for a scenario, exactly."""
-    return f"{ns}ns"
-
-
 # ---- pieces --------------------------------------------------------------------------------------------------------
-def _pieces(one: Seen, groups: Sequence[tuple[Seen, Phase]], remarks: Remarks) -> Iterator[Piece]:
+def _pieces(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], remarks: Remarks) -> Iterator[Piece]:
     if one.record.segments:
         yield from _from_segments(one, groups)
     else:
         yield from _from_totals(one, groups, remarks)
 
 
-def _from_segments(one: Seen, groups: Sequence[tuple[Seen, Phase]]) -> Iterator[Piece]:
+def _from_segments(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]]) -> Iterator[Piece]:
     segments = sorted(one.record.segments or ())
     at, position = 0, one.start
     for child, group in [*groups, (None, None)]:
@@ -125,11 +117,11 @@ def _from_segments(one: Seen, groups: Sequence[tuple[Seen, Phase]]) -> Iterator[
             position = max(position, min(segment.end_ns, until))
             index += 1
         if child is not None:
-            yield "register", [group]
+            yield RegisterChildren, [group]
             position = max(position, child.end)
 
 
-def _from_totals(one: Seen, groups: Sequence[tuple[Seen, Phase]], remarks: Remarks) -> Iterator[Piece]:
+def _from_totals(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], remarks: Remarks) -> Iterator[Piece]:
     """Spread what only sums tell: half of the sleep, the compute, the children, the other half."""
     record, inner = one.record, [child.record for child, _ in groups]
     cost = max(0, record.cost_ns - sum(child.cost_ns for child in inner))
@@ -145,11 +137,11 @@ def _from_totals(one: Seen, groups: Sequence[tuple[Seen, Phase]], remarks: Remar
         text = "only sums of running and sleeping are known; replayed with the compute in the middle"
         remarks.say("assumed-order", text, record.device)
     sleeping = max(0, sleeping)
-    yield "sleep", sleeping // 2
-    yield "compute", running
+    yield Sleep, sleeping // 2
+    yield Compute, running
     for _, group in groups:
-        yield "register", [group]
-    yield "sleep", sleeping - sleeping // 2
+        yield RegisterChildren, [group]
+    yield Sleep, sleeping - sleeping // 2
 
 
 def merged(pieces: Iterable[Piece]) -> list[Piece]:
@@ -169,11 +161,11 @@ def capped(pieces: list[Piece], limit: int) -> list[Piece]:
     """Return at most ``limit`` pieces of the same sums: neighbours are put together, computing first."""
     if len(pieces) <= limit:
         return pieces
-    kinds = ("compute", "sleep", "register")
+    kinds: tuple[type[Span | RegisterChildren], ...] = (Compute, Sleep, RegisterChildren)
     size = -(-len(pieces) // max(1, limit // len(kinds)))
     short: list[Piece] = []
     for begin in range(0, len(pieces), size):
-        sums: dict[str, Any] = {}
+        sums: dict[type[Span | RegisterChildren], Any] = {}
         for kind, amount in pieces[begin : begin + size]:
             sums[kind] = sums[kind] + amount if kind in sums else amount
         short.extend((kind, sums[kind]) for kind in kinds if kind in sums)
@@ -182,7 +174,7 @@ def capped(pieces: list[Piece], limit: int) -> list[Piece]:
 
 def _as_phases(pieces: Iterable[Piece]) -> Iterator[Phase]:
     for kind, amount in pieces:
-        yield {kind: amount if kind == "register" else time(amount)}
+        yield kind.of(**{kind.key: amount})
 
 
 # ---- memory --------------------------------------------------------------------------------------------------------
@@ -197,4 +189,4 @@ def _memory(one: Seen, topology: Topology) -> Iterator[Phase]:
         if size > MAX_SIZE:
             raise InputError(f"the probe of {one.record.device[:60]} allocates more than 1 PiB, which no machine has")
         if size > 0:
-            yield {"allocate": {"size": f"{size}B", "where": where}}
+            yield AllocateMemory(allocate=Allocate.of(size=size, where=where))

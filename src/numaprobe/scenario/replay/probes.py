@@ -16,7 +16,7 @@ from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
 from numaprobe.records.errnos import EPROBE_DEFER
 from numaprobe.scenario.quantities import is_plain_name
-from numaprobe.scenario.schema import MAX_DEVICES
+from numaprobe.scenario.tables import MAX_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,30 +13,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
-from numaprobe.scenario.replay.phases import time
+from numaprobe.scenario.schema import Caller
+from numaprobe.scenario.steps import (
+    Add,
+    Autoprobe,
+    Bind,
+    Load,
+    Parallel,
+    Pause,
+    Sequence,
+    Settle,
+    Step,
+    Unregister,
+    WriteAutoprobe,
+)
 from numaprobe.units import MAX_TIME_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+    from collections.abc import Sequence as SequenceOf
 
     from numaprobe.scenario.replay.events import Event, History
 
-Step = dict[str, Any]
-
 #: Steps of a list, and tasks at once: what a scenario takes.
 MAX_LIST: Final = 4000
-_DEFAULT_CALLER: Final = {"comm": "modprobe", "cpu": 0}
 
 
-def first_caller(events: Iterable[Event]) -> dict[str, Any]:
+def first_caller(events: Iterable[Event]) -> Caller:
     """Return the task of the first event that knows one: it takes the steps of which nobody else is known."""
     for event in events:
         if event.comm is not None and event.cpu is not None:
-            return {"comm": event.comm, "cpu": event.cpu}
-    return dict(_DEFAULT_CALLER)
+            return Caller(comm=event.comm, cpu=event.cpu)
+    return Caller(comm="modprobe", cpu=0)
 
 
-def steps_of(past: History, caller: dict[str, Any]) -> list[Step]:
+def steps_of(past: History, caller: Caller) -> list[Step]:
     """Return all steps.
 
     Raises:
@@ -50,15 +61,15 @@ def steps_of(past: History, caller: dict[str, Any]) -> list[Step]:
             steps += _pause(cluster[0].start - now)
         now = max(event.end for event in cluster)
         steps += _in_parallel(cluster, caller)
-    return _folded([*steps, {"settle": True}])
+    return _folded([*steps, Settle(settle=True)])
 
 
 def _prelude(past: History) -> list[Step]:
-    add: list[Step] = [{"add": [name for _, name in past.present]}] if past.present else []
-    load: list[Step] = [{"load": list(past.preloaded)}] if past.preloaded else []
+    add: list[Step] = [Add.on([name for _, name in past.present])] if past.present else []
+    load: list[Step] = [Load.on(list(past.preloaded))] if past.preloaded else []
     buses = sorted({bus for bus, _ in past.present}) if load else []
-    off = [{"autoprobe": {"bus": bus, "on": False}} for bus in buses]
-    on = [{"autoprobe": {"bus": bus, "on": True}} for bus in buses]
+    off = [WriteAutoprobe(autoprobe=Autoprobe(bus=bus, on=False)) for bus in buses]
+    on = [WriteAutoprobe(autoprobe=Autoprobe(bus=bus, on=True)) for bus in buses]
     return [*off, *add, *load, *on]
 
 
@@ -76,18 +87,18 @@ def _clusters(events: Iterable[Event]) -> list[list[Event]]:
     return clusters
 
 
-def _in_parallel(cluster: Sequence[Event], caller: dict[str, Any]) -> list[Step]:
+def _in_parallel(cluster: SequenceOf[Event], caller: Caller) -> list[Step]:
     tracks = _tracks(cluster)
     if len(tracks) == 1:
         return _track(tracks[0], cluster[0].start, caller)
-    return [{"parallel": [_alone(track, cluster[0].start, caller) for track in tracks]}]
+    return [Parallel.on([_alone(track, cluster[0].start, caller) for track in tracks])]
 
 
-def _alone(track: Sequence[Event], start: int, caller: dict[str, Any]) -> Step:
+def _alone(track: SequenceOf[Event], start: int, caller: Caller) -> Step:
     """Return the one step of a task that runs beside others: its waits, too, are on its own CPU."""
     task = _task(track[0], caller)
-    steps = _track(track, start, caller | task)
-    return steps[0] | task if len(steps) == 1 else {"sequence": _folded(steps)} | task
+    steps = _track(track, start, caller.model_copy(update=task))
+    return steps[0].model_copy(update=task) if len(steps) == 1 else Sequence.on(_folded(steps), **task)
 
 
 def _tracks(cluster: Iterable[Event]) -> list[list[Event]]:
@@ -107,7 +118,7 @@ def _tracks(cluster: Iterable[Event]) -> list[list[Event]]:
     return [track for mine in tracks.values() for track in mine]
 
 
-def _track(events: Iterable[Event], start: int, caller: dict[str, Any]) -> list[Step]:
+def _track(events: Iterable[Event], start: int, caller: Caller) -> list[Step]:
     steps: list[Step] = []
     for event in events:
         steps += _pause(event.start - start)
@@ -116,33 +127,30 @@ def _track(events: Iterable[Event], start: int, caller: dict[str, Any]) -> list[
     return steps
 
 
-def _steps(event: Event, caller: dict[str, Any]) -> list[Step]:
+def _steps(event: Event, caller: Caller) -> list[Step]:
     task = _task(event, caller)
-    names = event.devices
     again: list[Step] = []
-    if event.before == "unregister":
-        again = [{"unregister": event.driver} | task]
-    elif event.before is not None:
-        again = [{event.before: names} | task]
-    if event.kind == "load":
-        return [*again, {"load": event.driver} | task]
-    if event.kind == "bind":
-        return [*again, {"bind": names, "driver": event.driver} | task]
-    return [*again, {event.kind: names} | task]
+    if event.before is not None:
+        again = [event.before.on(event.driver if event.before is Unregister else event.devices, **task)]
+    if event.kind is Load:
+        return [*again, Load.on(event.driver, **task)]
+    if event.kind is Bind:
+        return [*again, Bind.on(event.devices, driver=event.driver, **task)]
+    return [*again, event.kind.on(event.devices, **task)]
 
 
-def _task(event: Event, caller: dict[str, Any]) -> Step:
+def _task(event: Event, caller: Caller) -> dict[str, Any]:
     """Return who takes the step, if not the scenario's caller."""
     task = {"comm": event.comm, "cpu": event.cpu}
-    return {key: value for key, value in task.items() if value is not None and value != caller[key]}
+    return {key: value for key, value in task.items() if value is not None and value != getattr(caller, key)}
 
 
 def _pause(ns: int) -> list[Step]:
-    return [{"wait": time(min(ns, MAX_TIME_NS))}] if ns > 0 else []
+    return [Pause.on(min(ns, MAX_TIME_NS))] if ns > 0 else []
 
 
 def _folded(steps: list[Step]) -> list[Step]:
     """Return the steps in sequences of sequences, where one list would be too long."""
     while len(steps) > MAX_LIST:
-        steps = [{"sequence": steps[at : at + MAX_LIST]} for at in range(0, len(steps), MAX_LIST)]
+        steps = [Sequence.on(steps[at : at + MAX_LIST]) for at in range(0, len(steps), MAX_LIST)]
     return steps

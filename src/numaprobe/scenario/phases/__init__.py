@@ -1,0 +1,32 @@
+"""What a probe does: one type for each kind of phase.
+
+A type says what the phase does on a machine (``do``), how it is read and written (its fields), and whether a guest's
+recording takes its place (``measured``); ``base`` tells how a new one is made.
+"""
+
+from numaprobe.scenario.phases.base import Phase, Phases, Probe, Surroundings, do_all, with_inner
+from numaprobe.scenario.phases.costs import Allocate, AllocateMemory, Compute, Hold, HoldLock, Sleep, Span
+from numaprobe.scenario.phases.groups import DeviceGroup
+from numaprobe.scenario.phases.others import EnableVfs, Fail, RegisterChildren, Wait, WaitForDevice
+
+__all__ = [
+    "Allocate",
+    "AllocateMemory",
+    "Compute",
+    "DeviceGroup",
+    "EnableVfs",
+    "Fail",
+    "Hold",
+    "HoldLock",
+    "Phase",
+    "Phases",
+    "Probe",
+    "RegisterChildren",
+    "Sleep",
+    "Span",
+    "Surroundings",
+    "Wait",
+    "WaitForDevice",
+    "do_all",
+    "with_inner",
+]

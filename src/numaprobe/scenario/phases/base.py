@@ -1,0 +1,111 @@
+"""A phase: one thing that a probe does. What phases need of the run they are part of, and of the probe under way.
+
+Jitter is a function of (seed, driver, device, attempt, number of the draw) and of nothing else: the same device gets
+the same costs under every policy, so that policies are compared on equal terms.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
+
+from pydantic import Field
+
+from numaprobe.errors import InternalError
+from numaprobe.scenario.tables import Tagged
+
+if TYPE_CHECKING:
+    from numaprobe.drivercore import Device
+    from numaprobe.runtime import Event, Lock, Machine
+
+#: Parts per million: jitter is drawn in integers.
+MILLION: Final = 1_000_000
+
+
+class Surroundings(Protocol):
+    """What a probe needs of the run it is part of."""
+
+    machine: "Machine"
+
+    def lock(self, name: str) -> "Lock":
+        """Return the lock that all bodies share by this name."""
+        ...
+
+    def bound(self, device: str) -> "Event":
+        """Return the flag that is set while this device's driver has it."""
+        ...
+
+    async def register_children(self, parent: "Device", groups: Iterable[Any]) -> None:
+        """Add the devices of these groups (``DeviceGroup``) below ``parent``."""
+        ...
+
+    async def enable_vfs(self, parent: "Device", count: int) -> None:
+        """Enable virtual functions of ``parent``."""
+        ...
+
+
+@dataclass(slots=True)
+class Probe:
+    """One call of a driver's function."""
+
+    device: "Device"
+    around: Surroundings
+    attempt: int = 1
+    jitter_ppm: int = 0
+    seed: str = ""
+    draws: int = field(default=0)
+
+    def scaled(self, ns: int) -> int:
+        """Return ``ns`` scaled by the next draw, from 1 - jitter to 1 + jitter."""
+        if not self.jitter_ppm:
+            return ns
+        self.draws += 1
+        digest = hashlib.blake2b(f"{self.seed}/{self.attempt}/{self.draws}".encode(), digest_size=8).digest()
+        offset = int.from_bytes(digest) % (2 * self.jitter_ppm + 1) - self.jitter_ppm
+        return ns + ns * offset // MILLION
+
+
+class Phase(Tagged):
+    """One thing that a probe does; phases follow each other. See ``Tagged`` for how a kind is made."""
+
+    kinds: ClassVar[dict[str, type["Phase"]]] = {}
+    noun: ClassVar[str] = "phase"
+    #: a guest's recording takes its place: a real driver does it, in its own time
+    measured: ClassVar[bool] = False
+    #: it adds devices, which are taken back when the driver lets go
+    registers: ClassVar[bool] = False
+
+    async def do(self, probe: Probe) -> int:
+        """Do it in the current task: 0, or the negative errno that ends the probe."""
+        raise InternalError(f"phase '{self.key}' of {probe.device.name} does nothing")
+
+    def inside(self) -> tuple["Phase", ...]:
+        """Return the phases inside of this one."""
+        return ()
+
+    def awaited(self) -> str | None:
+        """Return the device for which it may wait for ever."""
+        return None
+
+    def vfs(self) -> int:
+        """Return how many virtual functions it enables."""
+        return 0
+
+
+Phases = Annotated[tuple[Phase, ...], Field(strict=False, max_length=1000)]
+
+
+async def do_all(phases: Iterable[Phase], probe: Probe) -> int:
+    """Do these phases, until one ends the probe."""
+    for phase in phases:
+        result = await phase.do(probe)
+        if result:
+            return result
+    return 0
+
+
+def with_inner(phases: Iterable[Phase]) -> Iterator[Phase]:
+    """Return phases, each followed by those inside of it."""
+    for phase in phases:
+        yield phase
+        yield from with_inner(phase.inside())

@@ -1,0 +1,101 @@
+"""Phases that cost something: time on a CPU or off it, memory, and a lock around others."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator
+
+from numaprobe.records import NO_NODE
+from numaprobe.scenario.phases.base import Phase, Phases, Probe, do_all
+from numaprobe.scenario.quantities import NamePattern, SizeBytes, TimeNs
+from numaprobe.scenario.tables import Table, refused
+
+
+class Span(Phase):
+    """A phase that is nothing but time: ``compute`` and ``sleep``."""
+
+    measured: ClassVar[bool] = True
+
+    @classmethod
+    def lasting(cls, ns: int) -> Self:
+        """Return one of this kind that takes ``ns``."""
+        return cls.of(**{cls.key: ns})
+
+    @property
+    def ns(self) -> int:
+        """How long it takes."""
+        took: int = self.said
+        return took
+
+
+class Compute(Span):
+    """CPU time."""
+
+    compute: TimeNs
+
+    async def do(self, probe: Probe) -> int:
+        """Use a CPU."""
+        await probe.around.machine.compute(probe.scaled(self.compute))
+        return 0
+
+
+class Sleep(Span):
+    """Off the CPU: waiting for the device."""
+
+    sleep: TimeNs
+
+    async def do(self, probe: Probe) -> int:
+        """Leave the CPU."""
+        await probe.around.machine.sleep(probe.scaled(self.sleep))
+        return 0
+
+
+class Hold(Table):
+    """``hold``: phases under a lock that all drivers of the scenario share by its name."""
+
+    lock: NamePattern
+    phases: Phases
+
+
+class HoldLock(Phase):
+    """Phases under a lock."""
+
+    hold: Hold
+
+    async def do(self, probe: Probe) -> int:
+        """Do what is inside with the lock held."""
+        async with probe.around.lock(self.hold.lock):
+            return await do_all(self.hold.phases, probe)
+
+    def inside(self) -> tuple[Phase, ...]:
+        """Return the phases inside of this one."""
+        return self.hold.phases
+
+
+def _where(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
+    if value in ("local", "device") or (type(value) is int and value >= 0):
+        return value
+    raise refused(f"{value!r:.40} is no place for memory; write 'local', 'device' or a node's number")
+
+
+class Allocate(Table):
+    """``allocate``: memory, on the node where the probe runs, on the device's, or on a given one."""
+
+    size: SizeBytes
+    where: Annotated[Literal["local", "device"] | int, BeforeValidator(_where)] = "local"
+
+
+def _allocate(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
+    return {"size": value} if isinstance(value, str) else value
+
+
+class AllocateMemory(Phase):
+    """Memory."""
+
+    allocate: Annotated[Allocate, BeforeValidator(_allocate)]
+
+    async def do(self, probe: Probe) -> int:
+        """Allocate it; a device without a node gets it where the probe runs."""
+        where = self.allocate.where
+        node = probe.device.node if where == "device" else None if where == "local" else where
+        await probe.around.machine.allocate(self.allocate.size, None if node == NO_NODE else node)
+        return 0

@@ -1,0 +1,148 @@
+"""The steps of a scenario as shell lines of a guest of the lab.
+
+Each kind of step writes its own lines (``steps.Step.shell``). Here is what they need to know of the guest, who takes a
+line, and that its failure is noted with its place in the scenario (``kernel/lab/steps.py``).
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.errors import InputError
+from numaprobe.scenario.choice import choose
+from numaprobe.scenario.steps import Add, Load, Register
+from numaprobe.scenario.taking import steps_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numaprobe.scenario.schema import DriverModel, Scenario
+    from numaprobe.scenario.steps import Step
+
+_SYSFS_BUS: Final = "/sys/bus"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDevice:
+    """A device of the guest: its PCI address there, and its driver."""
+
+    address: str
+    driver: DriverModel
+
+    @property
+    def name(self) -> str:
+        """Its name in the guest, as shell text: a virtio device is found below its PCI device."""
+        if self.driver.bus != "virtio":
+            return self.address
+        return f"$(basename {_SYSFS_BUS}/pci/devices/{self.address}/virtio*)"
+
+
+class GuestShell:
+    """Writes the steps of a scenario as shell lines; what kinds of steps see of it is ``steps.Shell``."""
+
+    def __init__(self, scenario: Scenario, known: Mapping[str, KnownDevice]) -> None:
+        self._scenario = scenario
+        self.known = known
+        self._later = self._added_later()
+
+    def setup(self) -> Iterable[str]:
+        """Return the lines before the recording."""
+        off = [
+            f"echo 0 > {self.bus_file(bus.name, 'drivers_autoprobe')}"
+            for bus in self._scenario.buses
+            if not bus.autoprobe
+        ]
+        away = [f"echo 1 > {self.pci_file(name, 'remove')}" for name in self._later]
+        return (noted(line, f"setup[{index}]") for index, line in enumerate((*off, *away)))
+
+    def lines(self) -> Iterable[str]:
+        """Return the lines that are recorded."""
+        for index, step in enumerate(steps_of(self._scenario)):
+            yield from self.taken(step, f"steps[{index}]")
+
+    def _added_later(self) -> tuple[str, ...]:
+        """Return the devices that are added after a driver was loaded.
+
+        Raises:
+            InputError: they are added in more than one step: a rescan finds all that are missing at once.
+
+        """
+        loaded, later = False, []
+        for step in steps_of(self._scenario):
+            loaded = loaded or isinstance(step, Load | Register)
+            if isinstance(step, Add) and loaded:
+                later.append(tuple(choose(step.add, self.known)))
+        if len(later) > 1:
+            raise InputError("the lab can add devices to running drivers in one step only", self._scenario.where)
+        return later[0] if later else ()
+
+    # ---- who takes a line ------------------------------------------------------------------------------------------
+    def taken(self, step: Step, where: str) -> Iterable[str]:
+        """Return the lines of a step, by whom it wants, failures noted.
+
+        Raises:
+            InputError: a guest cannot take it.
+
+        """
+        try:
+            lines = list(step.shell(self, where))
+        except InputError as error:
+            raise error if error.where else InputError(error.what, self._scenario.where) from None
+        if step.shell_form == "compound":
+            return lines
+        by_task = step.shell_form == "task"
+        return [noted(self._pinned(line, step) if by_task else line, where) for line in lines]
+
+    def _pinned(self, line: str, step: Step) -> str:
+        """Put a line into a task of its own on the step's CPU, or the caller's."""
+        caller = self._scenario.caller
+        cpu = caller.cpu if step.cpu is None else step.cpu
+        pinned = step.pinned if step.cpu is not None else caller.pinned
+        if not pinned:
+            return line
+        command = line if line.startswith("modprobe") else f"/bin/sh -c {shlex.quote(line)}"
+        return f"taskset -c {cpu} {command}"
+
+    # ---- what kinds of steps see (``steps.Shell``) -----------------------------------------------------------------
+    def added_late(self, names: Sequence[str]) -> bool:
+        """Tell whether these devices are taken off the bus before the steps, and found again by one rescan."""
+        return bool(self._later) and tuple(names) == self._later
+
+    def pci_file(self, device: str, file: str) -> str:
+        """Return a file of a device's PCI function."""
+        return f"{_SYSFS_BUS}/pci/devices/{self.known[device].address}/{file}"
+
+    def bus_file(self, bus: str, file: str) -> str:
+        """Return a file of a bus as one word of a shell: buses and drivers have the names that a scenario gives."""
+        return shlex.quote(f"{_SYSFS_BUS}/{bus}/{file}")
+
+    def write(self, device: str, file: str, driver: str | None = None) -> str:
+        """Return the line that writes a device's name to a file of its bus; ``{driver}`` in it: its driver's name."""
+        known = self.known[device]
+        place = file.replace("{driver}", driver or known.driver.name)
+        return f"echo {known.name} > {self.bus_file(known.driver.bus, place)}"
+
+    def module(self, name: str) -> str:
+        """Return a driver's module as one word of a shell, and no option.
+
+        Raises:
+            InputError: no module can have this name.
+
+        """
+        if name.startswith("-"):
+            raise InputError(f"'{name}' is no name of a module that a guest could load")
+        return shlex.quote(name)
+
+    def bound(self, device: str) -> str:
+        """Return the line that fails unless a device is bound."""
+        known = self.known[device]
+        there = f"[ -e {self.bus_file(known.driver.bus, 'devices')}/{known.name}/driver ]"
+        return f"{there} || {{ echo {shlex.quote(f'{device} is not bound')} >&2; exit 1; }}"
+
+
+def noted(line: str, place: str) -> str:
+    """Return a shell line that notes its failure (``kernel/lab/steps.py``): a command without redirections."""
+    command = line if line.startswith(("modprobe", "taskset")) else f"/bin/sh -c {shlex.quote(line)}"
+    return f"step {shlex.quote(place)} {command}"

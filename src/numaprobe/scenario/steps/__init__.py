@@ -1,0 +1,60 @@
+"""What the caller does: one type for each kind of step.
+
+A type says what the step does on a machine (``do``), how it is read and written (its fields), and its lines in a guest
+of the lab, or the words with which the lab refuses it (``shell``); ``base`` tells how a new one is made.
+"""
+
+from numaprobe.scenario.steps.base import During, Hotplug, Run, Shell, Step, TaskKind, all_steps
+from numaprobe.scenario.steps.cpus import Busy, Isolate, Offline, Online, StartBusy, WriteUnboundCpumask
+from numaprobe.scenario.steps.devices import (
+    Add,
+    Authorized,
+    Autoprobe,
+    Bind,
+    DriversProbe,
+    ExpectBound,
+    NumVfs,
+    Remove,
+    SriovNumvfs,
+    Unbind,
+    WriteAuthorized,
+    WriteAutoprobe,
+)
+from numaprobe.scenario.steps.drivers import BlockProbing, Load, Register, Unregister
+from numaprobe.scenario.steps.order import Parallel, Pause, Sequence, Settle
+
+__all__ = [
+    "Add",
+    "Authorized",
+    "Autoprobe",
+    "Bind",
+    "BlockProbing",
+    "Busy",
+    "DriversProbe",
+    "During",
+    "ExpectBound",
+    "Hotplug",
+    "Isolate",
+    "Load",
+    "NumVfs",
+    "Offline",
+    "Online",
+    "Parallel",
+    "Pause",
+    "Register",
+    "Remove",
+    "Run",
+    "Sequence",
+    "Settle",
+    "Shell",
+    "SriovNumvfs",
+    "StartBusy",
+    "Step",
+    "TaskKind",
+    "Unbind",
+    "Unregister",
+    "WriteAuthorized",
+    "WriteAutoprobe",
+    "WriteUnboundCpumask",
+    "all_steps",
+]

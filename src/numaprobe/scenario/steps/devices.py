@@ -1,0 +1,200 @@
+"""Steps about devices: they come, go, are bound and let go through sysfs, and are checked."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from numaprobe.errors import InputError
+from numaprobe.scenario.choice import choose
+from numaprobe.scenario.quantities import NamePattern
+from numaprobe.scenario.steps.base import OnNames, Run, Shell, Step
+from numaprobe.scenario.tables import Names, Table
+
+if TYPE_CHECKING:
+    from numaprobe.drivercore import Device
+
+
+class Add(OnNames):
+    """Devices come."""
+
+    add: Names
+
+    async def do(self, run: Run, where: str) -> None:
+        """Register them, in order."""
+        await run.add(self.add)
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Find them again, if they are not there from the beginning."""
+        if guest.added_late(choose(self.add, guest.known)):
+            yield f"echo 1 > {guest.bus_file('pci', 'rescan')}"
+
+
+class Remove(OnNames):
+    """Devices go."""
+
+    remove: Names
+
+    async def do(self, run: Run, where: str) -> None:
+        """Remove those that are not being removed."""
+        for dev in self.chosen(run):
+            if not dev.p.dead:
+                await run.core.device_del(dev)
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Write to their PCI functions' ``remove``."""
+        for name in choose(self.remove, guest.known):
+            yield f"echo 1 > {guest.pci_file(name, 'remove')}"
+
+
+class Bind(OnNames):
+    """Write devices' names to a driver's ``bind``."""
+
+    bind: Names
+    #: None: the one that matches
+    driver: NamePattern | None = None
+
+    async def do(self, run: Run, where: str) -> None:
+        """Bind them one after the other."""
+        for dev in self.chosen(run):
+            driver = self.driver or _matching(dev)
+            run.told("bind", dev.name, await run.core.bind(dev.bus.name, driver, dev.name))
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Write to the driver's ``bind``."""
+        for name in choose(self.bind, guest.known):
+            yield guest.write(name, "drivers/{driver}/bind", self.driver)
+
+
+def _matching(dev: "Device") -> str:
+    return next((driver.name for driver in dev.bus.drivers.values() if dev.bus.match(dev, driver) > 0), "")
+
+
+class Unbind(OnNames):
+    """Write devices' names to their drivers' ``unbind``."""
+
+    unbind: Names
+
+    async def do(self, run: Run, where: str) -> None:
+        """Let them go one after the other."""
+        for dev in self.chosen(run):
+            driver = dev.driver.name if dev.driver else ""
+            run.told("unbind", dev.name, await run.core.unbind(dev.bus.name, driver, dev.name))
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Write to the driver's ``unbind``."""
+        for name in choose(self.unbind, guest.known):
+            yield guest.write(name, "drivers/{driver}/unbind")
+
+
+class DriversProbe(OnNames):
+    """Write devices' names to their bus's ``drivers_probe``."""
+
+    drivers_probe: Names
+
+    async def do(self, run: Run, where: str) -> None:
+        """Probe them one after the other."""
+        for dev in self.chosen(run):
+            run.told("drivers_probe", dev.name, await run.core.drivers_probe(dev.bus.name, dev.name))
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Write to the bus's ``drivers_probe``."""
+        for name in choose(self.drivers_probe, guest.known):
+            yield guest.write(name, "drivers_probe")
+
+
+class NumVfs(Table):
+    """``sriov_numvfs``: of which device, and how many; 0 disables them."""
+
+    device: NamePattern
+    vfs: Annotated[int, Field(ge=0, le=65_535)]
+
+
+class SriovNumvfs(Step):
+    """Write to the ``sriov_numvfs`` of a physical function."""
+
+    sriov_numvfs: NumVfs
+
+    async def do(self, run: Run, where: str) -> None:
+        """Have the bound driver enable or disable virtual functions, under the device's lock."""
+        await _store(run, self.key, self.sriov_numvfs.device, self.sriov_numvfs.vfs)
+
+    @property
+    def what(self) -> str:
+        """Its key, the device and how many."""
+        return f"{self.key} {self.sriov_numvfs.device} {self.sriov_numvfs.vfs}"
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Refuse: no device of the lab has virtual functions."""
+        raise InputError(f"{where}: no device of the lab has virtual functions; run it on the virtual machine")
+
+
+class Authorized(Table):
+    """``authorized``: of which USB devices or interfaces, and whether."""
+
+    device: NamePattern
+    on: bool
+
+
+class WriteAuthorized(Step):
+    """Write to the ``authorized`` of USB devices or interfaces."""
+
+    authorized: Authorized
+
+    async def do(self, run: Run, where: str) -> None:
+        """Have them come to life, or go."""
+        await _store(run, self.key, self.authorized.device, int(self.authorized.on))
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Refuse: the lab has no USB device."""
+        raise InputError(f"{where}: the lab has no USB device; run it on the virtual machine")
+
+
+async def _store(run: Run, file: str, device: str, value: int) -> None:
+    """Write to a file of these devices that their bus brings."""
+    here = run.here([device])
+    for name in choose([device], here):
+        run.told(file, f"{value} for {name}", await here[name].bus.store(run.core, here[name], file, value))
+
+
+class Autoprobe(Table):
+    """``autoprobe``: of which bus, and whether."""
+
+    bus: NamePattern
+    on: bool
+
+
+class WriteAutoprobe(Step):
+    """Write to a bus's ``drivers_autoprobe``."""
+
+    shell_form: ClassVar[Literal["task", "command", "compound"]] = "command"
+
+    autoprobe: Autoprobe
+
+    async def do(self, run: Run, where: str) -> None:
+        """Switch it."""
+        run.core.bus(self.autoprobe.bus).drivers_autoprobe = self.autoprobe.on
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Write to the file."""
+        yield f"echo {int(self.autoprobe.on)} > {guest.bus_file(self.autoprobe.bus, 'drivers_autoprobe')}"
+
+
+class ExpectBound(OnNames):
+    """Check that devices are bound now."""
+
+    shell_form: ClassVar[Literal["task", "command", "compound"]] = "command"
+
+    expect_bound: Names
+
+    async def do(self, run: Run, where: str) -> None:
+        """Check it."""
+        devices = self.chosen(run)
+        unbound = [dev.name for dev in devices if not dev.is_bound]
+        shown = f"{len(devices) - len(unbound)} of {len(devices)} bound"
+        detail = f"{shown}; not: {', '.join(unbound[:5])}" if unbound else shown
+        run.check(self.check or f"bound: {' '.join(self.names)}", passed=not unbound, detail=detail)
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Fail unless each has a driver."""
+        return (guest.bound(name) for name in choose(self.expect_bound, guest.known))

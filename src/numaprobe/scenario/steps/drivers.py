@@ -1,0 +1,68 @@
+"""Steps about drivers: modules that are loaded, drivers that are built in, and the core's switch for all of them."""
+
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from numaprobe.scenario.steps.base import OnNames, Run, Shell, Step
+from numaprobe.scenario.tables import Names
+
+
+class Load(OnNames):
+    """Drivers, as one module: returns when its asynchronous probes are done, unless ``async_probe``."""
+
+    load: Names
+    #: the module's ``async_probe`` parameter
+    async_probe: bool | None = None
+
+    async def do(self, run: Run, where: str) -> None:
+        """Load the module."""
+        await run.core.load_module(*run.drivers(self.load), async_probe=self.async_probe)
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Load each driver's module."""
+        parameter = "" if self.async_probe is None else f" async_probe={int(self.async_probe)}"
+        return (f"modprobe {guest.module(name)}{parameter}" for name in self.load)
+
+
+class Register(OnNames):
+    """Drivers, built in: no waiting at the end."""
+
+    drivers: Names = Field(alias="register")
+
+    async def do(self, run: Run, where: str) -> None:
+        """Register them one after the other."""
+        for driver in run.drivers(self.drivers):
+            await run.core.driver_register(driver)
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Load each driver's module."""
+        return (f"modprobe {guest.module(name)}" for name in self.drivers)
+
+
+class Unregister(OnNames):
+    """Drivers go."""
+
+    unregister: Names
+
+    async def do(self, run: Run, where: str) -> None:
+        """Unregister them one after the other."""
+        for driver in run.drivers(self.unregister):
+            await run.core.driver_unregister(driver)
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Unload each driver's module."""
+        return (f"modprobe -r {guest.module(name)}" for name in self.unregister)
+
+
+class BlockProbing(Step):
+    """``device_block_probing()`` / ``device_unblock_probing()``."""
+
+    block_probing: bool
+
+    async def do(self, run: Run, where: str) -> None:
+        """Block it, or let it go on."""
+        if self.block_probing:
+            await run.core.device_block_probing()
+        else:
+            run.core.device_unblock_probing()

@@ -1,0 +1,89 @@
+"""Steps about order: at the same time, one after the other, and waiting."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from numaprobe.scenario.quantities import TimeNs
+from numaprobe.scenario.steps.base import Run, Shell, Step
+
+#: Steps inside of one.
+_Inner = Annotated[tuple[Step, ...], Field(strict=False, min_length=1, max_length=4096)]
+
+
+class Parallel(Step):
+    """Steps taken at the same time, each by a task of its own."""
+
+    shell_form: ClassVar[Literal["task", "command", "compound"]] = "compound"
+
+    parallel: _Inner
+
+    async def do(self, run: Run, where: str) -> None:
+        """Start all, then wait for each."""
+        for task in [run.start(step, f"{where}.parallel[{index}]") for index, step in enumerate(self.parallel)]:
+            await run.machine.join(task)
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Run each in the background, and wait for all."""
+        for index, step in enumerate(self.parallel):
+            yield f"{{ {'; '.join(guest.taken(step, f'{where}.parallel[{index}]'))}; }} &"
+        yield "wait"
+
+    def inside(self) -> tuple[Step, ...]:
+        """Return them."""
+        return self.parallel
+
+
+class Sequence(Step):
+    """Steps taken one after the other (inside ``parallel``)."""
+
+    shell_form: ClassVar[Literal["task", "command", "compound"]] = "compound"
+
+    sequence: _Inner
+
+    async def do(self, run: Run, where: str) -> None:
+        """Take them."""
+        for index, step in enumerate(self.sequence):
+            await run.take(step, f"{where}.sequence[{index}]")
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Run one after the other."""
+        for index, step in enumerate(self.sequence):
+            yield from guest.taken(step, f"{where}.sequence[{index}]")
+
+    def inside(self) -> tuple[Step, ...]:
+        """Return them."""
+        return self.sequence
+
+
+class Pause(Step):
+    """Time passes."""
+
+    shell_form: ClassVar[Literal["task", "command", "compound"]] = "compound"
+
+    wait: TimeNs
+
+    async def do(self, run: Run, where: str) -> None:
+        """Sleep."""
+        await run.machine.sleep(self.wait)
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Sleep."""
+        yield f"sleep {self.wait / 1e9:.3f}"
+
+
+class Settle(Step):
+    """``wait_for_device_probe()``."""
+
+    shell_form: ClassVar[Literal["task", "command", "compound"]] = "compound"
+
+    settle: Literal[True]
+
+    async def do(self, run: Run, where: str) -> None:
+        """Wait until no probe is under way or deferred for now."""
+        await run.core.wait_for_device_probe()
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Sleep long enough: a guest has nothing to wait for."""
+        yield "sleep 2"
