@@ -106,6 +106,28 @@ def test_a_caller_that_may_move_is_not_pinned() -> None:
     assert (clock.comm, outcome.passed) == ("udevd", True)
 
 
+def test_unbound_work_runs_where_the_mask_says_and_the_computers_own_mask_is_left_alone() -> None:
+    file = Path("/sys/devices/virtual/workqueue/cpumask")
+    before = file.read_text() if file.is_file() else None
+    last = max(os.sched_getaffinity(0))
+    drivers = [{"name": "d", "probe_type": "async", "phases": [{"compute": "1ms"}]}]
+    devices = [{"name": "dev{i}", "count": 3, "node": 0, "compatible": "d"}]
+    steps = [{"unbound_cpumask": str(last)}, {"unbound_cpumask": "4000"}, {"add": "*"}, {"load": "d"}]
+    trace = run_real(setting(drivers=drivers, devices=devices, steps=steps), "inline").trace
+    assert {record.cpu for record in trace.probes} == {last}
+    assert [w.message for w in trace.warnings if w.kind == "cpumask"] == ["writing '4000' to cpumask failed: EINVAL"]
+    assert (file.read_text() if file.is_file() else None) == before
+
+
+def test_who_the_caller_is_counts_here_too() -> None:
+    drivers = [{"name": "d", "phases": [{"compute": "1ms"}]}]
+    steps = [{"add": "*"}, {"load": "d", "kind": "kworker", "cpu": FIRST}, {"unbind": "*"}, {"bind": "*"}]
+    caller = {"kind": "kthread", "comm": "irq/42-pciehp", "cpu": FIRST}
+    devices = [{"name": "dev", "compatible": "d"}]
+    probes = run_real(setting(drivers=drivers, devices=devices, steps=steps, caller=caller), "inline").trace.probes
+    assert [(record.comm or "").partition(":")[0] for record in probes] == [f"kworker/{FIRST}", "irq/42-pciehp"]
+
+
 def test_a_deadlock_is_an_outcome() -> None:
     phases = [{"hold": {"lock": "a", "phases": [{"hold": {"lock": "a", "phases": []}}]}}]
     drivers = [{"name": "clock", "phases": phases}]
