@@ -147,6 +147,10 @@ class RefusedError(KernelInterfaceError):
     """It is there, we may use it, and the kernel refused this request."""
 
 
+class TerminatedError(BaseException):
+    """SIGTERM in the main thread: the program shall end. No ``Exception``, and no outcome of the body it came upon."""
+
+
 class InternalError(NumaprobeError):
     """A promise of our own is broken: a bug in numaprobe."""
 

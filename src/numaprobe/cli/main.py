@@ -28,7 +28,7 @@ import typer
 from numaprobe import __version__
 from numaprobe.cli.group import LazyGroup, plain_app
 from numaprobe.cli.say import complain
-from numaprobe.errors import InternalError, KernelInterfaceError, NumaprobeError
+from numaprobe.errors import InternalError, KernelInterfaceError, NumaprobeError, TerminatedError
 
 BUG: Final = 70
 INTERRUPTED: Final = 130
@@ -78,10 +78,6 @@ def _set_up_process() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a replaced stream lacks it
-
-
-class TerminatedError(BaseException):
-    """SIGTERM; no ``Exception`` and no ``SystemExit``, which the driver core takes for a fault of a probe body."""
 
 
 def _terminate(*_: object) -> NoReturn:

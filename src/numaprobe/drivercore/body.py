@@ -7,8 +7,8 @@ of an exception also its file and line, and with ``CoreOptions.keep_tracebacks``
 
 *Whatever* is raised is an outcome: a ``CancelledError``, ``SystemExit`` or ``GeneratorExit`` that is let through would
 end the core's own task, in the middle of what it does for the device. Two things are no outcome, because no body raised
-them: what a machine throws into its tasks to unwind them (``Machine.ending``), and a ``KeyboardInterrupt`` in the main
-thread, which is where Python delivers Ctrl-C, and nowhere else.
+them: what a machine throws into its tasks to unwind them (``Machine.ending``), and a ``KeyboardInterrupt`` or
+``TerminatedError`` in the main thread, which is where Python delivers signals, and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from numaprobe.drivercore.recording import Note, Recorder
 from numaprobe.drivercore.results import MAX_ERRNO
-from numaprobe.errors import DeadlockError, explain, full_traceback
+from numaprobe.errors import DeadlockError, TerminatedError, explain, full_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -119,8 +119,8 @@ class ProbeBodies:
         """Whether what was raised is no outcome of a body: see the top of the file."""
         if isinstance(error, Exception):
             return False
-        ctrl_c = isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
-        return ctrl_c or self._machine.ending
+        signalled = isinstance(error, KeyboardInterrupt | TerminatedError)
+        return self._machine.ending or (signalled and threading.current_thread() is threading.main_thread())
 
     async def _call(self, drv: Driver, dev: Device) -> int:
         try:
