@@ -225,3 +225,16 @@ def test_a_machine_does_not_wait_for_who_sleeps() -> None:
     assert time.monotonic() - start < 10
     assert machine.warnings == ()
     assert waits.cancelled() or waits.exception() is not None
+
+
+def test_the_end_finds_the_tasks_that_any_thread_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Python 3.14, where ``asyncio.all_tasks`` knows only what the calling thread made."""
+    with HostMachine() as machine:
+        machine.submit(lambda: machine.call(int), comm="before").result(10)
+        machine.submit(lambda: machine.sleep(100_000 * MS), comm="sleeper")
+        while not machine.runner.tasks:
+            time.sleep(0.001)
+        tasks = list(machine.runner.tasks.values())
+        monkeypatch.setattr("asyncio.all_tasks", lambda _loop=None: set())
+    assert tasks
+    assert all(task.done() for task in tasks)
