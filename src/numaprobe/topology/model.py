@@ -33,6 +33,8 @@ SETTINGS: Final = ("workqueue.default_affinity_scope", "workqueue.cache_shard_si
 NO_NODE: Final = -1
 #: ``CONFIG_NODES_SHIFT`` is at most 10: a file with more nodes is a mistake or an attack.
 MAX_NODES: Final = 1024
+#: Bytes of one node, 4 EiB: as of any size in a record, the sum of two fits into a signed 64-bit column.
+MAX_MEMORY: Final = 2**62 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +208,8 @@ class Topology:
         if ids != sorted(set(ids)) or (ids and ids[0] < 0):
             raise InputError("node ids must be distinct, ascending and not negative", self.name)
         for node in self.nodes:
+            if not 0 <= node.memory <= MAX_MEMORY:
+                raise InputError(f"node {node.id} has {node.memory} bytes of memory, and 4 EiB are the most", self.name)
             if node.cpus & seen:
                 raise InputError(f"CPU {(node.cpus & seen).first} is in two nodes", self.name)
             if not node.cpus.issubset(self.possible):
