@@ -26,6 +26,9 @@ _TRACE = b'{"schema":"numaprobe.trace/1","source":"kernel","probes":['
 _PROBE = b'{"device":"d","driver":"n","cost_ns":1,"segments":[[0,1,"running",0]]},'
 _EVENT = b"  a-1 [000] d..1. 1.000001: sched_switch: prev_comm=a prev_pid=1 prev_state=S ==> next_comm=b next_pid=2 x\n"
 _OPEN = b'  a-%d [000] d..1. 1.000001: really_probe: (really_probe+0x0/0x380) dev="d%d" drv="n"\n'
+_TOLD = b"[    1.%06d] probe of d%d returned 0 after 1 usecs\n"
+_CALLS = b"".join(b"[    1.000001] calling  f%d_init+0x0/0x10 @ %d\n" % (i, i) for i in range(4096))
+_ENDS = b"[    1.000001] initcall a_init+0x0/0x10 returned 0 after 1 usecs\n"
 
 
 class Bomb(NamedTuple):
@@ -65,6 +68,11 @@ BOMBS = (
     Bomb("text", "switches", "", "report", lambda: _EVENT * 500_000),
     Bomb("text", "probes that never return", "", "report", lambda: b"".join(_OPEN % (i, i) for i in range(300_000))),
     Bomb("text", "lines of probes", "", "report", lambda: b"probe of a returned 0 after 1 usecs\n" * 400_000),
+    Bomb("text", "as many log probes as fit", "", "report", lambda: b"".join(_TOLD % (i, i) for i in range(200_000))),
+    Bomb("text", "initcalls that never end", "", "report", lambda: _CALLS + _ENDS * 300_000),
+    Bomb(
+        "text", "boots", "", "report", lambda: b"Linux version 6.1.0 (x)\nprobe of a returned 0 after 1 usecs\n" * 9000
+    ),
     Bomb("json", "brackets, 3 MB gz", ".gz", "report", lambda: gzip.compress(_TRACE + b"[]," * 200_000_000, 1)),
     Bomb("json", "brackets", "", "report", lambda: _TRACE + b"[]," * 60_000_000),
     Bomb("json", "as many brackets as fit", "", "report", lambda: _TRACE + b"[]," * 10_400_000 + b"0]}"),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.fuzz.mutators import change_json, change_parquet
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.kernel.ftrace import read_ftrace
@@ -30,6 +31,7 @@ from numaprobe.topology.isolation import housekeeping_from_cmdline
 from numaprobe.topology.presets import PRESETS
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Callable
 
     from numaprobe.records import Trace
@@ -48,6 +50,8 @@ class Target:
     read: Callable[[bytes], object]
     seeds: Callable[[], list[bytes]]
     words: tuple[str, ...] = ()
+    #: changes an input by its structure; None if it has none
+    change: Callable[[bytes, random.Random], bytes | None] | None = None
 
 
 # ---- traces ----------------------------------------------------------------------------------------------------------
@@ -264,8 +268,9 @@ TARGETS: dict[str, Target] = {
             "9223372036854775807",
             "4611686018427387904",
         ),
+        change_json,
     ),
-    "parquet": Target(any_trace, parquet_seeds),
+    "parquet": Target(any_trace, parquet_seeds, change=change_parquet),
     "ftrace": Target(
         ftrace,
         kernel_seeds,
@@ -300,7 +305,9 @@ TARGETS: dict[str, Target] = {
             "node = ",
         ),
     ),
-    "machine-json": Target(from_file(".json"), machine_seeds, ('"nodes":', '"cpus":', '"0-8191"', '"distances":')),
+    "machine-json": Target(
+        from_file(".json"), machine_seeds, ('"nodes":', '"cpus":', '"0-8191"', '"distances":'), change_json
+    ),
     "hwloc": Target(
         from_file(".xml"), xml_seeds, ("<object ", "cpuset=", "0xffffffff,", "distances2", "complete_cpuset=")
     ),

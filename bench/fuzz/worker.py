@@ -26,6 +26,8 @@ with atheris.instrument_imports(include=["numaprobe", "tomllib"]):
 MAX_LENGTH = 16_384
 SECONDS = 3.0
 MEMORY_MB = 256
+#: share of the inputs that are changed by their structure, where they have one
+STRUCTURED = 0.8
 #: libFuzzer ends the worker beyond these: a hang, a leak.
 HANG_S = 60
 LEAK_MB = 3000
@@ -97,8 +99,12 @@ class Worker:
         (self.folder / f"{self.name}.json").write_text(json.dumps(facts), encoding="utf-8")
 
     def mutate(self, data: bytes, limit: int, seed: int) -> bytes:
-        """Change an input by its lines and words half of the time, by its bytes the other half."""
+        """Change an input by its structure if it has one, else by its lines and words, or by its bytes."""
         dice = random.Random(seed)
+        change = TARGETS[self.name].change
+        if change is not None and dice.random() < STRUCTURED:  # noqa: SIM102
+            if (changed := change(data, dice)) is not None and len(changed) <= limit:
+                return changed
         if dice.random() < 0.5:
             return bytes(atheris.Mutate(data, limit))
         cut = b"\n" if b"\n" in data and dice.random() < 0.5 else b" "
