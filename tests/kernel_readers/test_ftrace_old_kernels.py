@@ -55,5 +55,5 @@ def test_the_drivers_own_function_has_the_errno_that_an_old_kernel_drops() -> No
 def test_a_device_that_was_not_bound_is_replayed_as_failed() -> None:
     trace = read_trace(io.BytesIO(OTHER.format(caller="driver_probe_device", ret=0).encode()))
     again = replay_scenario(trace, symmetric("m", nodes=2, cores=2))
-    assert {phase.fail for phase in again.devices[0].phases or ()} >= {"EIO"}
+    assert {getattr(phase, "fail", None) for phase in again.devices[0].phases or ()} >= {"EIO"}
     assert any("E?" in warning.message for warning in trace.warnings)
