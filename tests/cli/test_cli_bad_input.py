@@ -44,7 +44,7 @@ def test_wrong_calls(arguments: list[str], line: str) -> None:
         (["run", "nvme-epyc", "--json", "--format", "html"], "--json and --format html contradict each other"),
         (["compare", "nvme-epyc", "pmem-2018"], "one scenario at a time: 'pmem-2018' is no recorded trace"),
         (["topology", "0-3,x"], "machine '0-3,x' is no preset, file, compact or hwloc synthetic string"),
-        (["report", "/nonexistent/x.json"], "/nonexistent/x.json: cannot be read: No such file or directory"),
+        (["report", "/nonexistent/x.json"], "/nonexistent/x.json: cannot be read: no such file or directory"),
         (["scenarios", "host"], "the scenario 'host' has no file"),
         (["run", "nvme-epyc", "--set", "x"], "'x' sets nothing; write for example drivers[0].probe_type=sync"),
         (["run", "nvme-epyc", "--devices", "1000000"], "nvme-epyc: devices[0].count: 1000000 is no count"),
@@ -111,7 +111,10 @@ def test_a_file_of_a_million_devices_written_out(tmp_path: Path) -> None:
     with file.open("w") as stream:
         stream.write(MACHINE)
         stream.writelines(f'[[devices]]\nname = "device-{number}"\n' for number in range(1_000_000))
-    assert "is larger than 32 MiB; write devices that are alike as one group with 'count'" in refused("run", file)
+    told = refused("run", file)
+    assert (
+        "is larger than 32 MiB, and no TOML scenario is; write devices that are alike as one group with 'count'" in told
+    )
 
 
 def test_a_machine_without_an_online_cpu(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def probe_one(world: World, body: Callable[[Device], Awaitable[Any]], **more: An
         (-19, "ENODEV"),
         (-517, "EPROBE_DEFER"),
         (-4094, "E4094"),
-        (-4095, "E?"),  # the last errno of all is nobody's, and stands for one that is not told
+        (-4095, "E4095"),  # the last errno of all is nobody's, and stands for one that is not told
         (-4096, "EINVAL"),
         (10**30, "EINVAL"),
         (True, "EINVAL"),

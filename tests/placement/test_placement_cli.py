@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from numaprobe.cli.main import run_command
+from numaprobe.kernel.lab.tools import KernelImage
 from numaprobe.placement import guest, report
 from numaprobe.placement.guest import GuestObservation
 from numaprobe.placement.observe import observe
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -75,15 +74,19 @@ def test_guests_are_observed_one_after_the_other_each_in_its_folder(
     folders = []
 
     def observed(topology: Any, policies: Any, profile: str, *, folder: Path, **_more: Any) -> GuestObservation:
-        folders.append((folder, len(topology.nodes)))
+        folders.append((folder.name, len(topology.nodes)))
+        (folder / "console.log").write_text(folder.name)
         return GuestObservation(observation=observe(policies, profile), seconds=2.0, seconds_inside=1.0)
 
     monkeypatch.setattr(guest, "observe_in_guest", observed)
     monkeypatch.setattr("numaprobe.kernel.lab.tools.find_tools", lambda: None)
-    monkeypatch.setattr("numaprobe.kernel.lab.tools.find_kernel", lambda _wanted: None)
+    monkeypatch.setattr(
+        "numaprobe.kernel.lab.tools.find_kernel", lambda _wanted: KernelImage(Path("vmlinuz-6.1"), "6.1")
+    )
     machines = ["--guest", "2 nodes x 2 cores", "--guest", "4 nodes x 1 core"]
     assert run_command(["placement", *machines, "-p", "inline", "--keep", str(tmp_path / "k")]) == 0
-    assert folders == [(tmp_path / "k/0", 2), (tmp_path / "k/1", 4)]
+    kept = [(tmp_path / "k" / number / "console.log").read_text() for number in "01"]
+    assert folders == [(kept[0], 2), (kept[1], 4)]
     said = capsys.readouterr()
     assert said.err == "guest ended after 2 s, 1 s of them its probes\n" * 2
     assert said.out.count("probes as predicted") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,6 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import UsageError
 from numaprobe.runtime import PROFILES, AffinityScope, Work
 from numaprobe.topology import Housekeeping, Topology, symmetric
-from numaprobe.workqueue import pods
 from numaprobe.workqueue.cpus import Cpus
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ SMALL = symmetric("small", nodes=2, llcs=2, cores=2, smt=2)
     ],
 )
 def test_pods_of_each_scope(scope: AffinityScope, expected: list[str]) -> None:
-    assert lists(pods(SMALL, PROFILES["7.3"], scope)) == expected
+    assert lists(PROFILES["7.3"].pods(SMALL, scope)) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_pods_of_each_scope(scope: AffinityScope, expected: list[str]) -> None:
 def test_an_llc_is_cut_into_shards_of_whole_cores(cores: int, size: int, sizes: list[int]) -> None:
     """max(1, round(cores / size)) shards, as even as they come."""
     topology = symmetric("llc", cores=cores, smt=2)
-    shards = pods(topology, PROFILES["7.3"], AffinityScope.CACHE_SHARD, size)
+    shards = replace(PROFILES["7.3"], cache_shard_size=size).pods(topology)
     assert sorted(bits.bit_count() // 2 for bits in shards) == sorted(sizes)
     for bits in shards:
         assert all(core.bits & bits in (0, core.bits) for core in topology.cores)
@@ -99,7 +99,7 @@ def test_pods_are_a_partition(
     keep = Housekeeping(isolated=CpuSet.of(isolated))
     topology = symmetric("m", nodes=2, cores=cores, smt=smt, housekeeping=keep)
     seen = 0
-    for pod in pods(topology, profile, scope, size):
+    for pod in replace(profile, cache_shard_size=size).pods(topology, scope):
         assert pod
         assert not pod & seen
         seen |= pod
@@ -149,7 +149,7 @@ def test_pools_of_the_recorded_isolated_guests(make: Make, profile: str, expecte
 def test_isolated_cpus_have_the_cache_id_of_cpu_0(make: Make, profile: str) -> None:
     """``sd_llc_id`` starts as 0 and nobody sets it for a CPU in no domain: work for node 1 starts on node 0."""
     machine = make(guest("4-5"), profile)
-    assert lists(pods(guest("4-5"), PROFILES[profile])) == ["0-5", "6-7"]
+    assert lists(PROFILES[profile].pods(guest("4-5"))) == ["0-5", "6-7"]
     assert str(CpuSet(machine.workqueues.system_dfl_wq.pools[0].pod)) == "0-3"
 
 
@@ -157,7 +157,7 @@ def test_isolated_cpus_have_the_cache_id_of_cpu_0(make: Make, profile: str) -> N
 def test_isolated_cpus_are_one_pod_where_no_cache_has_their_id(make: Make, profile: str) -> None:
     """CPU 0 is isolated too, so that no cache has the id 0; since 7.2 the id that they have is no cache's anyhow."""
     machine = make(guest("0,4-5"), profile)
-    assert lists(pods(guest("0,4-5"), PROFILES[profile])) == ["0,4-5", "1-3", "6-7"]
+    assert lists(PROFILES[profile].pods(guest("0,4-5"))) == ["0,4-5", "1-3", "6-7"]
     assert where(machine, 1, cpu=2) == ("kworker/u32:0", CpuSet.parse_list("1-3,6-7"))
 
 

@@ -11,7 +11,7 @@ for a worker of an unbound pool the pod where it is woken. Four answers:
 
 Where a record does not hold the two (a kernel's trace), names tell part of it: ``kworker/4:1`` is bound to CPU 4; the
 first unbound pool is the machine-wide one; any other serves a pod, and a probe that started on the node was in a pod of
-it. Its workers are free to leave since 6.5, and held before. Of other tasks names tell nothing.
+it. Its workers are free to leave since 6.6, and held before. Of other tasks names tell nothing.
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ from enum import StrEnum
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.analysis.machine import cpu_node_of
+from numaprobe.analysis.machine import cpu_node_of, kernel_of
 from numaprobe.cpuset import CpuSet
+from numaprobe.runtime.facts import NEWEST, OLDEST
+from numaprobe.runtime.profile import release_profile
 
 if TYPE_CHECKING:
     from numaprobe.records import ProbeRecord, Trace
+    from numaprobe.runtime import KernelProfile
     from numaprobe.topology import Topology
 
 #: A bound worker, ``kworker/3:1``, and an unbound one, ``kworker/u1025:5`` (``format_worker_id``, kernel/workqueue.c).
 _BOUND_WORKER: Final = re.compile(r"kworker/(\d{1,6}):\d{1,9}H?", re.ASCII)
 _UNBOUND_WORKER: Final = re.compile(r"kworker/u(\d{1,9}):\d{1,9}H?", re.ASCII)
-#: Worker pools of a possible CPU: normal and high priority, and since 6.9 the two BH pools before them.
-_POOLS_PER_CPU: Final = 2
-_POOLS_PER_CPU_BH: Final = 4
-#: The first release whose unbound workers may leave their pod.
-_SOFT_SINCE: Final = (6, 5)
 
 
 class Hold(StrEnum):
@@ -107,26 +105,26 @@ class Holds:
             return None
         if pool == self.machine_wide_pool or cpu_node_of(record, self._topology) != record.device_node:
             return Hold.ANYWHERE
-        return Hold.HELD if self._hard else Hold.SOFT
+        return Hold.HELD if self._kernel.hard_unbound_pools else Hold.SOFT
 
-    @property
-    def _hard(self) -> bool:
-        match = re.match(r"(\d{1,3})\.(\d{1,3})", self._trace.kernel or "")
-        return match is not None and (int(match[1]), int(match[2])) < _SOFT_SINCE
+    @cached_property
+    def _kernel(self) -> KernelProfile:
+        """The trace's kernel; a new one if it does not tell."""
+        return kernel_of(self._trace, self._topology) or release_profile(NEWEST)
 
     @cached_property
     def machine_wide_pool(self) -> int | None:
-        """The id of the default unbound pool, the first one: after two, or with BH pools four, for each possible CPU.
+        """The id of the default unbound pool, the first one after the per-CPU pools; None without a topology.
 
-        Ids below four per CPU are seen only where there are no BH pools. None without a topology.
+        Names show a kernel that has no BH pools, whatever it calls itself: ids below four for each CPU.
         """
         if self._topology is None:
             return None
-        possible = len(self._topology.possible)
         comms = {comm for record in self._trace.probes for comm in (record.comm, record.caller_comm)}
         seen = [pool for comm in comms if (pool := unbound_pool(comm)) is not None]
-        old = bool(seen) and min(seen) < _POOLS_PER_CPU_BH * possible
-        return possible * (_POOLS_PER_CPU if old else _POOLS_PER_CPU_BH)
+        first = self._kernel.first_pool_id(self._topology)
+        old = release_profile(OLDEST).first_pool_id(self._topology)
+        return old if seen and min(seen) < first else first
 
     def count(self) -> Counter[Hold]:
         """Return how many probes of the trace were held how; those of which nothing is known are left out."""

@@ -7,14 +7,19 @@ records say by themselves.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import MAX_CPUS, CpuSet
+from numaprobe.errors import UsageError
+from numaprobe.runtime.profile import AffinityScope, kernel_profile
+from numaprobe.topology import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numaprobe.records import ProbeRecord, Trace
+    from numaprobe.runtime import KernelProfile
     from numaprobe.topology import Topology
 
 
@@ -30,6 +35,23 @@ def topology_of(trace: Trace) -> Topology | None:
     from numaprobe.topology import from_json
 
     return from_json(trace.machine)
+
+
+def kernel_of(trace: Trace, topology: Topology | None) -> KernelProfile | None:
+    """Return the kernel that a trace was made on, with its settings as the machine shows them; None if it is not told.
+
+    What a release does is ``runtime.profile``'s to say. A release that nothing is known of is None, too.
+    """
+    try:
+        profile = kernel_profile(trace.kernel or "")
+    except UsageError:
+        return None
+    scope, size = ((topology.info if topology else {}).get(name, "") for name in SETTINGS)
+    if scope in tuple(AffinityScope):
+        profile = replace(profile, default_scope=AffinityScope(scope))
+    if size.isascii() and size.isdigit() and int(size[:6]) > 0:
+        profile = replace(profile, cache_shard_size=int(size[:6]))
+    return profile
 
 
 def cpu_list(cpus: Iterable[int]) -> str:

@@ -15,7 +15,6 @@ from numaprobe.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numaprobe.kernel.record import RecordOptions
     from numaprobe.records import Trace
 
 #: where a recording goes if one does not say; ``numaprobe report`` reads it by itself
@@ -74,28 +73,34 @@ def record(
     | sudo numaprobe record --boot --grub / (then update-grub, reboot, and: sudo numaprobe record --collect)
     """
     _check_usage(command, duration, boot=boot, collect=collect, loaders=(grub, systemd_boot))
+    from numaprobe.records import check_output
+    from numaprobe.study.recording import record_kernel, record_options, recorded_boot
+    from numaprobe.units import parse_time
+
     if boot:
-        _print_boot_parameters(sched=sched is True, btf=btf, grub=grub, entry=systemd_boot)
+        _set_up_boot(sched=sched is True, btf=btf, grub=grub, entry=systemd_boot)
         return
+    seconds = parse_time(duration) / 1e9 if duration else None
+    if not as_json:
+        check_output(output)
     if collect:
-        from numaprobe.records import check_output
-
-        if not as_json:
-            check_output(output)
-        _finish(_collect(tracefs, raw), output, as_json=as_json, note="this boot")
+        _finish(recorded_boot(tracefs=tracefs, raw=raw), output, as_json=as_json, note="this boot")
         return
-    from numaprobe.kernel.btf import KERNEL_BTF
-    from numaprobe.kernel.record import PROBING_COMMS, RecordOptions
-
-    options = RecordOptions(
+    options = record_options(
         sched=sched is not False,
         memory=memory,
-        comms=(*PROBING_COMMS, *(comm or ())),
-        functions=tuple(function or ()),
+        comms=comm or (),
+        functions=function or (),
         buffer_kb=buffer_kb,
-        btf=KERNEL_BTF if btf else None,
+        btf=btf,
     )
-    _take(tracefs, options, command or [], duration, raw, output, as_json=as_json)
+    endless = not command and seconds is None and sys.stderr.isatty()
+    taken = record_kernel(
+        options, command=command or (), seconds=seconds, raw=raw, tracefs=tracefs, told=_say_how if endless else None
+    )
+    _finish(taken.trace, output, as_json=as_json, note=f"{taken.events} events, {taken.lost} lost")
+    if taken.status or not taken.trace.probes:
+        raise typer.Exit(1)
 
 
 def _check_usage(
@@ -109,32 +114,8 @@ def _check_usage(
         raise UsageError("--grub and --systemd-boot belong to --boot")
 
 
-def _take(
-    root: Path | None,
-    options: RecordOptions,
-    command: Sequence[str],
-    duration: str | None,
-    raw: Path | None,
-    output: Path,
-    *,
-    as_json: bool,
-) -> None:
-    from numaprobe.kernel.take import take
-    from numaprobe.kernel.tracefs import Tracefs
-    from numaprobe.records import check_output
-    from numaprobe.units import parse_time
-
-    seconds = parse_time(duration) / 1e9 if duration else None
-    if not as_json:
-        check_output(output)
-    tracefs = Tracefs.find(root)
-    if not command and seconds is None and sys.stderr.isatty():
-        typer.echo("recording; stop with Ctrl-C", err=True)
-    taken = take(tracefs, options, command=command, seconds=seconds, raw=raw)
-    note = f"{taken.events} events, {taken.lost} lost"
-    _finish(taken.trace, output, as_json=as_json, note=note)
-    if taken.status or not taken.trace.probes:
-        raise typer.Exit(1)
+def _say_how() -> None:
+    typer.echo("recording; stop with Ctrl-C", err=True)
 
 
 def _finish(trace: Trace, output: Path, *, as_json: bool, note: str) -> None:
@@ -150,33 +131,15 @@ def _finish(trace: Trace, output: Path, *, as_json: bool, note: str) -> None:
     typer.echo(f"{len(trace.probes)} probes ({note}) in {output}; look at them: numaprobe report {output}", err=True)
 
 
-def _print_boot_parameters(*, sched: bool, btf: bool, grub: Path | None, entry: Path | None) -> None:
-    from numaprobe.kernel.boot import (
-        boot_parameters,
-        check_length,
-        pci_offset_warning,
-        write_grub,
-        write_systemd_boot,
-    )
-    from numaprobe.kernel.btf import member_offset
+def _set_up_boot(*, sched: bool, btf: bool, grub: Path | None, entry: Path | None) -> None:
+    from numaprobe.study.recording import set_up_boot
 
-    offset = member_offset("pci_dev", "dev") if btf else None
-    parameters = boot_parameters(pci_dev_offset=offset, sched=sched)
-    check_length(parameters, Path("/proc/cmdline").read_text(encoding="utf-8", errors="replace"))
-    if grub is not None:
-        typer.echo(f"wrote {write_grub(grub, parameters)}; run update-grub, reboot, then: numaprobe record --collect")
-    if entry is not None:
-        path = write_systemd_boot(entry, parameters)
-        typer.echo(f"wrote {path}; choose it at the next boot, then: numaprobe record --collect")
-    if grub is None and entry is None:
-        typer.echo(" ".join(parameters))
-    warning = pci_offset_warning(offset)
-    if warning:
-        tell(warning)
-
-
-def _collect(root: Path | None, raw: Path | None) -> Trace:
-    from numaprobe.kernel.collect import collect_boot
-    from numaprobe.kernel.tracefs import Tracefs
-
-    return collect_boot(lambda: Tracefs.find(root), raw)
+    done = set_up_boot(sched=sched, btf=btf, grub=grub, entry=entry)
+    if done.grub is not None:
+        typer.echo(f"wrote {done.grub}; run update-grub, reboot, then: numaprobe record --collect")
+    if done.entry is not None:
+        typer.echo(f"wrote {done.entry}; choose it at the next boot, then: numaprobe record --collect")
+    if done.grub is None and done.entry is None:
+        typer.echo(" ".join(done.parameters))
+    if done.warning:
+        tell(done.warning)

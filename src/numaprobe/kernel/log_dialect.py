@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from numaprobe.records.errnos import UNTOLD, errno_name
+from numaprobe.runtime.facts import value_of
+from numaprobe.runtime.release import parse_release
 
-#: the first release in which 0 is bound
-FIRST_NEW: Final = (5, 14)
 #: ``Linux version``; the head of an oops; the manufacturer of a root hub (``utsname()->release`` in each)
 _RELEASE: Final = re.compile(
     r"Linux version (\d\S{0,127})(?:\s|$)"
@@ -28,7 +28,6 @@ _RELEASE: Final = re.compile(
     r"|Manufacturer: Linux (\d{1,2}\.\d{1,3}\S{0,100}) \w",
     re.ASCII,
 )
-_NUMBERS: Final = re.compile(r"(\d{1,3})\.(\d{1,3})", re.ASCII)
 
 
 def find_release(text: str) -> str | None:
@@ -82,8 +81,8 @@ class Evidence:
         return bool(self.numbers and not (self.old or self.new or self.ones or self.alive) and self.release is None)
 
     def _of_release(self) -> bool:
-        match = _NUMBERS.match(self.release or "")
-        return match is not None and (int(match[1]), int(match[2])) < FIRST_NEW
+        release = parse_release(self.release or "")
+        return release is not None and not value_of("probe_returns_errno", release)
 
     def result(self, number: int, said: int | None) -> str:
         """Return the outcome that a number stands for: "0", an errno's name, or that it is not told."""

@@ -28,6 +28,7 @@ class Budget(NamedTuple):
         memory: most resident memory of the process, in bytes.
         seconds: most CPU time.
         reason: why this size.
+        advice: what to do with a larger one.
 
     """
 
@@ -37,6 +38,7 @@ class Budget(NamedTuple):
     memory: int
     seconds: int
     reason: str
+    advice: str = ""
 
 
 BUDGETS: Final[dict[str, Budget]] = {
@@ -66,7 +68,13 @@ BUDGETS: Final[dict[str, Budget]] = {
         "kprobe definitions", 16 * MIB, None, 256 * MIB, 20, "a machine.txt may hold them, too; ours are 2 KiB"
     ),
     "scenario": Budget(
-        "TOML scenario", 32 * MIB, 768 * MIB, 2 * GIB, 120, "200,000 devices, each written out, take 20 MiB"
+        "TOML scenario",
+        32 * MIB,
+        768 * MIB,
+        2 * GIB,
+        120,
+        "200,000 devices, each written out, take 20 MiB",
+        "write devices that are alike as one group with 'count'",
     ),
     "machine": Budget(
         "machine as JSON", 32 * MIB, 512 * MIB, 1 * GIB, 60, "8192 CPUs on 1024 nodes take 5 MiB, 200,000 devices 12"

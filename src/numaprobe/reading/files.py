@@ -94,7 +94,9 @@ def read_document(path: Path, form: str) -> bytes | None:
     except CutOffError as error:
         raise InputError(f"cannot be unpacked: {error}", where) from None
     if len(data) > limit:
-        raise InputError(f"is larger than {limit >> 20} MiB, and no {BUDGETS[form].what} is", where)
+        budget = BUDGETS[form]
+        advice = f"; {budget.advice}" if budget.advice else ""
+        raise InputError(f"is larger than {limit >> 20} MiB, and no {budget.what} is{advice}", where)
     return data
 
 

@@ -36,8 +36,8 @@ _KERNEL_ONLY: Final = {
 }
 #: where one value has two names, the kernel's sources prefer these
 _PREFERRED: Final = {11: "EAGAIN", 35: "EDEADLK", 95: "EOPNOTSUPP"}
-#: Stands for an errno that the source does not tell (``MAX_ERRNO`` of ``include/linux/err.h``, which no errno is)
-UNTOLD: Final = 4095
+#: Stands for an errno that the source does not tell: one more than ``MAX_ERRNO`` of ``include/linux/err.h``
+UNTOLD: Final = 4096
 #: its name in a record: the device was not bound, and nobody knows why
 UNTOLD_NAME: Final = "E?"
 _NAMES: Final = {UNTOLD: UNTOLD_NAME, 0: "0", **errno.errorcode, **_KERNEL_ONLY, **_PREFERRED}

@@ -131,6 +131,38 @@ FACTS: Final = (
         seen=("7.2", "7.3"),
     ),
     Fact(
+        "partition_leaves_unbound_mask",
+        OLDEST,
+        value=False,
+        source="workqueue.c, cpuset.c: nothing",
+        dated="read in 5.10, 6.1",
+        seen=("6.1",),
+    ),
+    Fact(
+        "partition_leaves_unbound_mask",
+        Release(6, 8),
+        value=True,
+        source="workqueue.c, workqueue_unbound_exclude_cpumask (fe28f631fa94)",
+        dated="release of the commit; read in 6.12",
+        seen=("6.12", "7.2"),
+    ),
+    Fact(
+        "probe_returns_errno",
+        OLDEST,
+        value=False,
+        source="base/dd.c, really_probe: 1 = bound, 0 = not",
+        dated="read in 5.10",
+        seen=("5.10",),
+    ),
+    Fact(
+        "probe_returns_errno",
+        Release(5, 14),
+        value=True,
+        source="base/dd.c, really_probe: 0 = bound, else the errno",
+        dated="release of the commit; read in 6.1",
+        seen=("6.1", "6.12", "7.2", "7.3"),
+    ),
+    Fact(
         "bh_pools_per_cpu",
         OLDEST,
         value=0,
@@ -231,3 +263,9 @@ FACTS: Final = (
         seen=("7.2", "7.3"),
     ),
 )
+
+
+def value_of(field: str, release: Release) -> object:
+    """Return what a fact is in a release; for one that is older than all rows, what it is in the oldest."""
+    rows = [fact for fact in FACTS if fact.field == field]
+    return next((row.value for row in reversed(rows) if row.since <= release), rows[0].value)

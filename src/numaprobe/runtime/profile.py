@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import UsageError
 from numaprobe.runtime.facts import FACTS, NEWEST, OLDEST, AffinityScope
+from numaprobe.runtime.pods import pods
 from numaprobe.runtime.release import Release, backporter, parse_release
-from numaprobe.topology import SETTINGS
+from numaprobe.topology import SETTINGS, unbound_cpumask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numaprobe.cpuset import CpuSet
+    from numaprobe.topology import Topology
+
+#: Worker pools of a CPU: normal and high priority (``NR_STD_WORKER_POOLS``).
+STANDARD_POOLS: Final = 2
 
 __all__ = [
     "DEFAULT_PROFILE",
@@ -44,7 +51,7 @@ class KernelProfile:
     bh_pools_per_cpu: int
     #: ``workqueue.cache_shard_size``: cores of a shard where the scope is cache_shard
     cache_shard_size: int
-    #: the id of a last-level cache starts as 0, which CPUs that are in no scheduling domain keep (``workqueue.pods``)
+    #: the id of a last-level cache starts as 0, which CPUs that are in no scheduling domain keep (``runtime.pods``)
     llc_ids_from_zero: bool
     #: a work that hogs its CPU is no longer counted as running (``cpu_intensive_thresh_us``)
     detects_hogs: bool
@@ -56,15 +63,36 @@ class KernelProfile:
     pci_policy: str
     #: a cpuset partition made at run time changes HK_TYPE_DOMAIN, and PCI follows it
     runtime_isolation_followed: bool
+    #: a cpuset partition made at run time leaves the unbound cpumask
+    partition_leaves_unbound_mask: bool
     #: the unbound cpumask is cut by HK_TYPE_WQ (``nohz_full=``) too
     unbound_mask_has_wq: bool
     #: hot-added PCI devices go through ``device_initial_probe``: async for drivers that ask
     hot_add_may_be_async: bool
+    #: ``really_probe`` returns 0 for a device that is bound, and else the errno; before: 1 for bound, 0 for not bound
+    probe_returns_errno: bool
     #: names of the two general workqueues: per-CPU, unbound
     percpu_wq_name: str = "events"
     unbound_wq_name: str = "events_unbound"
     #: what was assumed of the release that was asked for, a line each; empty for a plain one that is known
     assumptions: tuple[str, ...] = ()
+
+    def pods(self, topology: Topology, scope: AffinityScope | None = None) -> tuple[int, ...]:
+        """Return the pods of a scope (None: the default one) on a machine, as bits; see ``runtime.pods``."""
+        return pods(
+            topology,
+            scope or self.default_scope,
+            shard_size=self.cache_shard_size,
+            llc_ids_from_zero=self.llc_ids_from_zero,
+        )
+
+    def unbound_cpus(self, topology: Topology) -> CpuSet:
+        """Return the CPUs that unbound workqueues may use after boot (``wq_unbound_cpumask``)."""
+        return unbound_cpumask(topology, with_wq=self.unbound_mask_has_wq)
+
+    def first_pool_id(self, topology: Topology) -> int:
+        """Return the id of the first pool after the per-CPU ones: the machine-wide unbound pool."""
+        return (self.bh_pools_per_cpu + STANDARD_POOLS) * len(topology.possible)
 
     @property
     def settings(self) -> dict[str, str]:

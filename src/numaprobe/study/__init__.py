@@ -6,8 +6,8 @@ of a scenario, a recorded trace or this machine (``make_setting``), varied witho
 (``compare``), or on this computer beside the prediction (``measure``). Progress and results are values; nothing here
 prints, and nothing here asks.
 
-``study.lab`` and ``study.placement`` are the same for guests in QEMU and for real CPUs. The names below are loaded when
-first used: to read a trace nothing of scenarios is needed.
+``study.lab``, ``study.placement`` and ``study.recording`` are the same for guests in QEMU, for real CPUs, and for the
+running kernel. The names below are loaded when first used: to read a trace nothing of scenarios is needed.
 """
 
 from __future__ import annotations

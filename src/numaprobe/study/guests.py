@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.errors import InputError, NumaprobeError, RefusedError
+from numaprobe.kernel.lab import tools
 from numaprobe.kernel.lab.stage import bring_home, private_folder
-from numaprobe.kernel.lab.tools import KernelImage, Tools, find_kernel, find_tools
 from numaprobe.records import make_folder
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Booting:
 class GuestOptions:
     """What every guest of a call has in common; see ``guest_options``."""
 
-    image: KernelImage
-    tools: Tools
+    image: tools.KernelImage
+    tools: tools.Tools
     #: seconds after which a guest is ended
     timeout: float
     #: its console, scripts and the kernel's text are kept here
@@ -78,7 +78,7 @@ def guest_options(
         MissingInterfaceError: a program or a kernel is not here; the text says how to get it.
 
     """
-    return GuestOptions(tools=find_tools(), image=find_kernel(kernel), timeout=timeout, keep=keep, kvm=kvm)
+    return GuestOptions(tools=tools.find_tools(), image=tools.find_kernel(kernel), timeout=timeout, keep=keep, kvm=kvm)
 
 
 class _GuestFolder:

@@ -89,7 +89,7 @@ class Hotplug:
         self.scheduler.set_domain((self.topology.possible - isolated).bits)
         if self.profile.runtime_isolation_followed:
             self.isolated = isolated
-        if not self.profile.hard_unbound_pools:
+        if self.profile.partition_leaves_unbound_mask:
             self.workqueues.isolate(cpus.bits)
         after = self.tasks.default_mask
         for task in [one for one in self.tasks.alive if one.home_mask == before]:

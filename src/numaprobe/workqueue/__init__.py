@@ -1,12 +1,12 @@
 """The rules of ``kernel/workqueue.c``, once for all machines. No task, no thread, no clock.
 
 Read ``pool`` first (workers and their concurrency), with ``seat`` for what a machine adds; then ``queue`` and
-``workqueues`` (where a work goes). Below them: ``cpus`` (which CPUs may be used, and every fall-back), ``pods``,
-``limit`` (``max_active``), ``item`` (one queueing of a work). ``oncpu`` stands on the machine protocol alone.
+``workqueues`` (where a work goes). Below them: ``cpus`` (which CPUs may be used, and every fall-back), ``limit``
+(``max_active``), ``item`` (one queueing of a work). ``oncpu`` stands on the machine protocol alone. What differs by
+release, pods among it, is ``runtime.profile``'s.
 """
 
 from numaprobe.workqueue.oncpu import run_as_work, work_on_cpu
-from numaprobe.workqueue.pods import pods
 from numaprobe.workqueue.pool import CPU_INTENSIVE_NS, Pool, Worker
 from numaprobe.workqueue.queue import WorkqueueStruct
 from numaprobe.workqueue.seat import Seat
@@ -19,7 +19,6 @@ __all__ = [
     "Worker",
     "WorkqueueStruct",
     "Workqueues",
-    "pods",
     "run_as_work",
     "work_on_cpu",
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import next_bit
-from numaprobe.topology import unbound_cpumask
 
 if TYPE_CHECKING:
     from numaprobe.runtime import KernelProfile
@@ -34,7 +33,7 @@ class Cpus:
     def __init__(self, topology: Topology, profile: KernelProfile, online: int) -> None:
         self._topology = topology
         self.online = online
-        self.unbound = self._requested = unbound_cpumask(topology, with_wq=profile.unbound_mask_has_wq).bits
+        self.unbound = self._requested = profile.unbound_cpus(topology).bits
         self._rotors: dict[int, int] = {}
         self._round_robin = -1
 

@@ -8,9 +8,10 @@ is made), and two of BH workqueues since 6.9; their ids come first, whether they
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from numaprobe.errors import UsageError
+from numaprobe.runtime.profile import STANDARD_POOLS
 from numaprobe.workqueue.pool import Pool, Worker
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from numaprobe.topology import Topology
     from numaprobe.workqueue.cpus import Cpus
     from numaprobe.workqueue.seat import Seat
-
-#: Every CPU has a pool for normal and one for high priority (``NR_STD_WORKER_POOLS``).
-STANDARD_POOLS: Final = 2
 
 
 class Pools:
@@ -59,7 +57,7 @@ class Pools:
         self.unbound: dict[tuple[int, int, bool], Pool] = {}
         self._index = {cpu: index for index, cpu in enumerate(topology.possible)}
         self._first_id = profile.bh_pools_per_cpu * len(self._index)
-        self._next_id = self._first_id + STANDARD_POOLS * len(self._index)
+        self._next_id = profile.first_pool_id(topology)
         self._free_ids: list[int] = []
 
     def all(self) -> list[Pool]:

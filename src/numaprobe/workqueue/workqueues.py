@@ -8,13 +8,13 @@ made here.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import UsageError
 from numaprobe.workqueue.cpus import Cpus
 from numaprobe.workqueue.item import Item, WorkState
 from numaprobe.workqueue.limit import ActiveLimit
-from numaprobe.workqueue.pods import pods
 from numaprobe.workqueue.pools import Pools
 from numaprobe.workqueue.queue import Pods, PoolWorkqueue, WorkqueueStruct
 
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from numaprobe.workqueue.pool import Pool, Worker
     from numaprobe.workqueue.seat import Seat
 
-#: ``WQ_DFL_ACTIVE``, ``WQ_MAX_ACTIVE``, ``WQ_DFL_MIN_ACTIVE`` (include/linux/workqueue.h)
-DEFAULT_ACTIVE: Final = 1024
-MAXIMUM_ACTIVE: Final = 2048
+#: ``WQ_DFL_MIN_ACTIVE`` (include/linux/workqueue.h)
 DEFAULT_MIN_ACTIVE: Final = 8
 
 
@@ -66,24 +64,25 @@ class Workqueues:
         detects_hogs: bool | None = None,
     ) -> None:
         self._topology = topology
+        if shard_size is not None:
+            profile = replace(profile, cache_shard_size=shard_size)
+        if profile.cache_shard_size < 1:
+            raise UsageError(f"the cache shard size is {profile.cache_shard_size}; it must be 1 or more cores")
         self._profile = profile
         self._warn = warn
         self._scope = scope or profile.default_scope
-        self._shard_size = profile.cache_shard_size if shard_size is None else shard_size
-        if self._shard_size < 1:
-            raise UsageError(f"the cache shard size is {self._shard_size}; it must be 1 or more cores")
         #: limits of an unbound workqueue are a node's (6.9 and newer), or each pool has its own
-        self._per_node = not profile.hard_unbound_pools
+        self._per_node = profile.limit_is_shared
         self._hard = profile.hard_unbound_pools
         self.cpus = Cpus(topology, profile, topology.online.bits if online is None else online)
-        hogs = not profile.hard_unbound_pools if detects_hogs is None else detects_hogs
+        hogs = profile.detects_hogs if detects_hogs is None else detects_hogs
         self.pools = Pools(topology, profile, self.cpus, make_seat, detects_hogs=hogs)
         self._pods: dict[AffinityScope, Pods] = {}
         self._reported: set[str] = set()
         self.workqueues: list[WorkqueueStruct] = []
         self.held: dict[Item, None] = {}
         self.system_percpu_wq = self.alloc(profile.percpu_wq_name, unbound=False)
-        self.system_dfl_wq = self.alloc(profile.unbound_wq_name, unbound=True, max_active=MAXIMUM_ACTIVE)
+        self.system_dfl_wq = self.alloc(profile.unbound_wq_name, unbound=True, max_active=profile.max_active)
 
     # ---- making ----------------------------------------------------------------------------------------------------
     def alloc(
@@ -102,7 +101,7 @@ class Workqueues:
             UsageError: a negative ``max_active``.
 
         """
-        active = min(max_active or DEFAULT_ACTIVE, MAXIMUM_ACTIVE)
+        active = min(max_active or self._profile.max_active // 2, self._profile.max_active)
         if active < 1:
             raise UsageError(f"workqueue {name}: max_active is {max_active}; it must be 0 (default) or more")
         wq = WorkqueueStruct(
@@ -120,7 +119,7 @@ class Workqueues:
     def _pods_of(self, scope: AffinityScope) -> Pods:
         known = self._pods.get(scope)
         if known is None:
-            known = self._pods[scope] = Pods(pods(self._topology, self._profile, scope, self._shard_size))
+            known = self._pods[scope] = Pods(self._profile.pods(self._topology, scope))
         return known
 
     def _assign_pools(self, wq: WorkqueueStruct) -> None:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from numaprobe.analysis.hold import Holds
-from numaprobe.analysis.machine import cpu_node_of
+from numaprobe.analysis.machine import cpu_node_of, kernel_of
 from numaprobe.records import NO_NODE
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numaprobe.cpuset import CpuSet
     from numaprobe.records import Finding, ProbeRecord, Trace
+    from numaprobe.runtime import KernelProfile
     from numaprobe.topology import Topology
 
 Item = TypeVar("Item")
@@ -68,6 +69,11 @@ class Case:
         return tuple(
             Timed(r.start_ns, r.end_ns, r) for r in self.probes if r.start_ns is not None and r.end_ns is not None
         )
+
+    @cached_property
+    def kernel(self) -> KernelProfile | None:
+        """The kernel, with its settings; None if the trace does not tell which."""
+        return kernel_of(self.trace, self.topology)
 
     @cached_property
     def holds(self) -> Holds:

@@ -5,14 +5,12 @@ or one shard of it (scope ``cache_shard``, since 7.1). Every device of the node 
 idles. It costs nothing while the group has a free CPU for each probe, and the evidence says how near that is: the
 most probes in flight at once, beside the CPUs of the group.
 
-A shard is a part of an LLC of about eight cores (``workqueue.cache_shard_size``); it is looked at only where the
-kernel is one that has them and the node has a single LLC: a group of a whole LLC says the same with more certainty.
+The groups are the pods of the trace's kernel, with the scope and the shard size that its machine shows. Where the trace
+does not tell the kernel they are LLCs. With a scope as wide as the node there is one group, and nothing to find.
 """
 
 from __future__ import annotations
 
-import re
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.findings.case import group_by, has_node, names, plural
@@ -20,6 +18,7 @@ from numaprobe.analysis.hold import unbound_pool
 from numaprobe.analysis.sweep import coverage
 from numaprobe.cpuset import CpuSet
 from numaprobe.records import Finding
+from numaprobe.runtime.profile import AffinityScope
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -36,10 +35,6 @@ SUMMARY: Final = "all of a node's probes ran in its first LLC or shard"
 NODE_WIDE: Final = frozenset({"strict-node", "spread"})
 #: Waiting for a CPU less than this share of the cost is not worth a word. As in ``same-cpu``.
 MIN_WAIT_SHARE: Final = 0.01
-#: The first release whose default scope is ``cache_shard``.
-_SHARDS_SINCE: Final = (7, 1)
-#: Cores of a shard by default (``workqueue.cache_shard_size``).
-SHARD_CORES: Final = 8
 #: One or two CPUs can share an LLC by chance; from this many on it is a rule. Arbitrary.
 MIN_PROBES: Final = 3
 
@@ -58,7 +53,7 @@ def find(case: Case) -> Iterator[Finding]:
 
 def _node(case: Case, machine: Topology, node: int, records: Sequence[ProbeRecord]) -> Iterator[Finding]:
     usable = case.usable_cpus(node) or CpuSet()
-    kind, groups = _groups(machine, usable, sharded=_is_sharded(case.trace.kernel))
+    kind, groups = _groups(case, machine, usable)
     used = CpuSet.of(record.cpu for record in records if record.cpu is not None)
     if len(groups) < 2 or not used.issubset(groups[0]):  # noqa: PLR2004  one group leaves no choice
         return
@@ -68,25 +63,15 @@ def _node(case: Case, machine: Topology, node: int, records: Sequence[ProbeRecor
     yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(node, kind, groups, evidence))
 
 
-def _is_sharded(kernel: str | None) -> bool:
-    """Whether this release cuts an LLC in shards by default; False if the trace does not say which it was."""
-    match = re.match(r"(\d{1,3})\.(\d{1,3})", kernel or "")
-    return match is not None and (int(match[1]), int(match[2])) >= _SHARDS_SINCE
-
-
-def _groups(machine: Topology, usable: CpuSet, *, sharded: bool) -> tuple[str, list[CpuSet]]:
-    """Return the node's LLCs that have a usable CPU, or, if it is one and the kernel cuts it, its shards."""
-    llcs = [llc & usable for llc in machine.llcs if llc & usable]
-    if len(llcs) != 1 or not sharded:
-        return "LLC", llcs
-    return "shard", _shards([core & usable for core in machine.cores if core & llcs[0]])
-
-
-def _shards(cores: Sequence[CpuSet]) -> list[CpuSet]:
-    """Cut cores, in order, in ``max(1, round(cores / 8))`` parts that differ by at most one core."""
-    count = max(1, (len(cores) + SHARD_CORES // 2) // SHARD_CORES)
-    bounds = [len(cores) * part // count for part in range(count + 1)]
-    return [CpuSet.of(cpu for core in cores[low:high] for cpu in core) for low, high in pairwise(bounds)]
+def _groups(case: Case, machine: Topology, usable: CpuSet) -> tuple[str, list[CpuSet]]:
+    """Return what groups of CPUs are called, and the node's groups that have a usable CPU."""
+    kernel = case.kernel
+    if kernel is None or kernel.default_scope is AffinityScope.CACHE:
+        return "LLC", [llc & usable for llc in machine.llcs if llc & usable]
+    groups = [group & usable for group in map(CpuSet, kernel.pods(machine)) if group & usable]
+    if groups == [llc & usable for llc in machine.llcs if llc & usable]:
+        return "LLC", groups
+    return "shard" if kernel.default_scope is AffinityScope.CACHE_SHARD else "pod", groups
 
 
 def _evidence(

@@ -14,39 +14,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from numaprobe.runtime.profile import AffinityScope
+from numaprobe.runtime.facts import AffinityScope
 from numaprobe.topology import hk_domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numaprobe.runtime.profile import KernelProfile
     from numaprobe.topology import Topology
 
 
-def pods(
-    topology: Topology, profile: KernelProfile, scope: AffinityScope | None = None, shard_size: int | None = None
-) -> tuple[int, ...]:
+def pods(topology: Topology, scope: AffinityScope, *, shard_size: int, llc_ids_from_zero: bool) -> tuple[int, ...]:
     """Return the pods of ``scope`` as bits, by first CPU. They are a partition of the possible CPUs.
 
     Args:
         topology: the machine as it boots.
-        profile: the kernel.
-        scope: how to group; None = the profile's default.
-        shard_size: cores of a shard, for ``cache_shard``; None = the profile's.
+        scope: how to group.
+        shard_size: cores of a shard, for ``cache_shard``.
+        llc_ids_from_zero: see ``KernelProfile``, whose ``pods`` is the front door.
 
     """
-    scope = scope or profile.default_scope
     groups: Iterable[int]
     if scope is AffinityScope.CPU:
         groups = (1 << cpu for cpu in topology.possible)
     elif scope is AffinityScope.SMT:
         groups = (core.bits for core in topology.cores)
     elif scope is AffinityScope.CACHE:
-        groups = _cache_pods(topology, profile)
+        groups = _cache_pods(topology, llc_ids_from_zero=llc_ids_from_zero)
     elif scope is AffinityScope.CACHE_SHARD:
-        size = profile.cache_shard_size if shard_size is None else shard_size
-        groups = (shard for pod in _cache_pods(topology, profile) for shard in _shards(topology, pod, size))
+        cached = _cache_pods(topology, llc_ids_from_zero=llc_ids_from_zero)
+        groups = (shard for pod in cached for shard in _shards(topology, pod, shard_size))
     elif scope is AffinityScope.NUMA:
         groups = _node_pods(topology)
     else:
@@ -54,13 +50,13 @@ def pods(
     return tuple(sorted((bits for bits in groups if bits), key=lambda bits: bits & -bits))
 
 
-def _cache_pods(topology: Topology, profile: KernelProfile) -> list[int]:
+def _cache_pods(topology: Topology, *, llc_ids_from_zero: bool) -> list[int]:
     """Return the CPUs by the id of their last-level cache."""
     domain = (topology.online & hk_domain(topology)).bits
     groups = [llc.bits & domain for llc in topology.llcs]
     outside = topology.possible.bits & ~domain
     for index, group in enumerate(groups):
-        if profile.llc_ids_from_zero and group & 1:
+        if llc_ids_from_zero and group & 1:
             groups[index] |= outside
             return groups
     return [*groups, outside]
