@@ -180,9 +180,13 @@ class FarTraceback(Exception):  # noqa: N818  no error: what is known of one tha
 
     """
 
-    def __init__(self, text: str, place: str) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, place: str = "") -> None:
+        super().__init__(text, place)
         self.place = place
+
+    def __str__(self) -> str:
+        """Return the text alone."""
+        return str(self.args[0])
 
 
 def explain(error: BaseException) -> str:

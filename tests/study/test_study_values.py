@@ -82,11 +82,12 @@ def test_a_replayed_scenario_that_is_replayed() -> None:
 
 # ---- errors --------------------------------------------------------------------------------------------------------
 #: class -> arguments; a class that is not here takes its message
-ARGUMENTS: dict[type[NumaprobeError], tuple[Any, ...]] = {
+ARGUMENTS: dict[type[BaseException], tuple[Any, ...]] = {
     errors.UnknownNameError: ("policy", "strct", ["strict-node"]),
     errors.StateError: ("no such step", ["add", "ready"]),
     errors.InputError: ("is no TOML", "file:3"),
     errors.DeadlockError: (["a waits for b", "b waits for a"],),
+    errors.FarTraceback: ("in the process: …", "mine.py:3"),
 }
 
 
