@@ -20,7 +20,7 @@ from typing import Any
 
 from bench.random_scenarios.check import RUN_UNDER, judged_case
 
-SHOWN = 20
+SHOWN = 400
 
 
 def arguments() -> argparse.Namespace:
