@@ -32,6 +32,21 @@ def test_a_consumer_waits_for_its_supplier_and_is_retried_when_it_comes(world: W
     assert world.bound() == {"clk": "clk", "consumer": "drv"}
 
 
+@pytest.mark.parametrize("node", [0, 1])
+def test_settle_waits_for_the_consumers_of_what_an_asynchronous_probe_bound(world: World, node: int) -> None:
+    """Unlike ``wait_for_device_probe()``, which flushes the retries before it waits for asynchronous probes."""
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("drv"))
+        await world.core.driver_register(world.driver("clk", "clk", asynchronous=True))
+        await world.core.device_add(world.device("consumer", suppliers=("clk",), node=node))
+        await world.core.device_add(world.device("clk", "clk", node=node))
+        await world.core.settle()
+        assert world.bound() == {"clk": "clk", "consumer": "drv"}
+
+    world.run(main)
+
+
 def test_the_body_never_runs_without_all_suppliers(world: World) -> None:
     async def main() -> None:
         await world.core.driver_register(world.driver("drv"))

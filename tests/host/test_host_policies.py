@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import numaprobe
 from numaprobe.buses import PciBus, PciDevice, PlatformBus
 from numaprobe.drivercore import Device, Driver, DriverCore, ProbeType
 from numaprobe.hostmachine import HostMachine
@@ -123,3 +125,23 @@ def test_async_driver_probe() -> None:
         assert len(done) == 2 * len(online)
 
     machine.run(main)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_wait_sees_the_retries_of_a_supplier_s_consumers(policy: str) -> None:
+    """Under ``exec-on-node`` they were still being probed, or not even begun with, when it returned."""
+
+    @numaprobe.driver("consumer")
+    async def consumer(_dev: Any) -> None:
+        await asyncio.sleep(0.002)
+
+    @numaprobe.driver("supplier", probe_type=ProbeType.PREFER_ASYNCHRONOUS)
+    async def supplier(_dev: Any) -> None:
+        await asyncio.sleep(0.002)
+
+    with numaprobe.host(policy, topology=two_nodes()) as core:
+        core.register(consumer, supplier)
+        consumers = [core.add(f"c{number}", compatible="consumer", node=0, suppliers=("s",)) for number in range(3)]
+        core.add("s", compatible="supplier", node=1)
+        core.wait()
+        assert [str(dev.state) for dev in consumers] == ["bound"] * 3

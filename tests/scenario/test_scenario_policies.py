@@ -96,3 +96,27 @@ def test_who_counts_tries_may_end_differently_and_who_names_what_it_waits_for_do
     counted = [last_results(policy, COUNTS) for policy in POLICIES]
     assert {ends["q1"] for ends in counted} == {"0"}
     assert {ends["x0"] for ends in counted} == {"0", "EPROBE_DEFER"}
+
+
+# ---- settle ----------------------------------------------------------------------------------------------------------
+def chain(policy: str, cpu: int, *after: dict[str, Any]) -> list[bool]:
+    """Let an asynchronous probe bring a supplier, whose consumer's asynchronous probe brings another one's."""
+    drivers = [{"name": f"d{link}", "probe_type": kind} for link, kind in enumerate(("async", "async", "sync"))]
+    devices = [
+        {"name": f"x{link}-{{i}}", "count": 2, "compatible": f"d{link}", "node": "spread"}
+        | ({"suppliers": [f"x{link - 1}-1"]} if link else {})
+        for link in range(3)
+    ]
+    steps = [{"add": "*"}, {"load": ["d2", "d1"]}, {"settle": True}, {"register": "d0"}, {"settle": True}, *after]
+    steps.append({"expect_bound": "*"})
+    checks = run(policy, drivers=drivers, devices=devices, steps=steps, caller={"cpu": cpu}).checks
+    return [check.passed for check in checks]
+
+
+@pytest.mark.parametrize("cpu", [0, 2])
+@pytest.mark.parametrize("policy", RUN_UNDER)
+def test_settle_waits_for_the_retries_that_the_probes_make_it_waits_for(policy: str, cpu: int) -> None:
+    """One wait_for_device_probe() does not: whether it saw a retry was up to who woke first, and so to the policy."""
+    assert chain(policy, cpu) == [True]
+    bus = {"autoprobe": {"bus": "platform", "on": False}}  # a retry that is late finds that it may not probe any more
+    assert chain(policy, cpu, bus, {"wait": "1s"}) == [True]

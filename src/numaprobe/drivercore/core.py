@@ -196,13 +196,26 @@ class DriverCore:
         return int(self.state.probes)
 
     def wait_for_device_probe(self) -> Awaitable[None]:
-        """Wait until deferred work, probes and async calls are over.
+        """Wait until deferred work, probes and async calls are over, in this order.
+
+        So a retry that an asynchronous probe triggers may be left, as in the kernel; see ``settle``.
 
         Raises:
             DeadlockError: called from inside a probe.
 
         """
         return self._waiting.wait_for_device_probe()
+
+    def settle(self) -> Awaitable[None]:
+        """Wait for probes until nothing triggers a retry meanwhile: no probing is left then, whoever made it.
+
+        The kernel has no such wait; what is left deferred waits for something new.
+
+        Raises:
+            DeadlockError: called from inside a probe.
+
+        """
+        return self._waiting.settle()
 
     def late_initcall(self) -> Awaitable[None]:
         """Come to the point of booting where deferrals are retried."""

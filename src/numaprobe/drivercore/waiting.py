@@ -1,5 +1,8 @@
 """Waiting for all probes, and keeping them from starting.
 
+The kernel's wait flushes the deferred work first and waits for asynchronous probes after it. What these make worth a
+retry is thus waited for or not, by who wakes first: so by the policy too. ``settle`` is for who wants rest.
+
 Source: ``wait_for_device_probe``, ``device_block_probing``, ``device_unblock_probing`` (``drivers/base/dd.c``).
 """
 
@@ -31,6 +34,14 @@ class Waiting:
         while int(probes):
             await probes.idle.wait()
         await self._asyncs.synchronize_full()
+
+    async def settle(self) -> None:
+        """See ``DriverCore.settle``."""
+        lists = self._state.deferred
+        triggers = -1
+        while triggers != lists.trigger_count:
+            triggers = lists.trigger_count
+            await self.wait_for_device_probe()
 
     async def block(self) -> None:
         """See ``DriverCore.device_block_probing``."""

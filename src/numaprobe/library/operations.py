@@ -208,7 +208,7 @@ class Operations:
             check_name(what, name)
 
     async def wait(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  it says what is left
-        """Wait until all probes, deferred and asynchronous ones too, are over.
+        """Wait until all probes, asynchronous ones and the retries that they make too, are over.
 
         Raises:
             TimeoutError: ``timeout`` (seconds) passed first; it says what is still under way, and that goes on.
@@ -216,7 +216,7 @@ class Operations:
         """
         try:
             async with asyncio.timeout(timeout):
-                await self.core.wait_for_device_probe()
+                await self.core.settle()
         except TimeoutError:
             late = f"core.wait: after {timeout:g} s {self._under_way()}"
             raise TimeoutError(errno.ETIMEDOUT, late) from None

@@ -181,9 +181,9 @@ class Steps:
                 return
 
     async def _end_waiting(self) -> None:
-        """Let the probes that began come to an end, and those who wait for another one go."""
+        """Let all probing come to an end, and those who wait for a probe that did not come go."""
         if self._meanwhile:
-            await self.core.wait_for_device_probe()
+            await self.core.settle()
         for one in self._meanwhile:
             if not one.taken:
                 detail = "it never lasted so long" if one.begun else "it was not probed"

@@ -74,15 +74,15 @@ class Pause(Step):
 
 
 class Settle(Step):
-    """``wait_for_device_probe()``."""
+    """``wait_for_device_probe()``, again for each retry that was triggered meanwhile."""
 
     shell_form: ClassVar[Literal["task", "command", "compound"]] = "compound"
 
     settle: Literal[True]
 
     async def do(self, run: Run, where: str) -> None:
-        """Wait until no probe is under way or deferred for now."""
-        await run.core.wait_for_device_probe()
+        """Wait until no probe is under way, nor a retry."""
+        await run.core.settle()
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Sleep long enough: a guest has nothing to wait for."""
