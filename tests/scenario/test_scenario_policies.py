@@ -120,3 +120,22 @@ def test_settle_waits_for_the_retries_that_the_probes_make_it_waits_for(policy: 
     assert chain(policy, cpu) == [True]
     bus = {"autoprobe": {"bus": "platform", "on": False}}  # a retry that is late finds that it may not probe any more
     assert chain(policy, cpu, bus, {"wait": "1s"}) == [True]
+
+
+@pytest.mark.parametrize("policy", RUN_UNDER)
+def test_a_step_in_the_middle_of_a_retry_is_not_given_up_before_it_begins(policy: str) -> None:
+    """The end of the scenario waits for the probe that a step is to meet, also if that is a retry."""
+    body = [{"compute": "1ms"}]
+    drivers = [
+        {"name": "con", "probe_type": "sync", "phases": body},
+        {"name": "sup", "probe_type": "async", "phases": body},
+    ]
+    devices = [
+        {"name": "s", "compatible": "sup", "node": 0},
+        {"name": "c", "compatible": "con", "node": 0, "suppliers": ["s"]},
+    ]
+    meeting = {"isolate": "", "during": {"probe": "c", "after": "100us"}}
+    steps = [{"add": "*"}, {"load": "con"}, meeting, {"register": "sup"}]
+    for cpu in (0, 2):
+        outcome = run(policy, drivers=drivers, devices=devices, steps=steps, caller={"cpu": cpu})
+        assert outcome.passed, outcome.checks
