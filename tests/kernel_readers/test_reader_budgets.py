@@ -350,3 +350,22 @@ def test_a_text_of_more_probes_than_a_machine_has_is_refused(module: str, monkey
         text = b"".join(Ftrace().probe(i, "a-1", 0, "d").probed(i + 1, "a-1", 0).text for i in range(1, 9, 2))
     with pytest.raises(InputError, match="more than 3 probes"):
         read_trace(io.BytesIO(text))
+
+
+@pytest.mark.parametrize("column", ["memory", "segments"])
+@pytest.mark.parametrize("value", ["1::BIGINT", "'nan'::DOUBLE", "[1]", "'{}'::BLOB"])
+def test_a_parquet_column_of_another_type_is_one_line(
+    column: str, value: str, tmp_path: Path, run: Callable[..., Done]
+) -> None:
+    import duckdb
+
+    whole, odd = tmp_path / "whole", tmp_path / "odd"
+    (tmp_path / "log").write_bytes(LINE)
+    assert run("report", tmp_path / "log", "-f", "parquet", "-o", whole).code == 0
+    with duckdb.connect() as base:
+        base.execute("SET VARIABLE header = (SELECT decode(value) FROM parquet_kv_metadata(?))", [str(whole)])
+        base.execute(
+            f"COPY (SELECT * REPLACE ({value} AS {column}) FROM read_parquet('{whole}')) TO '{odd}' "  # noqa: S608
+            "(FORMAT parquet, KV_METADATA {numaprobe: getvariable('header')})"
+        )
+    assert f"row 0.{column}: must be text that holds JSON" in refused(run("report", odd))

@@ -193,8 +193,12 @@ def _records(connection: DuckDBPyConnection, path: str, columns: list[str]) -> I
         for row in rows:
             values = dict(zip(columns, row, strict=False))
             for name in _JSON_COLUMNS:
-                if values.get(name) is not None:
-                    values[name] = parse_json(values[name])
+                if (text := values.get(name)) is not None:
+                    if not isinstance(text, str):
+                        raise InputError(
+                            f"must be text that holds JSON, not {type(text).__name__}", f"row {number}.{name}"
+                        )
+                    values[name] = parse_json(text)
             yield probe_from_json(values, f"row {number}")
             number += 1
 
