@@ -34,8 +34,8 @@ def test_every_wording_since_5_10_is_read(series: str) -> None:
     assert text.count(b" usecs") - text.count(b"initcall nvme_init") == len(trace.probes)
     drives = sorted((probe for probe in trace.probes if probe.device in DRIVES), key=lambda probe: probe.device)
     assert [(probe.device, probe.result) for probe in drives] == [(one, "0") for one in DRIVES]
-    # Asynchronous probes outlast the initcall that names the driver, and before 7.3 no line says whose they are.
-    assert {probe.driver for probe in drives} <= ({"nvme", "?"} if series in {"6.12", "7.2"} else {"nvme"})
+    # Asynchronous probes outlast the initcall that names the driver; nvme's own message says of which function it is.
+    assert {probe.driver for probe in drives} == {"nvme"}
     assert all(8_000_000 < probe.cost_ns < 2_000_000_000 and probe.start_ns is not None for probe in drives)
     results = {probe.device: probe.result for probe in trace.probes}
     assert results["reg-dummy"] == "0"

@@ -1,10 +1,12 @@
 """Which driver a device of a log has, where the line about its probe does not say.
 
-Two kinds of lines tell. ``dev_printk`` puts the driver's name in front of the device's while the device is bound or
+Three kinds of lines tell. ``dev_printk`` puts the driver's name in front of the device's while the device is bound or
 being probed (``virtio-pci 0000:00:03.0: …``), and the bus's or the class's otherwise (``pci 0000:00:03.0: …``). And
 the initcall that the probing task is in names its module (``calling  nvme_init+0x0/0x1000 [nvme] @ 123``) or, built in,
 only its function (``calling  pcie_portdrv_init+0x0/0x4c @ 1``): that is near the driver's name, not always it, so that
-such a name is taken last and said to be assumed. Initcalls that register devices, not drivers, name nothing.
+such a name is taken last and said to be assumed. Initcalls that register devices, not drivers, name nothing. Where a
+probe outlasts its initcall (an asynchronous one does), a driver that speaks in its controller's name may say of which
+PCI function: ``nvme nvme0: pci function 0000:81:00.0`` (``nvme_probe`` of ``drivers/nvme/host/pci.c``).
 """
 
 from __future__ import annotations
@@ -53,6 +55,9 @@ _NAMED: Final = re.compile(
     r"(?::(?:\s|$)|\s[\w-]{1,16}(?:\s\([a-z_ ]{1,24}\))?:\s|\s\()",
     re.ASCII,
 )
+_PCI_FUNCTION: Final = re.compile(
+    r"pci function (?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\s*$", re.ASCII | re.IGNORECASE
+)
 _CALLING: Final = re.compile(
     r"calling {1,2}(?P<cookie>\d{1,10}_)?(?P<function>\w{1,128})(?:\+\S{1,40})?(?: \[(?P<module>[\w-]{1,64})\])?"
     r" @ (?P<pid>\d{1,10})",
@@ -96,7 +101,7 @@ class Names:
     _serial: int = 0
 
     def named(self, text: str, time_ns: int | None) -> None:
-        """Keep what a message's first two words tell."""
+        """Keep what a message's first two words tell, and of which PCI function they say that the device is."""
         match = _NAMED.match(text)
         if match is None:
             return
@@ -105,6 +110,8 @@ class Names:
             keep(self._buses, device, word)
         elif word not in _CLASSES:
             keep(self._words, device, (word, time_ns))
+            if (function := _PCI_FUNCTION.match(text, match.end())) is not None:
+                keep(self._words, function["address"], (word, time_ns))
 
     def initcall(self, text: str) -> bool:
         """Keep who is in which initcall; tell whether the message says so, whole."""
