@@ -1,11 +1,13 @@
 """Who waits for a probe that the driver core sent to a worker, and how it got there."""
 
 import io
+from pathlib import Path
 
 import pytest
 from ftrace_text import Ftrace
 
 from numaprobe.kernel.ftrace import read_ftrace
+from numaprobe.kernel.kprobes import kprobe_definitions
 from numaprobe.kernel.readers import read_trace
 from numaprobe.records import ProbeRecord, Trace
 from numaprobe.scenario import prepare, replay_scenario, run_setting
@@ -15,8 +17,8 @@ SHELL, OTHER, WORKER, BESIDE = "sh-498", "sh-499", "kworker/u34:0-100", "kworker
 A, B = "0000:81:00.0", "0000:82:00.0"
 
 
-def read(text: Ftrace) -> Trace:
-    return read_ftrace(io.BytesIO(b"# tracer: nop\n" + text.text))
+def read(text: Ftrace, kernel: str | None = None) -> Trace:
+    return read_ftrace(io.BytesIO(b"# tracer: nop\n" + text.text), kernel=kernel)
 
 
 def road(record: ProbeRecord) -> tuple[object, ...]:
@@ -130,3 +132,52 @@ def test_a_child_of_a_probe_in_a_worker_waits_there() -> None:
     outer, inner = read(text.probed(20, BESIDE, 5).probed(30, WORKER, 4)).probes
     assert road(outer) == ("device_driver_attach", 2, "sh", False)
     assert road(inner) == ("device_attach", 4, "kworker/u34:0", False)
+
+
+# ---- before 5.14 __driver_attach enters device_driver_attach, too: the order of events is that of a 5.10 guest -------
+def one_probe(text: Ftrace, us: int, task: str) -> Ftrace:
+    text.enter(us, task, 2, "device_driver_attach", A).probe(us + 1, task, 2, A)
+    return text.probed(us + 9, task, 2)
+
+
+def loaded_then_bound() -> Ftrace:
+    text = one_probe(Ftrace().enter(0, "modprobe-77", 2, "driver_attach"), 1, "modprobe-77")
+    return one_probe(text.leave(20, "modprobe-77", 2, "driver_attach"), 30, "sh-78")
+
+
+@pytest.mark.parametrize("kernel", [None, "5.10.0-46-amd64", "6.1.0-56-amd64"])
+def test_loading_a_driver_is_no_bind(kernel: str | None) -> None:
+    assert [(probe.path, probe.caller_comm) for probe in read(loaded_then_bound(), kernel).probes] == [
+        ("driver_attach_sync", "modprobe"),
+        ("device_driver_attach", "sh"),
+    ]
+
+
+def test_a_task_that_loaded_a_driver_may_bind_by_hand_afterwards() -> None:
+    text = Ftrace().enter(0, SHELL, 2, "driver_attach").enter(1, SHELL, 2, "driver_attach")
+    text.leave(2, SHELL, 2, "driver_attach").leave(3, SHELL, 2, "driver_attach")
+    assert read(one_probe(text, 10, SHELL), "5.10.0").probes[0].path == "device_driver_attach"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "path"),
+    [("5.10.0-46-amd64", None), ("5.13.19", None), ("5.14.0", "device_driver_attach"), (None, "device_driver_attach")],
+)
+def test_without_driver_attach_an_old_kernel_does_not_tell(kernel: str | None, path: str | None) -> None:
+    trace = read(one_probe(Ftrace(), 10, SHELL), kernel)
+    assert road(trace.probes[0]) == (path, 2, "sh", False)
+    told = [warning.message for warning in trace.warnings if "how they were reached" in warning.message]
+    assert bool(told) == (path is None)
+
+
+def test_the_definitions_say_that_driver_attach_was_recorded() -> None:
+    ours = {one.event: one for one in kprobe_definitions()}
+    text = io.BytesIO(b"# tracer: nop\n" + one_probe(Ftrace(), 10, SHELL).text)
+    (record,) = read_ftrace(text, definitions=ours, kernel="5.10.0").probes
+    assert record.path == "device_driver_attach"
+
+
+def test_the_release_beside_a_trace_says_what_a_helper_means(tmp_path: Path) -> None:
+    (tmp_path / "trace").write_bytes(b"# tracer: nop\n" + one_probe(Ftrace(), 10, SHELL).text)
+    (tmp_path / "uname").write_text("Linux lab 5.10.0-46-amd64 #1 SMP\n")
+    assert read_trace(tmp_path / "trace").probes[0].path is None

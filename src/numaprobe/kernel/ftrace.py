@@ -23,6 +23,7 @@ from numaprobe.kernel.ftrace_line import (
     EventLine,
     KprobeArguments,
     decode,
+    in_interrupt,
     parse_event_line,
     parse_kprobe,
     parse_lost,
@@ -30,6 +31,7 @@ from numaprobe.kernel.ftrace_line import (
     parse_time,
 )
 from numaprobe.kernel.kprobes import (
+    DRIVER_ATTACH,
     LOCAL_PCI_PROBE,
     PATHS,
     REALLY_PROBE,
@@ -66,8 +68,6 @@ MAX_CPU_DIGITS: Final = 5
 MAX_SHORT: Final = 256
 
 _UNKNOWN_COMM: Final = b"<...>"
-#: third flag of a line: hard interrupt, softirq, both, non-maskable
-_INTERRUPT_FLAGS: Final = frozenset((b"h", b"s", b"H", b"z", b"Z"))
 _ASYNC_WORK: Final = b"async_run_entry_fn"
 _SWITCH: Final = re.compile(
     rb"prev_comm=.* prev_pid=(\d+) prev_prio=-?\d+ prev_state=(\S+) ==> next_comm=(.*) next_pid=(\d+) next_prio=",
@@ -93,6 +93,7 @@ class FtraceReader:
         definitions: which event stands for which function, as ``parse_kprobe_events`` returns it; events that it
             does not name are told by the symbol they print, or their own name.
         topology: the machine, for the nodes of CPUs and devices.
+        kernel: the release, where it is known: what a helper means depends on it.
 
     Attributes:
         counts: what was passed over, up to date at any time.
@@ -100,15 +101,19 @@ class FtraceReader:
     """
 
     def __init__(
-        self, definitions: Mapping[str, KprobeDefinition] | None = None, topology: Topology | None = None
+        self,
+        definitions: Mapping[str, KprobeDefinition] | None = None,
+        topology: Topology | None = None,
+        kernel: str | None = None,
     ) -> None:
         self.counts = ReaderCounts()
-        self.assembler = ProbeAssembler(topology)
+        self.assembler = ProbeAssembler(topology, kernel)
         self._tasks = self.assembler.tasks
         self._recent = self.assembler.roads.recent
         self._seen = self.assembler.seen
         self._definitions = dict(definitions or {})
-        self._seen.helpers = any(d.function in PATHS for d in self._definitions.values())
+        recorded = {definition.function for definition in self._definitions.values()}
+        self._seen.helpers, self.assembler.roads.attaches = bool(recorded & PATHS.keys()), DRIVER_ATTACH in recorded
         self._kprobes: dict[bytes, _Kprobe] = {}
         self._last_ns = 0
         self._has_dot: bool | None = None
@@ -237,6 +242,9 @@ class FtraceReader:
             self.counts.torn += 1
             return None
         known = self._kprobes.get(parsed.event) or self._meaning(decode(parsed.event), arguments)
+        if known.function == DRIVER_ATTACH:
+            self.assembler.roads.attach(parsed.pid, ends=arguments.returns)
+            return None
         if arguments.returns:
             if "probe" not in known.function:
                 return None
@@ -325,7 +333,7 @@ class FtraceReader:
 
     def _on_queue(self, head: bytes, arguments: bytes, line: bytes) -> None:
         self._recent.append(line)
-        if self._tasks and (pid := _pid(head, line)) in self._tasks and not _in_interrupt(head):
+        if self._tasks and (pid := _pid(head, line)) in self._tasks and not in_interrupt(head):
             work = _WORK.match(arguments)
             if work is not None:
                 self.assembler.queued(pid, work[1])
@@ -333,13 +341,13 @@ class FtraceReader:
     def _on_start(self, head: bytes, arguments: bytes, line: bytes) -> None:
         self._recent.append(line)
         is_async = _ASYNC_WORK in arguments
-        if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None and not _in_interrupt(head):
+        if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None and not in_interrupt(head):
             self.assembler.work_begins(_pid(head, line), work[1], is_async=is_async)
 
     def _on_end(self, head: bytes, arguments: bytes, line: bytes) -> None:
         if self._tasks or _ASYNC_WORK in arguments:
             work = _WORK.match(arguments)
-            if work is not None and not _in_interrupt(head):
+            if work is not None and not in_interrupt(head):
                 self.assembler.work_ends(_pid(head, line), work[1])
 
     def _where(self, head: bytes) -> tuple[int, int] | None:
@@ -368,12 +376,6 @@ def _pid(head: bytes, line: bytes) -> bytes:
     return parsed.pid if parsed is not None else b""
 
 
-def _in_interrupt(head: bytes) -> bool:
-    """Tell whether a line's flags say that an interrupt or a softirq borrowed the task."""
-    flags = head.rpartition(b"]")[2].split(b" ", 2)
-    return len(flags) > 1 and flags[1][2:3] in _INTERRUPT_FLAGS
-
-
 def _pass_over(_head: bytes, _arguments: bytes, _line: bytes) -> None:
     """Handle an event that tells nothing of probes."""
 
@@ -383,6 +385,7 @@ def read_ftrace(
     *,
     definitions: Mapping[str, KprobeDefinition] | None = None,
     topology: Topology | None = None,
+    kernel: str | None = None,
 ) -> Trace:
     """Return the trace that a stream of ftrace text holds.
 
@@ -390,6 +393,7 @@ def read_ftrace(
         stream: an open binary file, pipe or decompressor.
         definitions: which event stands for which function (``parse_kprobe_events``); None = ours.
         topology: the machine, for the nodes of CPUs and devices and the devices' buses.
+        kernel: as for ``FtraceReader``.
 
     """
-    return FtraceReader(definitions, topology).trace(stream)
+    return FtraceReader(definitions, topology, kernel).trace(stream)

@@ -20,6 +20,8 @@ from typing import Final, NamedTuple
 from numaprobe.records.errnos import UNTOLD
 from numaprobe.records.ranges import MAX_CPU, MAX_TIME_NS
 
+#: third flag of a line: hard interrupt, softirq, both, non-maskable
+_INTERRUPT_FLAGS: Final = frozenset((b"h", b"s", b"H", b"z", b"Z"))
 _HEAD: Final = re.compile(
     rb"""\s*+(?P<comm>\S.{0,63}?)-(?P<pid>\d{1,10})
     \s++(?:\(\s*[\d-]{1,10}\)\s+)?
@@ -157,3 +159,9 @@ def _result(fields: bytes) -> int | None:
 def decode(text: bytes) -> str:
     """Return a kernel's text; bytes that are no UTF-8 become escapes."""
     return text.decode(errors="backslashreplace")
+
+
+def in_interrupt(head: bytes) -> bool:
+    """Tell whether a line's flags say that an interrupt or a softirq borrowed the task."""
+    flags = head.rpartition(b"]")[2].split(b" ", 2)
+    return len(flags) > 1 and flags[1][2:3] in _INTERRUPT_FLAGS

@@ -34,6 +34,8 @@ DRIVER_ATTACH_ASYNC: Final = "__driver_attach_async_helper"
 DEVICE_ATTACH_ASYNC: Final = "__device_attach_async_helper"
 DEVICE_ATTACH: Final = "__device_attach"
 DEVICE_DRIVER_ATTACH: Final = "device_driver_attach"
+#: a driver is registered; it tells what ``device_driver_attach`` means before 5.14 (``roads.py``)
+DRIVER_ATTACH: Final = "driver_attach"
 
 #: The functions that lead to a probe, with the path that they stand for. A probe without any of them came from
 #: ``__driver_attach``: the driver was registered and the device was there.
@@ -123,6 +125,7 @@ def kprobe_definitions(*, pci_dev_offset: int | None = None, search: bool = Fals
         KprobeDefinition(DEVICE_ATTACH_ASYNC, DEVICE_ATTACH_ASYNC, returns=False, arguments=(_DEVICE.format(1),)),
         KprobeDefinition(DEVICE_ATTACH, DEVICE_ATTACH, returns=False, arguments=(_DEVICE.format(1), "async=$arg2:u8")),
         KprobeDefinition(DEVICE_DRIVER_ATTACH, DEVICE_DRIVER_ATTACH, returns=False, arguments=(_DEVICE.format(2),)),
+        *entry_and_return(DRIVER_ATTACH),
     )
 
 

@@ -69,14 +69,14 @@ class ProbeAssembler:
     Tasks are keyed by their pid as the trace writes it.
     """
 
-    def __init__(self, topology: Topology | None = None) -> None:
+    def __init__(self, topology: Topology | None = None, kernel: str | None = None) -> None:
         self.tasks: dict[bytes, TaskTime] = {}
         self.counts = Counts()
         self.seen = SeenEvents()
         self._topology = topology
         self._devices: Mapping[str, DeviceInfo] = {d.name: d for d in topology.devices} if topology else {}
         self._open: dict[str, OpenProbe] = {}
-        self.roads = Roads()
+        self.roads = Roads(kernel)
         self._carried: dict[bytes, OpenProbe] = {}
         self._works: dict[bytes, OpenProbe] = {}
         self._executing: dict[bytes, bytes] = {}

@@ -139,12 +139,12 @@ def _told_apart(
         return _on_unknown(topology, _parquet(rewound, where))
     if head.startswith(tracecmd.MAGIC):
         with tracecmd.report(rewound, plain, where) as text:
-            trace = read_ftrace(text, definitions=definitions, topology=topology)
+            trace = read_ftrace(text, definitions=definitions, topology=topology, kernel=kernel)
         return _on(topology, trace)
     if looks_like_json(head) and not is_journal(head):
         return _on_unknown(topology, load_limited(rewound, where))
     if _is_ftrace(head):
-        return _on(topology, read_ftrace(rewound, definitions=definitions, topology=topology))
+        return _on(topology, read_ftrace(rewound, definitions=definitions, topology=topology, kernel=kernel))
     trace = _on(topology, read_log(rewound, topology=topology, kernel=kernel))
     if not trace.probes:
         raise InputError(_no_probe(trace), where)

@@ -104,15 +104,16 @@ def read_recording(
     asked = any(set(one.arguments) & set(candidate_arguments()) for one in definitions.values())
     if asked:
         path, offset = _settle_candidates(path, topology)
+    kernel = kernel or os.uname().release
     with path.open("rb") as stream:
-        trace = read_ftrace(stream, definitions=definitions or None, topology=topology)
+        trace = read_ftrace(stream, definitions=definitions or None, topology=topology, kernel=kernel)
     probes, unplaced = _without_guesses(trace.probes) if asked and offset is None else (trace.probes, ())
     probes = _with_memory(probes, folder)
     probes, dropped = _without_unwatched(probes, comms)
     return replace(
         trace,
         probes=probes,
-        kernel=kernel or os.uname().release,
+        kernel=kernel,
         machine=to_json(topology) if topology is not None else {},
         warnings=(*warnings, *trace.warnings, *unplaced, *dropped),
     )

@@ -9,6 +9,9 @@ Who that task is, is told by the first of these that knows:
 2. the workqueue's events: who queued the work that the worker is at (an async or a deferred work has no waiter);
 3. the newest helper that another task entered for the device, if that task has done nothing else since: it sleeps.
 
+Before 5.14 ``__driver_attach`` called ``device_driver_attach`` as well, for each device of a driver that is registered:
+there a task that is inside ``driver_attach`` binds nothing by hand, and without that event the path is not told.
+
 Where none knows, nobody is named. A task's notes are dropped once it turns to another device; everything is bounded.
 """
 
@@ -20,7 +23,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.kernel.ftrace_line import EventLine, decode, parse_event_line
-from numaprobe.kernel.kprobes import PATHS, SYNC_PATH
+from numaprobe.kernel.kprobes import DEVICE_DRIVER_ATTACH, PATHS, SYNC_PATH
+from numaprobe.runtime.facts import value_of
+from numaprobe.runtime.release import parse_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,15 +70,29 @@ class _Note:
     """A task entered a helper for a device."""
 
     device: str
-    path: str
+    #: None: the helper does not tell
+    path: str | None
     caller: Caller
     since_ns: int
 
 
 class Roads:
-    """What the helpers and the workqueue tell of the probes to come."""
+    """What the helpers and the workqueue tell of the probes to come.
 
-    def __init__(self) -> None:
+    Args:
+        kernel: the release, where it is known.
+
+    Attributes:
+        attaches: ``driver_attach`` is being recorded.
+
+    """
+
+    def __init__(self, kernel: str | None = None) -> None:
+        self.attaches = False
+        release = parse_release(kernel or "")
+        self._only_binds = release is None or value_of("attach_means_bind", release)
+        #: tasks inside ``driver_attach``, and how often
+        self._attaching: dict[bytes, int] = {}
         #: the last workqueue events as they stand in the trace, oldest first
         self.recent: deque[bytes] = deque(maxlen=RECENT_WORKS)
         self._notes: dict[bytes, dict[str, _Note]] = {}
@@ -92,9 +111,26 @@ class Roads:
         notes = self._notes.setdefault(caller.pid, {})
         if len(notes) >= MAX_DEPTH:
             notes.clear()
-        note = _Note(device, PATHS[function], caller, now)
+        note = _Note(device, self._path(function, caller.pid), caller, now)
         notes[device] = self._sleepers[device] = note
         self._sleeps_for[caller.pid] = device
+
+    def _path(self, function: str, pid: bytes) -> str | None:
+        if function != DEVICE_DRIVER_ATTACH:
+            return PATHS[function]
+        if pid in self._attaching:
+            return SYNC_PATH
+        return PATHS[function] if self._only_binds or self.attaches else None
+
+    def attach(self, pid: bytes, *, ends: bool) -> None:
+        """A task enters ``driver_attach``, or returns from it."""
+        self.attaches = True
+        self.awake(pid)
+        depth = self._attaching.pop(pid, 0) + (-1 if ends else 1)
+        if depth > 0:
+            if len(self._attaching) >= MAX_TASKS:
+                self._attaching.clear()
+            self._attaching[pid] = depth
 
     def awake(self, pid: bytes) -> None:
         """A task did something else than to wait for the device of its last helper."""
@@ -111,6 +147,7 @@ class Roads:
     def forget(self, pid: bytes) -> None:
         """A worker turns to other work."""
         self._notes.pop(pid, None)
+        self._attaching.pop(pid, None)
 
     def probed(self, device: str, now: int) -> None:
         """A probe of the device is over; whoever waits may see another driver tried."""
@@ -119,7 +156,7 @@ class Roads:
 
     def clear(self) -> None:
         """Forget everything: another trace begins."""
-        for table in (self._notes, self._sleepers, self._sleeps_for, self.recent):
+        for table in (self._notes, self._sleepers, self._sleeps_for, self._attaching, self.recent):
             table.clear()
 
     def road(self, pid: bytes, device: str, now: int, *, in_worker: bool, helpers: bool) -> Road:

@@ -163,6 +163,22 @@ FACTS: Final = (
         seen=("6.1", "6.12", "7.2", "7.3"),
     ),
     Fact(
+        "attach_means_bind",
+        OLDEST,
+        value=False,
+        source="base/dd.c, __driver_attach: calls device_driver_attach for each device",
+        dated="seen in 5.10",
+        seen=("5.10",),
+    ),
+    Fact(
+        "attach_means_bind",
+        Release(5, 14),
+        value=True,
+        source="base/dd.c, __driver_attach: calls driver_probe_device",
+        dated="after 5.10, by 6.1; taken as that of probe_returns_errno",
+        seen=("6.1", "6.12", "7.2", "7.3"),
+    ),
+    Fact(
         "bh_pools_per_cpu",
         OLDEST,
         value=0,

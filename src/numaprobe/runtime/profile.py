@@ -71,6 +71,8 @@ class KernelProfile:
     hot_add_may_be_async: bool
     #: ``really_probe`` returns 0 for a device that is bound, and else the errno; before: 1 for bound, 0 for not bound
     probe_returns_errno: bool
+    #: only a write to ``bind`` enters ``device_driver_attach``; before, loading a driver does, too
+    attach_means_bind: bool
     #: names of the two general workqueues: per-CPU, unbound
     percpu_wq_name: str = "events"
     unbound_wq_name: str = "events_unbound"
