@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-demo: $(STAMP)  ## set up, then compare every policy on the seeds' machine and on this one
+demo: $(STAMP)  ## set up, then compare every policy on the measured machine and on this one
 	$(BIN)/numaprobe compare nvme-epyc
 	$(BIN)/numaprobe compare host
 
@@ -129,7 +129,7 @@ free-threaded: $(FREE)/venv/.installed  ## build a Python without interpreter lo
 docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every example in them
 	$(BIN)/python -m docs.build
 
-lock: ## resolve the dependencies anew into requirements.lock, for every Python that we run on, with hashes
+lock: ## resolve the dependencies again into requirements.lock, for every Python that we run on, with hashes
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.lock
 
 clean:

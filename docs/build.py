@@ -27,7 +27,7 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def rebuilt(text: str) -> str:
-    """Return a page with its tables made anew."""
+    """Return a page with its tables rebuilt."""
 
     def replace(match: re.Match[str]) -> str:
         return match[1] + markdown(*tables.TABLES[match[2]]()) + match[3]
@@ -36,7 +36,7 @@ def rebuilt(text: str) -> str:
 
 
 def stale_pages(*, write: bool) -> list[str]:
-    """Return the pages whose tables were out of date; write them anew if asked."""
+    """Return the pages whose tables were out of date; rewrite them if asked."""
     stale = []
     for page in sorted(PAGES.glob("*.md")):
         before = page.read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ Three sorts, because not all scenarios promise the same:
 
 All draw from the same words: every bus, sync and async drivers, suppliers, parents, children that probes register,
 virtual functions, every errno, locks, memory, isolation and hotplug, callers, every kernel profile, and machines with
-nodes that have no CPUs, no memory or are off line, and CPUs that are off line or not there.
+nodes that have no CPUs, no memory or are offline, and CPUs that are offline or not there.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _machine(rng: Random) -> Topology:
         return topology
     nodes = [dataclasses.replace(node, memory=0) if rng.random() < 0.2 else node for node in topology.nodes]
     last = nodes[-1].id
-    for number in range(rng.randint(0, 2)):  # memory only, some of them off line, with holes in the numbers
+    for number in range(rng.randint(0, 2)):  # memory only, some of them offline, with holes in the numbers
         nodes.append(Node(last + 1 + number * rng.randint(1, 3), CpuSet(), 2**30, online=rng.random() < 0.7))
         last = nodes[-1].id
     off = CpuSet.of(cpu for cpu in topology.possible if cpu and rng.random() < 0.2)
@@ -323,7 +323,7 @@ class _Writer:
                 self._take({"isolate": ""})
 
     def _unbound(self) -> None:
-        """Write where unbound work may run: CPUs that are off line, isolated or not there as well."""
+        """Write where unbound work may run: CPUs that are offline, isolated or not there as well."""
         cpus = self.rng.sample(range((self.topology.possible.last or 0) + 2), 2)
         self._take({"unbound_cpumask": ",".join(map(str, cpus))})
 

@@ -205,7 +205,7 @@ def test_no_permission_for_memory_policy_is_one_warning(monkeypatch: pytest.Monk
 
 
 def test_a_cpu_that_went_off_line_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pinning to the CPU fails as on an off-line one; the body runs on another, and one remark says so."""
+    """Pinning to the CPU fails as on an offline one; the body runs on another, and one remark says so."""
     real = os.sched_setaffinity
 
     def offline(pid: int, cpus: Any) -> None:

@@ -154,7 +154,7 @@ def with_empty_node(*, online: bool) -> Topology:
 @pytest.mark.parametrize("bus", ["pci", "platform"])
 @pytest.mark.parametrize("policy", list(POLICIES))
 def test_a_node_without_cpus(make_world: Callable[..., World], policy: str, bus: str) -> None:
-    """Stock PCI: inline. queue_work_node: the node is on line, so the work is queued, and ends on the caller's pod.
+    """Stock PCI: inline. queue_work_node: the node is online, so the work is queued, and ends on the caller's pod.
 
     Ours know better than to queue by chance: strict-node stays inline, spread takes the nearest node.
     """

@@ -42,7 +42,7 @@ def shapes(draw: st.DrawFn) -> Topology:
 
 @st.composite
 def machines(draw: st.DrawFn) -> Topology:
-    """A machine with CPUs off line, isolation and devices."""
+    """A machine with CPUs offline, isolation and devices."""
     base = draw(shapes())
     cpus = list(base.possible)
     subset = st.builds(CpuSet.of, st.sets(st.sampled_from(cpus)))

@@ -169,7 +169,7 @@ def test_losses_are_one_line_each() -> None:
         assert word in losses
     absent = replace(symmetric("t", cores=4), present=CpuSet.of([0, 1, 2]), online=CpuSet.of([0]))
     assert "not present" in " ".join(hwloc_losses(absent))
-    assert "off line" in hwloc_losses(preset("grace-hopper"))[0]
+    assert "offline" in hwloc_losses(preset("grace-hopper"))[0]
     isolated = apply_cmdline(preset("laptop"), CommandLine.parse("isolcpus=1"))
     assert len(hwloc_losses(isolated)) == 1
 

@@ -46,7 +46,7 @@ def test_offline_nodes_are_possible(tmp_path: Path) -> None:
     again = read_sysfs(write_sysfs(topology, tmp_path))
     assert again.nodes == topology.nodes
     assert again.distance(0, 1) == 80
-    assert again.distance(0, 2) == 20  # sysfs has no row for a node that is off line
+    assert again.distance(0, 2) == 20  # sysfs has no row for a node that is offline
 
 
 @given(topology=machines())

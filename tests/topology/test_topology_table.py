@@ -12,7 +12,7 @@ GUEST = Path(__file__).parents[1] / "data/kernel/debian-7.2/two-nodes-isolated"
 
 def test_the_seeds_machine_in_words() -> None:
     rows = dict(describe(preset("epyc-9a64")))
-    assert rows["CPUs"] == "256 on line (0-255)"
+    assert rows["CPUs"] == "256 online (0-255)"
     assert rows["LLCs"] == "16 of 16 CPUs, the first 0-7,128-135"
     assert rows["cores"] == "128 of 2 CPUs, the first 0,128"
     assert rows["memory"] == "768 GiB"

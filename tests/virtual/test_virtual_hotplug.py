@@ -1,4 +1,4 @@
-"""CPUs that go off line, come back, or are isolated while the machine runs."""
+"""CPUs that go offline, come back, or are isolated while the machine runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def note(machine: VirtualMachine, seen: list[tuple[str, int]], compute_ns: int =
 
 @pytest.mark.parametrize("model", [CpuModel(), CpuModel.off], ids=["modelled", "off"])
 def test_tasks_leave_a_cpu_that_goes_off_line(make: Make, model: CpuModel) -> None:
-    """Also one that was pinned there (it may run anywhere then), and the one that takes it off line."""
+    """Also one that was pinned there (it may run anywhere then), and the one that takes it offline."""
     machine = make(cpu_model=model)
     seen: list[int] = []
 
@@ -166,11 +166,11 @@ def test_the_last_cpu_stays(make: Make) -> None:
         await machine.cpu_down(0)
         with pytest.raises(RefusedError, match="CPU 1 is the last one"):
             await machine.cpu_down(1)
-        with pytest.raises(UsageError, match="not on line"):
+        with pytest.raises(UsageError, match="not online"):
             await machine.cpu_down(0)
         await machine.cpu_up(0)
         for cpu in (0, 99):
-            with pytest.raises(UsageError, match="cannot come on line"):
+            with pytest.raises(UsageError, match="cannot come online"):
                 await machine.cpu_up(cpu)
 
     machine.run(main)
@@ -233,7 +233,7 @@ def test_shells_leave_isolated_cpus_and_the_mask_is_replaced(make: Make) -> None
     assert str(CpuSet(machine.workqueues.cpus.unbound)) == "2-7"
 
     async def everything() -> None:
-        with pytest.raises(UsageError, match="no CPU on line would be left"):
+        with pytest.raises(UsageError, match="no CPU online would be left"):
             await machine.isolate(machine.online)
 
     machine.run(everything)

@@ -290,11 +290,11 @@ def test_bad_places_are_refused(make: Make) -> None:
             machine.queue_work_on(99, machine.system_dfl_wq, Work(main, "f"))
         with pytest.raises(UsageError, match="not possible"):
             machine.queue_work_on(99, machine.system_percpu_wq, Work(main, "f"))
-        with pytest.raises(UsageError, match="none is on line"):
+        with pytest.raises(UsageError, match="none is online"):
             await machine.set_affinity(CpuSet())
 
     machine.run(main)
-    with pytest.raises(UsageError, match="CPU 4000: it is not on line"):
+    with pytest.raises(UsageError, match="CPU 4000: it is not online"):
         machine.run(main, cpu=4000)
 
 

@@ -79,7 +79,7 @@ class World:
 
     async def main(self, steps: list[tuple]) -> None:  # type: ignore[type-arg]
         for step in steps:
-            # A CPU that is off line already, or the last one, is refused: a refusal changes nothing.
+            # A CPU that is offline already, or the last one, is refused: a refusal changes nothing.
             with contextlib.suppress(*((NumaprobeError,) if step[0] in ("down", "up", "isolate", "shell") else ())):
                 await self.step(step)
             self.machine.validate()

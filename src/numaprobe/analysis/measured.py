@@ -75,7 +75,7 @@ class Measured:
 class Validation:
     """Policies, each predicted and measured."""
 
-    #: the predictions, beside each other as ever
+    #: the predictions, beside each other as usual
     comparison: Comparison
     #: in the order of the comparison's entries
     measured: tuple[Measured, ...]

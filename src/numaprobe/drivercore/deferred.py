@@ -188,7 +188,7 @@ class DeferredProbes:
         self.extend_timeout()
 
     def extend_timeout(self) -> None:
-        """Start the timeout, or start it anew: each driver registration does."""
+        """Start the timeout, or start it again: each driver registration does."""
         if not self._lists.enabled or self._timeout_ns == 0:
             return
         if self._timer is not None:

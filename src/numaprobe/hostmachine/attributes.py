@@ -1,6 +1,6 @@
 """What a body's thread (or process) is given before it works: its CPUs, its memory's node, its name.
 
-The kernel may say no: a cpuset changed, a CPU went off line, a container forbids memory policies. Then the thread
+The kernel may say no: a cpuset changed, a CPU went offline, a container forbids memory policies. Then the thread
 goes on without, and the machine is told once for each kind of refusal. What really happened is read back with every
 body (``getcpu``), so that a record never shows a wish.
 """
@@ -70,7 +70,7 @@ class Applier:
         try:
             os.sched_setaffinity(0, cpus)
         except OSError as error:
-            reason = "not permitted" if error.errno in {errno.EPERM, errno.ENOSYS} else "they are off line or forbidden"
+            reason = "not permitted" if error.errno in {errno.EPERM, errno.ENOSYS} else "they are offline or forbidden"
             self._warn_once("affinity", f"threads cannot be pinned to CPU {cpus} ({reason}); they run where they may")
             return False
         return True

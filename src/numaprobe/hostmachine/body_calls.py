@@ -43,7 +43,7 @@ class BodyCalls:
 
         @property
         def online(self) -> CpuSet:
-            """The CPUs on line now."""
+            """The CPUs online now."""
             ...
 
         def now(self) -> int:

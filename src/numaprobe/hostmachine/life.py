@@ -46,7 +46,7 @@ class Life:
 
         @property
         def online(self) -> CpuSet:
-            """The CPUs on line now."""
+            """The CPUs online now."""
             ...
 
         _workqueues: Workqueues
@@ -149,7 +149,7 @@ class Life:
     def _new_task(self, comm: str, cpus: CpuSet | None, cpu: int | None) -> HostTask:
         allowed = self.online & (cpus if cpus is not None else self.online)
         if not allowed or (cpu is not None and cpu not in allowed):
-            raise UsageError(f"CPU {cpu if allowed else cpus} is not on line or not allowed; online: {self.online}")
+            raise UsageError(f"CPU {cpu if allowed else cpus} is not online or not allowed; online: {self.online}")
         hint = CpuSet.of([cpu]) if cpu is not None and cpus is None else None
         return HostTask(comm, cpu if cpu is not None else allowed.first or 0, Attributes(cpus, hint))
 

@@ -23,7 +23,7 @@ _NODE_DIR: Final = "sys/devices/system/node"
 
 
 def allowed_cpus() -> CpuSet:
-    """Return the CPUs on which the calling thread may run: on line, in its cpuset, in its affinity."""
+    """Return the CPUs on which the calling thread may run: online, in its cpuset, in its affinity."""
     return CpuSet.of(os.sched_getaffinity(0))
 
 
@@ -36,7 +36,7 @@ def _read_set(path: Path) -> CpuSet | None:
 
 
 def real_cpus(root: Path = Path("/")) -> CpuSet:
-    """Return the possible CPUs of this system; those on line if sysfs does not say."""
+    """Return the possible CPUs of this system; those online if sysfs does not say."""
     return _read_set(root / _CPU_DIR / "possible") or allowed_cpus()
 
 

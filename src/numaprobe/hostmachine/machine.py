@@ -5,8 +5,8 @@ task that runs bodies has an OS thread; workers' threads are pinned to their poo
 to its node. What ran where is read back, never
 assumed.
 
-A CPU is *on line* here if this process may use it: a cpuset, a container or ``taskset`` that takes a CPU away looks
-like a CPU that went off line, and a node without allowed CPUs like a node without CPUs.
+A CPU is *online* here if this process may use it: a cpuset, a container or ``taskset`` that takes a CPU away looks
+like a CPU that went offline, and a node without allowed CPUs like a node without CPUs.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class HostMachine(Life, BodyCalls):
 
     @property
     def online(self) -> CpuSet:
-        """The CPUs of the topology that are on line and that this process may use, now."""
+        """The CPUs of the topology that are online and that this process may use, now."""
         self._allowed_now()
         return self._allowed[2]
 

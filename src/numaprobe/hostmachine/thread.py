@@ -3,7 +3,7 @@
 A thread serves jobs one after the other from its own queue and hands each that is done to ``deliver``, which may run
 the core's loop before it returns (``loop.py``). Each job is framed by two readings of the CPU (``getcpu``) and of the
 thread's CPU clock, taken in the thread itself, so that what is recorded is what happened. If the first reading shows a
-CPU that the thread should not be on (a CPU went off line and came back), the thread is pinned anew before the job.
+CPU that the thread should not be on (a CPU went offline and came back), the thread is pinned again before the job.
 
 A body may ask the core for something and wait for it (``ask``). While it waits its thread goes on serving: a child
 that is probed inside a probe, in the same task, runs in the same thread, on top of its parent's stack.

@@ -193,7 +193,7 @@ class TaskTime:
         return None, []
 
     def _fold(self) -> None:
-        """Sum up what the log holds and begin it anew."""
+        """Sum up what the log holds and begin again."""
         last = self.log[-1]
         for call in self.calls:
             call.account.segments = None

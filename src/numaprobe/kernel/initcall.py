@@ -1,4 +1,4 @@
-"""The kernel's log to records: ``initcall_debug``, the driver core's dyndbg lines, and the seeds' lines, in one pass.
+"""The kernel's log to records: ``initcall_debug``, the driver core's dyndbg lines, and the threads' lines, in one pass.
 
 ``really_probe_debug`` of ``drivers/base/dd.c`` prints ``probe of DEVICE returned RESULT after TIME usecs`` for every
 probe of a boot; 7.3 names the driver too. The line is printed when the probe is over: with a stamp, that is its end.
@@ -264,9 +264,9 @@ def _some(names: list[str], number: int) -> str:
 
 
 def read_log(stream: ByteStream, *, topology: Topology | None = None, kernel: str | None = None) -> Trace:
-    """Return the trace that a kernel log holds: ``initcall_debug``, dyndbg lines and the seeds' printk lines.
+    """Return the trace that a kernel log holds: ``initcall_debug``, dyndbg lines and the threads' printk lines.
 
-    A probe that a seeds' line tells is not told again by ``initcall_debug``'s coarser one.
+    A probe that a printk line tells is not told again by ``initcall_debug``'s coarser one.
 
     Args:
         stream: an open binary file, pipe or decompressor.

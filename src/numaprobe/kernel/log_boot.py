@@ -49,7 +49,7 @@ class Told:
     path: str | None = None
     #: the initcall that it ran in: where nothing else names the driver
     around: Initcall | None = None
-    #: a seeds' line, ready as it is
+    #: a printk line of the threads, ready as it is
     ready: ProbeRecord | None = None
 
 

@@ -156,7 +156,7 @@ def _no_probe(trace: Trace) -> str:
     for warning in trace.warnings:
         if warning.kind in ("untimed", "unfinished"):
             return f"holds no probe with a duration: {warning.message}; boot with initcall_debug"
-    return "holds no probe: no trace of numaprobe, no ftrace text, no line of initcall_debug or of the seeds' printk"
+    return "holds no probe: no trace of numaprobe, no ftrace text, no line of initcall_debug or of the threads' printk"
 
 
 def _on(topology: Topology | None, trace: Trace) -> Trace:

@@ -1,6 +1,6 @@
 """Run every case on the host machine of this computer, and keep what was seen.
 
-The machine is what sysfs shows, less the CPUs that this process may not use: for it they are off line.
+The machine is what sysfs shows, less the CPUs that this process may not use: for it they are offline.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Observation:
 
 
 def this_computer() -> Topology:
-    """Return this computer as sysfs shows it, with the CPUs on line that this process may use."""
+    """Return this computer as sysfs shows it, with the CPUs online that this process may use."""
     topology = load_topology("host")
     return replace(topology, online=topology.online & CpuSet.of(os.sched_getaffinity(0)), devices=())
 

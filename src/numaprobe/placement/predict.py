@@ -25,7 +25,7 @@ def predict(case: Case, topology: Topology, profile: str) -> tuple[Seen, ...]:
 
 
 async def _look(machine: VirtualMachine) -> Glimpse:
-    """Return what a body sees of its task: the CPUs of its mask that are on line."""
+    """Return what a body sees of its task: the CPUs of its mask that are online."""
     task = machine.current
     if not isinstance(task, VirtualTask):
         raise InternalError(f"{task.comm} is no task of the virtual machine")

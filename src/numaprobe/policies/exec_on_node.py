@@ -22,7 +22,7 @@ class ExecOnNode(NodeWork):
 
     Every bus gains what PCI had, and PCI's own node code goes. The scan moves as a whole: matching runs near the node
     too, and drivers that do not match cost a trip as well. Nested registration inside a probe flushes work of the
-    class that it runs in (``nested_inline`` mends it).
+    class that it runs in (``nested_inline`` avoids it).
 
     Source: "Introduce NUMA-node-aware synchronous probing", 7 January 2026 (``__exec_on_numa_node``), reviewed.
     """

@@ -1,4 +1,4 @@
-"""Frozen records of what happened, and their codecs: JSON, Parquet, and the printk line of the seeds.
+"""Frozen records of what happened, and their codecs: JSON, Parquet, and the printk line of the December 2025 threads.
 
 The types are imported at once, the codecs when first named: everything imports this floor, and few parts read a file.
 """

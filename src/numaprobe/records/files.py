@@ -21,7 +21,7 @@ PARQUET_MAGIC: Final = b"PAR1"
 
 
 def read_records(path: str | os.PathLike[str]) -> Trace:
-    """Return the trace in a file of ours: JSON, Parquet or the seeds' printk lines, told apart by content.
+    """Return the trace in a file of ours: JSON, Parquet or the threads' printk lines, told apart by content.
 
     Raises:
         InputError: it cannot be read, or holds none of these.

@@ -1,4 +1,4 @@
-r"""The printk line of the seeds: one probe, as their patches made the kernel print it.
+r"""The printk line of the December 2025 threads: one probe, as their patches made the kernel print it.
 
 ``nvme 0000:01:00.0: CPU: 5, COMM: kworker/u1025:5, probe cost: 34765890 ns``
 
@@ -35,7 +35,7 @@ _UNKNOWN: Final = "?"
 
 
 def printk_line(record: ProbeRecord) -> str:
-    """Return the seeds' line for one record, without a newline."""
+    """Return the threads' line for one record, without a newline."""
     cpu = _UNKNOWN if record.cpu is None else str(record.cpu)
     comm = _UNKNOWN if record.comm is None else _one_line(record.comm)
     driver, device = _one_word(record.driver), _one_word(record.device)
@@ -43,7 +43,7 @@ def printk_line(record: ProbeRecord) -> str:
 
 
 def printk_lines(trace: Trace) -> str:
-    """Return the seeds' lines for all records of a trace, a newline behind each."""
+    """Return the threads' lines for all records of a trace, a newline behind each."""
     return "".join(printk_line(record) + "\n" for record in trace.probes)
 
 
@@ -69,7 +69,7 @@ def parse_printk_line(line: str) -> ProbeRecord | None:
 
 
 def read_printk(lines: Iterable[str]) -> Trace:
-    """Return the trace that the seeds' lines among ``lines`` make; every other line is passed over."""
+    """Return the trace that the threads' lines among ``lines`` make; every other line is passed over."""
     probes: list[ProbeRecord] = []
     torn = 0
     for line in lines:

@@ -54,7 +54,7 @@ def print_topology(topology: Topology, stream: TextIO | None = None, *, legend: 
 def _node_row(topology: Topology, index: int, node: Node) -> list[str | Cell]:
     cpus = node.cpus & topology.online
     return [
-        str(node.id) if node.online else Cell(f"{node.id} off line", "yellow"),
+        str(node.id) if node.online else Cell(f"{node.id} offline", "yellow"),
         str(cpus) or UNKNOWN,
         str(cpus & kept_free(topology)) or UNKNOWN,
         str(sum(bool(llc & node.cpus) for llc in topology.llcs)),

@@ -3,7 +3,7 @@
 A pod is made at boot and never changes; what changes is which of its CPUs a workqueue may use.
 
 In the cache scopes two CPUs share a pod if the scheduler gives them the same id of a last-level cache (``sd_llc_id``,
-``cpus_share_cache``). CPUs that are isolated or off line at boot are in no scheduling domain and keep the id that the
+``cpus_share_cache``). CPUs that are isolated or offline at boot are in no scheduling domain and keep the id that the
 variable starts with, so that they are one group, wherever they are. It starts with 0 up to 7.0, and that is the id of
 CPU 0's cache too (an id is the first CPU of the domain): they join it, unless CPU 0 is one of them. Work for a node
 whose first CPU is isolated is then served by *CPU 0's* pool, and not by the machine-wide one. Since the ids of caches

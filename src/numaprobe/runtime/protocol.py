@@ -213,7 +213,7 @@ class Machine(Protocol):
 
     @property
     def online(self) -> CpuSet:
-        """The CPUs on line now."""
+        """The CPUs online now."""
         ...
 
     def housekeeping(self, kind: HkType) -> CpuSet:

@@ -108,7 +108,7 @@ class Steps:
         """Take a step by a task of its own, which is returned at once."""
         caller = self._caller
         cpu = caller.cpu if step.cpu is None else step.cpu
-        # The caller's own CPU may have gone off line: what it starts has the mask that it was given then.
+        # The caller's own CPU may have gone offline: what it starts has the mask that it was given then.
         place = None if step.cpu is None and cpu not in self.machine.online else cpu
         kind = step.kind or caller.kind
         cpus = CpuSet.of([cpu]) if place is not None and _is_pinned(step, kind) else None
@@ -203,7 +203,7 @@ class Steps:
 
         """
         if self._hotplug is None:
-            raise UsageError("this machine cannot take CPUs off line; run the scenario on the virtual machine")
+            raise UsageError("this machine cannot take CPUs offline; run the scenario on the virtual machine")
         return self._hotplug
 
     async def add(self, patterns: Iterable[str]) -> None:

@@ -42,7 +42,7 @@ class FakeMachine:
 
     Args:
         topology: default: two nodes of two CPUs.
-        profile: default: the seeds' kernel.
+        profile: default: the kernel of the measured tables.
 
     """
 
@@ -147,7 +147,7 @@ class FakeMachine:
         """Return the CPU to start on: ``cpu``, else where the caller is, else the first allowed one."""
         allowed = self.online & (cpus if cpus is not None else self.online)
         if not allowed or (cpu is not None and cpu not in allowed):
-            raise UsageError(f"CPU {cpu if allowed else cpus} is not on line or not allowed; online: {self.online}")
+            raise UsageError(f"CPU {cpu if allowed else cpus} is not online or not allowed; online: {self.online}")
         here = self._current.cpu if self._current else None
         return next(one for one in (cpu, here, allowed.first) if one is not None and one in allowed)
 
@@ -293,7 +293,7 @@ class FakeMachine:
         """Move the current task.
 
         Raises:
-            UsageError: no CPU of ``cpus`` is on line.
+            UsageError: no CPU of ``cpus`` is online.
 
         """
         task = self.current

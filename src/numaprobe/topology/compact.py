@@ -151,7 +151,7 @@ def _build(name: str, counts: dict[str, int], options: _Options) -> Topology:
 def to_compact(topology: Topology) -> str | None:
     """Return the compact string of a machine, or None if the grammar cannot say it.
 
-    It cannot say: parts that differ, off-line CPUs or nodes, isolation, devices, other distance tables.
+    It cannot say: parts that differ, offline CPUs or nodes, isolation, devices, other distance tables.
     """
     text = _candidate(topology)
     if text is None:

@@ -5,7 +5,7 @@ rules of the translation:
 
 * A CPU's node is the NUMANode with the smallest set that holds it. Of several with the same set (DRAM beside HBM
   or CXL memory) it is the first by number: on Linux the others have no CPUs of their own. Neither has a node that
-  would get none but CPUs that are off line.
+  would get none but CPUs that are offline.
 * The LLC is the highest level of data or unified cache; without any, the package. It ends at the border of a node.
 * A machine without Package objects has one package for each node with CPUs.
 """

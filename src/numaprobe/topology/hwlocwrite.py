@@ -40,13 +40,13 @@ def hwloc_losses(topology: Topology) -> list[str]:
     if topology.housekeeping != type(topology.housekeeping)():
         losses.append("isolation (isolcpus=, nohz_full=, workqueue.unbound_cpus=) is not part of hwloc's format")
     if any(not node.online for node in topology.nodes):
-        losses.append("that a node is off line cannot be said: it is written as one without memory")
+        losses.append("that a node is offline cannot be said: it is written as one without memory")
     if topology.present != topology.possible:
-        losses.append("CPUs that are possible but not present are written like present ones that are off line")
+        losses.append("CPUs that are possible but not present are written like present ones that are offline")
     if any(not core & topology.online for core in topology.cores):
-        losses.append("cores without a CPU on line have no object: their siblings and caches are not said")
+        losses.append("cores without a CPU online have no object: their siblings and caches are not said")
     if any(node.cpus and not node.cpus & topology.online for node in topology.nodes):
-        losses.append("nodes whose CPUs are all off line are written as memory-only, and those CPUs are on no node")
+        losses.append("nodes whose CPUs are all offline are written as memory-only, and those CPUs are on no node")
     others = [device for device in topology.devices if not _BUS_ID.fullmatch(device.name)]
     if others:
         losses.append(f"{len(others)} devices are not on PCI: only PCI devices have a place")
@@ -59,7 +59,7 @@ def to_hwloc_xml(topology: Topology) -> str:
     """Return the machine as hwloc XML; what ``hwloc_losses`` names is left out.
 
     Raises:
-        InputError: parts overlap without one holding the other, or a CPU on line is on no node.
+        InputError: parts overlap without one holding the other, or a CPU online is on no node.
 
     """
     nowhere = topology.online - _near_memory(topology)

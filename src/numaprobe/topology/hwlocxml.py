@@ -1,7 +1,7 @@
 """hwloc's XML (``lstopo --of xml``), versions 2 and 3 of the format, as a machine.
 
 Read are the objects' CPU sets, the memory of NUMA nodes, their latencies, PCI devices and bridges, and the CPU's model.
-``complete_cpuset`` has the CPUs that are off line or not allowed, too: it gives the possible ones, ``cpuset`` those on
+``complete_cpuset`` has the CPUs that are offline or not allowed, too: it gives the possible ones, ``cpuset`` those on
 line. A set of *allowed* CPUs smaller than that is kept as ``info["allowed"]``: a cgroup limits programs, not probes.
 A PCI device's node is the one that holds all CPUs of the object it hangs from; below the machine itself it is unknown.
 
@@ -214,7 +214,7 @@ def parse_hwloc_xml(data: bytes, *, name: str = "hwloc", where: str = "hwloc XML
 
 
 class _LargeReads(io.BytesIO):
-    """Hands over a megabyte at least: before 2.6 expat looks at an unfinished tag anew each time that it gets more."""
+    """Hands over a megabyte at least: before 2.6 expat looks at an unfinished tag again each time that it gets more."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(-1 if size is None or size < 0 else max(size, 1 << 20))

@@ -1,8 +1,8 @@
 """What a machine is made of, as the driver core, the scheduler and the workqueues see it.
 
 A *CPU* is a logical CPU (a hardware thread), never a core. A *node* is a NUMA node: CPUs, memory, both, or (possible,
-but off line) neither. An *LLC* is the set of CPUs that share a last-level cache: the kernel's ``cpu_llc`` domain and
-the default pod of unbound workqueues until 7.0. Nothing here changes: what a run takes off line or isolates lives in
+but offline) neither. An *LLC* is the set of CPUs that share a last-level cache: the kernel's ``cpu_llc`` domain and
+the default pod of unbound workqueues until 7.0. Nothing here changes: what a run takes offline or isolates lives in
 the machine that runs it.
 
 Every CPU of ``possible`` is in exactly one core, LLC, package, and in at most one node. ``validate`` holds that.
@@ -47,7 +47,7 @@ class Node:
     cpus: CpuSet
     #: bytes of memory; 0 for a CPU-only node
     memory: int = 0
-    #: whether the kernel has it on line
+    #: whether the kernel has it online
     online: bool = True
 
 
@@ -165,7 +165,7 @@ class Topology:
         return found[1] if found else None
 
     def node_online(self, node_id: int) -> bool:
-        """Tell whether ``node_id`` is a node of this machine that is on line (``node_online``); False for -1."""
+        """Tell whether ``node_id`` is a node of this machine that is online (``node_online``); False for -1."""
         node = self.node(node_id)
         return node is not None and node.online
 

@@ -1,4 +1,4 @@
-"""Machines that have a name: the seeds' machine, common servers, and shapes that are hard to get by.
+"""Machines that have a name: the measured machine, common servers, and shapes that are hard to get by.
 
 A preset is a builder, called when asked for. Each says where its figures are from (``info["source"]``); what is not
 published, or differs between firmwares, is said to be *assumed* there. Distances are those that ``numactl --hardware``
@@ -26,7 +26,7 @@ def _described(topology: Topology, *, model: str, source: str, far: int | None =
 
 
 def _epyc_9a64() -> Topology:
-    """The machine of the seeds' tables.
+    """The machine of the measured tables.
 
     What fits the pool ids and CPU numbers printed there: 256 possible CPUs, sibling = CPU ± 128, node 0 =
     0-63,128-191, LLCs of 8 cores, LLC 0 = 0-7,128-135.
@@ -125,7 +125,7 @@ def _threadripper_2990wx() -> Topology:
 
 
 def _grace_hopper() -> Topology:
-    """Memory-only GPU nodes, most of them possible but without memory and off line until the GPU is split."""
+    """Memory-only GPU nodes, most of them possible but without memory and offline until the GPU is split."""
     base = symmetric("grace-hopper", nodes=1, llcs=1, cores=72, memory=480 * _GIB)
     nothing = CpuSet()
     empty = tuple(Node(n, nothing, 0, online=False) for n in range(2, 9))
@@ -135,7 +135,7 @@ def _grace_hopper() -> Topology:
         distances=tiered_distances(9, (), far=80),
         info={
             "model": "NVIDIA GH200",
-            "source": "node 1 is the GPU's HBM, nodes 2-8 for its instances (NVIDIA's guide); off-line state assumed",
+            "source": "node 1 is the GPU's HBM, nodes 2-8 for its instances (NVIDIA's guide); offline state assumed",
         },
     )
 

@@ -251,7 +251,7 @@ def _memory(text: str) -> int:
 def to_synthetic(topology: Topology) -> str | None:
     """Return hwloc's synthetic string of a machine, or None if it cannot say it.
 
-    It cannot say: parts that differ, distances other than the default, off-line CPUs or nodes, isolation, devices.
+    It cannot say: parts that differ, distances other than the default, offline CPUs or nodes, isolation, devices.
     """
     counts = (len(topology.packages), len(topology.nodes), len(topology.llcs), len(topology.cores))
     widths = (*counts, len(topology.possible))

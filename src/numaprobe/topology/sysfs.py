@@ -2,7 +2,7 @@
 
 Files are looked for by presence, the newer name first (``core_cpus_list``, before that ``thread_siblings_list``). What
 the kernel does not show is filled in as the kernel itself does without it: no ``node`` directory is one node, no cache
-directory is an LLC as large as the package. A CPU that is off line has no ``topology`` directory and is in no node's
+directory is an LLC as large as the package. A CPU that is offline has no ``topology`` directory and is in no node's
 ``cpulist``: it is a core, LLC and package of its own here, on no node. LLCs end at the border of a node (see
 ``model.partition``).
 

@@ -2,7 +2,7 @@
 
 The tree holds what ``read_sysfs``, hwloc (``lstopo -i ROOT``) and ``numactl``-like programs look for: CPU masks,
 topology, caches, nodes, distances, memory, devices on buses with their links, and ``/proc/cmdline``. As on a real
-system a CPU that is off line has no topology and is in no node's list, a node that is off line has no directory.
+system a CPU that is offline has no topology and is in no node's list, a node that is offline has no directory.
 """
 
 from __future__ import annotations

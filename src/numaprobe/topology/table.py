@@ -23,7 +23,7 @@ def describe(topology: Topology) -> list[tuple[str, str]]:
     """Return the summary of a machine: (label, value) rows."""
     rows = [("machine", topology.name)]
     rows += [(key, topology.info[key]) for key in ("model", "kernel", "source") if topology.info.get(key)]
-    rows.append(("CPUs", f"{len(topology.online)} on line ({topology.online})"))
+    rows.append(("CPUs", f"{len(topology.online)} online ({topology.online})"))
     if topology.possible != topology.online:
         rows.append(("possible", f"{len(topology.possible)} ({topology.possible})"))
     rows += [

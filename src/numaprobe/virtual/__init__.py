@@ -15,7 +15,7 @@ Where it knowingly differs from a kernel
 * The recursion check knows a worker that flushes the class it executes, not longer circles through other workers. It
   reports each class once, where lockdep switches itself off after its first report.
 * A limit that grows lets waiting works in at once, where the kernel does when the next work is done.
-* A node goes neither on line nor off line; an idle worker is dropped when its pool is next used, not by a timer.
+* A node goes neither online nor offline; an idle worker is dropped when its pool is next used, not by a timer.
 """
 
 from numaprobe.virtual.cpu import CpuModel

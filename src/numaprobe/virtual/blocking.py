@@ -44,10 +44,10 @@ class SchedulerLike(Protocol):
         """Change where ``task`` may run, and move it if it must."""
 
     def set_offline(self, cpu: int) -> None:
-        """Take ``cpu`` off line."""
+        """Take ``cpu`` offline."""
 
     def set_online(self, cpu: int) -> None:
-        """Bring ``cpu`` on line."""
+        """Bring ``cpu`` online."""
 
     def set_domain(self, domain: int) -> None:
         """Change which CPUs take part in load balancing."""

@@ -38,7 +38,7 @@ class CpuModel:
     off: ClassVar[CpuModel]
 
     def slice_ns(self, cpus: int) -> int:
-        """Return the length of a turn on a machine of ``cpus`` on-line CPUs: 3 ms from 8 CPUs on."""
+        """Return the length of a turn on a machine of ``cpus`` online CPUs: 3 ms from 8 CPUs on."""
         return self.base_slice_ns * min(self.slice_scale_cpus, max(1, cpus)).bit_length()
 
 

@@ -76,11 +76,11 @@ class FreeCpus:
         return (allowed & -allowed).bit_length() - 1
 
     def set_offline(self, cpu: int) -> None:
-        """Take ``cpu`` off line; tasks leave it when they wake next."""
+        """Take ``cpu`` offline; tasks leave it when they wake next."""
         self.online &= ~(1 << cpu)
 
     def set_online(self, cpu: int) -> None:
-        """Bring ``cpu`` on line."""
+        """Bring ``cpu`` online."""
         self.online |= 1 << cpu
 
     def set_domain(self, domain: int) -> None:

@@ -1,7 +1,7 @@
 """CPUs that come, go, or are isolated while the machine runs.
 
-None of it takes time here. In the kernel a CPU goes off line in steps of their own; here the order is the kernel's
-(workers are unbound, tasks leave, pods are computed anew) and all of it is one instant.
+None of it takes time here. In the kernel a CPU goes offline in steps of their own; here the order is the kernel's
+(workers are unbound, tasks leave, pods are computed again) and all of it is one instant.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ class Hotplug:
 
     @property
     def online(self) -> CpuSet:
-        """The CPUs on line now."""
+        """The CPUs online now."""
         return CpuSet(self.scheduler.online)
 
     async def down(self, cpu: int) -> None:
-        """Take ``cpu`` off line.
+        """Take ``cpu`` offline.
 
         Raises:
-            RefusedError: it is the last CPU on line (the kernel says EBUSY).
-            UsageError: it is not on line.
+            RefusedError: it is the last CPU online (the kernel says EBUSY).
+            UsageError: it is not online.
 
         """
         if cpu not in self.online:
-            raise UsageError(f"CPU {cpu} is not on line; on line: {self.online}")
+            raise UsageError(f"CPU {cpu} is not online; online: {self.online}")
         if len(self.online) == 1:
-            raise RefusedError(f"CPU {cpu} is the last one on line; leave it on")
+            raise RefusedError(f"CPU {cpu} is the last one online; leave it on")
         self.workqueues.going(cpu)
         self.scheduler.set_offline(cpu)
         for task in [*self.tasks.alive, *(worker.task for worker in self.workqueues.workers())]:
@@ -60,14 +60,14 @@ class Hotplug:
         await self.tasks.settle()
 
     async def up(self, cpu: int) -> None:
-        """Bring ``cpu`` on line.
+        """Bring ``cpu`` online.
 
         Raises:
-            UsageError: it is not present, or on line already.
+            UsageError: it is not present, or online already.
 
         """
         if cpu not in self.topology.present or cpu in self.online:
-            raise UsageError(f"CPU {cpu} cannot come on line: it is not present, or on line already")
+            raise UsageError(f"CPU {cpu} cannot come online: it is not present, or online already")
         self.scheduler.set_online(cpu)
         self.workqueues.came(cpu)
         await self.tasks.settle()
@@ -79,12 +79,12 @@ class Hotplug:
         tasks that may run anywhere leave them.
 
         Raises:
-            UsageError: no CPU on line would be left for the rest.
+            UsageError: no CPU online would be left for the rest.
 
         """
         isolated = self.topology.housekeeping.isolated | cpus
         if cpus and not self.online - isolated:  # taking a partition back leaves what booting and offline left
-            raise UsageError(f"CPUs {cpus} cannot be isolated: no CPU on line would be left")
+            raise UsageError(f"CPUs {cpus} cannot be isolated: no CPU online would be left")
         before = self.tasks.default_mask
         self.scheduler.set_domain((self.topology.possible - isolated).bits)
         if self.profile.runtime_isolation_followed:

@@ -107,7 +107,7 @@ class VirtualMachine:
 
     @property
     def online(self) -> CpuSet:
-        """The CPUs on line now."""
+        """The CPUs online now."""
         return self.hotplug.online
 
     def housekeeping(self, kind: HkType) -> CpuSet:
@@ -181,7 +181,7 @@ class VirtualMachine:
         ``cpus`` None = the CPUs that are not isolated, as for a task whose ancestor is init.
 
         Raises:
-            UsageError: none of ``cpus`` is on line, or ``cpu`` is not one of them.
+            UsageError: none of ``cpus`` is online, or ``cpu`` is not one of them.
 
         """
         return self.tasks.start(function, comm, cpus, cpu)
@@ -258,13 +258,13 @@ class VirtualMachine:
         """Move the current task to ``cpus`` and prefer ``memory_node``; None = as it was created.
 
         Raises:
-            UsageError: none of ``cpus`` is on line (``sched_setaffinity`` says EINVAL).
+            UsageError: none of ``cpus`` is online (``sched_setaffinity`` says EINVAL).
 
         """
         task = self.blocker.running()
         mask = task.home_mask if cpus is None else cpus.bits
         if cpus is not None and not mask & self.scheduler.online:
-            raise UsageError(f"{task.comm} cannot move to CPUs '{cpus}': none is on line")
+            raise UsageError(f"{task.comm} cannot move to CPUs '{cpus}': none is online")
         task.memory_node = memory_node
         self.scheduler.set_mask(task, mask)
         await self.tasks.settle()
@@ -340,20 +340,20 @@ class VirtualMachine:
 
     # ---- beyond the protocol: CPUs come and go, background load ----------------------------------------------------
     async def cpu_down(self, cpu: int) -> None:
-        """Take ``cpu`` off line: tasks leave it, its workers run anywhere, pods lose it. Takes no time.
+        """Take ``cpu`` offline: tasks leave it, its workers run anywhere, pods lose it. Takes no time.
 
         Raises:
-            RefusedError: it is the last CPU on line (the kernel says EBUSY).
-            UsageError: it is not on line.
+            RefusedError: it is the last CPU online (the kernel says EBUSY).
+            UsageError: it is not online.
 
         """
         await self.hotplug.down(cpu)
 
     async def cpu_up(self, cpu: int) -> None:
-        """Bring ``cpu`` on line: its workers come back to it, pods have it again. Takes no time.
+        """Bring ``cpu`` online: its workers come back to it, pods have it again. Takes no time.
 
         Raises:
-            UsageError: it is not present, or on line already.
+            UsageError: it is not present, or online already.
 
         """
         await self.hotplug.up(cpu)
@@ -362,7 +362,7 @@ class VirtualMachine:
         """Make ``cpus`` an isolated cpuset partition, in place of one made before (see ``Hotplug.isolate``).
 
         Raises:
-            UsageError: no CPU on line would be left.
+            UsageError: no CPU online would be left.
 
         """
         await self.hotplug.isolate(cpus)
@@ -375,7 +375,7 @@ class VirtualMachine:
         """Start endless tasks that compete for CPUs; they neither keep a run from ending nor count as waiting.
 
         Args:
-            cpus: where; those off line are left out.
+            cpus: where; those offline are left out.
             tasks_per_cpu: how many for each of them.
             comm: their name.
             pinned: each stays on its CPU; False: they may move within ``cpus``.

@@ -35,7 +35,7 @@ class RunQueues:
     """Run queues of all possible CPUs.
 
     Attributes:
-        online: the CPUs on line.
+        online: the CPUs online.
         domain: the CPUs that take part in load balancing.
 
     """
@@ -68,7 +68,7 @@ class RunQueues:
 
     # ---- placement -------------------------------------------------------------------------------------------------
     def allowed(self, task: VirtualTask) -> int:
-        """Return the on-line CPUs that ``task`` may use; all, if its own are off line (``select_fallback_rq``)."""
+        """Return the online CPUs that ``task`` may use; all, if its own are offline (``select_fallback_rq``)."""
         return task.mask & self.online or self.online
 
     def select(self, task: VirtualTask) -> int:

@@ -245,7 +245,7 @@ class Scheduler(RunQueues):
 
     # ---- CPUs come and go ------------------------------------------------------------------------------------------
     def set_offline(self, cpu: int) -> None:
-        """Take ``cpu`` off line: whoever is on it goes elsewhere."""
+        """Take ``cpu`` offline: whoever is on it goes elsewhere."""
         queue = self.queue(cpu)
         self.online &= queue.others
         self.idle &= queue.others
@@ -264,7 +264,7 @@ class Scheduler(RunQueues):
             self._enqueue(task, self.select_anew(task))
 
     def set_online(self, cpu: int) -> None:
-        """Bring ``cpu`` on line: it is idle, and takes what waits elsewhere."""
+        """Bring ``cpu`` online: it is idle, and takes what waits elsewhere."""
         queue = self.queue(cpu)
         self.online |= queue.bit
         self.idle |= queue.bit

@@ -49,7 +49,7 @@ class Tasks:
         """Start a task that awaits what ``function`` returns.
 
         Raises:
-            UsageError: none of ``cpus`` is on line, or ``cpu`` is not one of them.
+            UsageError: none of ``cpus`` is online, or ``cpu`` is not one of them.
 
         """
         allowed = self.default_mask if cpus is None else cpus.bits
@@ -75,9 +75,9 @@ class Tasks:
 
     def _why_nowhere(self, comm: str, allowed: int, cpu: int | None) -> str:
         if cpu is None:
-            return f"{comm} cannot run on CPUs {CpuSet(allowed)}: none is on line"
+            return f"{comm} cannot run on CPUs {CpuSet(allowed)}: none is online"
         if not self.scheduler.online >> cpu & 1:
-            return f"{comm} cannot run on CPU {cpu}: it is not on line"
+            return f"{comm} cannot run on CPU {cpu}: it is not online"
         if not self.default_mask >> cpu & 1 and allowed == self.default_mask:
             return f"{comm} cannot start on CPU {cpu}: it is isolated, only a task that is pinned to it runs there"
         return f"{comm} cannot run on CPU {cpu}: it may run on CPUs {CpuSet(allowed)} only"

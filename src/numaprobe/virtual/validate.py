@@ -79,7 +79,7 @@ def _check_queue(scheduler: Scheduler, queue: RunQueue) -> None:
     where = f"CPU {queue.cpu}"
     hold(queue.count == waiting + (queue.current is not None), f"{where} counts its tasks")
     hold(queue.current is not None or not waiting, f"{where} does not idle while tasks wait for it")
-    hold(online or not queue.count, f"{where} is off line and has no task")
+    hold(online or not queue.count, f"{where} is offline and has no task")
     hold(bool(scheduler.idle & queue.bit) == (online and not queue.count), f"{where} is known as idle iff it is")
     for count, level in enumerate(scheduler.levels):
         hold(bool(level & queue.bit) == (online and queue.count == count), f"{where} is in level {queue.count} alone")

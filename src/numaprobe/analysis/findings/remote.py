@@ -26,7 +26,7 @@ SUMMARY: Final = "the probe ran on another node than its device"
 #: Said where isolation may be the cause.
 _ISOLATION: Final = (
     "; isolcpus=, nohz_full= or workqueue.unbound_cpus= may have left its pod without a CPU"
-    " (workqueue.default_affinity_scope=numa mends most of that)"
+    " (workqueue.default_affinity_scope=numa fixes most of that)"
 )
 #: Why nothing held the probe on its node: what the advice depends on.
 _CALLER: Final = "caller"

@@ -1,7 +1,7 @@
 """Probes in flight together that share one CPU.
 
 This is what the project exists for: the kernel sends every PCI probe of a node to that node's first CPU, also from
-async workers, so that probes meant to run in parallel queue for one CPU (the seeds' "before" table).
+async workers, so that probes meant to run in parallel queue for one CPU (the measured "before" table).
 
 Three grades of evidence, the best one that the source gives:
 

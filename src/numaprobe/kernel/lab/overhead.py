@@ -160,7 +160,7 @@ def main(arguments: list[str]) -> None:
 def _one_round(tracefs: Tracefs, way: str, steps: Path, modules: list[str]) -> list[tuple[str, int]]:
     """Take the steps twice; return device and cost (µs) of each probe of the second time.
 
-    Switching kprobes rewrites the kernel's code, and the emulator translates anew what was rewritten when it runs next.
+    Switching kprobes rewrites the kernel's code, and the emulator translates that again when it runs next.
     That belongs to the emulator, not to a recording, and is over after the first time.
     """
     with ExitStack() as stack:

@@ -8,8 +8,8 @@ from numaprobe.scenario.phases.base import Phases
 from numaprobe.scenario.quantities import NamePattern
 from numaprobe.scenario.tables import MAX_DEVICES, Names, Table, refused
 
-#: A node number; ``none`` (-1, the firmware gave none); ``spread`` (round robin over the nodes on line); ``cpu``
-#: (device *i* on the node of the *i*-th CPU on line); or a list of nodes, taken in turn.
+#: A node number; ``none`` (-1, the firmware gave none); ``spread`` (round robin over the nodes online); ``cpu``
+#: (device *i* on the node of the *i*-th CPU online); or a list of nodes, taken in turn.
 NodeChoice = Literal["none", "spread", "cpu"] | int | list[int]
 
 
@@ -25,7 +25,7 @@ def _node(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
 def _count(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
     if value == "cpus" or (type(value) is int and 0 < value <= MAX_DEVICES):
         return value
-    text = f"{value!r:.40} is no count; write a number from 1 to {MAX_DEVICES}, or 'cpus' for one per CPU on line"
+    text = f"{value!r:.40} is no count; write a number from 1 to {MAX_DEVICES}, or 'cpus' for one per CPU online"
     raise refused(text)
 
 

@@ -29,11 +29,11 @@ class Hotplug(Protocol):
     """What steps need of a machine beyond the protocol: the virtual machine has it."""
 
     async def cpu_down(self, cpu: int) -> None:
-        """Take a CPU off line."""
+        """Take a CPU offline."""
         ...
 
     async def cpu_up(self, cpu: int) -> None:
-        """Bring a CPU on line."""
+        """Bring a CPU online."""
         ...
 
     async def isolate(self, cpus: CpuSet) -> None:

@@ -35,14 +35,14 @@ class OnCpus(Step):
 
 
 class Offline(OnCpus):
-    """CPUs go off line."""
+    """CPUs go offline."""
 
     changes_cpus: ClassVar[bool] = True
 
     offline: Cpus
 
     async def do(self, run: Run, where: str) -> None:
-        """Take them off line one after the other."""
+        """Take them offline one after the other."""
         for cpu in self.offline:
             await run.hotplug.cpu_down(cpu)
 
@@ -52,14 +52,14 @@ class Offline(OnCpus):
 
 
 class Online(OnCpus):
-    """CPUs come on line."""
+    """CPUs come online."""
 
     changes_cpus: ClassVar[bool] = True
 
     online: Cpus
 
     async def do(self, run: Run, where: str) -> None:
-        """Bring them on line one after the other."""
+        """Bring them online one after the other."""
         for cpu in self.online:
             await run.hotplug.cpu_up(cpu)
 

@@ -40,7 +40,7 @@ async def measure_adds_up(machine: Machine) -> None:
     # On a loaded computer the task may wait for its CPU while its sleep already counts: that part is runnable.
     off_cpu = usage.end_ns - usage.start_ns - (usage.running_ns or 0)
     expect(off_cpu >= TICK_NS, f"sleeping is not running: {usage}")
-    expect(usage.cpus and set(usage.cpus) <= set(machine.online), f"it ran on CPUs on line: {usage.cpus}")
+    expect(usage.cpus and set(usage.cpus) <= set(machine.online), f"it ran on CPUs online: {usage.cpus}")
     _adds_up(usage)
 
 
@@ -70,7 +70,7 @@ async def measure_nests(machine: Machine) -> None:
 
 @in_a_task
 async def measure_lets_errors_through(machine: Machine) -> None:
-    """If the measured body raises, its error comes through, and the next is measured as ever."""
+    """If the measured body raises, its error comes through, and the next is measured as usual."""
 
     async def bad() -> None:
         raise LookupError("as asked")

@@ -16,7 +16,7 @@ def what_it_is(machine: Machine) -> None:
     from numaprobe.runtime.protocol import HkType
 
     machine.topology.validate()
-    expect(machine.online, "a machine has a CPU on line")
+    expect(machine.online, "a machine has a CPU online")
     expect(machine.online.issubset(machine.topology.present), "online CPUs are present")
     for kind in HkType:
         expect(machine.housekeeping(kind).issubset(machine.topology.possible), "housekeeping CPUs are possible")

@@ -226,7 +226,7 @@ async def sleeping_works_share_a_cpu(machine: Machine) -> None:
 
 @in_a_task
 async def strict_numa_queue_stays_on_the_node(machine: Machine) -> None:
-    """``queue_work_node`` on a strict queue of scope numa runs on the node, if the node has a CPU on line."""
+    """``queue_work_node`` on a strict queue of scope numa runs on the node, if the node has a CPU online."""
     wq = machine.alloc_workqueue("strict", unbound=True, scope=AffinityScope.NUMA, strict=True)
     expect(wq.name == "strict" and wq.unbound, "a workqueue is what it was asked to be")
     for node in machine.topology.nodes:
@@ -248,7 +248,7 @@ async def bad_nodes_still_run(machine: Machine) -> None:
         work = Work(lambda seen=seen: _look(machine, seen), "work_fn")  # type: ignore[misc]
         expect(machine.queue_work_node(node, machine.system_dfl_wq, work), "it is queued")
         await machine.flush_work(work)
-        expect(seen and seen[0].cpu in machine.online, "it ran on a CPU on line")
+        expect(seen and seen[0].cpu in machine.online, "it ran on a CPU online")
 
 
 @in_a_task
