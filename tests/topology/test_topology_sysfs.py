@@ -202,6 +202,13 @@ def test_garbled_files_are_named(tree: Path, name: str, text: str, word: str) ->
     assert str(caught.value).isprintable()
 
 
+def test_a_number_with_leading_zeros_is_a_number(tmp_path: Path) -> None:
+    device = DeviceInfo(name="0000:01:00.0", bus="pci", node=1, pci_class=0x010802)
+    top = write_sysfs(replace(symmetric("t", nodes=2), devices=(device,)), tmp_path)
+    (top / "bus/pci/devices/0000:01:00.0/numa_node").write_text("01\n")
+    assert read_sysfs(top).devices == (device,)
+
+
 def test_a_garbled_device_is_named(tree: Path) -> None:
     (tree / "bus/pci/devices/0000:01:00.0/numa_node").write_text("east")
     with pytest.raises(InputError, match="numa_node: 'east'"):

@@ -109,4 +109,4 @@ def _integer(path: Path) -> int | None:
         return None
     if not re.fullmatch(r"-?(?:\d{1,9}|0x[0-9a-fA-F]{1,8})", text, re.ASCII):
         raise InputError(f"'{text[:40]}' is not a number", str(path))
-    return int(text, 0)
+    return int(text, 16 if "x" in text else 10)
