@@ -150,8 +150,8 @@ class _Writer:
     def _group(self, kind: int, bus: str, part: int) -> Table:
         rng = self.rng
         name = f"0000:{16 * (kind * 2 + part):02x}:{{i:02x}}.0" if bus == "pci" else f"x{kind}{'ab'[part]}-{{i}}"
-        if bus == "usb" and self.chance(0.5):
-            name += ":1.0"  # an interface
+        if bus == "usb" and self.wild and self.chance(0.5):
+            name += ":1.0"  # an interface; it comes and goes with its device's ``authorized``, so quiet steps name none
         group: Table = {"name": name, "count": rng.choice([1, 1, 1, 2, 2, 3, 5]), "bus": bus, "node": self._node()}
         if bus == "usb" and self.chance(0.3):
             group["authorized"] = False
