@@ -52,4 +52,5 @@ def test_asyncio_s_own_tools_work_in_async_bodies(options: list[str]) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    # asyncio's debug mode also tells which callbacks took 0.1 s, which on a busy computer any may
+    assert [line for line in done.stderr.splitlines() if not line.startswith("Executing <")] == []
