@@ -11,7 +11,7 @@ import difflib
 import errno
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.buses import NvdimmBus, PciBus, PciDevice, PlatformBus, VirtioBus
+from numaprobe.buses import KINDS
 from numaprobe.drivercore import Bus, Device, DeviceState, DriverCore
 from numaprobe.errors import StateError, UnknownNameError
 from numaprobe.library.checks import check_device, check_driver, check_name, check_new_device
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 #: The buses that the kernel has code of their own for; any other name is a bus with nothing of its own.
-_BUSES: Final[dict[str, type[Bus]]] = {"nd": NvdimmBus, "pci": PciBus, "platform": PlatformBus, "virtio": VirtioBus}
+_BUSES: Final = {name: KINDS[name] for name in ("nd", "pci", "platform", "virtio")}
 #: How many devices a sentence names before it counts.
 _NAMED: Final = 4
 
@@ -111,10 +111,8 @@ class Operations:
         on = self.bus(bus)
         if not on.devices:
             self._say_if_nothing_is_placed(on)
-        kind = PciDevice if isinstance(on, PciBus) else Device
-        dev = kind(
+        dev = on.make_device(
             name=name,
-            bus=on,
             node=node,
             parent=parent,
             compatible=compatible,
