@@ -4,7 +4,7 @@
 adds devices whose bodies (plain, async, in a process) do what a seeded dice says: mostly bind, else raise something of
 every kind, hang past their deadline, cancel themselves, add a child, fork; now and then the system has no thread to
 give. After each round every device must have as many records as probes, and be bound or unbound as its fault says;
-then it is removed. Records, stories and remarks are bounded.
+then it is removed. Records, stories and warnings are bounded.
 
 A line every so often says what the process holds; at the end there is a table of faults and outcomes. The exit status
 is 1 if a device was lost or had another outcome than it should, or if memory, threads or files grew since the first
@@ -37,8 +37,8 @@ LINES: Final = 40
 MOST_KB: Final = 2048
 #: Idle workers keep their threads, each with one file open; how many there are depends on the last rounds.
 MOST_IDLE: Final = 16
-#: So many remarks are kept: as many as the first rounds make, so that they are no growth later.
-REMARKS: Final = 500
+#: So many warnings are kept: as many as the first rounds make, so that they are no growth later.
+KEPT: Final = 500
 #: A round that takes longer has lost something.
 LONGEST_S: Final = 120.0
 DEADLINE: Final = "150ms"
@@ -230,7 +230,7 @@ class Soak:
 
 def soak(most_s: float, seed: int) -> int:
     scarcity, failures = Scarcity(), 0
-    machine.WARNINGS_KEPT = REMARKS  # type: ignore[misc]
+    machine.WARNINGS_KEPT = KEPT  # type: ignore[misc]
     for policy in POLICIES:
         options = CoreOptions(keep_records=10 * DEVICES, keep_story=50)
         with numaprobe.host(policy, options=options, shutdown_s=30, grace_s=5) as core:

@@ -75,7 +75,7 @@ def test_what_a_format_leaves_out_is_no_second_line_of_an_error(
     assert (tmp_path / "x.xml").exists()
 
 
-def test_a_remark_is_no_second_line_of_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_no_second_line_of_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, err = said(capsys, ["record", "--boot", "--no-btf", "--systemd-boot", tmp_path / "none.conf"], 2)
     assert "none.conf" in err
 
@@ -106,7 +106,7 @@ def test_functions_that_a_kernel_has(name: str, found: tuple[str | None, str]) -
     assert named_function(name) == found
 
 
-def test_remarks_are_printable_lines(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_warnings_are_printable_lines(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     tell("a\x1b[31m\nb\x9b")
     assert capsys.readouterr().err == "a\\x1b[31m b\\x9b\n"
     from numaprobe.cli.record import _finish

@@ -143,14 +143,14 @@ class Greedy(FakeMachine):
 
 
 class Deaf(FakeMachine):
-    """Breaks another: remarks are lost."""
+    """Breaks another: warnings are lost."""
 
     def warn(self, kind: str, message: str) -> None:
         """Keep nothing."""
 
 
 @pytest.mark.parametrize(
-    ("broken", "name"), [(Greedy, "queue_once_while_pending"), (Deaf, "remarks_are_kept")], ids=["greedy", "deaf"]
+    ("broken", "name"), [(Greedy, "queue_once_while_pending"), (Deaf, "warnings_are_kept")], ids=["greedy", "deaf"]
 )
 def test_a_broken_machine_is_found_out(broken: type[FakeMachine], name: str) -> None:
     with pytest.raises(InternalError, match=rf"^{name}: machine contract"):

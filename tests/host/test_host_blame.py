@@ -46,10 +46,10 @@ def test_file_line_and_traceback(kind: str, kept: bool) -> None:
     with numaprobe.host(options=CoreOptions(keep_tracebacks=kept)) as core:
         core.register(DRIVERS[kind]())
         dev = core.add("a", compatible="x", node=0, data="[1,")
-        remark = next(one.message for one in core.warnings if one.kind == "body")
-        assert remark.endswith(f" ({place})")
+        warning = next(one.message for one in core.warnings if one.kind == "body")
+        assert warning.endswith(f" ({place})")
         assert any(place in line for line in dev.story())
-        assert "\n" not in remark
+        assert "\n" not in warning
         assert core.records[0].result == "EIO"
         file, _, line = place.rpartition(":")
         assert (f'File "{file}", line {line}' in dev.traceback) == kept

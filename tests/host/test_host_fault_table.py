@@ -35,7 +35,7 @@ def outcomes(core: numaprobe.Core) -> dict[str, str | None]:
     return {record.device: record.result for record in core.records}
 
 
-def remarks(core: numaprobe.Core, kind: str) -> str:
+def warned(core: numaprobe.Core, kind: str) -> str:
     return "\n".join(one.message for one in core.warnings if one.kind == kind)
 
 
@@ -74,7 +74,7 @@ def check_table(core: numaprobe.Core) -> None:
         name: "bound" if result == "0" else "unbound" for name, result in RESULTS.items()
     }
     core._operations.core.validate()
-    told = remarks(core, "body")
+    told = warned(core, "body")
     assert all(f"{name}: probe of faulty raised" in told for name in RAISES)
 
 
@@ -112,12 +112,12 @@ def test_whatever_a_body_in_a_process_raises_is_its_outcome(
             settle(core)  # one after the other: one process does them all
         results = outcomes(core)
     assert results == RESULTS | {"text": "0"}  # what is no number becomes the device's drvdata
-    assert "died" not in remarks(core, "body")
+    assert "died" not in warned(core, "body")
 
 
 @pytest.mark.parametrize("what", sorted(RAISES))
 @pytest.mark.parametrize("how", ["plain", "async"])
-def test_whatever_a_remove_raises_is_a_remark(how: str, what: str) -> None:
+def test_whatever_a_remove_raises_is_a_warning(how: str, what: str) -> None:
     class Sticky(Plain):
         def probe(self, dev: numaprobe.Device) -> None:
             async def release() -> None:
@@ -141,7 +141,7 @@ def test_whatever_a_remove_raises_is_a_remark(how: str, what: str) -> None:
         assert dev.state == "unbound"
         core.remove(other)
         assert other.state == "removed"
-        told = remarks(core, "raised")
+        told = warned(core, "raised")
     assert told.count("remove of faulty raised") == told.count("release of clock raised") == 2
 
 
@@ -155,7 +155,7 @@ def test_whatever_a_match_raises_is_no_match(what: str) -> None:
         core.register(Picky())
         assert core.add("d", compatible="x", node=0).state == "unbound"
         settle(core)
-        assert "match of faulty raised" in remarks(core, "body")
+        assert "match of faulty raised" in warned(core, "body")
 
 
 def test_a_result_that_cannot_be_shown_is_an_outcome() -> None:

@@ -53,7 +53,7 @@ def test_a_body_that_raises_or_returns_garbage_fails_alone() -> None:
             "good": "0",
         }
         assert [name for name, dev in devices.items() if dev.is_bound] == ["good"]
-        assert any("SystemExit" in remark.message for remark in core.warnings)
+        assert any("SystemExit" in warning.message for warning in core.warnings)
 
 
 @pytest.mark.parametrize("probe_type", list(numaprobe.ProbeType))
@@ -78,8 +78,8 @@ def test_a_hung_body_is_reported_with_its_stack_and_the_rest_goes_on(probe_type:
             assert not hung.is_bound
             assert result_of(core, "hangs") == "ETIMEDOUT"
             assert any("ETIMEDOUT" in line for line in hung.story())
-            remark = next(remark for remark in core.warnings if remark.kind == "deadline")
-            assert "stuck_here" in remark.message
+            warning = next(warning for warning in core.warnings if warning.kind == "deadline")
+            assert "stuck_here" in warning.message
             assert "stuck_here" in core.machine.hung[0]
             release.set()
             time.sleep(0.05)
@@ -103,7 +103,7 @@ def test_an_async_body_past_its_deadline_is_cancelled() -> None:
         core.add("d", compatible="x", node=0)
         assert time.monotonic() - start < 2
         assert result_of(core, "d") == "ETIMEDOUT"
-        assert any(remark.kind == "deadline" for remark in core.warnings)
+        assert any(warning.kind == "deadline" for warning in core.warnings)
 
 
 def test_an_async_body_that_hangs_in_its_thread_loses_it() -> None:
@@ -265,7 +265,7 @@ def test_a_body_that_never_ends_cannot_keep_the_block_from_ending() -> None:
         core.add("d", compatible="x", node=0)
         time.sleep(0.05)
     assert time.monotonic() - start < 5
-    assert any(remark.kind == "left-behind" and "endless" in remark.message for remark in core.warnings)
+    assert any(warning.kind == "left-behind" and "endless" in warning.message for warning in core.warnings)
     release.set()
 
 
@@ -326,7 +326,7 @@ def test_async_code_uses_the_same_core() -> None:
     assert sorted(seen) == ["d0", "d0", "d1", "d2", "d3", "d4"]
 
 
-def test_no_threads_to_be_had_is_a_remark_and_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_threads_to_be_had_is_a_warning_and_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = HostMachine()
     real, refusals = threading.Thread.start, [1, 2]
 
@@ -349,7 +349,7 @@ def test_no_threads_to_be_had_is_a_remark_and_a_retry(monkeypatch: pytest.Monkey
 
     machine.run(main)
     assert len(done) == 1
-    assert [remark.kind for remark in machine.warnings] == ["no-thread"]  # told once, tried again until there is one
+    assert [warning.kind for warning in machine.warnings] == ["no-thread"]  # told once, tried again until there is one
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

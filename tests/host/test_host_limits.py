@@ -310,7 +310,7 @@ def test_what_is_asked_of_a_closed_machine_is_refused() -> None:
     assert time.monotonic() - start < 5
 
 
-def test_a_run_that_ends_leaves_no_remark_of_asyncio_s() -> None:
+def test_a_run_that_ends_leaves_no_warning_of_asyncio_s() -> None:
     machine = HostMachine()
 
     async def main() -> int:

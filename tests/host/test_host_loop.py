@@ -152,7 +152,7 @@ def test_a_machine_can_be_closed_while_a_body_waits_for_a_thread(monkeypatch: py
         waits = machine.submit(lambda: machine.call(nothing), comm="poor")
         while not machine.warnings:
             time.sleep(0.001)
-    assert [remark.kind for remark in machine.warnings] == ["no-thread"]
+    assert [warning.kind for warning in machine.warnings] == ["no-thread"]
     assert waits.cancelled() or waits.exception() is not None
 
 

@@ -110,7 +110,7 @@ def test_memory_is_read_back() -> None:
 
 
 def test_a_node_without_memory_is_one_warning() -> None:
-    """On a node that is not there memory cannot be placed; the kernel places it, and a remark says so, once."""
+    """On a node that is not there memory cannot be placed; the kernel places it, and a warning says so, once."""
     machine = HostMachine()
 
     async def main() -> None:
@@ -118,7 +118,7 @@ def test_a_node_without_memory_is_one_warning() -> None:
             await machine.allocate(1 << 16, 63)
 
     run(machine, main)
-    assert [remark.kind for remark in machine.warnings].count("memory-policy") == 1
+    assert [warning.kind for warning in machine.warnings].count("memory-policy") == 1
 
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs to make two nodes of")
@@ -183,9 +183,9 @@ def test_no_permission_for_affinity_is_one_warning(monkeypatch: pytest.MonkeyPat
 
     run(machine, main)
     assert done == CPUS
-    remarks = [remark for remark in machine.warnings if remark.kind == "affinity"]
-    assert len(remarks) == 1
-    assert "not permitted" in remarks[0].message
+    warnings = [warning for warning in machine.warnings if warning.kind == "affinity"]
+    assert len(warnings) == 1
+    assert "not permitted" in warnings[0].message
 
 
 def test_no_permission_for_memory_policy_is_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,12 +200,12 @@ def test_no_permission_for_memory_policy_is_one_warning(monkeypatch: pytest.Monk
             await work_on_cpu(machine, cpu, lambda: machine.allocate(1 << 16))
 
     run(machine, main)
-    policy = [remark for remark in machine.warnings if remark.kind == "memory-policy"]
+    policy = [warning for warning in machine.warnings if warning.kind == "memory-policy"]
     assert len(policy) == (1 if limits.memory_nodes() else 0)
 
 
 def test_a_cpu_that_went_off_line_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pinning to the CPU fails as on an offline one; the body runs on another, and one remark says so."""
+    """Pinning to the CPU fails as on an offline one; the body runs on another, and one warning says so."""
     real = os.sched_setaffinity
 
     def offline(pid: int, cpus: Any) -> None:
@@ -220,7 +220,7 @@ def test_a_cpu_that_went_off_line_falls_back(monkeypatch: pytest.MonkeyPatch) ->
         return await work_on_cpu(machine, CPUS[0], lambda: machine.call(lambda: len(os.sched_getaffinity(0))))
 
     assert run(machine, main) == len(CPUS)
-    assert [remark.kind for remark in machine.warnings].count("affinity") == 1
+    assert [warning.kind for warning in machine.warnings].count("affinity") == 1
 
 
 def test_a_worker_that_was_moved_is_pinned_again() -> None:
@@ -300,9 +300,9 @@ def test_an_old_cgroup_quota_is_read_too(tmp_path: Path) -> None:
     assert limits.cpu_quota(tmp_path) == 2.5
 
 
-def test_a_quota_below_the_cpus_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_below_the_cpus_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "cpu_quota", lambda: 0.5)
-    assert [remark.kind for remark in HostMachine().warnings] == ["cpu-quota"]
+    assert [warning.kind for warning in HostMachine().warnings] == ["cpu-quota"]
 
 
 def test_a_hogged_cpu_lets_the_next_work_start() -> None:
@@ -360,7 +360,7 @@ def test_a_work_that_raises_ends_the_run_with_its_error() -> None:
 
     with pytest.raises(LookupError):
         machine.run(main)
-    assert [remark.kind for remark in machine.warnings if remark.kind != "python"] == ["work-raised"]
+    assert [warning.kind for warning in machine.warnings if warning.kind != "python"] == ["work-raised"]
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), GeneratorExit()])
@@ -441,12 +441,12 @@ def test_a_worker_that_dies_of_our_own_fault_ends_the_run(monkeypatch: pytest.Mo
 
     with pytest.raises(AttributeError):
         machine.run(main)
-    assert [remark.kind for remark in machine.warnings if remark.kind != "python"] == ["worker-died"]
+    assert [warning.kind for warning in machine.warnings if warning.kind != "python"] == ["worker-died"]
 
 
-def test_the_last_remarks_are_kept() -> None:
+def test_the_last_warnings_are_kept() -> None:
     machine = HostMachine()
     for number in range(WARNINGS_KEPT + 5):
-        machine.warn("body", f"remark {number}")
+        machine.warn("body", f"warning {number}")
     assert len(machine.warnings) == WARNINGS_KEPT
-    assert machine.warnings[0].message == "remark 5"
+    assert machine.warnings[0].message == "warning 5"

@@ -120,7 +120,7 @@ def test_a_driver_in_a_process(bodies: Any) -> None:
         assert good.drvdata["pid"] != os.getpid()
         assert good.drvdata["node"] == 0
         assert function.drvdata["length"] == len("function")
-        assert any("SIGKILL" in remark.message for remark in core.warnings)
+        assert any("SIGKILL" in warning.message for warning in core.warnings)
 
 
 def test_a_decorated_function_is_still_a_function(bodies: Any) -> None:

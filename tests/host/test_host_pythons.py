@@ -1,4 +1,4 @@
-"""Where asyncio's private parts have other names the core runs the public way: the same contract, and a remark."""
+"""Where asyncio's private parts have other names the core runs the public way: the same contract, and a warning."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_devices_come_and_go(pyudev: types.ModuleType) -> None:
         send(UdevDevice("cam2", "change"))
         assert core.names("usb") == ("cam1", "cam2")
         send(UdevDevice("cam0", "remove"))
-        assert [remark.kind for remark in core.warnings] == ["udev"]
+        assert [warning.kind for warning in core.warnings] == ["udev"]
         assert Observer.last.running
     assert not Observer.last.running
 

@@ -83,10 +83,10 @@ def test_a_driver_is_probed_where_the_virtual_machine_says(policy: str, bus: str
             core.add(name, compatible="x", node=index % 2, bus=bus)
         core.register(driver)
         core.wait(timeout=30)
-        got, remarks = core.records, [one.message for one in core.warnings if one.kind == "policy-bus"]
+        got, warnings = core.records, [one.message for one in core.warnings if one.kind == "policy-bus"]
     assert sorted(map(place, got)) == sorted(map(place, predicted(policy, bus, kind)))
     # and what a policy has no say on is said, once for a bus
-    said = [text for text in remarks if f"policy {policy}" in text and f"on bus {bus} " in text]
+    said = [text for text in warnings if f"policy {policy}" in text and f"on bus {bus} " in text]
     assert len(said) == (policy in OF_A_BUS and bus != "pci")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from numaprobe.kernel import initcall
 from numaprobe.kernel.kprobes import kprobe_definitions, parse_kprobe_events
-from numaprobe.kernel.remarks import ReaderCounts, remarks
+from numaprobe.kernel.reader_warnings import ReaderCounts, reader_warnings
 from numaprobe.records import ProbeRecord, trace_from_json
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -36,7 +36,7 @@ def test_the_definitions_on_the_page_are_ours() -> None:
     assert tuple(parse_kprobe_events(TRACES.splitlines()).values()) == kprobe_definitions()
 
 
-def test_every_remark_is_explained() -> None:
+def test_every_warning_is_explained() -> None:
     from numaprobe.kernel.probes import ProbeAssembler
 
     counts = ReaderCounts(
@@ -46,13 +46,15 @@ def test_every_remark_is_explained() -> None:
     assembler = ProbeAssembler()
     for name in ("unfinished", "orphans", "unnamed", "segments_dropped"):
         setattr(assembler.counts, name, 1)
-    given = {warning.kind for warning in remarks(counts, assembler, [ProbeRecord(device="a", driver="b", cost_ns=1)])}
+    given = {
+        warning.kind for warning in reader_warnings(counts, assembler, [ProbeRecord(device="a", driver="b", cost_ns=1)])
+    }
     table = TRACES.split("### What goes wrong")[1].split("##")[0]
     assert given == set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE))
 
 
-def test_every_remark_on_logs_is_explained() -> None:
-    table = TRACES.split("### Remarks on logs")[1].split("##")[0]
+def test_every_warning_on_logs_is_explained() -> None:
+    table = TRACES.split("### Warnings on logs")[1].split("##")[0]
     source = Path(initcall.__file__).read_text(encoding="utf-8")
     given = set(re.findall(r'kind="([\w-]+)"', source)) - {"torn-line", "not-told"}
     assert given == set(re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE))

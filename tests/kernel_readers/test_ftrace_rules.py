@@ -240,7 +240,7 @@ def test_mixed_clocks_are_told_and_do_not_mix() -> None:
     assert [(record.device, record.cost_ns) for record in trace.probes] == [("b", 4_000)]
 
 
-def test_whole_numbers_are_taken_as_ns_with_a_remark() -> None:
+def test_whole_numbers_are_taken_as_ns_with_a_warning() -> None:
     layout = "{task:>16}-{pid:<7} [{cpu:03d}] d..1. {time}: {event}"
     text = Ftrace(layout=layout).probe(10, CALLER, 0, "a").probed(30, CALLER, 0)
     lines = text.text.replace(b" 0.0000", b" ")

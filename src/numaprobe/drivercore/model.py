@@ -110,7 +110,7 @@ class Device:
     #: bus name and device name: unique in a core
     key: tuple[str, str] = field(init=False)
     _lock: Lock | None = None
-    #: when, which step of the table ("" for a remark), and the detail or the remark: made into lines when it is read
+    #: when, which step of the table ("" for a warning), and the detail or the warning: made into lines when it is read
     _story: list[tuple[int, str, str]] = field(default_factory=list)
     #: how many lines the core keeps (``CoreOptions.keep_story``), and how many it did not
     _story_kept: int | None = None

@@ -86,7 +86,7 @@ class BodyCalls:
 
         Raises:
             TimeoutError: ``deadline_ns`` passed. The thread is given up (see ``thread.py``), its stack is in the text
-                and in a remark ``deadline``, and the task goes on with a new thread.
+                and in a warning ``deadline``, and the task goes on with a new thread.
 
         """
         return self.runner.hop(self.runner.current, function, *args, deadline_ns=deadline_ns)

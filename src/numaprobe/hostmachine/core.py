@@ -31,7 +31,7 @@ class CoreThread:
 
     Args:
         name: of the thread.
-        warn: takes remarks: what asyncio would print.
+        warn: takes warnings: what asyncio would print.
 
     """
 
@@ -124,7 +124,7 @@ class CoreThread:
         return thread is None or not thread.is_alive()
 
     def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Make a remark of what asyncio would print with a traceback: mostly what a body left behind in the loop."""
+        """Make a warning of what asyncio would print with a traceback: mostly what a body left behind in the loop."""
         error = context.get("exception")
         self._warn("asyncio", str(context.get("message")) + (f": {explain(error)}" if error is not None else ""))
 

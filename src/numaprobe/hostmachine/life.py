@@ -52,7 +52,7 @@ class Life:
         _workqueues: Workqueues
 
         def warn(self, kind: str, message: str) -> None:
-            """Keep a remark."""
+            """Keep a warning."""
             ...
 
     def __enter__(self) -> Self:

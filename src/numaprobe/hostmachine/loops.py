@@ -2,7 +2,7 @@
 
 The loop that threads run in turn (``loop.py``) uses names of asyncio that are nobody's promise; where one of them is
 not there, the plain one runs (``plain_loop.py``): the same contract, more switches of threads. So with spawned
-processes (``process.py``). It goes by what is there, not by version, and a remark ``python`` says what is missing.
+processes (``process.py``). It goes by what is there, not by version, and a warning ``python`` says what is missing.
 ``docs/host.md`` has the versions on which all was there.
 """
 

@@ -265,14 +265,14 @@ class HostMachine(Life, BodyCalls):
             raise
         return True
 
-    # ---- remarks ---------------------------------------------------------------------------------------------------
+    # ---- warnings ---------------------------------------------------------------------------------------------------
     def warn(self, kind: str, message: str) -> None:
-        """Keep a remark for the trace of this run; may be called from any thread."""
+        """Keep a warning for the trace of this run; may be called from any thread."""
         self._warnings.append(RunWarning(kind=kind, message=message, time_ns=self.now()))
 
     @property
     def warnings(self) -> tuple[RunWarning, ...]:
-        """The remarks so far, the last ``WARNINGS_KEPT`` of them."""
+        """The warnings so far, the last ``WARNINGS_KEPT`` of them."""
         return tuple(self._warnings)
 
     @property

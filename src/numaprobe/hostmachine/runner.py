@@ -69,7 +69,7 @@ class Runner:
 
     Args:
         applier: gives threads their attributes.
-        warn: takes remarks.
+        warn: takes warnings.
 
     Attributes:
         tasks: all that are not done.
@@ -136,7 +136,7 @@ class Runner:
         self.leave(task)
 
     def fail(self, error: Exception) -> None:
-        """Keep what nobody was there to take for whoever runs the machine; as a remark if nobody does."""
+        """Keep what nobody was there to take for whoever runs the machine; as a warning if nobody does."""
         if self._idle is not None:
             self.failures.append(error)
         elif not self.closing:

@@ -39,7 +39,7 @@ async def _cancel_all(loop: PlainLoop, grace_s: float) -> list[asyncio.Task[obje
 def shut_down(runner: Runner, grace_s: float, warn: Callable[[str, str], None]) -> None:
     """End everything; wait for running bodies at most ``grace_s`` together.
 
-    A body that still runs then is abandoned, with a remark ``left-behind`` that says where it is: its thread ends when
+    A body that still runs then is abandoned, with a warning ``left-behind`` that says where it is: its thread ends when
     it returns, or with the program.
     """
     runner.closing = True

@@ -54,7 +54,7 @@ class Threads:
     Args:
         core: whose home thread starts them.
         applier: gives them their attributes.
-        warn: takes remarks.
+        warn: takes warnings.
 
     Attributes:
         all: those to be waited for at the end.

@@ -42,7 +42,7 @@ from numaprobe.kernel.kprobes import (
 )
 from numaprobe.kernel.lines import Lines
 from numaprobe.kernel.probes import UNNAMED, ProbeAssembler
-from numaprobe.kernel.remarks import ReaderCounts, remarks
+from numaprobe.kernel.reader_warnings import ReaderCounts, reader_warnings
 from numaprobe.kernel.roads import Caller
 from numaprobe.reading.budget import MAX_PROBES
 from numaprobe.records import ProbeRecord, Trace
@@ -150,13 +150,13 @@ class FtraceReader:
         yield from self.assembler.take_left()
 
     def trace(self, stream: ByteStream) -> Trace:
-        """Return all records of a stream, in order of start, and the remarks."""
+        """Return all records of a stream, in order of start, and the warnings."""
         found = list(islice(self.records(stream), MAX_PROBES + 1))
         if len(found) > MAX_PROBES:
             raise InputError(f"tells of more than {MAX_PROBES} probes: divide it")
         probes = sorted(found, key=lambda record: record.start_ns or 0)
         return Trace(
-            source="kernel", probes=tuple(probes), warnings=tuple(remarks(self.counts, self.assembler, probes))
+            source="kernel", probes=tuple(probes), warnings=tuple(reader_warnings(self.counts, self.assembler, probes))
         )
 
     # ---- the slow road -----------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from numaprobe.kernel.log_line import LogLine, messages
 from numaprobe.kernel.log_plain import plain_lines
 from numaprobe.kernel.probe_lines import begins_probe_line, parse_probe_line, parse_usual_line
 from numaprobe.kernel.probes import UNNAMED
-from numaprobe.kernel.remarks import NO_ERRNO
+from numaprobe.kernel.reader_warnings import NO_ERRNO
 from numaprobe.reading.budget import MAX_PROBES
 from numaprobe.records import RunWarning, Trace, parse_printk_line
 from numaprobe.records.errnos import UNTOLD_NAME
@@ -45,7 +45,7 @@ _SEEDS: Final = "probe cost: "
 _VERSION: Final = "Linux version "
 #: Boots in one log.
 MAX_BOOTS: Final = 1000
-#: Remarks kept; a log with more repeats itself.
+#: Warnings kept; a log with more repeats itself.
 MAX_KEPT: Final = 1000
 #: Lines that one line is tried with.
 _MOST_PARTS: Final = 3
@@ -182,9 +182,9 @@ class LogReader:
         else:
             self._boot.names.named(line.text, line.time_ns)
 
-    # ---- remarks -----------------------------------------------------------------------------------------------------
+    # ---- warnings ---------------------------------------------------------------------------------------------------
     def warnings(self, probes: list[ProbeRecord]) -> Iterator[RunWarning]:
-        """Return the remarks on what was read."""
+        """Return the warnings on what was read."""
         if self.torn:
             yield RunWarning(kind="torn-line", message=f"{self.torn} line(s) about probes could not be read")
         if len(self.boots) > 1:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numaprobe.kernel.log_drivers import Initcall
 
 FUNCTION: Final = "really_probe"
-#: Devices that one remark names.
+#: Devices that one warning names.
 MAX_NAMED: Final = 8
 
 

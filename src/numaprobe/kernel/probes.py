@@ -32,7 +32,7 @@ MAX_TASKS: Final = 4096
 MAX_DEPTH: Final = 32
 #: Segments kept over all records (about 90 MB); records beyond keep their sums.
 MAX_KEPT_SEGMENTS: Final = 600_000
-#: Probes that are named in a remark.
+#: Probes that are named in a warning.
 MAX_TOLD: Final = 8
 #: A driver or device that nobody named.
 UNNAMED: Final = "?"

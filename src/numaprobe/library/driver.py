@@ -9,7 +9,7 @@ return None or 0        bound
 return -errno           not bound, as in the kernel: ``-errno.ENODEV`` means "not mine after all"
 raise OSError           the same, with the error's own errno
 raise Defer("why")      not yet: tried again when another device was bound
-raise anything else     not bound, EIO, with a remark that says what
+raise anything else     not bound, EIO, with a warning that says what
 ======================  ============================================================================================
 
 In a process the device is a copy (``DeviceView``), and what the probe returns, if it is no number, becomes
@@ -59,7 +59,7 @@ class DeviceDriver:
         probe_type: its own wish about asynchronous probing. Plain drivers are probed one after the other.
         process: probe in a process.
         deadline: how long one probe may take (``5s``, ``200ms``); None = as long as it likes. After it the probe counts
-            as failed with ETIMEDOUT, a remark says where it hung, and everything else goes on.
+            as failed with ETIMEDOUT, a warning says where it hung, and everything else goes on.
 
     """
 

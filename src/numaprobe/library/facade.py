@@ -54,7 +54,7 @@ class View:
 
     @property
     def warnings(self) -> tuple[RunWarning, ...]:
-        """Remarks: hung bodies, refused pinning, garbage that a body returned."""
+        """Warnings: hung bodies, refused pinning, garbage that a body returned."""
         return self._operations.machine.warnings
 
     def device(self, name: str, bus: str = "platform") -> Device:
@@ -71,7 +71,7 @@ class View:
         return self._operations.names(bus)
 
     def node_here(self, device: str, node: int) -> int:
-        """Return a node that was read elsewhere, for ``add``; -1, and a remark about ``device``, if it is not here."""
+        """Return a node that was read elsewhere, for ``add``; -1, and a warning about ``device``, if it is not here."""
         return self._operations.node_here(device, node)
 
     def trace(self) -> Trace:

@@ -154,7 +154,7 @@ class Operations:
             )
 
     def node_here(self, device: str, node: int) -> int:
-        """Return a node that was read somewhere (another machine's perhaps); -1, and a remark, if it is not here."""
+        """Return a node that was read somewhere (another machine's perhaps); -1, and a warning, if it is not here."""
         if node == NO_NODE or node in self._nodes:
             return node
         self.machine.warn("node", f"{device}: its node {node} is not on this machine; it counts as without a node")

@@ -2,7 +2,7 @@
 
 Needs pyudev, which is loaded only here. Devices that are there already are added first; then the kernel's events are
 followed in a thread of pyudev's, until ``stop``. An event that cannot be followed (a device that is there already, or
-gone already) is a remark, never an end.
+gone already) is a warning, never an end.
 """
 
 from __future__ import annotations

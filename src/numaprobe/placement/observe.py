@@ -41,7 +41,7 @@ class Observation:
     #: name of the kernel profile that the host machine followed
     profile: str
     runs: tuple[tuple[Case, tuple[Seen, ...]], ...]
-    #: remarks of the host machine, each text once
+    #: warnings of the host machine, each text once
     warnings: tuple[RunWarning, ...] = ()
 
 

@@ -43,7 +43,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
 
 
 def warning_to_json(warning: RunWarning) -> dict[str, Any]:
-    """Return a remark as a JSON object."""
+    """Return a warning as a JSON object."""
     return {"kind": warning.kind, "message": _plain(warning.message), "time_ns": warning.time_ns}
 
 
@@ -58,7 +58,7 @@ def trace_to_json(trace: Trace) -> dict[str, Any]:
 
 
 def header_to_json(trace: Trace) -> dict[str, Any]:
-    """Return what a trace says besides its records, findings and remarks."""
+    """Return what a trace says besides its records, findings and warnings."""
     return {
         "schema": trace.schema,
         "source": trace.source,
@@ -176,7 +176,7 @@ def finding_from_json(value: object, path: str = "finding") -> Finding:
 
 
 def warning_from_json(value: object, path: str = "warning") -> RunWarning:
-    """Return the remark that a JSON object holds.
+    """Return the warning that a JSON object holds.
 
     Raises:
         InputError: a field is missing or wrong.

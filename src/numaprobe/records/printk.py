@@ -79,7 +79,7 @@ def read_printk(lines: Iterable[str]) -> Trace:
                 torn += 1
             else:
                 probes.append(record)
-    return Trace(source="kernel", probes=in_order(probes), warnings=tuple(_remarks(probes, torn)))
+    return Trace(source="kernel", probes=in_order(probes), warnings=tuple(_warnings(probes, torn)))
 
 
 def in_order(probes: list[ProbeRecord]) -> tuple[ProbeRecord, ...]:
@@ -89,7 +89,7 @@ def in_order(probes: list[ProbeRecord]) -> tuple[ProbeRecord, ...]:
     return tuple(sorted(probes, key=lambda record: record.start_ns or 0))
 
 
-def _remarks(probes: list[ProbeRecord], torn: int) -> Iterable[RunWarning]:
+def _warnings(probes: list[ProbeRecord], torn: int) -> Iterable[RunWarning]:
     if torn:
         yield RunWarning(kind="torn-line", message=f"{torn} line(s) speak of a probe's cost but are no whole line")
     if any(record.end_ns is not None for record in probes):

@@ -347,12 +347,12 @@ class Machine(Protocol):
         """
         ...
 
-    # ---- remarks ---------------------------------------------------------------------------------------------------
+    # ---- warnings ---------------------------------------------------------------------------------------------------
     def warn(self, kind: str, message: str) -> None:
-        """Keep a remark for the trace of this run (what a kernel would print to its log)."""
+        """Keep a warning for the trace of this run (what a kernel would print to its log)."""
         ...
 
     @property
     def warnings(self) -> tuple[RunWarning, ...]:
-        """The remarks so far."""
+        """The warnings so far."""
         ...

@@ -387,12 +387,12 @@ class FakeMachine:
         """Hold what the workqueues promise."""
         validate(self.workqueues)
 
-    # ---- remarks ---------------------------------------------------------------------------------------------------
+    # ---- warnings ---------------------------------------------------------------------------------------------------
     def warn(self, kind: str, message: str) -> None:
-        """Keep a remark for the trace of this run."""
+        """Keep a warning for the trace of this run."""
         self._warnings.append(RunWarning(kind=kind, message=message, time_ns=self._now))
 
     @property
     def warnings(self) -> tuple[RunWarning, ...]:
-        """The remarks so far."""
+        """The warnings so far."""
         return tuple(self._warnings)

@@ -328,14 +328,14 @@ class VirtualMachine:
         await PAUSE
         return True
 
-    # ---- remarks ---------------------------------------------------------------------------------------------------
+    # ---- warnings ---------------------------------------------------------------------------------------------------
     def warn(self, kind: str, message: str) -> None:
-        """Keep a remark for the trace of this run."""
+        """Keep a warning for the trace of this run."""
         self._warnings.append(RunWarning(kind=kind, message=message, time_ns=self.loop.now))
 
     @property
     def warnings(self) -> tuple[RunWarning, ...]:
-        """The remarks so far."""
+        """The warnings so far."""
         return tuple(self._warnings)
 
     # ---- beyond the protocol: CPUs come and go, background load ----------------------------------------------------

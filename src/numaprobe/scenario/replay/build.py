@@ -17,10 +17,10 @@ from numaprobe.records import NO_NODE
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario.phases import DeviceGroup
 from numaprobe.scenario.reader import describe, made_scenario
+from numaprobe.scenario.replay.collected import ReplayWarnings
 from numaprobe.scenario.replay.events import history
 from numaprobe.scenario.replay.phases import device_phases, first_to_differ
 from numaprobe.scenario.replay.probes import node_of, ready
-from numaprobe.scenario.replay.remarks import Remarks
 from numaprobe.scenario.replay.steps import first_caller, steps_of
 from numaprobe.scenario.schema import DriverModel
 from numaprobe.topology import SETTINGS, CommandLine, from_json
@@ -60,12 +60,12 @@ def replay_scenario(
 
     """
     where = trace.scenario or "trace"
-    remarks = Remarks()
+    warnings = ReplayWarnings()
     machine = topology or _machine(trace, where)
-    seen = ready(trace.probes, machine, remarks)
+    seen = ready(trace.probes, machine, warnings)
     if trace.source != "virtual":
-        _say_overlap(seen, remarks)
-    past = history(seen, machine, remarks)
+        _say_overlap(seen, warnings)
+    past = history(seen, machine, warnings)
     caller = first_caller(past.events)
     recorded = closest_profile(trace.kernel or machine.info.get("kernel"))
     try:
@@ -73,17 +73,17 @@ def replay_scenario(
             "name": f"{where} (replay)",
             "summary": f"Replay of {len(seen)} recorded probes",
             "machine": "replayed",
-            "kernel": kernel or _profile(recorded, remarks),
+            "kernel": kernel or _profile(recorded, warnings),
             "cmdline": _cmdline(machine, recorded),
             "caller": caller,
             "drivers": _drivers(seen),
-            "devices": _Devices(past, machine, remarks).top(),
+            "devices": _Devices(past, machine, warnings).top(),
             "steps": steps_of(past, caller),
         }
     except ValidationError as error:
         raise InputError(describe(error), where) from None
     scenario = made_scenario(data, where, overrides=overrides)
-    return scenario.with_origin(where, machine, remarks.warnings())
+    return scenario.with_origin(where, machine, warnings.all())
 
 
 def _machine(trace: Trace, where: str) -> Topology:
@@ -99,7 +99,7 @@ def _machine(trace: Trace, where: str) -> Topology:
         raise InputError(error.what, f"{where}: {error.where or 'machine'}") from None
 
 
-def _say_overlap(seen: Iterable[Seen], remarks: Remarks) -> None:
+def _say_overlap(seen: Iterable[Seen], warnings: ReplayWarnings) -> None:
     """Say which probes may have slept because of each other: their sleep is more than their device's."""
     end = 0
     for one in seen:
@@ -108,13 +108,13 @@ def _say_overlap(seen: Iterable[Seen], remarks: Remarks) -> None:
                 "overlapped other probes, and what they waited for each other counts as sleep: policies gain at least "
                 "what is shown. A trace of one probe at a time tells more"
             )
-            remarks.say("overlapped", text, one.record.device)
+            warnings.say("overlapped", text, one.record.device)
         end = max(end, one.end)
 
 
-def _profile(recorded: KernelProfile, remarks: Remarks) -> str:
+def _profile(recorded: KernelProfile, warnings: ReplayWarnings) -> str:
     for line in recorded.assumptions:
-        remarks.say("kernel-profile", line)
+        warnings.say("kernel-profile", line)
     return recorded.name
 
 
@@ -142,10 +142,10 @@ def _drivers(seen: Iterable[Seen]) -> list[DriverModel]:
 class _Devices:
     """The devices of a replay as groups of one."""
 
-    def __init__(self, past: History, topology: Topology, remarks: Remarks) -> None:
+    def __init__(self, past: History, topology: Topology, warnings: ReplayWarnings) -> None:
         self._past = past
         self._topology = topology
-        self._remarks = remarks
+        self._warnings = warnings
         self._limit = max(_FEWEST_PHASES, min(MAX_PHASES, MAX_PHASES_TOGETHER // len(past.probes)))
         self._known: dict[str, DeviceInfo] = {device.name: device for device in reversed(topology.devices)}
 
@@ -160,13 +160,13 @@ class _Devices:
         groups = [(child, self._group(child.key, one)) for child in inner.values()]
         bus, name = key
         group: dict[str, Any] = {"name": name, "bus": bus, "compatible": one.record.driver}
-        node = node_of(one, self._topology, self._known, self._remarks)
+        node = node_of(one, self._topology, self._known, self._warnings)
         if node != NO_NODE:
             group["node"] = node
         if parent is not None and self._is_virtual_function(one, parent):
             group["virtual_function"] = True
         try:
-            group["phases"] = device_phases(probes, groups, self._topology, self._remarks, self._limit)
+            group["phases"] = device_phases(probes, groups, self._topology, self._warnings, self._limit)
         except ValidationError as error:
             raise InputError(f"the probe of {name}: {describe(error)}") from None
         return DeviceGroup.of(**group)

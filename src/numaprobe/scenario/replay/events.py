@@ -20,8 +20,8 @@ from numaprobe.scenario.steps import Add, Bind, DriversProbe, Load, Remove, Step
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from numaprobe.scenario.replay.collected import ReplayWarnings
     from numaprobe.scenario.replay.probes import Key, Seen
-    from numaprobe.scenario.replay.remarks import Remarks
     from numaprobe.topology import Topology
 
 
@@ -63,17 +63,17 @@ class History:
     present: dict[Key, None] = field(default_factory=dict)
 
 
-def history(seen: Sequence[Seen], topology: Topology, remarks: Remarks) -> History:
+def history(seen: Sequence[Seen], topology: Topology, warnings: ReplayWarnings) -> History:
     """Return what happened.
 
     Args:
         seen: the probes, in order of start.
         topology: to know CPUs.
-        remarks: what had to be left out.
+        warnings: what had to be left out.
 
     """
     found = History()
-    own = list(_first_attempts(seen, found, remarks))
+    own = list(_first_attempts(seen, found, warnings))
     _preload(seen, found)
     state = _State(found)
     for event in _events(own, {one.driver for one in seen if one.asynchronous}, topology):
@@ -82,7 +82,7 @@ def history(seen: Sequence[Seen], topology: Topology, remarks: Remarks) -> Histo
     return found
 
 
-def _first_attempts(seen: Iterable[Seen], found: History, remarks: Remarks) -> Iterator[Seen]:
+def _first_attempts(seen: Iterable[Seen], found: History, warnings: ReplayWarnings) -> Iterator[Seen]:
     """Return the probes that are no retries and not inside of others."""
     latest: dict[Key, Seen] = {}
     for one in seen:
@@ -95,17 +95,17 @@ def _first_attempts(seen: Iterable[Seen], found: History, remarks: Remarks) -> I
         if one.depth and before is None:
             found.children.add(one.key)
         elif one.key in found.children:
-            _say_twice(one, remarks, "was registered by another probe first; its other probes follow that one's")
+            _say_twice(one, warnings, "was registered by another probe first; its other probes follow that one's")
         elif one.depth:
-            _say_twice(one, remarks, "was there before another probe registered it; the later probe is left out")
+            _say_twice(one, warnings, "was there before another probe registered it; the later probe is left out")
         else:
             if before is not None:
-                _say_twice(one, remarks, "was probed more than once; each of its probes is replayed with one cost")
+                _say_twice(one, warnings, "was probed more than once; each of its probes is replayed with one cost")
             yield one
 
 
-def _say_twice(one: Seen, remarks: Remarks, text: str) -> None:
-    remarks.say("repeated", text, one.record.device)
+def _say_twice(one: Seen, warnings: ReplayWarnings, text: str) -> None:
+    warnings.say("repeated", text, one.record.device)
 
 
 def _preload(seen: Iterable[Seen], found: History) -> None:

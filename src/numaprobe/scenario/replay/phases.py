@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numaprobe.scenario.phases import DeviceGroup, Phase
+    from numaprobe.scenario.replay.collected import ReplayWarnings
     from numaprobe.scenario.replay.probes import Seen
-    from numaprobe.scenario.replay.remarks import Remarks
     from numaprobe.topology import Topology
 
 #: kind of a piece, and its ns or its groups of devices
@@ -45,7 +45,11 @@ def first_to_differ(probes: Sequence[Seen]) -> tuple[int, Seen]:
 
 
 def device_phases(
-    probes: Sequence[Seen], groups: Sequence[tuple[Seen, DeviceGroup]], topology: Topology, remarks: Remarks, limit: int
+    probes: Sequence[Seen],
+    groups: Sequence[tuple[Seen, DeviceGroup]],
+    topology: Topology,
+    warnings: ReplayWarnings,
+    limit: int,
 ) -> list[Phase]:
     """Return the phases of a device, whose first probes may have been deferred or failed.
 
@@ -53,28 +57,28 @@ def device_phases(
         probes: all its probes.
         groups: the children that the one which decided registered, with the device group of each.
         topology: to know nodes.
-        remarks: what had to be assumed.
+        warnings: what had to be assumed.
         limit: the most phases to cut its time into.
 
     """
     failed, one = first_to_differ(probes)
-    pieces = capped(merged(_pieces(one, groups, remarks)), limit)
+    pieces = capped(merged(_pieces(one, groups, warnings)), limit)
     phases = [*_memory(one, topology), *_as_phases(pieces)]
     if failed:
         first = probes[0].record
-        failure = Fail.of(fail=_result(probes[0], remarks), attempts=min(failed, 1000))
+        failure = Fail.of(fail=_result(probes[0], warnings), attempts=min(failed, 1000))
         phases = _split_at(phases, max(0, first.cost_ns - (first.runnable_ns or 0)), failure)
-    result = _result(one, remarks)
+    result = _result(one, warnings)
     return phases if result == "0" else [*phases, Fail.of(fail=result)]
 
 
-def _result(one: Seen, remarks: Remarks) -> str:
+def _result(one: Seen, warnings: ReplayWarnings) -> str:
     """Return the name of what the probe returned; a number without a name, or an unknown text, as EIO."""
     result = one.record.result or "0"
     try:
         errno_value(result)
     except InputError:
-        remarks.say("assumed-errno", "returned an errno without a known name; replayed as EIO", one.record.device)
+        warnings.say("assumed-errno", "returned an errno without a known name; replayed as EIO", one.record.device)
         return "EIO"
     return result
 
@@ -94,11 +98,11 @@ def _split_at(phases: list[Phase], ns: int, failure: Phase) -> list[Phase]:
 
 
 # ---- pieces --------------------------------------------------------------------------------------------------------
-def _pieces(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], remarks: Remarks) -> Iterator[Piece]:
+def _pieces(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], warnings: ReplayWarnings) -> Iterator[Piece]:
     if one.record.segments:
         yield from _from_segments(one, groups)
     else:
-        yield from _from_totals(one, groups, remarks)
+        yield from _from_totals(one, groups, warnings)
 
 
 def _from_segments(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]]) -> Iterator[Piece]:
@@ -121,13 +125,13 @@ def _from_segments(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]]) -> Ite
             position = max(position, child.end)
 
 
-def _from_totals(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], remarks: Remarks) -> Iterator[Piece]:
+def _from_totals(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], warnings: ReplayWarnings) -> Iterator[Piece]:
     """Spread what only sums tell: half of the sleep, the compute, the children, the other half."""
     record, inner = one.record, [child.record for child, _ in groups]
     cost = max(0, record.cost_ns - sum(child.cost_ns for child in inner))
     if record.running_ns is None:
         text = "only the cost is known; replayed as sleep, as if the probe needed no CPU"
-        remarks.say("assumed-cost", text, record.device)
+        warnings.say("assumed-cost", text, record.device)
         running, sleeping = 0, cost
     else:
         running = max(0, record.running_ns - sum(child.running_ns or 0 for child in inner))
@@ -135,7 +139,7 @@ def _from_totals(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], remarks:
         sleeping = cost - running - (record.runnable_ns or 0) if known is None else known
         sleeping -= 0 if known is None else sum(child.sleeping_ns or 0 for child in inner)
         text = "only sums of running and sleeping are known; replayed with the compute in the middle"
-        remarks.say("assumed-order", text, record.device)
+        warnings.say("assumed-order", text, record.device)
     sleeping = max(0, sleeping)
     yield Sleep, sleeping // 2
     yield Compute, running

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numaprobe.records import ProbeRecord
-    from numaprobe.scenario.replay.remarks import Remarks
+    from numaprobe.scenario.replay.collected import ReplayWarnings
     from numaprobe.topology import DeviceInfo, Topology
 
 #: No probe takes an hour; simulating one in time slices would take long, too.
@@ -93,7 +93,7 @@ class Seen:
         self._retry = retry
 
 
-def ready(records: Sequence[ProbeRecord], topology: Topology, remarks: Remarks) -> list[Seen]:
+def ready(records: Sequence[ProbeRecord], topology: Topology, warnings: ReplayWarnings) -> list[Seen]:
     """Return the probes in order of start, a parent before its children, of one driver for each device.
 
     Raises:
@@ -102,12 +102,12 @@ def ready(records: Sequence[ProbeRecord], topology: Topology, remarks: Remarks) 
     """
     if len(records) > MAX_DEVICES:
         raise InputError(f"holds {len(records)} probes; at most {MAX_DEVICES} are replayed")
-    usable = _usable(records, remarks)
+    usable = _usable(records, warnings)
     known = {device.name: device for device in reversed(topology.devices)}
-    seen = _timed([(record, _bus(record, known, remarks)) for record in usable], remarks)
+    seen = _timed([(record, _bus(record, known, warnings)) for record in usable], warnings)
     seen.sort(key=_order)
-    seen = _one_driver_each(seen, remarks)
-    _find_parents(seen, remarks)
+    seen = _one_driver_each(seen, warnings)
+    _find_parents(seen, warnings)
     return seen
 
 
@@ -117,11 +117,11 @@ def _order(one: Seen) -> tuple[int, bool, int]:
     return one.start, below, -one.end if below else 0
 
 
-def _usable(records: Iterable[ProbeRecord], remarks: Remarks) -> list[ProbeRecord]:
+def _usable(records: Iterable[ProbeRecord], warnings: ReplayWarnings) -> list[ProbeRecord]:
     usable = []
     for record in records:
         if not (is_plain_name(record.device) and is_plain_name(record.driver)):
-            remarks.say("not-replayed", "a device or driver has a name that a scenario cannot hold")
+            warnings.say("not-replayed", "a device or driver has a name that a scenario cannot hold")
         elif max(record.cost_ns, (record.end_ns or 0) - (record.start_ns or 0)) > MAX_COST_NS:
             raise InputError(f"the probe of {record.device[:60]} lasts longer than an hour, which no replay can show")
         else:
@@ -131,7 +131,7 @@ def _usable(records: Iterable[ProbeRecord], remarks: Remarks) -> list[ProbeRecor
     return usable
 
 
-def _bus(record: ProbeRecord, known: dict[str, DeviceInfo], remarks: Remarks) -> str:
+def _bus(record: ProbeRecord, known: dict[str, DeviceInfo], warnings: ReplayWarnings) -> str:
     """Return the bus that the record, the machine, or else the shape of the name tells."""
     device = known.get(record.device)
     told = record.bus or (device.bus if device else None)
@@ -141,12 +141,12 @@ def _bus(record: ProbeRecord, known: dict[str, DeviceInfo], remarks: Remarks) ->
         return "pci"
     if _VIRTIO_NAME.fullmatch(record.device):
         return "virtio"
-    remarks.say("assumed-bus", "the bus is not known; replayed on a platform bus", record.device)
+    warnings.say("assumed-bus", "the bus is not known; replayed on a platform bus", record.device)
     return "platform"
 
 
 # ---- times ---------------------------------------------------------------------------------------------------------
-def _timed(records: list[tuple[ProbeRecord, str]], remarks: Remarks) -> list[Seen]:
+def _timed(records: list[tuple[ProbeRecord, str]], warnings: ReplayWarnings) -> list[Seen]:
     """Give each probe a start and an end; those that tell only a cost come one after the other, driver by driver."""
     overlapping = _drivers_with_several_workers(records)
     cursor = max((r.end_ns or r.start_ns or 0 for r, _ in records), default=0)
@@ -157,10 +157,10 @@ def _timed(records: list[tuple[ProbeRecord, str]], remarks: Remarks) -> list[See
     for record, bus in sorted(records, key=lambda pair: (pair[0].start_ns is None, order[pair[1], pair[0].driver])):
         start = record.start_ns
         if start is None:
-            remarks.say("assumed-order", "when the probes started is not known; drivers are replayed one by one")
+            warnings.say("assumed-order", "when the probes started is not known; drivers are replayed one by one")
             start, cursor = cursor, cursor + record.cost_ns
         end = start + record.cost_ns if record.end_ns is None else max(start, record.end_ns)
-        asynchronous = _asynchronous(record, bus, overlapping, remarks)
+        asynchronous = _asynchronous(record, bus, overlapping, warnings)
         path = record.path or ATTACH_PATHS[asynchronous]
         seen.append(Seen(record=record, bus=bus, start=start, end=end, asynchronous=asynchronous, path=path))
     return seen
@@ -175,19 +175,21 @@ def _drivers_with_several_workers(records: Iterable[tuple[ProbeRecord, str]]) ->
     return {driver for driver, comms in workers.items() if len(comms) > 1}
 
 
-def _asynchronous(record: ProbeRecord, bus: str, overlapping: set[Key], remarks: Remarks) -> bool:
+def _asynchronous(record: ProbeRecord, bus: str, overlapping: set[Key], warnings: ReplayWarnings) -> bool:
     if record.asynchronous is not None:
         return record.asynchronous
     if record.path is not None:
         return record.path.endswith("_async")
     guess = (bus, record.driver) in overlapping
     how = "asynchronous: they ran in several workers" if guess else "synchronous"
-    remarks.say("assumed-async", f"whether its probes were asynchronous is not known; replayed as {how}", record.driver)
+    warnings.say(
+        "assumed-async", f"whether its probes were asynchronous is not known; replayed as {how}", record.driver
+    )
     return guess
 
 
 # ---- one driver for each device ------------------------------------------------------------------------------------
-def _one_driver_each(seen: list[Seen], remarks: Remarks) -> list[Seen]:
+def _one_driver_each(seen: list[Seen], warnings: ReplayWarnings) -> list[Seen]:
     """Keep of each device the probes of the driver that bound it last, else of the one that tried last."""
     chosen: dict[Key, Seen] = {}
     for one in seen:
@@ -200,12 +202,12 @@ def _one_driver_each(seen: list[Seen], remarks: Remarks) -> list[Seen]:
             kept.append(one)
         else:
             text = "was probed by several drivers; only the one that bound it last is replayed"
-            remarks.say("not-replayed", text, one.record.device)
+            warnings.say("not-replayed", text, one.record.device)
     return kept
 
 
 # ---- parents -------------------------------------------------------------------------------------------------------
-def _find_parents(seen: list[Seen], remarks: Remarks) -> None:
+def _find_parents(seen: list[Seen], warnings: ReplayWarnings) -> None:
     """Hang each probe that ran because another one registered its device below that one."""
     under_way: dict[str, list[Seen]] = defaultdict(list)
     for one in seen:
@@ -215,7 +217,7 @@ def _find_parents(seen: list[Seen], remarks: Remarks) -> None:
             one.depth = parent.depth + 1
         elif one.record.nested or parent is not None:
             text = "ran inside another probe that is not in the trace, or nests too deep; replayed on its own"
-            remarks.say("nested", text, one.record.device)
+            warnings.say("nested", text, one.record.device)
         if one.record.comm is not None:
             under_way[one.record.comm].append(one)
 
@@ -237,17 +239,17 @@ def _parent(one: Seen, under_way: dict[str, list[Seen]]) -> Seen | None:
     return None
 
 
-def node_of(one: Seen, topology: Topology, known: dict[str, DeviceInfo], remarks: Remarks) -> int:
+def node_of(one: Seen, topology: Topology, known: dict[str, DeviceInfo], warnings: ReplayWarnings) -> int:
     """Return the device's node as the record tells, else the machine; -1 if neither does, or it is not there."""
     node = one.record.device_node
     if node is None:
         info = known.get(one.record.device)
         if info is None:
             text = "the node is not known; replayed without one (-1). --machine with this device tells it"
-            remarks.say("unknown-node", text, one.record.device)
+            warnings.say("unknown-node", text, one.record.device)
             return NO_NODE
         node = info.node
     if node != NO_NODE and topology.node(node) is None:
-        remarks.say("unknown-node", f"node {node} is not on machine '{topology.name}'; replayed without one (-1)")
+        warnings.say("unknown-node", f"node {node} is not on machine '{topology.name}'; replayed without one (-1)")
         return NO_NODE
     return node

@@ -139,13 +139,13 @@ async def set_affinity_moves(machine: Machine) -> None:
 
 
 @in_a_task
-async def remarks_are_kept(machine: Machine) -> None:
-    """``warn`` keeps its remark, with the time, after those before."""
+async def warnings_are_kept(machine: Machine) -> None:
+    """``warn`` keeps its warning, with the time, after those before."""
     before = len(machine.warnings)
-    machine.warn("test", "a remark")
+    machine.warn("test", "a warning")
     kept = machine.warnings[before:]
-    expect([(one.kind, one.message) for one in kept] == [("test", "a remark")], "a remark is kept")
-    expect(kept[0].time_ns is not None and kept[0].time_ns <= machine.now(), "a remark has its time")
+    expect([(one.kind, one.message) for one in kept] == [("test", "a warning")], "a warning is kept")
+    expect(kept[0].time_ns is not None and kept[0].time_ns <= machine.now(), "a warning has its time")
 
 
 CHECKS = (
@@ -156,5 +156,5 @@ CHECKS = (
     allocation_is_counted,
     call_runs_plain_code,
     set_affinity_moves,
-    remarks_are_kept,
+    warnings_are_kept,
 )

@@ -10,7 +10,7 @@ from numaprobe.records import RunWarning
 _SHOWN: Final = 3
 
 
-class Remarks:
+class ReplayWarnings:
     """Collects what to say about a replay."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Remarks:
         """Note ``text`` (about ``device``, if about one); the same text about several devices becomes one warning."""
         self._about.setdefault((kind, text), {})[device] = None
 
-    def warnings(self) -> tuple[RunWarning, ...]:
+    def all(self) -> tuple[RunWarning, ...]:
         """Return what was said, in the order in which each was said first."""
         return tuple(
             RunWarning(kind=kind, message=f"{_list(devices)}{text}") for (kind, text), devices in self._about.items()

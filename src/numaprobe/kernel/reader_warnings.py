@@ -24,7 +24,7 @@ class ReaderCounts:
     """What the reader of lines passed over."""
 
     lines: int = 0
-    #: lines that are no event, no header and no remark of ftrace
+    #: lines that are no event, no header and no comment of ftrace
     torn: int = 0
     #: events that the kernel says it dropped, and how often it said so
     lost_events: int = 0
@@ -38,8 +38,10 @@ class ReaderCounts:
     cut_off: bool = False
 
 
-def remarks(counts: ReaderCounts, assembler: ProbeAssembler, probes: Sequence[ProbeRecord]) -> Iterator[RunWarning]:
-    """Return the remarks on one trace, each kind once."""
+def reader_warnings(
+    counts: ReaderCounts, assembler: ProbeAssembler, probes: Sequence[ProbeRecord]
+) -> Iterator[RunWarning]:
+    """Return the warnings on one trace, each kind once."""
     for kind, number, message in (*_reading(counts), *_assembling(assembler), *_not_told(assembler, probes)):
         if number:
             yield RunWarning(kind=kind, message=message.replace("{}", str(number), 1))
