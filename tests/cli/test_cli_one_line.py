@@ -55,10 +55,10 @@ def test_several_failures_are_one_line(capsys: pytest.CaptureFixture[str]) -> No
 def test_a_failed_placement_is_said_under_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from numaprobe.placement.check import Report
+    from numaprobe.placement.check import PlacementReport
     from numaprobe.topology import symmetric
 
-    nothing = Report(topology=symmetric("box"), kernel="6.1", profile="6.1", rows=())
+    nothing = PlacementReport(topology=symmetric("box"), kernel="6.1", profile="6.1", rows=())
     monkeypatch.setattr("numaprobe.study.placement.placement_here", lambda *_, **__: nothing)
     out, err = said(capsys, ["placement", "--json"], 1)
     assert json.loads(out)["passed"] is False

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from numaprobe.cpuset import CpuSet
-from numaprobe.placement.case import BYTES, Case
+from numaprobe.placement.case import BYTES, PlacementCase
 from numaprobe.placement.seen import Glimpse, Seen
 from numaprobe.records import ProbeRecord
 from numaprobe.topology import symmetric
 
 #: node 0 = CPU 0-1, node 1 = CPU 2-3
 TWO_NODES = symmetric("two nodes", nodes=2, cores=2)
-CASE = Case(policy="strict-node", bus="pci", asynchronous=False, caller=0)
+CASE = PlacementCase(policy="strict-node", bus="pci", asynchronous=False, caller=0)
 
 
 def seen(

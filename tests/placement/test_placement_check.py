@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from placement_samples import CASE, TWO_NODES, seen
 
-from numaprobe.placement.case import BYTES, Case
+from numaprobe.placement.case import BYTES, PlacementCase
 from numaprobe.placement.check import compare_case
 
 if TYPE_CHECKING:
-    from numaprobe.placement.check import Row
+    from numaprobe.placement.check import PlacementRow
     from numaprobe.placement.seen import Seen
 
 SOFT = {"comm": "kworker/u18:0", "allowed": "0-3"}
 
 
-def one(predicted: Seen, observed: Seen) -> Row:
+def one(predicted: Seen, observed: Seen) -> PlacementRow:
     (row,) = compare_case(CASE, [predicted], [observed], TWO_NODES)
     return row
 
 
-def wrong(row: Row) -> list[str]:
+def wrong(row: PlacementRow) -> list[str]:
     return [name for name, verdict in row.verdicts.items() if verdict is False]
 
 
@@ -105,7 +105,7 @@ def test_of_async_probes_of_a_node_only_the_set_must_agree() -> None:
             for name, comm in (("node1.0", first), ("node1.1", second))
         ]
 
-    case = Case(policy="spread", bus="pci", asynchronous=True, caller=0)
+    case = PlacementCase(policy="spread", bus="pci", asynchronous=True, caller=0)
     u20, u21 = "kworker/u20:0", "kworker/u21:0"
     assert all(row.agrees for row in compare_case(case, pair(u20, u21), pair(u21, u20), TWO_NODES))
     rows = compare_case(case, pair(u20, u21), pair(u21, u21), TWO_NODES)

@@ -70,7 +70,7 @@ def test_a_lost_record_and_a_torn_one_are_seen(monkeypatch: pytest.MonkeyPatch) 
     case = next(
         case for case in map(make_case, range(100)) if case.sort == "quiet" and judge(prepared(case), "inline").probes
     )
-    monkeypatch.setattr("numaprobe.drivercore.recording.Recorder.keep", lambda *_: None)
+    monkeypatch.setattr("numaprobe.drivercore.recording.RecordKeeper.keep", lambda *_: None)
     assert any("0 records" in problem for problem in judge(prepared(case), "inline").problems)
 
 

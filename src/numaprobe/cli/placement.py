@@ -14,7 +14,7 @@ from numaprobe.errors import UsageError
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from numaprobe.placement.check import Report
+    from numaprobe.placement.check import PlacementReport
     from numaprobe.study.placement import Question
 
 
@@ -70,13 +70,13 @@ def placement(
     return exit_code([_differs(report) for report in differing], chosen, output)
 
 
-def _differs(report: "Report") -> str:
+def _differs(report: "PlacementReport") -> str:
     """Return the line that says what is not as predicted on one machine."""
     count = f"{len(report.disagreements)} of {len(report.rows)} probes are not as predicted"
     return f"{report.topology.name}: {count}" if report.rows else f"{report.topology.name}: nothing was probed"
 
 
-def _here(asked: "Question") -> "Report":
+def _here(asked: "Question") -> "PlacementReport":
     from numaprobe.study.placement import placement_here
 
     with ProgressLine("case") as line:
@@ -85,7 +85,7 @@ def _here(asked: "Question") -> "Report":
 
 def _in_guests(
     asked: "Question", machines: list[str], how: tuple[str | None, str, Path | None], *, kvm: bool
-) -> "list[Report]":
+) -> "list[PlacementReport]":
     from numaprobe.study.guests import guest_options
     from numaprobe.study.placement import placement_in_guests
     from numaprobe.units import parse_time
@@ -99,13 +99,13 @@ def _in_guests(
     return reports
 
 
-def _table(reports: list["Report"], stream: "TextIO", *, details: bool) -> None:
+def _table(reports: list["PlacementReport"], stream: "TextIO", *, details: bool) -> None:
     from numaprobe.placement.report import all_lines
 
     all_lines(reports, details=details, echo=lambda line: stream.write(f"{line}\n"))
 
 
-def _json(reports: list["Report"], stream: "TextIO") -> None:
+def _json(reports: list["PlacementReport"], stream: "TextIO") -> None:
     from numaprobe.placement.report import PLACEMENT_SCHEMA, report_to_json
 
     passed = all(report.passed for report in reports)

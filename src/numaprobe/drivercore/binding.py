@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.chain import Chains
     from numaprobe.drivercore.deferred import DeferredProbes
     from numaprobe.drivercore.model import CoreForBuses, Device, Driver
-    from numaprobe.drivercore.release import Release
+    from numaprobe.drivercore.release import Releasing
     from numaprobe.drivercore.state import CoreState
 
 #: ``__device_attach``: bound; nothing bound; an async helper could not be queued (7.3).
@@ -66,7 +66,7 @@ class Binding:
         state: CoreState,
         chains: Chains,
         bodies: ProbeBodies,
-        release: Release,
+        release: Releasing,
         deferred: DeferredProbes,
         asyncs: AsyncCalls,
         for_buses: CoreForBuses,

@@ -17,7 +17,7 @@ import errno
 import threading
 from typing import TYPE_CHECKING
 
-from numaprobe.drivercore.recording import Note, Recorder
+from numaprobe.drivercore.recording import Note, RecordKeeper
 from numaprobe.drivercore.results import MAX_ERRNO
 from numaprobe.errors import DeadlockError, TerminatedError, explain, full_traceback
 
@@ -37,7 +37,7 @@ class ProbeBodies:
         self._machine = machine
         self._chains = chains
         self._keep_tracebacks = options.keep_tracebacks
-        self.recorder = Recorder(machine.topology, options.keep_records)
+        self.recorder = RecordKeeper(machine.topology, options.keep_records)
 
     async def probe(self, dev: Device) -> int:
         """Run the driver's probe in the current task; return 0 or what it returned."""

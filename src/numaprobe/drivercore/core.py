@@ -28,7 +28,7 @@ from numaprobe.drivercore.drivers import Drivers
 from numaprobe.drivercore.locking import HeldDevice
 from numaprobe.drivercore.model import Bus
 from numaprobe.drivercore.options import CoreOptions
-from numaprobe.drivercore.release import Release
+from numaprobe.drivercore.release import Releasing
 from numaprobe.drivercore.state import CoreState
 from numaprobe.drivercore.sysfs import SysfsFiles
 from numaprobe.drivercore.validate import validate_core
@@ -66,7 +66,7 @@ class DriverCore:
         self.bodies = bodies = ProbeBodies(machine, chains, state.options)
         deadlocks = Deadlocks(chains, state.links, bodies)
         self.deferred = deferred = DeferredProbes(state, chains, self.device_initial_probe)
-        release = self._release = Release(state, chains, bodies, self.asyncs, self)
+        release = self._release = Releasing(state, chains, bodies, self.asyncs, self)
         self.binding = Binding(state, chains, bodies, release, deferred, self.asyncs, self)
         self._devices = Devices(state, chains, deadlocks, deferred, release, self)
         self._drivers = Drivers(state, deadlocks, deferred, self.binding, release, self.asyncs)

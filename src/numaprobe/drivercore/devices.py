@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.deadlock import Deadlocks
     from numaprobe.drivercore.deferred import DeferredProbes
     from numaprobe.drivercore.model import CoreForBuses, Device
-    from numaprobe.drivercore.release import Release
+    from numaprobe.drivercore.release import Releasing
     from numaprobe.drivercore.state import CoreState
 
 
@@ -38,7 +38,7 @@ class Devices:
         chains: Chains,
         deadlocks: Deadlocks,
         deferred: DeferredProbes,
-        release: Release,
+        release: Releasing,
         for_buses: CoreForBuses,
     ) -> None:
         self._state = state

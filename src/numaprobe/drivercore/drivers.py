@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.deadlock import Deadlocks
     from numaprobe.drivercore.deferred import DeferredProbes
     from numaprobe.drivercore.model import Driver
-    from numaprobe.drivercore.release import Release
+    from numaprobe.drivercore.release import Releasing
     from numaprobe.drivercore.state import CoreState
 
 
@@ -39,7 +39,7 @@ class Drivers:
         deadlocks: Deadlocks,
         deferred: DeferredProbes,
         binding: Binding,
-        release: Release,
+        release: Releasing,
         asyncs: AsyncCalls,
     ) -> None:
         self._state = state

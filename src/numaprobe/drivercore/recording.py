@@ -1,7 +1,7 @@
 """The records of a core's probes: noted while it probes, made when somebody reads them.
 
 A record has two dozen fields, most of which follow from a few facts. What must be known at once (where things were at
-the time) goes into a ``Note``; the rest waits until ``Recorder.records`` is read, off the way of the next probe.
+the time) goes into a ``Note``; the rest waits until ``RecordKeeper.records`` is read, off the way of the next probe.
 Whatever a note refers to never changes again: the machine hands a ``Usage`` over for good.
 
 The core keeps notes; any thread may read the records meanwhile. The two meet in the queue of notes, whose ends are
@@ -42,7 +42,7 @@ class Note(NamedTuple):
     usage: Usage
 
 
-class Recorder:
+class RecordKeeper:
     """Keeps the notes of one core's probes, and the records made of them.
 
     Args:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.state import CoreState
 
 
-class Release:
+class Releasing:
     """``dd.c`` from bound to unbound, for one core.
 
     Args:

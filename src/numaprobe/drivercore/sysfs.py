@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore.body import ProbeBodies
     from numaprobe.drivercore.deadlock import Deadlocks
     from numaprobe.drivercore.deferred import DeferredProbes
-    from numaprobe.drivercore.release import Release
+    from numaprobe.drivercore.release import Releasing
     from numaprobe.drivercore.state import CoreState
 
 
@@ -37,7 +37,7 @@ class SysfsFiles:
         deadlocks: Deadlocks,
         deferred: DeferredProbes,
         binding: Binding,
-        release: Release,
+        release: Releasing,
     ) -> None:
         self._state = state
         self._bodies = bodies

@@ -89,7 +89,7 @@ class Nap:
         self._bell.release()
 
 
-class Memory(NamedTuple):
+class HeldMemory(NamedTuple):
     """Memory that a body holds, and where it lies; ``by_node`` is None where the kernel does not tell."""
 
     address: int
@@ -102,7 +102,7 @@ class Memory(NamedTuple):
             syscalls.unmap_pages(self.address, self.size)
 
 
-def touch(size: int, node: int | None, applier: Applier, own: Attributes) -> Memory:
+def touch(size: int, node: int | None, applier: Applier, own: Attributes) -> HeldMemory:
     """Map ``size`` bytes, have every page in memory, and read back on which nodes they lie.
 
     Args:
@@ -116,7 +116,7 @@ def touch(size: int, node: int | None, applier: Applier, own: Attributes) -> Mem
 
     """
     if not size:
-        return Memory(0, 0, {})
+        return HeldMemory(0, 0, {})
     address = syscalls.map_pages(size)
     if node is None:
         syscalls.populate(address, size)
@@ -124,7 +124,7 @@ def touch(size: int, node: int | None, applier: Applier, own: Attributes) -> Mem
         applier.apply_memory(replace(own, memory_node=node))
         syscalls.populate(address, size)
         applier.apply_memory(own)
-    return Memory(address, size, read_back(address, size))
+    return HeldMemory(address, size, read_back(address, size))
 
 
 def read_back(address: int, size: int) -> dict[int, int] | None:

@@ -34,7 +34,7 @@ _ASKED: Final = 4
 _PAUSE_NS: Final = 10_000_000
 
 
-class Timed(Protocol):
+class WorkTimes(Protocol):
     """The task of a worker, as far as time goes."""
 
     #: when its work began, and its ``awake_ns`` then
@@ -97,7 +97,7 @@ class Growth:
         newest = [worker.task.thread for worker in islice(reversed(pool.workers), min(self._cpus, _ASKED))]
         return all(thread is not None and thread.is_runnable for thread in newest)
 
-    def note_end(self, task: Timed, now: int) -> None:
+    def note_end(self, task: WorkTimes, now: int) -> None:
         """A work came to an end (and the next begins): so long the others do without one more worker."""
         awake = task.awake_ns
         full = len(self._pool.workers) >= self._cpus and awake - task.began_awake_ns > _AWAKE * (now - task.began_ns)

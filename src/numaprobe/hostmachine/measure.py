@@ -18,12 +18,12 @@ from numaprobe.runtime.protocol import Usage
 if TYPE_CHECKING:
     from numaprobe.cpuset import CpuSet
     from numaprobe.hostmachine.attributes import Attributes
-    from numaprobe.hostmachine.bodies import Memory
+    from numaprobe.hostmachine.bodies import HeldMemory
     from numaprobe.hostmachine.thread import BodyThread
     from numaprobe.topology import Topology
 
 
-class Measured(Protocol):
+class MeasuredTask(Protocol):
     """What is measured: a task of the host machine (``task.py``)."""
 
     stretch: Stretch | None
@@ -72,7 +72,7 @@ class Stretch:
         "_unknown_memory",
     )
 
-    def __init__(self, task: Measured, topology: Topology, now: int) -> None:
+    def __init__(self, task: MeasuredTask, topology: Topology, now: int) -> None:
         self._task = task
         self._node_of = topology.node_of
         self._start = now
@@ -105,7 +105,7 @@ class Stretch:
             if self._node_of(first_cpu) != node:
                 self._between += running_ns
 
-    def allocated(self, size: int, memory: Memory) -> None:
+    def allocated(self, size: int, memory: HeldMemory) -> None:
         """Count memory; ``size`` is in bytes."""
         if memory.by_node is None:
             self._unknown_memory += size

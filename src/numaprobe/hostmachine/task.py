@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from numaprobe.hostmachine.attributes import Attributes
-    from numaprobe.hostmachine.bodies import Memory
+    from numaprobe.hostmachine.bodies import HeldMemory
     from numaprobe.hostmachine.job import Ticket
     from numaprobe.hostmachine.measure import Stretch
     from numaprobe.hostmachine.thread import BodyThread
@@ -80,7 +80,7 @@ class HostTask:
         self.joiners: list[HostTask] = []
         self.running_ns = 0
         self.stretch: Stretch | None = None
-        self.held: list[Memory] = []
+        self.held: list[HeldMemory] = []
         self.requests: list[asyncio.Future[None]] = []
 
     @property

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numaprobe.hostmachine.attributes import Applier
-    from numaprobe.hostmachine.bodies import Memory
+    from numaprobe.hostmachine.bodies import HeldMemory
     from numaprobe.hostmachine.process import BodyProcess
 
 _here = threading.local()
@@ -93,7 +93,7 @@ class BodyThread:
         self._inbox: SimpleQueue[Job | _Answer | None] = SimpleQueue()
         self._inner_ns = 0
         #: memory to be freed
-        self._unused: list[Memory] = []
+        self._unused: list[HeldMemory] = []
         self._schedstat: syscalls.SmallFile | None = None
         #: how often it had left its CPU when its wait for CPUs was read, and what was read
         self._switches = -1
@@ -112,7 +112,7 @@ class BodyThread:
         """Have the thread do a job."""
         self._inbox.put(job)
 
-    def leave_to_free(self, held: list[Memory]) -> None:
+    def leave_to_free(self, held: list[HeldMemory]) -> None:
         """Have the thread free memory before it does anything else."""
         self._unused += held
         if threading.get_ident() != self._ident:

@@ -43,7 +43,7 @@ from numaprobe.kernel.kprobes import (
 from numaprobe.kernel.lines import Lines
 from numaprobe.kernel.probes import UNNAMED, ProbeAssembler
 from numaprobe.kernel.reader_warnings import ReaderCounts, reader_warnings
-from numaprobe.kernel.roads import Caller
+from numaprobe.kernel.roads import WaitingTask
 from numaprobe.reading.budget import MAX_PROBES
 from numaprobe.records import ProbeRecord, Trace
 from numaprobe.records.ranges import MAX_CPU
@@ -256,7 +256,7 @@ class FtraceReader:
         function = known.function
         comm = None if at.comm == _UNKNOWN_COMM else decode(at.comm)
         if function in PATHS:
-            self.assembler.helper(Caller(comm, at.cpu, at.pid), function, arguments.device, now)
+            self.assembler.helper(WaitingTask(comm, at.cpu, at.pid), function, arguments.device, now)
         elif function == REALLY_PROBE:
             driver = arguments.driver or UNNAMED
             self.assembler.really_probe(at.pid, comm, at.cpu, now, arguments.device, driver)

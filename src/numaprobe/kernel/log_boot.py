@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.log_dialect import Evidence
 from numaprobe.kernel.log_drivers import SLACK_NS, Names, keep
-from numaprobe.kernel.probe_lines import Kind, ProbeLine
+from numaprobe.kernel.probe_lines import LineKind, ProbeLine
 from numaprobe.kernel.probes import UNNAMED
 from numaprobe.records import ProbeRecord
 from numaprobe.records.errnos import EPROBE_DEFER, errno_name
@@ -54,7 +54,7 @@ class Told:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenCall:
     """A probe that dyndbg saw begin."""
 
     driver: str | None
@@ -82,7 +82,7 @@ class Boot:
     unfinished_probes: list[tuple[str, str]] = field(default_factory=list)
     #: probes named after the initcall around them
     assumed_drivers: int = 0
-    _open: dict[str, _Open] = field(default_factory=dict)
+    _open: dict[str, _OpenCall] = field(default_factory=dict)
     _said: dict[str, ProbeLine] = field(default_factory=dict)
     _later: dict[str, ProbeLine] = field(default_factory=dict)
     _last: dict[str, Told] = field(default_factory=dict)
@@ -93,15 +93,15 @@ class Boot:
     def probe_line(self, said: ProbeLine, time_ns: int | None, caller: str | None) -> None:
         """Take what a line says of a probe, when it was printed and by whom."""
         kind = said.kind
-        if kind is Kind.RETURNED:
+        if kind is LineKind.RETURNED:
             self._returned(said, time_ns, caller)
             return
         self.evidence.new += said.recent
-        if kind is Kind.PROBING:
+        if kind is LineKind.PROBING:
             self._probing(said, time_ns)
-        elif kind is Kind.FAILED:
+        elif kind is LineKind.FAILED:
             self._failed(said, time_ns)
-        elif kind is Kind.ASYNC:
+        elif kind is LineKind.ASYNC:
             keep(self._later, said.device, said)
         else:
             self._bound(said, time_ns)
@@ -110,7 +110,7 @@ class Boot:
         self._leave(said.device)
         self._said.pop(said.device, None)
         later = self._later.pop(said.device, None)
-        begun = _Open(said.driver, said.bus, time_ns, later.path if later else None)
+        begun = _OpenCall(said.driver, said.bus, time_ns, later.path if later else None)
         keep(self._open, said.device, begun)
 
     def _bound(self, said: ProbeLine, time_ns: int | None) -> None:

@@ -73,7 +73,7 @@ _BEGUN: Final = (
 _EPROBE_DEFER: Final = -517
 
 
-class Kind(Enum):
+class LineKind(Enum):
     """What a line tells of a probe."""
 
     #: it is over, and how long it took (``initcall_debug``)
@@ -93,7 +93,7 @@ class Kind(Enum):
 class ProbeLine(NamedTuple):
     """What one line says of one probe."""
 
-    kind: Kind
+    kind: LineKind
     device: str
     #: None where the line does not name it
     driver: str | None = None
@@ -126,47 +126,51 @@ def parse_usual_line(text: str) -> ProbeLine | None:
     if device is not None:
         return _returned(device, driver, number, cost)
     if to is not None:
-        return ProbeLine(Kind.PROBING, to, probing, bus)
-    return ProbeLine(Kind.DRIVER_BOUND, bound, binding) if bound is not None else ProbeLine(Kind.BOUND, last, by, on)
+        return ProbeLine(LineKind.PROBING, to, probing, bus)
+    return (
+        ProbeLine(LineKind.DRIVER_BOUND, bound, binding)
+        if bound is not None
+        else ProbeLine(LineKind.BOUND, last, by, on)
+    )
 
 
 def _returned(device: str, driver: str | None, number: str, cost: str) -> ProbeLine:
     value = int(number, 16 if number.startswith("0x") else 10)
-    return ProbeLine(Kind.RETURNED, device, driver, None, value, int(cost) * 1000, None, driver is not None)
+    return ProbeLine(LineKind.RETURNED, device, driver, None, value, int(cost) * 1000, None, driver is not None)
 
 
 def _outcome(text: str) -> ProbeLine | None:
     if ": probe of " in text and (match := _OF.search(text)) is not None:
-        return ProbeLine(kind=Kind.FAILED, device=match[2], driver=match[1], number=int(match[3]))
+        return ProbeLine(kind=LineKind.FAILED, device=match[2], driver=match[1], number=int(match[3]))
     if ": probe with driver " in text and (match := _WITH.search(text)) is not None:
-        return ProbeLine(kind=Kind.FAILED, device=match[1], driver=match[2], number=int(match[3]), recent=True)
+        return ProbeLine(kind=LineKind.FAILED, device=match[1], driver=match[2], number=int(match[3]), recent=True)
     if "requests probe deferral" in text and (match := _DEFERS.search(text)) is not None:
-        return ProbeLine(kind=Kind.FAILED, device=match[1], driver=match[2], number=_EPROBE_DEFER)
+        return ProbeLine(kind=LineKind.FAILED, device=match[1], driver=match[2], number=_EPROBE_DEFER)
     return None
 
 
 def _dynamic_debug(text: str) -> ProbeLine | None:
     if "really_probe: probing" in text and (match := _PROBING.search(text)) is not None:
         before, bus, driver, device = match.groups()
-        return _either(Kind.PROBING, before, device, driver, bus)
+        return _either(LineKind.PROBING, before, device, driver, bus)
     if "really_probe: bound" in text and (match := _BOUND.search(text)) is not None:
         before, bus, device, driver = match.groups()
-        return _either(Kind.BOUND, before, device, driver, bus)
+        return _either(LineKind.BOUND, before, device, driver, bus)
     if "driver_bound: bound" in text and (match := _DRIVER_BOUND.search(text)) is not None:
         before, driver, device = match.groups()
-        return _either(Kind.DRIVER_BOUND, before, device, driver, None)
+        return _either(LineKind.DRIVER_BOUND, before, device, driver, None)
     return _asynchronous(text) if "asynchronous" in text else None
 
 
 def _asynchronous(text: str) -> ProbeLine | None:
     if (match := _ASYNC.search(text)) is not None:
-        return ProbeLine(kind=Kind.ASYNC, device=match[1], driver=match[2], path="driver_attach_async")
+        return ProbeLine(kind=LineKind.ASYNC, device=match[1], driver=match[2], path="driver_attach_async")
     if (match := _SCHEDULED.search(text)) is not None:
-        return ProbeLine(kind=Kind.ASYNC, device=match[1], path="device_attach_async")
+        return ProbeLine(kind=LineKind.ASYNC, device=match[1], path="device_attach_async")
     return None
 
 
-def _either(kind: Kind, before: str | None, device: str | None, driver: str, bus: str | None) -> ProbeLine | None:
+def _either(kind: LineKind, before: str | None, device: str | None, driver: str, bus: str | None) -> ProbeLine | None:
     """Return the line in the words of before 6.8, which name the device, or since, which put it in front."""
     if device is not None:
         return ProbeLine(kind=kind, device=device, driver=driver, bus=bus)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.calls import Account, Call, Finished, LogSpace, OpenProbe, TaskTime
 from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, REALLY_PROBE
-from numaprobe.kernel.roads import Caller, Roads
+from numaprobe.kernel.roads import Roads, WaitingTask
 from numaprobe.records import NO_NODE, ProbeRecord, Segment
 from numaprobe.records.errnos import EPROBE_DEFER, UNTOLD, errno_name
 
@@ -122,7 +122,7 @@ class ProbeAssembler:
         self._async_workers.discard(pid)
 
     # ---- calls -------------------------------------------------------------------------------------------------------
-    def helper(self, caller: Caller, function: str, device: str | None, now: int) -> None:
+    def helper(self, caller: WaitingTask, function: str, device: str | None, now: int) -> None:
         """A helper that leads to a probe was entered."""
         self.seen.helpers = True
         if device is not None:

@@ -52,12 +52,12 @@ class Road(NamedTuple):
     #: None: the source does not tell
     path: str | None
     #: the task that waits, if it is another than the one that probes
-    caller: Caller | None = None
+    caller: WaitingTask | None = None
     #: a worker probes and it is not known for whom
     waiter_unknown: bool = False
 
 
-class Caller(NamedTuple):
+class WaitingTask(NamedTuple):
     """A task that waits for a probe."""
 
     comm: str | None
@@ -72,7 +72,7 @@ class _Note:
     device: str
     #: None: the helper does not tell
     path: str | None
-    caller: Caller
+    caller: WaitingTask
     since_ns: int
 
 
@@ -100,7 +100,7 @@ class Roads:
         self._sleepers: dict[str, _Note] = {}
         self._sleeps_for: dict[bytes, str] = {}
 
-    def note(self, caller: Caller, function: str, device: str, now: int) -> None:
+    def note(self, caller: WaitingTask, function: str, device: str, now: int) -> None:
         """A task entered a helper."""
         self.awake(caller.pid)
         if len(self._notes) >= MAX_TASKS:
@@ -190,7 +190,7 @@ class Roads:
             return Road(SYNC_PATH, waiter_unknown=True)
         comm = None if queuer.comm == _UNKNOWN_COMM else decode(queuer.comm)
         note = self._notes.get(queuer.pid, {}).get(device)
-        caller = Caller(comm, queuer.cpu, queuer.pid)
+        caller = WaitingTask(comm, queuer.cpu, queuer.pid)
         return Road(note.path, caller) if note is not None else Road(SYNC_PATH, caller)
 
 

@@ -42,7 +42,7 @@ BUSES: Final = ("platform", "pci")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class PlacementCase:
     """One run of the world."""
 
     #: the policy, with its options
@@ -59,16 +59,16 @@ class Case:
         return f"{self.policy}, {self.bus}, {mode}, caller on CPU {self.caller}"
 
 
-def make_cases(topology: Topology, policies: Iterable[str]) -> tuple[Case, ...]:
+def make_cases(topology: Topology, policies: Iterable[str]) -> tuple[PlacementCase, ...]:
     """Return every policy on every bus, sync and async, called from the machine's first CPU and from its last one."""
     callers = dict.fromkeys((topology.online.first or 0, topology.online.last or 0))
     return tuple(
-        Case(policy=policy, bus=bus, asynchronous=asynchronous, caller=caller)
+        PlacementCase(policy=policy, bus=bus, asynchronous=asynchronous, caller=caller)
         for policy, bus, asynchronous, caller in product(policies, BUSES, (False, True), callers)
     )
 
 
-def run_case(machine: Machine, case: Case, look: Callable[[], Awaitable[Glimpse]]) -> tuple[Seen, ...]:
+def run_case(machine: Machine, case: PlacementCase, look: Callable[[], Awaitable[Glimpse]]) -> tuple[Seen, ...]:
     """Run the world on ``machine`` and return what was seen of each probe, by device.
 
     Args:
@@ -84,7 +84,7 @@ def run_case(machine: Machine, case: Case, look: Callable[[], Awaitable[Glimpse]
 class _World:
     """Devices, drivers, and the order of events."""
 
-    def __init__(self, machine: Machine, case: Case, look: Callable[[], Awaitable[Glimpse]]) -> None:
+    def __init__(self, machine: Machine, case: PlacementCase, look: Callable[[], Awaitable[Glimpse]]) -> None:
         self._machine = machine
         self._look = look
         self._asynchronous = case.asynchronous

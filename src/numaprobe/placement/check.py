@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numaprobe.cpuset import CpuSet
-    from numaprobe.placement.case import Case
+    from numaprobe.placement.case import PlacementCase
     from numaprobe.placement.seen import Seen
     from numaprobe.topology import Topology
 
@@ -40,10 +40,10 @@ _COMM: Final = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PlacementRow:
     """One probe: predicted, observed, and what agrees. None: not known, or nobody's promise."""
 
-    case: Case
+    case: PlacementCase
     device: str
     #: None: it was not predicted
     predicted: Seen | None
@@ -84,7 +84,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class PlacementReport:
     """All probes of one computer."""
 
     topology: Topology
@@ -92,7 +92,7 @@ class Report:
     kernel: str
     #: the kernel profile that both machines followed
     profile: str
-    rows: tuple[Row, ...]
+    rows: tuple[PlacementRow, ...]
 
     @property
     def passed(self) -> bool:
@@ -100,14 +100,14 @@ class Report:
         return bool(self.rows) and all(row.agrees for row in self.rows)
 
     @property
-    def disagreements(self) -> tuple[Row, ...]:
+    def disagreements(self) -> tuple[PlacementRow, ...]:
         """The rows that do not agree."""
         return tuple(row for row in self.rows if not row.agrees)
 
 
 def compare_case(
-    case: Case, predicted: Sequence[Seen], observed: Sequence[Seen], topology: Topology
-) -> tuple[Row, ...]:
+    case: PlacementCase, predicted: Sequence[Seen], observed: Sequence[Seen], topology: Topology
+) -> tuple[PlacementRow, ...]:
     """Put each predicted probe beside the observed one.
 
     Args:
@@ -150,21 +150,21 @@ def _nodes_with_same_workers(predicted: Iterable[Seen], observed: Iterable[Seen]
 
 
 def _row(
-    case: Case,
+    case: PlacementCase,
     device: str,
     predicted: Seen | None,
     observed: Seen | None,
     topology: Topology,
     alike: set[int | None],
-) -> Row:
+) -> PlacementRow:
     if predicted is None or observed is None:
-        return Row(case=case, device=device, predicted=predicted, observed=observed)
+        return PlacementRow(case=case, device=device, predicted=predicted, observed=observed)
     wanted, got = predicted.record, observed.record
     any_order = wanted.asynchronous is True and got.asynchronous is True and wanted.device_node in alike
     held = len({topology.node_of(cpu) for cpu in predicted.glimpse.allowed}) == 1
     elsewhere = wanted.cpu_node != got.cpu_node
     in_the_middle = got.nested and not held
-    return Row(
+    return PlacementRow(
         case=case,
         device=device,
         predicted=predicted,

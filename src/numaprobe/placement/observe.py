@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.hostmachine import HostMachine
-from numaprobe.placement.case import Case, make_cases, run_case
+from numaprobe.placement.case import PlacementCase, make_cases, run_case
 from numaprobe.placement.look import look_around
 from numaprobe.placement.seen import seen_from_json, seen_to_json
 from numaprobe.records.json_codec import warning_from_json, warning_to_json
@@ -40,7 +40,7 @@ class Observation:
     kernel: str
     #: name of the kernel profile that the host machine followed
     profile: str
-    runs: tuple[tuple[Case, tuple[Seen, ...]], ...]
+    runs: tuple[tuple[PlacementCase, tuple[Seen, ...]], ...]
     #: warnings of the host machine, each text once
     warnings: tuple[RunWarning, ...] = ()
 
@@ -64,7 +64,7 @@ def observe(
 
     """
     topology = topology or this_computer()
-    runs: list[tuple[Case, tuple[Seen, ...]]] = []
+    runs: list[tuple[PlacementCase, tuple[Seen, ...]]] = []
     warnings: dict[tuple[str, str], RunWarning] = {}
     for case in make_cases(topology, policies):
         if step is not None:
@@ -100,7 +100,7 @@ def observation_to_json(observation: Observation) -> dict[str, Any]:
     }
 
 
-def case_to_json(case: Case) -> dict[str, Any]:
+def case_to_json(case: PlacementCase) -> dict[str, Any]:
     """Return JSON values."""
     return {"policy": case.policy, "bus": case.bus, "asynchronous": case.asynchronous, "caller": case.caller}
 
@@ -127,6 +127,6 @@ def observation_from_json(value: object) -> Observation:
         raise InputError(f"is no observation: {error!r:.80}", "observation") from None
 
 
-def _run(run: Any, path: str) -> tuple[Case, tuple[Seen, ...]]:  # noqa: ANN401  any JSON value
-    case = Case(**run["case"])
+def _run(run: Any, path: str) -> tuple[PlacementCase, tuple[Seen, ...]]:  # noqa: ANN401  any JSON value
+    case = PlacementCase(**run["case"])
     return case, tuple(seen_from_json(seen, f"{path}.probes[{index}]") for index, seen in enumerate(run["probes"]))

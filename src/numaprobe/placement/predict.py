@@ -13,12 +13,12 @@ from numaprobe.virtual import VirtualMachine
 from numaprobe.virtual.task import VirtualTask
 
 if TYPE_CHECKING:
-    from numaprobe.placement.case import Case
+    from numaprobe.placement.case import PlacementCase
     from numaprobe.placement.seen import Seen
     from numaprobe.topology import Topology
 
 
-def predict(case: Case, topology: Topology, profile: str) -> tuple[Seen, ...]:
+def predict(case: PlacementCase, topology: Topology, profile: str) -> tuple[Seen, ...]:
     """Return what the virtual machine says of ``case`` on this machine, by device."""
     machine = VirtualMachine(topology, kernel_profile(profile))
     return run_case(machine, case, lambda: _look(machine))

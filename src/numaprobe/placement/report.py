@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.placement.check import Report, Row, compare_case
+from numaprobe.placement.check import PlacementReport, PlacementRow, compare_case
 from numaprobe.placement.observe import case_to_json
 from numaprobe.placement.predict import predict
 from numaprobe.placement.seen import seen_to_json
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 PLACEMENT_SCHEMA: Final = "numaprobe.placement/1"
 
 
-def make_report(observation: Observation) -> Report:
+def make_report(observation: Observation) -> PlacementReport:
     """Return the comparison of what was observed with what the virtual machine says of the same machine."""
-    rows: list[Row] = []
+    rows: list[PlacementRow] = []
     for case, observed in observation.runs:
         predicted = predict(case, observation.topology, observation.profile)
         rows += compare_case(case, predicted, observed, observation.topology)
-    return Report(
+    return PlacementReport(
         topology=observation.topology, kernel=observation.kernel, profile=observation.profile, rows=tuple(rows)
     )
 
 
 # ---- JSON ----------------------------------------------------------------------------------------------------------
-def report_to_json(report: Report) -> dict[str, Any]:
+def report_to_json(report: PlacementReport) -> dict[str, Any]:
     """Return one machine's block of ``numaprobe.placement/1``."""
     return {
         "kernel": report.kernel,
@@ -48,7 +48,7 @@ def report_to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _row_to_json(row: Row) -> dict[str, Any]:
+def _row_to_json(row: PlacementRow) -> dict[str, Any]:
     return {
         **case_to_json(row.case),
         "device": row.device,
@@ -70,7 +70,7 @@ MAX_LISTED: Final = 20
 _HEADER: Final = ("policy", "device on", "probes", "ran on node", "observed", "memory on", "observed", "agree", "moved")
 
 
-def report_lines(report: Report, *, details: bool = False) -> Iterator[str]:
+def report_lines(report: PlacementReport, *, details: bool = False) -> Iterator[str]:
     """Yield the table of policy and node, then what disagrees, then the verdict.
 
     A cell ``0:6 1:2`` says: six probes on node 0, two on node 1.
@@ -92,9 +92,9 @@ def report_lines(report: Report, *, details: bool = False) -> Iterator[str]:
     yield f"{agreeing} of {len(report.rows)} probes as predicted"
 
 
-def _cells(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
+def _cells(rows: Iterable[PlacementRow]) -> Iterator[tuple[str, ...]]:
     """Yield a line for each policy, in the order in which they came, and node."""
-    groups: dict[tuple[str, int], list[Row]] = {}
+    groups: dict[tuple[str, int], list[PlacementRow]] = {}
     for row in rows:
         groups.setdefault((row.case.policy, row.device_node), []).append(row)
     places = {policy: place for place, policy in enumerate(dict.fromkeys(policy for policy, _ in groups))}
@@ -137,7 +137,7 @@ def _columns(table: list[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
-def _line(row: Row) -> str:
+def _line(row: PlacementRow) -> str:
     wrong = [name for name, verdict in row.verdicts.items() if verdict is False]
     verdict = "as predicted" if row.agrees else f"DIFFERS ({', '.join(wrong) or 'not in both'})"
     return f"{row.case}, {row.device}: {verdict}: predicted {_seen(row.predicted)}; observed {_seen(row.observed)}"
@@ -150,7 +150,7 @@ def _seen(seen: Seen | None) -> str:
     return f"CPU {record.cpu} of {seen.glimpse.allowed} {record.comm} memory on {memory}, {record.result}"
 
 
-def all_lines(reports: Iterable[Report], *, details: bool, echo: Callable[[str], object]) -> None:
+def all_lines(reports: Iterable[PlacementReport], *, details: bool, echo: Callable[[str], object]) -> None:
     """Show several machines, an empty line between them."""
     for index, report in enumerate(reports):
         if index:

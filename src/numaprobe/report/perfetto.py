@@ -45,14 +45,14 @@ class Written:
 
 def write_perfetto(comparison: Comparison, path: str | os.PathLike[str]) -> Written:
     """Write the runs of a comparison as a Perfetto trace; the file appears whole or not at all."""
-    writer = _Writer()
+    writer = _PacketWriter()
     for entry in comparison.entries:
         writer.run(entry)
     write_atomically(path, writer.finish())
     return Written(writer.probes, writer.untimed, writer.slices)
 
 
-class _Writer:
+class _PacketWriter:
     """A trace being written."""
 
     def __init__(self) -> None:

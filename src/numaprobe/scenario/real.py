@@ -132,7 +132,7 @@ def run_real(setting: Setting, policy: Policy | str | None = None) -> Outcome:
     burn(0)  # it finds out how fast this CPU is, once; not in the first probe
     machine = RealMachine(setting.plan.topology, setting.profile, grace_s=_GRACE_S)
     with Burners(_most_burners(setting)) as burners:
-        return run_on(machine, setting, policy, hotplug=Load(machine, burners), source="host")
+        return run_on(machine, setting, policy, hotplug=HostChanges(machine, burners), source="host")
 
 
 def _most_burners(setting: Setting) -> int:
@@ -180,7 +180,7 @@ class RealMachine(HostMachine):
             self._asked -= size
 
 
-class Load:
+class HostChanges:
     """What steps do to the machine: background load, and where its unbound works run. Nothing of the computer's own."""
 
     def __init__(self, machine: HostMachine, burners: Burners) -> None:

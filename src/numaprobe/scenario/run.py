@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numaprobe.records.model import Source
     from numaprobe.runtime import KernelProfile, Machine
     from numaprobe.scenario.schema import Scenario
-    from numaprobe.scenario.steps import Hotplug
+    from numaprobe.scenario.steps import MachineChanges
     from numaprobe.topology import Topology
 
 
@@ -68,7 +68,7 @@ def run_setting(setting: Setting, policy: Policy | str | None = None, *, timelin
 
 
 def run_on(
-    machine: Machine, setting: Setting, policy: Policy | str | None, *, hotplug: Hotplug, source: Source
+    machine: Machine, setting: Setting, policy: Policy | str | None, *, hotplug: MachineChanges, source: Source
 ) -> Outcome:
     """Run a setting on a fresh machine.
 

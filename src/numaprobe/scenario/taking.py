@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numaprobe.runtime import Event, Machine, Task
     from numaprobe.scenario.plan import DeviceSpec
     from numaprobe.scenario.schema import Caller, Scenario
-    from numaprobe.scenario.steps import During, Hotplug, Step
+    from numaprobe.scenario.steps import During, MachineChanges, Step
     from numaprobe.scenario.world import World
 
 
@@ -54,7 +54,7 @@ def steps_of(scenario: Scenario) -> tuple[Step, ...]:
 class Steps:
     """Takes the steps of one run; what they see of it is ``steps.Run``."""
 
-    def __init__(self, world: World, hotplug: Hotplug | None) -> None:
+    def __init__(self, world: World, hotplug: MachineChanges | None) -> None:
         self._world = world
         self.core = world.core
         self.machine: Machine = world.machine
@@ -195,7 +195,7 @@ class Steps:
 
     # ---- what steps see (``steps.Run``) ----------------------------------------------------------------------------
     @property
-    def hotplug(self) -> Hotplug:
+    def hotplug(self) -> MachineChanges:
         """What the machine can do beyond the protocol.
 
         Raises:

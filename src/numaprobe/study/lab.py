@@ -14,7 +14,7 @@ from numaprobe.topology import from_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numaprobe.kernel.lab.check import Report
+    from numaprobe.kernel.lab.check import LabReport
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.kernel.lab.plan import GuestPlan
     from numaprobe.records import Trace
@@ -35,7 +35,7 @@ class GuestSetting:
 class GuestCheck:
     """What a guest recorded, beside what the virtual machine predicts for the same costs."""
 
-    report: Report
+    report: LabReport
     predicted: Trace
 
 

@@ -15,7 +15,7 @@ from numaprobe.topology import load_topology
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from numaprobe.placement.check import Report
+    from numaprobe.placement.check import PlacementReport
     from numaprobe.policies import Policy
     from numaprobe.study.guests import Booting, GuestOptions
     from numaprobe.topology import Topology
@@ -35,7 +35,7 @@ class Question:
 class GuestPlacement:
     """What a guest says, and how long it took."""
 
-    report: Report
+    report: PlacementReport
     #: from the first process to the last, and of these the program in the guest
     seconds: float
     seconds_inside: float
@@ -52,7 +52,7 @@ def question(policies: Iterable[Policy | str] | None = None, kernel: str | None 
     return Question(policies=chosen, profile=kernel_profile(kernel or DEFAULT_PROFILE).name)
 
 
-def placement_here(asked: Question, *, progress: Callable[[int, int, str], object] | None = None) -> Report:
+def placement_here(asked: Question, *, progress: Callable[[int, int, str], object] | None = None) -> PlacementReport:
     """Ask this computer. Nothing on it is changed.
 
     Args:

@@ -23,7 +23,7 @@ from numaprobe.records import RunWarning
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType, Usage
 from numaprobe.runtime.sync import FifoLock, Flag
-from numaprobe.testing.fake_objects import Entry, FakeTask, as_coroutine, suspend
+from numaprobe.testing.fake_objects import FakeTask, TimerCall, as_coroutine, suspend
 from numaprobe.testing.fake_worker import FakeSeat
 from numaprobe.topology import Topology, housekeeping_cpus, symmetric
 from numaprobe.workqueue import Workqueues, WorkqueueStruct
@@ -51,7 +51,7 @@ class FakeMachine:
         self.profile = profile or kernel_profile(DEFAULT_PROFILE)
         self._now = 0
         self._serial = 0
-        self._heap: list[tuple[int, int, Entry]] = []
+        self._heap: list[tuple[int, int, TimerCall]] = []
         self._current: FakeTask | None = None
         #: a run that was cut short unwinds its tasks
         self.ending = False
@@ -219,7 +219,7 @@ class FakeMachine:
 
     def timer(self, delay_ns: int, function: Callable[[], object]) -> Timer:
         """Call ``function`` after ``delay_ns``, outside any task."""
-        entry = Entry(function)
+        entry = TimerCall(function)
         self._serial += 1
         heapq.heappush(self._heap, (self._now + max(0, delay_ns), self._serial, entry))
         return entry

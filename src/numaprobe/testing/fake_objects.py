@@ -29,7 +29,7 @@ async def as_coroutine(function: Callable[[], Awaitable[T]]) -> T:
 
 
 @dataclass(eq=False)
-class Entry:
+class TimerCall:
     """A call on the heap; also what ``timer`` returns."""
 
     function: Callable[[], object]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numaprobe.workqueue import Worker
 
 
-class Stage(Protocol):
+class FakeStage(Protocol):
     """What the seat needs of its machine."""
 
     @property
@@ -48,7 +48,7 @@ class FakeSeat:
     #: ``FakeMachine.compute`` calls ``tick`` in time
     ticks = True
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: FakeStage) -> None:
         self._stage = stage
 
     def now(self) -> int:

@@ -31,7 +31,7 @@ _WORD = re.compile(r"(?:0x[0-9a-fA-F]{1,8})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ObjectKind:
     """The type of an hwloc object: ``package``, ``numanode``, ``core``, ``pu``, ``group``, ``die`` or ``cache``."""
 
     name: str
@@ -45,7 +45,7 @@ class Kind:
 class HwlocObject:
     """An object of hwloc's tree, as far as it says something about a machine."""
 
-    kind: Kind
+    kind: ObjectKind
     cpus: CpuSet
     #: the number that the operating system gave it; None if it has none
     os_index: int | None = None
@@ -53,15 +53,15 @@ class HwlocObject:
     memory: int = 0
 
 
-def object_kind(name: str) -> Kind | None:
+def object_kind(name: str) -> ObjectKind | None:
     """Return the kind of an hwloc type name in any case, also cut short as hwloc takes it; None if unknown."""
     lower = name.lower()
     if match := _CACHE.fullmatch(lower):
-        return Kind("cache", int(match[1]), match[2] == "i")
+        return ObjectKind("cache", int(match[1]), match[2] == "i")
     if lower in _TYPES:
-        return Kind(_TYPES[lower])
+        return ObjectKind(_TYPES[lower])
     short = [known for known in (*_KNOWN, "socket") if len(lower) >= 2 and known.startswith(lower)]  # noqa: PLR2004  hwloc's minimum
-    return Kind(_TYPES.get(short[0], short[0])) if len(short) == 1 else None
+    return ObjectKind(_TYPES.get(short[0], short[0])) if len(short) == 1 else None
 
 
 def parse_bitmap(text: str, where: str) -> CpuSet:

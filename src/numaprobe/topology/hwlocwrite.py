@@ -66,7 +66,7 @@ def to_hwloc_xml(topology: Topology) -> str:
     if nowhere:
         raise InputError(f"CPU {nowhere.first} is on no node: hwloc cannot say that", topology.name)
     root = _tree(topology)
-    writer = _Writer(topology)
+    writer = _XmlWriter(topology)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         '<!DOCTYPE topology SYSTEM "hwloc2.dtd">',
@@ -113,7 +113,7 @@ def _insert(part: _Object, holder: dict[int, _Object], where: str) -> None:
         holder[cpu] = part
 
 
-class _Writer:
+class _XmlWriter:
     """Writes objects as lines, each with a number of its own."""
 
     def __init__(self, topology: Topology) -> None:

@@ -41,7 +41,7 @@ _LATENCY: Final = 4
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenElement:
     """An object whose end is still to come."""
 
     type: str
@@ -53,7 +53,7 @@ class _Open:
 @dataclass(slots=True)
 class _Reader:
     where: str
-    stack: list[_Open] = field(default_factory=list)
+    stack: list[_OpenElement] = field(default_factory=list)
     objects: list[HwlocObject] = field(default_factory=list)
     machine: dict[str, CpuSet] = field(default_factory=dict)
     #: (device, CPUs of the object it hangs from; None below the machine)
@@ -74,11 +74,11 @@ class _Reader:
     def _object(self, element: Element) -> None:
         kind_name = element.get("type", "")
         if kind_name in _IO_TYPES:
-            above = self.stack[-1] if self.stack else _Open("", CpuSet())
-            self.stack.append(_Open(kind_name, above.cpus, self._device(element) or above.bus_id))
+            above = self.stack[-1] if self.stack else _OpenElement("", CpuSet())
+            self.stack.append(_OpenElement(kind_name, above.cpus, self._device(element) or above.bus_id))
             return
         cpus = self._cpus(element, "complete_cpuset", self._cpus(element, "cpuset", CpuSet()))
-        self.stack.append(_Open(kind_name, cpus))
+        self.stack.append(_OpenElement(kind_name, cpus))
         if kind_name == "Machine":
             self._machine(element, cpus)
             return

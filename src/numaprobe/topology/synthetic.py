@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import MAX_CPUS, CpuSet
 from numaprobe.errors import InputError
-from numaprobe.topology.hwloc import HwlocObject, Kind, assemble, object_kind
+from numaprobe.topology.hwloc import HwlocObject, ObjectKind, assemble, object_kind
 from numaprobe.topology.model import MAX_NODES
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ _POWERS: Final = {"k": 1, "m": 2, "g": 3, "t": 4}
 class _Level:
     """An item: so many objects of a kind in each object of the level above."""
 
-    kind: Kind
+    kind: ObjectKind
     width: int
     attached: bool = False
     attributes: dict[str, str] = field(default_factory=dict)
@@ -157,7 +157,7 @@ def _check(levels: list[_Level]) -> list[_Level]:
     if attached and "numanode" in counts:
         raise InputError("a synthetic string has NUMA nodes as a level or attached, not both")
     if not attached and "numanode" not in counts:
-        return [_Level(Kind("numanode"), 1), *levels]
+        return [_Level(ObjectKind("numanode"), 1), *levels]
     return levels
 
 

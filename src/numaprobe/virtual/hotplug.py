@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numaprobe.workqueue import Workqueues
 
 
-class Hotplug:
+class CpuHotplug:
     """What changes when the set of CPUs does.
 
     Attributes:

@@ -22,9 +22,9 @@ from numaprobe.virtual.blocking import Blocker, SchedulerLike
 from numaprobe.virtual.cpu import CpuModel
 from numaprobe.virtual.deadlock import waits
 from numaprobe.virtual.freecpus import FreeCpus
-from numaprobe.virtual.hotplug import Hotplug
+from numaprobe.virtual.hotplug import CpuHotplug
 from numaprobe.virtual.loop import NOTHING, PAUSE, EventLoop, ShutDown, VirtualTimer, no_collections
-from numaprobe.virtual.memory import Memory
+from numaprobe.virtual.memory import FreeMemory
 from numaprobe.virtual.sched import Scheduler
 from numaprobe.virtual.task import Frame, VirtualTask
 from numaprobe.virtual.tasks import Tasks
@@ -89,9 +89,9 @@ class VirtualMachine:
         self.workqueues = Workqueues(
             topology, self._profile, lambda _pool: seat, self.warn, scope=scope, shard_size=shard_size
         )
-        self.memory = Memory(topology)
+        self.memory = FreeMemory(topology)
         self.tasks = Tasks(topology, self.blocker)
-        self.hotplug = Hotplug(topology, self._profile, self.tasks, self.workqueues)
+        self.hotplug = CpuHotplug(topology, self._profile, self.tasks, self.workqueues)
         self._broken = False
 
     # ---- what it is ------------------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ class VirtualMachine:
         await self.hotplug.up(cpu)
 
     async def isolate(self, cpus: CpuSet) -> None:
-        """Make ``cpus`` an isolated cpuset partition, in place of one made before (see ``Hotplug.isolate``).
+        """Make ``cpus`` an isolated cpuset partition, in place of one made before (see ``CpuHotplug.isolate``).
 
         Raises:
             UsageError: no CPU online would be left.

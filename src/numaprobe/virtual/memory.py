@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numaprobe.topology import Topology
 
 
-class Memory:
+class FreeMemory:
     """Free bytes of each node."""
 
     def __init__(self, topology: Topology) -> None:

@@ -46,7 +46,7 @@ def worker_kind(comm: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class LabRow:
     """One predicted probe and the recorded one."""
 
     #: the scenario's name of the device, and the guest's
@@ -102,10 +102,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class LabReport:
     """The comparison of one guest with its prediction."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[LabRow, ...]
     #: recorded probes of the scenario's drivers that were not predicted
     unexpected: tuple[ProbeRecord, ...]
 
@@ -121,7 +121,7 @@ class Report:
         return median(errors) if errors else None
 
 
-def compare(predicted: Trace, recorded: Trace, names: Mapping[str, str], topology: Topology) -> Report:
+def compare(predicted: Trace, recorded: Trace, names: Mapping[str, str], topology: Topology) -> LabReport:
     """Put each predicted probe beside the recorded one.
 
     Args:
@@ -146,7 +146,7 @@ def compare(predicted: Trace, recorded: Trace, names: Mapping[str, str], topolog
         _row(mine, theirs, names, topology, holds.of(mine), order.get(index))
         for index, (mine, theirs) in enumerate(pairs)
     )
-    return Report(rows=rows, unexpected=tuple(probe for queue in waiting.values() for probe in queue))
+    return LabReport(rows=rows, unexpected=tuple(probe for queue in waiting.values() for probe in queue))
 
 
 def _row(
@@ -156,8 +156,8 @@ def _row(
     topology: Topology,
     hold: Hold | None,
     order: bool | None,
-) -> Row:
-    row = Row(
+) -> LabRow:
+    row = LabRow(
         device=predicted.device,
         guest_device=names.get(predicted.device, predicted.device),
         driver=predicted.driver,
@@ -227,7 +227,7 @@ def _serial(probes: Iterable[ProbeRecord]) -> bool:
     return len(timed) == len(probes) and all(end <= start for (_, end), (start, _) in pairwise(timed))
 
 
-def report_to_json(report: Report) -> dict[str, Any]:
+def report_to_json(report: LabReport) -> dict[str, Any]:
     """Return the ``check`` block of ``numaprobe.lab/1``."""
     return {
         "passed": report.passed,
@@ -237,7 +237,7 @@ def report_to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _row_to_json(row: Row) -> dict[str, Any]:
+def _row_to_json(row: LabRow) -> dict[str, Any]:
     recorded = row.recorded
     return {
         "device": row.device,

@@ -5,7 +5,7 @@ recording takes its place (``measured``); ``base`` tells how a new one is made.
 """
 
 from numaprobe.scenario.phases.base import Phase, Phases, Probe, Surroundings, do_all, with_inner
-from numaprobe.scenario.phases.costs import Allocate, AllocateMemory, Compute, Hold, HoldLock, Sleep, Span
+from numaprobe.scenario.phases.costs import Allocate, AllocateMemory, Compute, HoldLock, LockedPhases, Sleep, Span
 from numaprobe.scenario.phases.groups import DeviceGroup
 from numaprobe.scenario.phases.others import EnableVfs, Fail, RegisterChildren, Wait, WaitForDevice
 
@@ -16,8 +16,8 @@ __all__ = [
     "DeviceGroup",
     "EnableVfs",
     "Fail",
-    "Hold",
     "HoldLock",
+    "LockedPhases",
     "Phase",
     "Phases",
     "Probe",

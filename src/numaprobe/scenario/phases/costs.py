@@ -49,7 +49,7 @@ class Sleep(Span):
         return 0
 
 
-class Hold(Table):
+class LockedPhases(Table):
     """``hold``: phases under a lock that all drivers of the scenario share by its name."""
 
     lock: NamePattern
@@ -59,7 +59,7 @@ class Hold(Table):
 class HoldLock(Phase):
     """Phases under a lock."""
 
-    hold: Hold
+    hold: LockedPhases
 
     async def do(self, probe: Probe) -> int:
         """Do what is inside with the lock held."""

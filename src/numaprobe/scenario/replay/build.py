@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numaprobe.records import Trace
     from numaprobe.runtime import KernelProfile
     from numaprobe.scenario.replay.events import History
-    from numaprobe.scenario.replay.probes import Key, Seen
+    from numaprobe.scenario.replay.probes import Key, TracedProbe
     from numaprobe.scenario.schema import Scenario
     from numaprobe.topology import DeviceInfo, Topology
 
@@ -99,7 +99,7 @@ def _machine(trace: Trace, where: str) -> Topology:
         raise InputError(error.what, f"{where}: {error.where or 'machine'}") from None
 
 
-def _say_overlap(seen: Iterable[Seen], warnings: ReplayWarnings) -> None:
+def _say_overlap(seen: Iterable[TracedProbe], warnings: ReplayWarnings) -> None:
     """Say which probes may have slept because of each other: their sleep is more than their device's."""
     end = 0
     for one in seen:
@@ -127,7 +127,7 @@ def _cmdline(topology: Topology, recorded: KernelProfile) -> str:
     return str(CommandLine((*kept, *(pair for pair in shown if pair[1] != usual[pair[0]]))))
 
 
-def _drivers(seen: Iterable[Seen]) -> list[DriverModel]:
+def _drivers(seen: Iterable[TracedProbe]) -> list[DriverModel]:
     found: dict[Key, dict[str, Any]] = {}
     for one in seen:
         bus, name = one.driver
@@ -153,7 +153,7 @@ class _Devices:
         """Return the devices that no other probe registered, those of their children inside of them."""
         return [self._group(key, None) for key in self._past.probes if key not in self._past.children]
 
-    def _group(self, key: Key, parent: Seen | None) -> DeviceGroup:
+    def _group(self, key: Key, parent: TracedProbe | None) -> DeviceGroup:
         probes = self._past.probes[key]
         one = first_to_differ(probes)[1]
         inner = {child.key: child for child in one.children if child.key in self._past.children}
@@ -171,7 +171,7 @@ class _Devices:
             raise InputError(f"the probe of {name}: {describe(error)}") from None
         return DeviceGroup.of(**group)
 
-    def _is_virtual_function(self, one: Seen, parent: Seen) -> bool:
+    def _is_virtual_function(self, one: TracedProbe, parent: TracedProbe) -> bool:
         """Tell a virtual function: the machine says so, or it does not know and a PCI probe registered it on PCI."""
         info = self._known.get(one.record.device)
         if info is not None:

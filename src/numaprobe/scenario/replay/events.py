@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numaprobe.scenario.replay.collected import ReplayWarnings
-    from numaprobe.scenario.replay.probes import Key, Seen
+    from numaprobe.scenario.replay.probes import Key, TracedProbe
     from numaprobe.topology import Topology
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Event:
+class TaskEvent:
     """One thing that a task did."""
 
     #: the step: ``Load``, ``Add``, ``Bind``, ``DriversProbe``
@@ -38,7 +38,7 @@ class Event:
     #: the task; None: not known
     comm: str | None = None
     cpu: int | None = None
-    probes: list[Seen]
+    probes: list[TracedProbe]
     #: step to take before it, so that it can happen once more: ``Unregister``, ``Remove``, ``Unbind``
     before: type[Step] | None = None
 
@@ -52,9 +52,9 @@ class Event:
 class History:
     """The events of a trace, and what its devices and drivers need."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[TaskEvent] = field(default_factory=list)
     #: device -> all its probes, in order
-    probes: dict[Key, list[Seen]] = field(default_factory=dict)
+    probes: dict[Key, list[TracedProbe]] = field(default_factory=dict)
     #: devices that are registered by other probes
     children: set[Key] = field(default_factory=set)
     #: names of the drivers that are there before the first event
@@ -63,7 +63,7 @@ class History:
     present: dict[Key, None] = field(default_factory=dict)
 
 
-def history(seen: Sequence[Seen], topology: Topology, warnings: ReplayWarnings) -> History:
+def history(seen: Sequence[TracedProbe], topology: Topology, warnings: ReplayWarnings) -> History:
     """Return what happened.
 
     Args:
@@ -82,9 +82,9 @@ def history(seen: Sequence[Seen], topology: Topology, warnings: ReplayWarnings) 
     return found
 
 
-def _first_attempts(seen: Iterable[Seen], found: History, warnings: ReplayWarnings) -> Iterator[Seen]:
+def _first_attempts(seen: Iterable[TracedProbe], found: History, warnings: ReplayWarnings) -> Iterator[TracedProbe]:
     """Return the probes that are no retries and not inside of others."""
-    latest: dict[Key, Seen] = {}
+    latest: dict[Key, TracedProbe] = {}
     for one in seen:
         before = latest.get(one.key)
         found.probes.setdefault(one.key, []).append(one)
@@ -104,13 +104,13 @@ def _first_attempts(seen: Iterable[Seen], found: History, warnings: ReplayWarnin
             yield one
 
 
-def _say_twice(one: Seen, warnings: ReplayWarnings, text: str) -> None:
+def _say_twice(one: TracedProbe, warnings: ReplayWarnings, text: str) -> None:
     warnings.say("repeated", text, one.record.device)
 
 
-def _preload(seen: Iterable[Seen], found: History) -> None:
+def _preload(seen: Iterable[TracedProbe], found: History) -> None:
     """Note the drivers whose first probe did not come from their registration: they were there before."""
-    first: dict[str, Seen] = {}
+    first: dict[str, TracedProbe] = {}
     for one in seen:
         first.setdefault(one.record.driver, one)
     for driver, one in first.items():
@@ -119,10 +119,10 @@ def _preload(seen: Iterable[Seen], found: History) -> None:
 
 
 # ---- from probes to events -----------------------------------------------------------------------------------------
-def _events(own: Iterable[Seen], wants_async: set[Key], topology: Topology) -> list[Event]:
+def _events(own: Iterable[TracedProbe], wants_async: set[Key], topology: Topology) -> list[TaskEvent]:
     """Return the events in order of start; the probes of one registration of a driver are one event."""
-    events: list[Event] = []
-    loading: dict[str, tuple[Event, set[Key]]] = {}
+    events: list[TaskEvent] = []
+    loading: dict[str, tuple[TaskEvent, set[Key]]] = {}
     for one in own:
         if one.path not in ATTACH_PATHS:
             events.append(_event(one, _kind(one, wants_async), topology))
@@ -140,7 +140,7 @@ def _events(own: Iterable[Seen], wants_async: set[Key], topology: Topology) -> l
     return events
 
 
-def _kind(one: Seen, wants_async: set[Key]) -> type[Step]:
+def _kind(one: TracedProbe, wants_async: set[Key]) -> type[Step]:
     """Return how a single device came to its probe."""
     if one.path == BIND_PATH:
         return Bind
@@ -148,13 +148,13 @@ def _kind(one: Seen, wants_async: set[Key]) -> type[Step]:
     return DriversProbe if one.driver in wants_async and not one.asynchronous else Add
 
 
-def _event(one: Seen, kind: type[Step], topology: Topology) -> Event:
-    event = Event(kind=kind, driver=one.record.driver, start=one.start, end=one.end, probes=[one])
+def _event(one: TracedProbe, kind: type[Step], topology: Topology) -> TaskEvent:
+    event = TaskEvent(kind=kind, driver=one.record.driver, start=one.start, end=one.end, probes=[one])
     _name_caller(event, one, topology)
     return event
 
 
-def _name_caller(event: Event, one: Seen, topology: Topology) -> None:
+def _name_caller(event: TaskEvent, one: TracedProbe, topology: Topology) -> None:
     """Note the task that waited: of an asynchronous probe the record knows only the worker, not who began it."""
     record = one.record
     comm = record.caller_comm or record.comm
@@ -175,7 +175,7 @@ class _State:
         self._added: set[Key] = set()
         self._bound: set[Key] = set()
 
-    def settle(self, event: Event) -> None:
+    def settle(self, event: TaskEvent) -> None:
         """Make an event possible after those before it, and note what it needs to be there from the start."""
         if event.kind is Load:
             self._settle_load(event)
@@ -186,7 +186,7 @@ class _State:
         for one in event.probes:
             (self._bound.add if one.final.bound else self._bound.discard)(one.key)
 
-    def _settle_load(self, event: Event) -> None:
+    def _settle_load(self, event: TaskEvent) -> None:
         again = event.driver in self._loaded
         if again and not any(self._known(one.key) for one in event.probes):
             event.kind = Add
@@ -196,12 +196,12 @@ class _State:
         self._loaded[event.driver] = None
         self._expect(event)
 
-    def _settle_add(self, event: Event) -> None:
+    def _settle_add(self, event: TaskEvent) -> None:
         if any(self._known(one.key) for one in event.probes):
             event.before = Remove
         self._added.update(one.key for one in event.probes)
 
-    def _settle_bind(self, event: Event) -> None:
+    def _settle_bind(self, event: TaskEvent) -> None:
         key = event.probes[0].key
         if key in self._bound:
             event.before = Unbind
@@ -212,7 +212,7 @@ class _State:
             return
         self._expect(event)
 
-    def _expect(self, event: Event) -> None:
+    def _expect(self, event: TaskEvent) -> None:
         """The devices of this event have to be there."""
         for one in event.probes:
             if not self._known(one.key):

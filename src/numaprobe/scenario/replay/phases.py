@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from numaprobe.scenario.phases import DeviceGroup, Phase
     from numaprobe.scenario.replay.collected import ReplayWarnings
-    from numaprobe.scenario.replay.probes import Seen
+    from numaprobe.scenario.replay.probes import TracedProbe
     from numaprobe.topology import Topology
 
+#: the probes of devices that a body registered, with the device group of each
+Children: TypeAlias = "Sequence[tuple[TracedProbe, DeviceGroup]]"
 #: kind of a piece, and its ns or its groups of devices
 Piece: TypeAlias = "tuple[type[Span | RegisterChildren], Any]"
 
@@ -32,7 +34,7 @@ _MOST_NODES: Final = 16
 _KINDS: Final[dict[RunState, type[Span]]] = {RunState.RUNNING: Compute, RunState.SLEEPING: Sleep}
 
 
-def first_to_differ(probes: Sequence[Seen]) -> tuple[int, Seen]:
+def first_to_differ(probes: Sequence[TracedProbe]) -> tuple[int, TracedProbe]:
     """Return how many probes of a device failed alike before one came out otherwise, and that one.
 
     Where none did, it is none and the last.
@@ -45,8 +47,8 @@ def first_to_differ(probes: Sequence[Seen]) -> tuple[int, Seen]:
 
 
 def device_phases(
-    probes: Sequence[Seen],
-    groups: Sequence[tuple[Seen, DeviceGroup]],
+    probes: Sequence[TracedProbe],
+    groups: Children,
     topology: Topology,
     warnings: ReplayWarnings,
     limit: int,
@@ -72,7 +74,7 @@ def device_phases(
     return phases if result == "0" else [*phases, Fail.of(fail=result)]
 
 
-def _result(one: Seen, warnings: ReplayWarnings) -> str:
+def _result(one: TracedProbe, warnings: ReplayWarnings) -> str:
     """Return the name of what the probe returned; a number without a name, or an unknown text, as EIO."""
     result = one.record.result or "0"
     try:
@@ -98,14 +100,14 @@ def _split_at(phases: list[Phase], ns: int, failure: Phase) -> list[Phase]:
 
 
 # ---- pieces --------------------------------------------------------------------------------------------------------
-def _pieces(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], warnings: ReplayWarnings) -> Iterator[Piece]:
+def _pieces(one: TracedProbe, groups: Children, warnings: ReplayWarnings) -> Iterator[Piece]:
     if one.record.segments:
         yield from _from_segments(one, groups)
     else:
         yield from _from_totals(one, groups, warnings)
 
 
-def _from_segments(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]]) -> Iterator[Piece]:
+def _from_segments(one: TracedProbe, groups: Children) -> Iterator[Piece]:
     segments = sorted(one.record.segments or ())
     at, position = 0, one.start
     for child, group in [*groups, (None, None)]:
@@ -125,7 +127,7 @@ def _from_segments(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]]) -> Ite
             position = max(position, child.end)
 
 
-def _from_totals(one: Seen, groups: Sequence[tuple[Seen, DeviceGroup]], warnings: ReplayWarnings) -> Iterator[Piece]:
+def _from_totals(one: TracedProbe, groups: Children, warnings: ReplayWarnings) -> Iterator[Piece]:
     """Spread what only sums tell: half of the sleep, the compute, the children, the other half."""
     record, inner = one.record, [child.record for child, _ in groups]
     cost = max(0, record.cost_ns - sum(child.cost_ns for child in inner))
@@ -182,7 +184,7 @@ def _as_phases(pieces: Iterable[Piece]) -> Iterator[Phase]:
 
 
 # ---- memory --------------------------------------------------------------------------------------------------------
-def _memory(one: Seen, topology: Topology) -> Iterator[Phase]:
+def _memory(one: TracedProbe, topology: Topology) -> Iterator[Phase]:
     """Allocate what the record tells: local where it was local, else on the node that had it."""
     there: dict[int | str, int] = {}
     for node, size in sorted((one.record.memory or {}).items(), key=lambda item: -item[1]):

@@ -43,7 +43,7 @@ Key = tuple[str, str]
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Seen:
+class TracedProbe:
     """One probe of the trace with everything that a replay needs."""
 
     record: ProbeRecord
@@ -53,10 +53,10 @@ class Seen:
     asynchronous: bool
     path: str
     #: probes of devices that its body registered, by time
-    children: list[Seen] = field(default_factory=list)
+    children: list[TracedProbe] = field(default_factory=list)
     #: how many probes it is inside of
     depth: int = 0
-    _retry: Seen | None = None
+    _retry: TracedProbe | None = None
 
     @property
     def key(self) -> Key:
@@ -84,16 +84,16 @@ class Seen:
         return self.record.path is None or self.path not in (*ATTACH_PATHS, BIND_PATH)
 
     @property
-    def final(self) -> Seen:
+    def final(self) -> TracedProbe:
         """The last retry after a deferral; the probe itself if there was none."""
         return self._retry or self
 
     @final.setter
-    def final(self, retry: Seen) -> None:
+    def final(self, retry: TracedProbe) -> None:
         self._retry = retry
 
 
-def ready(records: Sequence[ProbeRecord], topology: Topology, warnings: ReplayWarnings) -> list[Seen]:
+def ready(records: Sequence[ProbeRecord], topology: Topology, warnings: ReplayWarnings) -> list[TracedProbe]:
     """Return the probes in order of start, a parent before its children, of one driver for each device.
 
     Raises:
@@ -111,7 +111,7 @@ def ready(records: Sequence[ProbeRecord], topology: Topology, warnings: ReplayWa
     return seen
 
 
-def _order(one: Seen) -> tuple[int, bool, int]:
+def _order(one: TracedProbe) -> tuple[int, bool, int]:
     """By start; of two at once the one that may be the other's parent first, else as they were."""
     below = bool(one.record.nested) or one.path == "device_attach"
     return one.start, below, -one.end if below else 0
@@ -146,7 +146,7 @@ def _bus(record: ProbeRecord, known: dict[str, DeviceInfo], warnings: ReplayWarn
 
 
 # ---- times ---------------------------------------------------------------------------------------------------------
-def _timed(records: list[tuple[ProbeRecord, str]], warnings: ReplayWarnings) -> list[Seen]:
+def _timed(records: list[tuple[ProbeRecord, str]], warnings: ReplayWarnings) -> list[TracedProbe]:
     """Give each probe a start and an end; those that tell only a cost come one after the other, driver by driver."""
     overlapping = _drivers_with_several_workers(records)
     cursor = max((r.end_ns or r.start_ns or 0 for r, _ in records), default=0)
@@ -162,7 +162,7 @@ def _timed(records: list[tuple[ProbeRecord, str]], warnings: ReplayWarnings) -> 
         end = start + record.cost_ns if record.end_ns is None else max(start, record.end_ns)
         asynchronous = _asynchronous(record, bus, overlapping, warnings)
         path = record.path or ATTACH_PATHS[asynchronous]
-        seen.append(Seen(record=record, bus=bus, start=start, end=end, asynchronous=asynchronous, path=path))
+        seen.append(TracedProbe(record=record, bus=bus, start=start, end=end, asynchronous=asynchronous, path=path))
     return seen
 
 
@@ -189,9 +189,9 @@ def _asynchronous(record: ProbeRecord, bus: str, overlapping: set[Key], warnings
 
 
 # ---- one driver for each device ------------------------------------------------------------------------------------
-def _one_driver_each(seen: list[Seen], warnings: ReplayWarnings) -> list[Seen]:
+def _one_driver_each(seen: list[TracedProbe], warnings: ReplayWarnings) -> list[TracedProbe]:
     """Keep of each device the probes of the driver that bound it last, else of the one that tried last."""
-    chosen: dict[Key, Seen] = {}
+    chosen: dict[Key, TracedProbe] = {}
     for one in seen:
         before = chosen.get(one.key)
         if before is None or one.bound or not before.bound:
@@ -207,9 +207,9 @@ def _one_driver_each(seen: list[Seen], warnings: ReplayWarnings) -> list[Seen]:
 
 
 # ---- parents -------------------------------------------------------------------------------------------------------
-def _find_parents(seen: list[Seen], warnings: ReplayWarnings) -> None:
+def _find_parents(seen: list[TracedProbe], warnings: ReplayWarnings) -> None:
     """Hang each probe that ran because another one registered its device below that one."""
-    under_way: dict[str, list[Seen]] = defaultdict(list)
+    under_way: dict[str, list[TracedProbe]] = defaultdict(list)
     for one in seen:
         parent = _parent(one, under_way)
         if parent is not None and parent.depth + 1 < MAX_NESTING:
@@ -222,7 +222,7 @@ def _find_parents(seen: list[Seen], warnings: ReplayWarnings) -> None:
             under_way[one.record.comm].append(one)
 
 
-def _parent(one: Seen, under_way: dict[str, list[Seen]]) -> Seen | None:
+def _parent(one: TracedProbe, under_way: dict[str, list[TracedProbe]]) -> TracedProbe | None:
     """Return the innermost probe around ``one`` in the task that waited for it."""
     record = one.record
     if one.asynchronous or not (record.nested or one.path == "device_attach"):
@@ -239,7 +239,7 @@ def _parent(one: Seen, under_way: dict[str, list[Seen]]) -> Seen | None:
     return None
 
 
-def node_of(one: Seen, topology: Topology, known: dict[str, DeviceInfo], warnings: ReplayWarnings) -> int:
+def node_of(one: TracedProbe, topology: Topology, known: dict[str, DeviceInfo], warnings: ReplayWarnings) -> int:
     """Return the device's node as the record tells, else the machine; -1 if neither does, or it is not there."""
     node = one.record.device_node
     if node is None:

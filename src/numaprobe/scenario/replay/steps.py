@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Sequence as SequenceOf
 
-    from numaprobe.scenario.replay.events import Event, History
+    from numaprobe.scenario.replay.events import History, TaskEvent
 
 #: Steps of a list, and tasks at once: what a scenario takes.
 MAX_LIST: Final = 4000
 
 
-def first_caller(events: Iterable[Event]) -> Caller:
+def first_caller(events: Iterable[TaskEvent]) -> Caller:
     """Return the task of the first event that knows one: it takes the steps of which nobody else is known."""
     for event in events:
         if event.comm is not None and event.cpu is not None:
@@ -73,9 +73,9 @@ def _prelude(past: History) -> list[Step]:
     return [*off, *add, *load, *on]
 
 
-def _clusters(events: Iterable[Event]) -> list[list[Event]]:
+def _clusters(events: Iterable[TaskEvent]) -> list[list[TaskEvent]]:
     """Return the events in groups: those of one group overlapped, directly or by way of others."""
-    clusters: list[list[Event]] = []
+    clusters: list[list[TaskEvent]] = []
     end = 0
     for event in sorted(events, key=lambda one: one.start):
         if clusters and event.start < end:
@@ -87,23 +87,23 @@ def _clusters(events: Iterable[Event]) -> list[list[Event]]:
     return clusters
 
 
-def _in_parallel(cluster: SequenceOf[Event], caller: Caller) -> list[Step]:
+def _in_parallel(cluster: SequenceOf[TaskEvent], caller: Caller) -> list[Step]:
     tracks = _tracks(cluster)
     if len(tracks) == 1:
         return _track(tracks[0], cluster[0].start, caller)
     return [Parallel.on([_alone(track, cluster[0].start, caller) for track in tracks])]
 
 
-def _alone(track: SequenceOf[Event], start: int, caller: Caller) -> Step:
+def _alone(track: SequenceOf[TaskEvent], start: int, caller: Caller) -> Step:
     """Return the one step of a task that runs beside others: its waits, too, are on its own CPU."""
     task = _task(track[0], caller)
     steps = _track(track, start, caller.model_copy(update=task))
     return steps[0].model_copy(update=task) if len(steps) == 1 else Sequence.on(_folded(steps), **task)
 
 
-def _tracks(cluster: Iterable[Event]) -> list[list[Event]]:
+def _tracks(cluster: Iterable[TaskEvent]) -> list[list[TaskEvent]]:
     """Return a list of events for each task: one task does one thing after the other."""
-    tracks: dict[tuple[str | None, int | None], list[list[Event]]] = {}
+    tracks: dict[tuple[str | None, int | None], list[list[TaskEvent]]] = {}
     count = 0
     for event in cluster:
         mine = tracks.setdefault((event.comm, event.cpu), [])
@@ -118,7 +118,7 @@ def _tracks(cluster: Iterable[Event]) -> list[list[Event]]:
     return [track for mine in tracks.values() for track in mine]
 
 
-def _track(events: Iterable[Event], start: int, caller: Caller) -> list[Step]:
+def _track(events: Iterable[TaskEvent], start: int, caller: Caller) -> list[Step]:
     steps: list[Step] = []
     for event in events:
         steps += _pause(event.start - start)
@@ -127,7 +127,7 @@ def _track(events: Iterable[Event], start: int, caller: Caller) -> list[Step]:
     return steps
 
 
-def _steps(event: Event, caller: Caller) -> list[Step]:
+def _steps(event: TaskEvent, caller: Caller) -> list[Step]:
     task = _task(event, caller)
     again: list[Step] = []
     if event.before is not None:
@@ -139,7 +139,7 @@ def _steps(event: Event, caller: Caller) -> list[Step]:
     return [*again, event.kind.on(event.devices, **task)]
 
 
-def _task(event: Event, caller: Caller) -> dict[str, Any]:
+def _task(event: TaskEvent, caller: Caller) -> dict[str, Any]:
     """Return who takes the step, if not the scenario's caller."""
     task = {"comm": event.comm, "cpu": event.cpu}
     return {key: value for key, value in task.items() if value is not None and value != getattr(caller, key)}

@@ -4,7 +4,7 @@ A type says what the step does on a machine (``do``), how it is read and written
 of the lab, or the words with which the lab refuses it (``shell``); ``base`` tells how a new one is made.
 """
 
-from numaprobe.scenario.steps.base import During, Hotplug, Run, Shell, Step, TaskKind, all_steps
+from numaprobe.scenario.steps.base import During, MachineChanges, Shell, Step, StepRun, TaskKind, all_steps
 from numaprobe.scenario.steps.cpus import Busy, Isolate, Offline, Online, StartBusy, WriteUnboundCpumask
 from numaprobe.scenario.steps.devices import (
     Add,
@@ -33,9 +33,9 @@ __all__ = [
     "DriversProbe",
     "During",
     "ExpectBound",
-    "Hotplug",
     "Isolate",
     "Load",
+    "MachineChanges",
     "NumVfs",
     "Offline",
     "Online",
@@ -43,13 +43,13 @@ __all__ = [
     "Pause",
     "Register",
     "Remove",
-    "Run",
     "Sequence",
     "Settle",
     "Shell",
     "SriovNumvfs",
     "StartBusy",
     "Step",
+    "StepRun",
     "TaskKind",
     "Unbind",
     "Unregister",

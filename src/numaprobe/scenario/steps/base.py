@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TaskKind = Literal["user", "kthread", "kworker"]
 
 
-class Hotplug(Protocol):
+class MachineChanges(Protocol):
     """What steps need of a machine beyond the protocol: the virtual machine has it."""
 
     async def cpu_down(self, cpu: int) -> None:
@@ -49,7 +49,7 @@ class Hotplug(Protocol):
         ...
 
 
-class Run(Protocol):
+class StepRun(Protocol):
     """The run that a step is taken in."""
 
     machine: "Machine"
@@ -58,7 +58,7 @@ class Run(Protocol):
     over: bool
 
     @property
-    def hotplug(self) -> Hotplug:
+    def hotplug(self) -> MachineChanges:
         """What the machine can do beyond the protocol.
 
         Raises:
@@ -180,7 +180,7 @@ class Step(Tagged):
         return cls.of(**{cls.key: what}, **more)
 
     # ---- what a kind says of itself --------------------------------------------------------------------------------
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Do it in the current task.
 
         Args:
@@ -231,7 +231,7 @@ class OnNames(Step):
         """Its key and names."""
         return f"{self.key} {' '.join(self.names)}"
 
-    def chosen(self, run: Run) -> "list[Device]":
+    def chosen(self, run: StepRun) -> "list[Device]":
         """Return the registered devices that it names."""
         here = run.here(self.names)
         return [here[name] for name in choose(self.names, here)]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.scenario.quantities import Cpus, TimeNs
-from numaprobe.scenario.steps.base import Run, Shell, Step
+from numaprobe.scenario.steps.base import Shell, Step, StepRun
 from numaprobe.scenario.tables import Table
 
 #: Background tasks without a duration end with the last step, and after this at the latest: a run that hangs must end.
@@ -41,7 +41,7 @@ class Offline(OnCpus):
 
     offline: Cpus
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Take them offline one after the other."""
         for cpu in self.offline:
             await run.hotplug.cpu_down(cpu)
@@ -58,7 +58,7 @@ class Online(OnCpus):
 
     online: Cpus
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Bring them online one after the other."""
         for cpu in self.online:
             await run.hotplug.cpu_up(cpu)
@@ -79,7 +79,7 @@ class Isolate(OnCpus):
 
     isolate: Cpus
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Isolate them."""
         await run.hotplug.isolate(self.isolate)
 
@@ -93,7 +93,7 @@ class WriteUnboundCpumask(OnCpus):
 
     unbound_cpumask: Cpus
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Write it."""
         run.told("cpumask", f"'{self.cpus}'", await run.hotplug.set_unbound_cpumask(self.cpus))
 
@@ -127,7 +127,7 @@ class StartBusy(Step):
 
     busy: Busy
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Start them."""
         busy = self.busy
         if busy.compute is None:
@@ -142,7 +142,7 @@ class StartBusy(Step):
         return f"{self.key}.cpus", self.busy.cpus
 
 
-async def _turns(run: Run, busy: Busy, compute: int) -> None:
+async def _turns(run: StepRun, busy: Busy, compute: int) -> None:
     machine = run.machine
     end = machine.now() + (MAX_BUSY_NS if busy.duration is None else busy.duration)
     while not run.over and machine.now() < end:

@@ -8,7 +8,7 @@ from pydantic import Field
 from numaprobe.errors import InputError
 from numaprobe.scenario.choice import choose
 from numaprobe.scenario.quantities import NamePattern
-from numaprobe.scenario.steps.base import OnNames, Run, Shell, Step
+from numaprobe.scenario.steps.base import OnNames, Shell, Step, StepRun
 from numaprobe.scenario.tables import Names, Table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Add(OnNames):
 
     add: Names
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Register them, in order."""
         await run.add(self.add)
 
@@ -35,7 +35,7 @@ class Remove(OnNames):
 
     remove: Names
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Remove those that are not being removed."""
         for dev in self.chosen(run):
             if not dev.p.dead:
@@ -54,7 +54,7 @@ class Bind(OnNames):
     #: None: the one that matches
     driver: NamePattern | None = None
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Bind them one after the other."""
         for dev in self.chosen(run):
             driver = self.driver or _matching(dev)
@@ -75,7 +75,7 @@ class Unbind(OnNames):
 
     unbind: Names
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Let them go one after the other."""
         for dev in self.chosen(run):
             driver = dev.driver.name if dev.driver else ""
@@ -92,7 +92,7 @@ class DriversProbe(OnNames):
 
     drivers_probe: Names
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Probe them one after the other."""
         for dev in self.chosen(run):
             run.told("drivers_probe", dev.name, await run.core.drivers_probe(dev.bus.name, dev.name))
@@ -115,7 +115,7 @@ class SriovNumvfs(Step):
 
     sriov_numvfs: NumVfs
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Have the bound driver enable or disable virtual functions, under the device's lock."""
         await _store(run, self.key, self.sriov_numvfs.device, self.sriov_numvfs.vfs)
 
@@ -141,7 +141,7 @@ class WriteAuthorized(Step):
 
     authorized: Authorized
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Have them come to life, or go."""
         await _store(run, self.key, self.authorized.device, int(self.authorized.on))
 
@@ -150,7 +150,7 @@ class WriteAuthorized(Step):
         raise InputError(f"{where}: the lab has no USB device; run it on the virtual machine")
 
 
-async def _store(run: Run, file: str, device: str, value: int) -> None:
+async def _store(run: StepRun, file: str, device: str, value: int) -> None:
     """Write to a file of these devices that their bus brings."""
     here = run.here([device])
     for name in choose([device], here):
@@ -171,7 +171,7 @@ class WriteAutoprobe(Step):
 
     autoprobe: Autoprobe
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Switch it."""
         run.core.bus(self.autoprobe.bus).drivers_autoprobe = self.autoprobe.on
 
@@ -187,7 +187,7 @@ class ExpectBound(OnNames):
 
     expect_bound: Names
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Check it."""
         devices = self.chosen(run)
         unbound = [dev.name for dev in devices if not dev.is_bound]

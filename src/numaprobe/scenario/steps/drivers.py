@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from numaprobe.scenario.steps.base import OnNames, Run, Shell, Step
+from numaprobe.scenario.steps.base import OnNames, Shell, Step, StepRun
 from numaprobe.scenario.tables import Names
 
 
@@ -15,7 +15,7 @@ class Load(OnNames):
     #: the module's ``async_probe`` parameter
     async_probe: bool | None = None
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Load the module."""
         await run.core.load_module(*run.drivers(self.load), async_probe=self.async_probe)
 
@@ -30,7 +30,7 @@ class Register(OnNames):
 
     drivers: Names = Field(alias="register")
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Register them one after the other."""
         for driver in run.drivers(self.drivers):
             await run.core.driver_register(driver)
@@ -45,7 +45,7 @@ class Unregister(OnNames):
 
     unregister: Names
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Unregister them one after the other."""
         for driver in run.drivers(self.unregister):
             await run.core.driver_unregister(driver)
@@ -60,7 +60,7 @@ class BlockProbing(Step):
 
     block_probing: bool
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Block it, or let it go on."""
         if self.block_probing:
             await run.core.device_block_probing()

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from numaprobe.scenario.quantities import TimeNs
-from numaprobe.scenario.steps.base import Run, Shell, Step
+from numaprobe.scenario.steps.base import Shell, Step, StepRun
 
 #: Steps inside of one.
 _Inner = Annotated[tuple[Step, ...], Field(strict=False, min_length=1, max_length=4096)]
@@ -19,7 +19,7 @@ class Parallel(Step):
 
     parallel: _Inner
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Start all, then wait for each."""
         for task in [run.start(step, f"{where}.parallel[{index}]") for index, step in enumerate(self.parallel)]:
             await run.machine.join(task)
@@ -42,7 +42,7 @@ class Sequence(Step):
 
     sequence: _Inner
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Take them."""
         for index, step in enumerate(self.sequence):
             await run.take(step, f"{where}.sequence[{index}]")
@@ -64,7 +64,7 @@ class Pause(Step):
 
     wait: TimeNs
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Sleep."""
         await run.machine.sleep(self.wait)
 
@@ -80,7 +80,7 @@ class Settle(Step):
 
     settle: Literal[True]
 
-    async def do(self, run: Run, where: str) -> None:
+    async def do(self, run: StepRun, where: str) -> None:
         """Wait until no probe is under way, nor a retry."""
         await run.core.settle()
 
