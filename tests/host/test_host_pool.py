@@ -19,7 +19,7 @@ from numaprobe.workqueue.limit import ActiveLimit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.hostmachine.job import Ticket
+    from numaprobe.hostmachine.future import TaskFuture
     from numaprobe.hostmachine.task import HostTask
 
 US, MS = 1_000, 1_000_000
@@ -52,10 +52,10 @@ class Host:
     def start(self, task: HostWorker) -> None:
         self.started.append(task)
 
-    def inbox(self) -> Ticket:
+    def inbox(self) -> TaskFuture:
         return object()  # type: ignore[return-value]
 
-    def resume(self, inbox: Ticket) -> None:
+    def resume(self, inbox: TaskFuture) -> None:
         assert inbox is not None
         self.resumed += 1
 

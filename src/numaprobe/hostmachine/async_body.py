@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from numaprobe.errors import UsageError
-from numaprobe.hostmachine.job import LATER_S, Ticket
+from numaprobe.hostmachine.future import LATER_S, TaskFuture
 from numaprobe.hostmachine.task import CURRENT
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class AsyncBody(Generic[T]):
         self._deadline_ns = deadline_ns
         self._late = False
         loop = self._loop = runner.core.loop
-        self._end = Ticket(loop)
+        self._end = TaskFuture(loop)
         #: how it ended; it may have been cancelled before its first step
         self._outcome: tuple[T | None, BaseException | None] = None, asyncio.CancelledError()
         self._context = contextvars.copy_context()

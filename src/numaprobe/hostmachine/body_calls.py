@@ -53,7 +53,7 @@ class BodyCalls:
     async def compute(self, ns: int) -> None:
         """Use a CPU for ``ns`` of CPU time, in the task's thread, with the interpreter lock free."""
         _not_negative(ns, "ns of computing")
-        await self.runner.hop(self.runner.current, burn, ns)
+        await self.runner.run_in_thread(self.runner.current, burn, ns)
 
     async def sleep(self, ns: int) -> None:
         """Leave the CPU for ``ns``, in the task's thread."""
@@ -62,7 +62,7 @@ class BodyCalls:
         if task.pool is not None:
             task.pool.sleeping(task)
         try:
-            await self.runner.hop(task, nap.take, interrupt=nap.end)
+            await self.runner.run_in_thread(task, nap.take, interrupt=nap.end)
         finally:
             if task.pool is not None:
                 task.pool.waking(task)
@@ -74,7 +74,7 @@ class BodyCalls:
         """
         _not_negative(size, "bytes")
         task = self.runner.current
-        memory = await self.runner.hop(task, touch, size, node, self._applier, task.wish)
+        memory = await self.runner.run_in_thread(task, touch, size, node, self._applier, task.wish)
         task.held.append(memory)
         if task.stretch is not None:
             task.stretch.allocated(size, memory)
@@ -89,7 +89,7 @@ class BodyCalls:
                 and in a warning ``deadline``, and the task goes on with a new thread.
 
         """
-        return self.runner.hop(self.runner.current, function, *args, deadline_ns=deadline_ns)
+        return self.runner.run_in_thread(self.runner.current, function, *args, deadline_ns=deadline_ns)
 
     async def call_async(self, function: Callable[[], Awaitable[T]], *, deadline_ns: int | None = None) -> T:
         """Await strangers' code in an asyncio task of its own: whatever it does to that, the core's goes on.
@@ -118,7 +118,7 @@ class BodyCalls:
             thread = self.runner.threads.of(self.runner.current)
             if thread.child is None or key not in thread.child.loaded:
                 call = load_in_child, thread, self.start_method, (function, used), key
-                await self.runner.hop(self.runner.current, *call)
+                await self.runner.run_in_thread(self.runner.current, *call)
 
     async def call_process(self, function: Callable[..., T], *args: object, deadline_ns: int | None = None) -> T:
         """Call CPU-bound Python code in a process that is pinned like the task's thread.
@@ -137,10 +137,10 @@ class BodyCalls:
         task = self.runner.current
         thread = self.runner.threads.of(task)
         if thread.child is None:
-            await self.runner.hop(task, load_in_child, thread, self.start_method, (function, args), "")
+            await self.runner.run_in_thread(task, load_in_child, thread, self.start_method, (function, args), "")
         at_last = None if deadline_ns is None else deadline_ns + _SPARE_NS
         call = in_child, thread, self.start_method, function, args, deadline_ns
-        answer = await self.runner.hop(task, *call, deadline_ns=at_last)
+        answer = await self.runner.run_in_thread(task, *call, deadline_ns=at_last)
         if task.stretch is not None:
             task.stretch.ran(answer.running_ns, answer.cpu, answer.cpu)
         if answer.error is not None:
@@ -176,7 +176,7 @@ class BodyCalls:
             result = await body()
             if not stretch.seen and (task.thread is not None or not self.runner.threads.refused):
                 with suppress(OSError):  # no thread to be had: then it was on no CPU that can be named
-                    await self.runner.hop(task, nothing)
+                    await self.runner.run_in_thread(task, nothing)
             return result, stretch.usage(self.now(), self.online)
         finally:
             stretch.end()

@@ -146,7 +146,7 @@ class CoreThread:
         if self._loop is not None and self._loop.forked:
             end_child(error)
 
-    # ---- questions from other threads ------------------------------------------------------------------------------
+    # ---- requests from other threads -------------------------------------------------------------------------------
     def ask(self, begin: Callable[[concurrent.futures.Future[T]], None]) -> concurrent.futures.Future[T]:
         """Call ``begin`` in the loop, outside any task, with the future that it shall see to; from any thread.
 

@@ -5,25 +5,25 @@ Theory of operation
 
 A probe alternates between its body, in an OS thread, and the core's decisions before and after it. If the core had a
 thread of its own, each body would cost two wake-ups of a sleeping thread, which is more than all the rest. So the loop
-has no thread of its own: it has a *baton*. Who holds the baton runs the loop, and nobody else does; code of the core
+has no thread of its own: it has a *lock*. The thread that holds it runs the loop, and no other does; code of the core
 between two awaits is atomic for that reason, and its state has one owner at a time.
 
-A body's thread that has done a job hands it in (``deliver``). If the baton is free it *leads*: it resolves the job,
-which resumes the task that waited for it, runs what became ready, and if the next thing to do is a job for itself it
-lets go of the baton and does it, without any switch of threads. If the baton is not free, whoever holds it will find
-the job before letting go.
+A body's thread that has made a call hands it in (``deliver``). If the lock is free it *leads*: it resolves the call,
+which resumes the task that waited for it, runs what became ready, and if the next thing to do is a call for itself it
+releases the lock and makes that call, without any switch of threads. If the lock is taken, the thread that holds it
+finds the finished call before it releases it.
 
 The *home* thread leads when nobody else does: it waits for timers, for files (bodies that use asyncio's streams) and
 for what other threads ask (``call_soon_threadsafe``), and is the only one that does. It also starts all threads: a new
 thread inherits CPUs and memory policy from its maker, and the home thread has none of its own. A leader that leaves any
-such thing behind rings for it.
+such thing behind wakes it.
 
 It leans on names of asyncio that nobody promised (``loops.py`` has the list, and runs a loop without them where one
 is missing).
 
-What guards what: everything but ``_mail`` and ``_bell`` (which are safe by themselves) is touched with the baton in
-hand only. Whoever puts mail and then fails to get the baton may rely on its holder: the mail is looked at once more
-after the baton was let go. The home thread says that it wants the baton, and leaders then leave it to it.
+What guards what: everything but ``_messages`` and ``_wakeups`` (which are safe by themselves) is touched under the
+lock only. A thread that puts a message and then does not get the lock may rely on its holder: the messages are looked
+at once more after the lock was released. The home thread says that it wants the lock, and leaders then leave it to it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from numaprobe.hostmachine.job import Question
+from numaprobe.hostmachine.future import Request
 from numaprobe.hostmachine.plain_loop import PlainLoop, end_child, start
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
     from _typeshed import FileDescriptorLike
 
-    from numaprobe.hostmachine.job import Job, Mail
-    from numaprobe.hostmachine.plain_loop import Born
+    from numaprobe.hostmachine.future import Message, ThreadCall
+    from numaprobe.hostmachine.plain_loop import Started
     from numaprobe.hostmachine.thread import BodyThread
 
     Ready = list[tuple[selectors.SelectorKey, int]]
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 _OWN_FILES: Final = 1
 #: A thread that has led for so long leaves the rest to the home thread and goes back to its own work.
 _LEAD_S: Final = 0.0002
-#: So much mail is read at a time: tasks that wake each other must not keep timers and files waiting.
-_MAIL_READ: Final = 1000
+#: So many messages are read at a time: tasks that wake each other must not keep timers and files waiting.
+_MESSAGES_READ: Final = 1000
 #: So many frames below a body that asks the core leave it to the home thread to answer.
 _DEEP: Final = 300
 
@@ -108,25 +108,25 @@ class CoreLoop(PlainLoop):
     _thread_id: int | None
 
     def __init__(self) -> None:
-        self._baton = threading.Lock()
-        self._mail: deque[Mail] = deque()
-        self._outbox: list[tuple[BodyThread, Job]] = []
-        self._births: list[tuple[BodyThread, Born]] = []
-        self._bell: SimpleQueue[None] = SimpleQueue()
-        #: the home thread: when it wakes up by itself; whether it waits for files; whether it wants the baton
+        self._lock = threading.Lock()
+        self._messages: deque[Message] = deque()
+        self._outbox: list[tuple[BodyThread, ThreadCall]] = []
+        self._starts: list[tuple[BodyThread, Started]] = []
+        self._wakeups: SimpleQueue[None] = SimpleQueue()
+        #: the home thread: when it wakes up by itself; whether it waits for files; whether it wants the lock
         self._wakes_at = -math.inf
         self._polls = False
-        self._wanted = False
+        self._home_waits = False
         #: a leader did what only the home thread can go on with
-        self._rings = False
+        self._wakes_home = False
         self._files = _Files(self._wait, self._note_change)
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         super().__init__(self._files)
 
     def settle(self) -> None:
-        """Make the calling thread its home, and give it the baton for good: it keeps it when it ends."""
+        """Make the calling thread its home, and take the lock for good: it keeps it when it ends."""
         super().settle()
-        self._baton.acquire()
+        self._lock.acquire()
 
     def adopt(self) -> None:
         """Make the calling thread one that may lead; asyncio wants to know of asynchronous generators in it."""
@@ -135,7 +135,7 @@ class CoreLoop(PlainLoop):
     def disown(self) -> None:
         """In the child of a fork: whatever this copy would do next ends the child (see ``end_child``)."""
         self.forked = True
-        self._mail.appendleft(Question(end_child))
+        self._messages.appendleft(Request(end_child))
         self._ready.appendleft(asyncio.Handle(end_child, (), self))
 
     @property
@@ -143,20 +143,20 @@ class CoreLoop(PlainLoop):
         """The thread that runs it now (``threading.get_ident``)."""
         return self._thread_id
 
-    # ---- with the baton in hand ------------------------------------------------------------------------------------
-    def send(self, thread: BodyThread, job: Job) -> None:
-        """Give a thread a job at the end of this turn: one that is woken earlier only waits for the interpreter."""
-        self._outbox.append((thread, job))
+    # ---- under the lock ----------------------------------------------------------------------------------------------
+    def send(self, thread: BodyThread, call: ThreadCall) -> None:
+        """Give a thread a call at the end of this turn: one that is woken earlier only waits for the interpreter."""
+        self._outbox.append((thread, call))
 
-    def start_thread(self, thread: BodyThread, born: Born) -> None:
-        """Have a thread started by the home thread, which then calls ``born``: with the error if there can be none."""
-        self._births.append((thread, born))
-        self._rings = True
+    def start_thread(self, thread: BodyThread, when_started: Started) -> None:
+        """Have the home thread start a thread and then call ``when_started``: with the error if there can be none."""
+        self._starts.append((thread, when_started))
+        self._wakes_home = True
 
     def call_at(self, when: float, callback: Callable[..., object], *args: Any, **how: Any) -> asyncio.TimerHandle:  # type: ignore[override]  # noqa: ANN401  asyncio's own
         """Call ``callback`` at a time of the loop's clock."""
         if when < self._wakes_at:
-            self._rings = True
+            self._wakes_home = True
         return super().call_at(when, callback, *args, **how)
 
     def create_task(self, coro: Any, **how: Any) -> asyncio.Task[Any]:  # noqa: ANN401  asyncio's own
@@ -170,54 +170,54 @@ class CoreLoop(PlainLoop):
         return super().all_tasks() | {task for task in tuple(self._tasks) if not task.done()}
 
     def _note_change(self) -> None:
-        self._rings = True
+        self._wakes_home = True
 
-    def post(self, mail: Mail) -> None:
-        """Have mail read when the running task has left the loop, before anything of asyncio's own."""
-        self._mail.append(mail)
+    def post(self, message: Message) -> None:
+        """Have a message read when the running task has left the loop, before anything of asyncio's own."""
+        self._messages.append(message)
 
-    def notify(self, mail: Mail) -> None:
-        """Have mail read by the home thread; may be called from any thread."""
-        self._mail.append(mail)
-        self._ring()
+    def notify(self, message: Message) -> None:
+        """Have a message read by the home thread; may be called from any thread."""
+        self._messages.append(message)
+        self._wake_home()
 
-    def _read_mail(self) -> None:
-        for _ in range(_MAIL_READ):
-            if not self._mail:
+    def _read_messages(self) -> None:
+        for _ in range(_MESSAGES_READ):
+            if not self._messages:
                 return
-            self._mail.popleft().resolve()
+            self._messages.popleft().resolve()
 
-    def _send(self, leader: BodyThread | None) -> Job | None:
-        """Send what is to be sent; return the leader's own job."""
-        own: Job | None = None
-        for thread, job in self._outbox:
+    def _send(self, leader: BodyThread | None) -> ThreadCall | None:
+        """Send what is to be sent; return the leader's own call."""
+        own: ThreadCall | None = None
+        for thread, call in self._outbox:
             if thread is leader and own is None:
-                own = job
+                own = call
             else:
-                thread.put(job)
+                thread.put(call)
         self._outbox.clear()
         return own
 
     # ---- the thread of a body --------------------------------------------------------------------------------------
-    def deliver(self, mail: Mail, thread: BodyThread) -> Job | None:
-        """Hand in a job that was done, and lead if nobody does; return the thread's next job if it came up by that."""
+    def deliver(self, message: Message, thread: BodyThread) -> ThreadCall | None:
+        """Hand in a call that was made, and lead if nobody does; return the thread's next call if there is one now."""
         if self.forked:
-            end_child(getattr(mail, "error", None))
-        self._mail.append(mail)
+            end_child(getattr(message, "error", None))
+        self._messages.append(message)
         if thread.asking and _is_deep():
-            self._ring()
+            self._wake_home()
             return None
-        while self._mail and not self._wanted and self._baton.acquire(blocking=False):
+        while self._messages and not self._home_waits and self._lock.acquire(blocking=False):
             own = self._lead(thread)
             if own is not None:
                 return own
         return None
 
-    def _lead(self, thread: BodyThread) -> Job | None:
+    def _lead(self, thread: BodyThread) -> ThreadCall | None:
         home, self._thread_id = self._thread_id, threading.get_ident()
         _set_running_loop(self)
         try:
-            self._read_mail()
+            self._read_messages()
             if self._ready:
                 self._run_ready()
         except (KeyboardInterrupt, SystemExit):
@@ -225,19 +225,19 @@ class CoreLoop(PlainLoop):
         finally:
             _set_running_loop(None)
             self._thread_id = home
-            job = self._send(thread)
-            rings, self._rings = self._rings or self._stopping or bool(self._ready), False
-            self._baton.release()
-        if rings or (job is not None and self._mail):
-            self._ring()
-        return job
+            call = self._send(thread)
+            wakes, self._wakes_home = self._wakes_home or self._stopping or bool(self._ready), False
+            self._lock.release()
+        if wakes or (call is not None and self._messages):
+            self._wake_home()
+        return call
 
     def _run_ready(self) -> None:
         """Run asyncio's own callbacks: tasks that another task woke, new ones, timers that are due."""
         until = time.monotonic() + _LEAD_S
         while self._ready and time.monotonic() < until:
             self._run_once()  # type: ignore[attr-defined]
-            self._read_mail()
+            self._read_messages()
 
     # ---- the home thread -------------------------------------------------------------------------------------------
     def _wait(self, timeout: float | None) -> Ready:
@@ -246,49 +246,49 @@ class CoreLoop(PlainLoop):
             return []  # a leader only runs what is ready
         self._send(None)
         ready: Ready = []
-        if self._births or (timeout != 0 and not self._mail):
+        if self._starts or (timeout != 0 and not self._messages):
             self._rest(timeout)
         else:
             time.sleep(0)  # bodies that want the interpreter for a moment need not wait for its switch interval
         if self._files.count > _OWN_FILES:
             ready = self._files.poll(0)
-        self._read_mail()
+        self._read_messages()
         return ready
 
     def _rest(self, timeout: float | None) -> None:
-        """Let go of the baton: start threads, wait for something to do, and take it again."""
+        """Release the lock: start threads, wait for something to do, and take it again."""
         self._wakes_at = math.inf if timeout is None else self.time() + timeout
-        self._rings, births, self._births = False, self._births, []
+        self._wakes_home, starts, self._starts = False, self._starts, []
         self._polls = self._files.count > _OWN_FILES
-        self._baton.release()
-        errors = [start(thread) for thread, _ in births]
-        if timeout != 0 and not self._mail and not births:
+        self._lock.release()
+        errors = [start(thread) for thread, _ in starts]
+        if timeout != 0 and not self._messages and not starts:
             self._sleep(timeout)
-        self._wanted = True
-        self._baton.acquire()
-        self._wanted = self._polls = False
+        self._home_waits = True
+        self._lock.acquire()
+        self._home_waits = self._polls = False
         self._wakes_at = -math.inf
-        for (_, born), error in zip(births, errors, strict=True):
-            born(error)
+        for (_, when_started), error in zip(starts, errors, strict=True):
+            when_started(error)
 
     def _sleep(self, timeout: float | None) -> None:
         if self._polls:
-            self._files.poll(timeout if self._bell.empty() else 0)
+            self._files.poll(timeout if self._wakeups.empty() else 0)
         else:
             with suppress(Empty):
-                self._bell.get(timeout=timeout)
-        while not self._bell.empty():
-            self._bell.get()
+                self._wakeups.get(timeout=timeout)
+        while not self._wakeups.empty():
+            self._wakeups.get()
 
-    def _ring(self) -> None:
+    def _wake_home(self) -> None:
         """Wake the home thread; may be called from any thread, also after its end."""
-        self._bell.put(None)
+        self._wakeups.put(None)
         if self._polls:
             super()._write_to_self()  # type: ignore[misc]
 
     def _write_to_self(self) -> None:
         """Wake the loop: asyncio calls this for ``call_soon_threadsafe``."""
-        self._ring()
+        self._wake_home()
 
 
 def _is_deep() -> bool:

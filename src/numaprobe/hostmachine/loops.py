@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.hostmachine import interpreter
-from numaprobe.hostmachine.job import IS_FUTURE
+from numaprobe.hostmachine.future import IS_FUTURE
 from numaprobe.hostmachine.plain_loop import PlainLoop
 
 if TYPE_CHECKING:

@@ -1,11 +1,11 @@
 """What a stretch of a task cost.
 
-Running is what the thread's own clock says about the jobs it did, held to the wall time: a virtual CPU that was taken
+Running is what the thread's own clock says about the calls it did, held to the wall time: a virtual CPU that was taken
 away for a while may have its time counted by one clock and not by the other. Runnable is the kernel's ``run_delay`` of
 the thread (schedstat): waiting for a CPU after a wake-up. Sleeping is the rest of the wall time. Where the kernel keeps
 no schedstat, runnable and sleeping are unknown.
 
-Stretches of one task nest (a child is probed inside its parent's body); jobs are counted in the innermost, which hands
+Stretches of one task nest (a child is probed inside its parent's body); calls are counted in the innermost, which hands
 all on to the next outer one when it ends.
 """
 
@@ -80,7 +80,7 @@ class Stretch:
         self._delay = task.thread.run_delay_ns() if task.thread is not None else 0
         #: CPU time on each node
         self._running: dict[int, int] = {}
-        #: of it, the time of jobs that changed nodes, which belongs to no node for certain
+        #: of it, the time of calls that changed nodes, which belongs to no node for certain
         self._between = 0
         #: CPUs in the order of use
         self._trail: list[int] = []
@@ -96,7 +96,7 @@ class Stretch:
         return bool(self._trail)
 
     def ran(self, running_ns: int, first_cpu: int, last_cpu: int) -> None:
-        """Count a job."""
+        """Count a call."""
         node = self._node_of(last_cpu)
         self._running[node] = self._running.get(node, 0) + running_ns
         self._trail.append(first_cpu)

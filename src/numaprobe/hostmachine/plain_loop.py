@@ -1,8 +1,8 @@
 """The core's event loop by asyncio's public ways alone: what ``loop.py`` improves on, and its stand-in.
 
-Only the home thread runs it. A body's thread hands in its job with ``call_soon_threadsafe`` and waits for the next one,
-so each body costs two switches of threads more than where threads lead. Everything else is the same: one owner of the
-state, jobs and tickets resolved outside of any task, threads started by the home thread, which is never pinned.
+Only the home thread runs it. A body's thread hands in its call with ``call_soon_threadsafe`` and waits for the next
+one, so each body costs two switches of threads more than where threads lead. Everything else is the same: one owner of
+the state, calls and futures resolved outside of any task, threads started by the home thread, which is never pinned.
 
 ``loops.py`` chooses between the two.
 """
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import selectors
     from collections.abc import Callable
 
-    from numaprobe.hostmachine.job import Job, Mail
+    from numaprobe.hostmachine.future import Message, ThreadCall
     from numaprobe.hostmachine.thread import BodyThread
 
-    Born = Callable[[Exception | None], None]
+    Started = Callable[[Exception | None], None]
 
 
 class PlainLoop(asyncio.SelectorEventLoop):
@@ -59,29 +59,29 @@ class PlainLoop(asyncio.SelectorEventLoop):
         """Return the tasks that are not done. Called in the loop."""
         return asyncio.all_tasks(self)
 
-    def send(self, thread: BodyThread, job: Job) -> None:
-        """Give a thread a job. Called in the loop."""
-        thread.put(job)
+    def send(self, thread: BodyThread, call: ThreadCall) -> None:
+        """Give a thread a call. Called in the loop."""
+        thread.put(call)
 
-    def start_thread(self, thread: BodyThread, born: Born) -> None:
-        """Start a thread, and call ``born`` soon: with the error if there can be none. Called in the loop."""
-        self.call_soon(born, start(thread), context=Context())
+    def start_thread(self, thread: BodyThread, when_started: Started) -> None:
+        """Start a thread, and call ``when_started`` soon: with the error if there can be none. Called in the loop."""
+        self.call_soon(when_started, start(thread), context=Context())
 
-    def post(self, mail: Mail) -> None:
-        """Have mail read when the running task has left the loop."""
-        self.call_soon(mail.resolve, context=Context())
+    def post(self, message: Message) -> None:
+        """Have a message read when the running task has left the loop."""
+        self.call_soon(message.resolve, context=Context())
 
-    def notify(self, mail: Mail) -> None:
-        """Have mail read; may be called from any thread, also after the loop's end."""
+    def notify(self, message: Message) -> None:
+        """Have a message read; may be called from any thread, also after the loop's end."""
         with suppress(RuntimeError):
-            self.call_soon_threadsafe(mail.resolve, context=Context())
+            self.call_soon_threadsafe(message.resolve, context=Context())
 
-    def deliver(self, mail: Mail, thread: BodyThread) -> Job | None:
-        """Hand in a job that was done; return the thread's next job if it is known already."""
+    def deliver(self, message: Message, thread: BodyThread) -> ThreadCall | None:
+        """Hand in a call that was made; return the thread's next call if it is known already."""
         del thread
         if self.forked:
-            end_child(getattr(mail, "error", None))
-        self.notify(mail)
+            end_child(getattr(message, "error", None))
+        self.notify(message)
         return None
 
 

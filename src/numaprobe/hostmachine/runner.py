@@ -1,7 +1,7 @@
 """Tasks in the core's loop, and their bodies on threads of their own.
 
 A task is an asyncio task with ``CURRENT`` set in its context. It leaves the loop in two ways: ``park`` until another
-task wakes it, and ``hop`` to have something done in its own OS thread. Code between two awaits is atomic, because one
+task wakes it, and ``run_in_thread``. Code between two awaits is atomic, because one
 thread at a time runs the loop.
 
 A run is over when nothing is busy and no timer is pending (``Accounting``); it is stuck when only waiting tasks are
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from numaprobe.errors import BodyError, DeadlockError, UsageError, describe, explain
 from numaprobe.hostmachine.accounting import Accounting
 from numaprobe.hostmachine.core import CoreThread
-from numaprobe.hostmachine.job import LATER_S, Job, Question, Ticket
+from numaprobe.hostmachine.future import LATER_S, Request, TaskFuture, ThreadCall
 from numaprobe.hostmachine.task import CURRENT, HostTask
 from numaprobe.hostmachine.thread import BodyThread, this_thread
 from numaprobe.hostmachine.threads import Threads
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def nothing() -> None:
-    """Be a job: the thread says where it is."""
+    """Be called in a thread, which then says where it is."""
 
 
 class HostTimer:
@@ -46,9 +46,9 @@ class HostTimer:
         self.pending = True
         runner.accounting.timers += 1
         delay = max(0, delay_ns) / 1e9
-        self._handle = runner.core.loop.call_later(delay, self._ring, context=contextvars.Context())
+        self._handle = runner.core.loop.call_later(delay, self._fire, context=contextvars.Context())
 
-    def _ring(self) -> None:
+    def _fire(self) -> None:
         self.pending = False
         try:
             self._function()
@@ -173,16 +173,16 @@ class Runner:
         task = self.current
         if task.parked is not None:
             raise UsageError(f"{task.comm} waits for {task.waits} and for {why} at the same time: a task waits for one")
-        ticket = task.parked = Ticket(self.core.loop)
+        future = task.parked = TaskFuture(self.core.loop)
         task.waits = why
         if task.pool is not None:
             task.pool.sleeping(task)
         self.accounting.waits()
         try:
-            return await ticket
+            return await future
         finally:
             task.waits = ""
-            if task.parked is ticket:  # cancelled, not woken
+            if task.parked is future:  # cancelled, not woken
                 task.parked = None
                 self.accounting.waiting -= 1
                 if task.pool is not None and not self.closing:
@@ -190,14 +190,14 @@ class Runner:
 
     def wake(self, task: HostTask, *, value: object = None) -> None:
         """Make a parked task ready; its await returns ``value``."""
-        ticket, task.parked = task.parked, None
-        if ticket is None:
+        future, task.parked = task.parked, None
+        if future is None:
             return
         self.accounting.waiting -= 1
         if task.pool is not None:
             task.pool.waking(task)
-        ticket.give(value)
-        self.core.loop.post(ticket)
+        future.give(value)
+        self.core.loop.post(future)
 
     def _still(self) -> None:
         if self._idle is not None and not self._idle.done():
@@ -232,7 +232,7 @@ class Runner:
             self._idle = None
 
     # ---- bodies ----------------------------------------------------------------------------------------------------
-    async def hop(
+    async def run_in_thread(
         self,
         task: HostTask,
         function: Callable[..., T],
@@ -250,14 +250,14 @@ class Runner:
         """
         thread = self.threads.of(task)
         loop = self.core.loop
-        job = Job(loop, function, args)
-        job.depth = thread.asking
-        thread.jobs.append(job)
-        loop.send(thread, job)
+        call = ThreadCall(loop, function, args)
+        call.depth = thread.asking
+        thread.calls.append(call)
+        loop.send(thread, call)
         if deadline_ns is not None:
-            job.alarm = loop.call_later(deadline_ns / 1e9, self._expire, task, thread, job, deadline_ns)
+            call.alarm = loop.call_later(deadline_ns / 1e9, self._expire, task, thread, call, deadline_ns)
         try:
-            await job
+            await call
         except asyncio.CancelledError:
             if interrupt is not None:
                 interrupt()
@@ -265,37 +265,37 @@ class Runner:
                 self.threads.give_up(task, thread, f"{task.comm}: a body was cancelled at {thread.stack()}")
             raise
         finally:
-            thread.jobs.remove(job)
-            if job.alarm is not None:
-                job.alarm.cancel()
-        task.cpu = job.cpu_after
-        task.running_ns += job.running_ns
+            thread.calls.remove(call)
+            if call.alarm is not None:
+                call.alarm.cancel()
+        task.cpu = call.cpu_after
+        task.running_ns += call.running_ns
         if task.stretch is not None:
-            task.stretch.ran(job.running_ns, job.cpu_before, job.cpu_after)
-        if job.error is not None:
-            raise presentable(task, job.error)
-        value: T = job.value
+            task.stretch.ran(call.running_ns, call.cpu_before, call.cpu_after)
+        if call.error is not None:
+            raise presentable(task, call.error)
+        value: T = call.value
         return value
 
-    def _expire(self, task: HostTask, thread: BodyThread, job: Job, deadline_ns: int) -> None:
+    def _expire(self, task: HostTask, thread: BodyThread, call: ThreadCall, deadline_ns: int) -> None:
         """Give up a body at its deadline; one that waits for the core when that is over (see ``async_body.py``)."""
-        if job.done():
+        if call.done():
             return
-        if thread.asking > job.depth:
-            job.alarm = self.core.loop.call_later(LATER_S, self._expire, task, thread, job, deadline_ns)
+        if thread.asking > call.depth:
+            call.alarm = self.core.loop.call_later(LATER_S, self._expire, task, thread, call, deadline_ns)
             return
         where = f"at {thread.stack()}" if thread.tid else "and the system gave no thread for it"
         message = f"{task.comm}: a body is past its deadline of {deadline_ns / 1e6:g} ms, {where}"
         self.threads.give_up(task, thread, message)
-        job.fail(TimeoutError(errno.ETIMEDOUT, message))
+        call.fail(TimeoutError(errno.ETIMEDOUT, message))
 
     async def change(self, task: HostTask, wish: Attributes) -> None:
         """Give a task other attributes, now."""
         task.wish = wish
-        await self.hop(task, self.threads.of(task).change, wish)
-        await self.hop(task, nothing)
+        await self.run_in_thread(task, self.threads.of(task).change, wish)
+        await self.run_in_thread(task, nothing)
 
-    # ---- questions from bodies -------------------------------------------------------------------------------------
+    # ---- requests from bodies -------------------------------------------------------------------------------------
     def ask(self, function: Callable[[], Awaitable[T]]) -> T:
         """Run ``function`` in the core, as the task of the calling body, and wait for it in the body's thread.
 
@@ -308,7 +308,7 @@ class Runner:
             raise UsageError("only a probe body (plain code in its own thread) may ask the core and wait")
         if not self.core.alive:
             raise UsageError("the host machine does not run any more; nobody can answer")
-        answer: T = thread.ask(Question(partial(self._answer, thread, function)))  # type: ignore[assignment]
+        answer: T = thread.ask(Request(partial(self._answer, thread, function)))  # type: ignore[assignment]
         return answer
 
     def _answer(self, thread: BodyThread, function: Callable[[], Awaitable[object]]) -> None:
@@ -323,9 +323,9 @@ class Runner:
                 raise presentable(CURRENT.get() or thread.owner, error) from error  # type: ignore[arg-type]
 
         def tell(done: asyncio.Task[object]) -> None:
-            if thread.abandoned and not self.closing and thread.jobs:  # a body nested in the asker's was given up
+            if thread.abandoned and not self.closing and thread.calls:  # a body nested in the asker's was given up
                 text = f"{thread.comm}: a body above this one in its thread was given up, and this one with it"
-                thread.jobs[-1].fail(TimeoutError(errno.ETIMEDOUT, text))
+                thread.calls[-1].fail(TimeoutError(errno.ETIMEDOUT, text))
             if done.cancelled():
                 thread.answer(None, UsageError(cut_short(thread.comm)))
             elif (error := done.exception()) is not None:

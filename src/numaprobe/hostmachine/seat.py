@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numaprobe.hostmachine.attributes import Attributes
-    from numaprobe.hostmachine.job import Ticket
+    from numaprobe.hostmachine.future import TaskFuture
     from numaprobe.runtime import Task
     from numaprobe.workqueue import Pool, Worker
 
@@ -45,11 +45,11 @@ class WorkerHost(Protocol):
         """Let a new worker begin."""
         ...
 
-    def inbox(self) -> Ticket:
+    def inbox(self) -> TaskFuture:
         """Return a place where a worker may wait."""
         ...
 
-    def resume(self, inbox: Ticket) -> None:
+    def resume(self, inbox: TaskFuture) -> None:
         """Let the worker that waits there go on."""
         ...
 
@@ -78,7 +78,7 @@ class HostWorker(HostTask):
         super().__init__(worker.comm, cpu, home, seat)
         self.worker = worker
         self.seat = seat
-        self.inbox: Ticket | None = None
+        self.inbox: TaskFuture | None = None
         self.ended = False
         self.idle_thread = False
         self.began_ns = self.began_awake_ns = 0

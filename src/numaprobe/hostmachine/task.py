@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numaprobe.hostmachine.attributes import Attributes
     from numaprobe.hostmachine.bodies import HeldMemory
-    from numaprobe.hostmachine.job import Ticket
+    from numaprobe.hostmachine.future import TaskFuture
     from numaprobe.hostmachine.measure import Stretch
     from numaprobe.hostmachine.thread import BodyThread
     from numaprobe.runtime import Work
@@ -72,7 +72,7 @@ class HostTask:
         self.work: Work | None = None
         self.thread: BodyThread | None = None
         self.waits: object = ""
-        self.parked: Ticket | None = None
+        self.parked: TaskFuture | None = None
         self.done = False
         self.joined = False
         self.result: Any = None

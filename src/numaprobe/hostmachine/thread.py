@@ -1,15 +1,15 @@
 """The OS thread in which one task's bodies run.
 
-A thread serves jobs one after the other from its own queue and hands each that is done to ``deliver``, which may run
-the core's loop before it returns (``loop.py``). Each job is framed by two readings of the CPU (``getcpu``) and of the
+A thread serves calls one after the other from its own queue and hands each that is done to ``deliver``, which may run
+the core's loop before it returns (``loop.py``). Each call is framed by two readings of the CPU (``getcpu``) and of the
 thread's CPU clock, taken in the thread itself, so that what is recorded is what happened. If the first reading shows a
-CPU that the thread should not be on (a CPU went offline and came back), the thread is pinned again before the job.
+CPU that the thread should not be on (a CPU went offline and came back), the thread is pinned again before the call.
 
 A body may ask the core for something and wait for it (``ask``). While it waits its thread goes on serving: a child
 that is probed inside a probe, in the same task, runs in the same thread, on top of its parent's stack.
 
-A job that passes its deadline cannot be stopped: Python has no way to end a thread. The thread is *abandoned*: it gets
-no more jobs, its outcome is dropped, it may ask nothing any more, and it ends when its body returns.
+A call that passes its deadline cannot be stopped: Python has no way to end a thread. The thread is *abandoned*: it gets
+no more calls, its outcome is dropped, it may ask nothing any more, and it ends when its body returns.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from numaprobe.errors import BodyError
 from numaprobe.hostmachine import stacks, syscalls
 from numaprobe.hostmachine.attributes import ANYTHING, ANYWHERE, Attributes
-from numaprobe.hostmachine.job import Job, Mail
+from numaprobe.hostmachine.future import Message, ThreadCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ class BodyThread:
         comm: name, as ``/proc/self/task/*/comm`` shows it (15 bytes).
         wish: its attributes; ``change`` sets others.
         applier: gives them to the thread.
-        deliver: takes each job that was done (or a question), and this thread; gives the next job if it knows one.
+        deliver: takes each call that was made (or a request), and this thread; gives the next call if it knows one.
         owner: the task it belongs to.
         enter: called once in the new thread.
         died: told, in the thread, if anything but a body's end ends it.
@@ -68,7 +68,7 @@ class BodyThread:
         comm: str,
         wish: Attributes,
         applier: Applier,
-        deliver: Callable[[Mail, BodyThread], Job | None],
+        deliver: Callable[[Message, BodyThread], ThreadCall | None],
         owner: object,
         enter: Callable[[], object],
         died: Callable[[BodyThread, BaseException], object],
@@ -81,7 +81,7 @@ class BodyThread:
         self.tid = 0
         self._ident = -1
         self.child: BodyProcess | None = None
-        #: the next job is the first of a work: wake up in the pod
+        #: the next call is the first of a work: wake up in the pod
         self.fresh = True
         self._wish = wish
         self._applier = applier
@@ -89,8 +89,8 @@ class BodyThread:
         self._enter = enter
         self._died = died
         #: what the core waits for it to do, outermost first; the core's own
-        self.jobs: list[Job] = []
-        self._inbox: SimpleQueue[Job | _Answer | None] = SimpleQueue()
+        self.calls: list[ThreadCall] = []
+        self._inbox: SimpleQueue[ThreadCall | _Answer | None] = SimpleQueue()
         self._inner_ns = 0
         #: memory to be freed
         self._unused: list[HeldMemory] = []
@@ -100,7 +100,7 @@ class BodyThread:
         self._run_delay_ns: int | None = None
         self._thread = threading.Thread(target=self._run_on, name=comm, daemon=True)
         #: who gets its OS thread when it ends, and whether it has got one itself in that way
-        self._heir: BodyThread | None = None
+        self._successor: BodyThread | None = None
         self._inherits = False
 
     # ---- from the core's loop --------------------------------------------------------------------------------------
@@ -108,9 +108,9 @@ class BodyThread:
         """Start it; it serves what was submitted meanwhile."""
         self._thread.start()
 
-    def put(self, job: Job) -> None:
-        """Have the thread do a job."""
-        self._inbox.put(job)
+    def put(self, call: ThreadCall) -> None:
+        """Have the thread make a call."""
+        self._inbox.put(call)
 
     def leave_to_free(self, held: list[HeldMemory]) -> None:
         """Have the thread free memory before it does anything else."""
@@ -123,13 +123,13 @@ class BodyThread:
         self._inbox.put(_Answer(value, error))
 
     def stop(self) -> None:
-        """Let it end after the jobs it has."""
+        """Let it end after the calls it has."""
         self._inbox.put(None)
 
-    def hand_over(self, heir: BodyThread) -> None:
-        """End, and let ``heir``, which has no OS thread yet, go on in this one: the system has no other."""
-        self._heir = heir
-        heir._thread, heir._inherits = self._thread, True
+    def hand_over(self, successor: BodyThread) -> None:
+        """End, and let ``successor``, which has no OS thread yet, go on in this one: the system has no other."""
+        self._successor = successor
+        successor._thread, successor._inherits = self._thread, True
         self.stop()
 
     def abandon(self) -> None:
@@ -150,7 +150,7 @@ class BodyThread:
     @property
     def at_work(self) -> bool:
         """Whether a body runs in it that does not wait for the core."""
-        return self.tid != 0 and not self.abandoned and len(self.jobs) > self.asking
+        return self.tid != 0 and not self.abandoned and len(self.calls) > self.asking
 
     @property
     def ended(self) -> bool:
@@ -212,7 +212,7 @@ class BodyThread:
         one: BodyThread | None = self
         while one is not None:
             one._main()  # noqa: SLF001  its own kind
-            one = one._heir  # noqa: SLF001
+            one = one._successor  # noqa: SLF001
 
     def _main(self) -> None:
         try:
@@ -257,7 +257,7 @@ class BodyThread:
             self._applier.apply_memory(wish)
 
     def change(self, wish: Attributes) -> None:
-        """Take other attributes; a child process of the thread takes them too. Called as a job."""
+        """Take other attributes; a child process of the thread takes them too. Called in the thread."""
         before = self._wish
         if wish.cpus is None and before.cpus is not None:
             self._applier.apply_cpus(None)
@@ -278,17 +278,17 @@ class BodyThread:
         """Its attributes as wished for."""
         return self._wish
 
-    def _serve(self, question: Mail | None = None) -> _Answer | None:
-        """Serve jobs until an answer to the innermost ``ask`` (or the end) comes."""
-        job = self._deliver(question, self) if question is not None else None
+    def _serve(self, request: Message | None = None) -> _Answer | None:
+        """Serve calls until an answer to the innermost ``ask`` (or the end) comes."""
+        call = self._deliver(request, self) if request is not None else None
         while True:
-            while job is not None:  # None too so that a waiting thread does not keep the last body's objects alive
-                self._run(job)
-                job = self._deliver(job, self)
+            while call is not None:  # None too so that a waiting thread does not keep the last body's objects alive
+                self._run(call)
+                call = self._deliver(call, self)
             self._sweep()
             got = self._inbox.get()
-            if isinstance(got, Job):
-                job = got
+            if isinstance(got, ThreadCall):
+                call = got
             elif got is not _SWEEP:
                 return got
             del got
@@ -297,7 +297,7 @@ class BodyThread:
         while self._unused:
             self._unused.pop().free()
 
-    def _run(self, job: Job) -> None:
+    def _run(self, call: ThreadCall) -> None:
         self._sweep()
         cpu = syscalls.getcpu()
         if cpu not in self._allowed:
@@ -308,19 +308,19 @@ class BodyThread:
             if self._wish.hint is not None and cpu not in self._wish.hint:
                 self._applier.nudge(self._wish)
                 cpu = syscalls.getcpu()
-        job.cpu_before = cpu
+        call.cpu_before = cpu
         outer, self._inner_ns = self._inner_ns, 0
         start = time.thread_time_ns()
         try:
-            job.value = job.function(*job.args)
+            call.value = call.function(*call.args)
         except BaseException as caught:  # noqa: BLE001  handed to the one who waits
-            job.error = caught
+            call.error = caught
         total = time.thread_time_ns() - start
-        job.running_ns, self._inner_ns = total - self._inner_ns, outer + total
-        job.cpu_after = syscalls.getcpu()
+        call.running_ns, self._inner_ns = total - self._inner_ns, outer + total
+        call.cpu_after = syscalls.getcpu()
 
-    def ask(self, question: Mail) -> object:
-        """Hand the core a question and serve jobs until ``answer``; return or raise it.
+    def ask(self, request: Message) -> object:
+        """Hand the core a request and serve calls until ``answer``; return or raise it.
 
         Raises:
             BodyError: the body was given up, or the machine was shut down.
@@ -329,7 +329,7 @@ class BodyThread:
         if self.abandoned:
             raise BodyError(f"{self.comm}: this body passed its deadline and was given up")
         self.asking += 1
-        answer = self._serve(question)
+        answer = self._serve(request)
         self.asking -= 1
         if answer is None:
             self.stop()  # for the outer loop, which must end too

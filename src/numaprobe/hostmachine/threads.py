@@ -21,7 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.errors import describe
-from numaprobe.hostmachine.job import Question
+from numaprobe.hostmachine.future import Request
 from numaprobe.hostmachine.task import CURRENT
 from numaprobe.hostmachine.thread import BodyThread
 
@@ -107,9 +107,9 @@ class Threads:
 
     # ---- no thread to be had ---------------------------------------------------------------------------------------
     def _start(self, waiting: _Waiting) -> None:
-        self._core.loop.start_thread(waiting.thread, partial(self._born, waiting))
+        self._core.loop.start_thread(waiting.thread, partial(self._started, waiting))
 
-    def _born(self, waiting: _Waiting, error: BaseException | None) -> None:
+    def _started(self, waiting: _Waiting, error: BaseException | None) -> None:
         """Note that a thread runs, or put its task at the head of the line."""
         task = waiting.task
         if error is None:
@@ -150,7 +150,7 @@ class Threads:
 
     def _refuse(self, waiting: _Waiting, waited_s: float) -> None:
         text = f"{waiting.task.comm}: the system gave no thread for {waited_s:.1f} s; see ulimit -u, -v and pids.max"
-        self._bury(waiting.task, waiting.thread, OSError(errno.EAGAIN, text))
+        self._fail_calls(waiting.task, waiting.thread, OSError(errno.EAGAIN, text))
 
     def _reclaim_idle(self) -> None:
         """Have idle workers give up their threads to those who stand in line."""
@@ -162,16 +162,16 @@ class Threads:
     def give_back(self, task: HostTask) -> None:
         """Give the thread of a worker that has done a work, or of a task that ends, to the first who stands in line."""
         thread = task.thread
-        while thread is not None and self._line and not thread.jobs and not thread.abandoned:
-            heir = self._line.popleft()
-            if not heir.thread.abandoned:
+        while thread is not None and self._line and not thread.calls and not thread.abandoned:
+            successor = self._line.popleft()
+            if not successor.thread.abandoned:
                 task.thread = None
                 if task.pool is not None:
                     task.pool.without_thread(task)
                 self.all.discard(thread)
-                thread.hand_over(heir.thread)
-                if heir.task.pool is not None:
-                    heir.task.pool.made(heir.task)
+                thread.hand_over(successor.thread)
+                if successor.task.pool is not None:
+                    successor.task.pool.made(successor.task)
                 return
 
     # ---- the end of a thread ---------------------------------------------------------------------------------------
@@ -186,15 +186,15 @@ class Threads:
     def _died(self, task: HostTask, thread: BodyThread, error: BaseException) -> None:
         """Tell the core of a thread that ended by itself; called in that thread."""
         text = f"{task.comm}: its thread ended: {describe(error)}"
-        bury = partial(self._bury, task, thread, OSError(errno.ENOMEM, text))
-        self._core.loop.notify(Question(bury))
+        fail = partial(self._fail_calls, task, thread, OSError(errno.ENOMEM, text))
+        self._core.loop.notify(Request(fail))
 
-    def _bury(self, task: HostTask, thread: BodyThread, error: OSError) -> None:
+    def _fail_calls(self, task: HostTask, thread: BodyThread, error: OSError) -> None:
         """Fail all that waits for a thread, innermost first, and let the task have a new one."""
         thread.abandoned = True
         if task.thread is thread:
             task.thread = None
             if task.pool is not None:
                 task.pool.without_thread(task)
-        for job in thread.jobs[::-1]:
-            job.fail(error)
+        for call in thread.calls[::-1]:
+            call.fail(error)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from numaprobe.errors import explain
-from numaprobe.hostmachine.job import Ticket
+from numaprobe.hostmachine.future import TaskFuture
 from numaprobe.hostmachine.runner import presentable
 from numaprobe.hostmachine.seat import HostWorker, ThreadSeat
 
@@ -61,11 +61,11 @@ class Workers:
         """Let a new worker begin."""
         self._runner.start(task, self._serve(task))
 
-    def inbox(self) -> Ticket:
+    def inbox(self) -> TaskFuture:
         """Return a place where a worker may wait."""
-        return Ticket(self._runner.core.loop)
+        return TaskFuture(self._runner.core.loop)
 
-    def resume(self, inbox: Ticket) -> None:
+    def resume(self, inbox: TaskFuture) -> None:
         """Let the worker that waits there go on."""
         inbox.give(None)
         self._runner.core.loop.post(inbox)

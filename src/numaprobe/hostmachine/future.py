@@ -1,14 +1,14 @@
-"""What a task awaits: a ``Ticket`` that another task gives something, or a ``Job`` that its own OS thread does.
+"""What a task awaits: a ``TaskFuture`` that another task gives a value, or a ``ThreadCall`` in its own OS thread.
 
-An asyncio future resumes its task through a handle and in the next turn of the loop. A ticket is resolved by the loop
-itself, outside of any task, and resumes its task at once. It is a future as far as ``asyncio.Task`` can tell
-(``_asyncio_future_blocking`` and the methods below, see ``asyncio.isfuture``), for one task only. Where asyncio
-does not know it as one it waits with one of asyncio's own, and the task resumes in the next turn.
+An asyncio future resumes its task through a handle and in the next turn of the loop. A task future is resolved by the
+loop itself, outside of any task, and resumes its task at once. It is a future as far as ``asyncio.Task`` can tell
+(``_asyncio_future_blocking`` and the methods below, see ``asyncio.isfuture``), for one task only. Where asyncio does
+not know it as one it waits with one of asyncio's own, and the task resumes in the next turn.
 
-Two sides write to a job: the thread what it saw (``value``, ``error``, readings), the loop how it ended (``resolve``,
-``fail``, ``cancel``); the first end counts. A thread that was given up writes into a job that nobody reads any more.
+Two sides write to a call: the thread what it saw (``value``, ``error``, readings), the loop how it ended (``resolve``,
+``fail``, ``cancel``); the first end counts. A thread that was given up writes into a call that nobody reads any more.
 
-The other direction is a ``Question``: what a body asks the core.
+The other direction is a ``Request``: what a body asks the core.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 LATER_S: Final = 0.01
 
 
-class Mail(Protocol):
-    """What the loop is handed: a job that was done, a ticket that was given something, a question."""
+class Message(Protocol):
+    """What the loop is handed: a call that was done, a future that was given something, a request."""
 
     def resolve(self) -> None:
         """Take note of it. Called in the loop, outside any task."""
         ...
 
 
-class Question:
+class Request:
     """What a body asks the core.
 
     Args:
@@ -46,14 +46,14 @@ class Question:
         self.resolve = begin
 
 
-class Ticket:
+class TaskFuture:
     """A place to wait.
 
     Args:
         loop: of the task that will await it.
 
     Attributes:
-        value: what it was given, or what a job's call returned.
+        value: what it was given, or what a call returned.
 
     """
 
@@ -144,16 +144,16 @@ class Ticket:
 
 
 def _is_known() -> bool:
-    one = Ticket.__new__(Ticket)
+    one = TaskFuture.__new__(TaskFuture)
     one._asyncio_future_blocking = False  # noqa: SLF001  its own module
     return asyncio.isfuture(one)
 
 
-#: Whether asyncio takes a ticket for a future.
+#: Whether asyncio takes a task future for one of its own.
 IS_FUTURE: Final = _is_known()
 
 
-class Job(Ticket):
+class ThreadCall(TaskFuture):
     """A call to be made in a task's own OS thread, and its outcome.
 
     Args:
@@ -163,10 +163,10 @@ class Job(Ticket):
 
     Attributes:
         value, error: what the call returned or raised.
-        running_ns: CPU time of the call itself, jobs inside it not counted.
+        running_ns: its CPU time, calls inside it not counted.
         cpu_before, cpu_after: where the thread was.
         depth: how many bodies below it in its thread wait for the core.
-        alarm: rings at its deadline.
+        alarm: the timer of its deadline.
 
     """
 
