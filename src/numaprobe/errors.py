@@ -9,7 +9,7 @@
     ├── InputError                    2   the scenario, machine or trace file; says where
     ├── BodyError                     1   a probe body: it did what a body must not
     ├── PolicyError                   2   the author of a policy: it broke the contract of a placement, or raised
-    ├── DeadlockError                 1   the policy or the scenario: who waits for whom
+    ├── DeadlockError                 1   the policy or the scenario: tasks wait for each other
     ├── KernelInterfaceError          3   this system
     │   ├── MissingInterfaceError         the file or program is not there
     │   ├── NotPermittedError             we may not
@@ -118,7 +118,7 @@ class DeadlockError(NumaprobeError):
     """Nothing can run any more and tasks still wait.
 
     Attributes:
-        waits: one line for each waiting task: who waits for what, and who holds it.
+        waits: one line for each waiting task: what it waits for, and which task holds that.
 
     """
 

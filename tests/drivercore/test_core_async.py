@@ -53,7 +53,7 @@ def test_synchronize_cookie_waits_for_the_earlier_ones_only(world: World) -> Non
 
 
 def test_the_lowest_pending_cookie_counts_not_how_many_are_done(world: World) -> None:
-    """Cookie 2 and 3 are over, 1 is not: who waits for cookie 3 waits."""
+    """Cookie 2 and 3 are over, 1 is not: a task that waits for cookie 3 waits."""
     calls = world.core.asyncs
 
     async def main() -> None:

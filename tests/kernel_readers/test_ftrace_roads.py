@@ -93,7 +93,7 @@ def test_the_deferred_worker_waits_for_the_worker_that_it_queued() -> None:
     assert road(record) == ("device_attach", 5, "kworker/u34:1", False)
 
 
-def test_the_workqueue_tells_who_loads_the_driver() -> None:
+def test_the_workqueue_tells_which_task_loads_the_driver() -> None:
     text = Ftrace().enter(0, "x-1", 3, "__device_attach", "other")
     start(queue(text, 6, "modprobe-77", 2, "0a1"), 8, WORKER, 4, "0a1").probe(10, WORKER, 4, A).probed(20, WORKER, 4)
     start(queue(text, 26, "modprobe-77", 3, "0a2"), 28, WORKER, 4, "0a2").probe(30, WORKER, 4, B).probed(40, WORKER, 4)
@@ -102,11 +102,11 @@ def test_the_workqueue_tells_who_loads_the_driver() -> None:
     assert road(second) == ("driver_attach_sync", 3, "modprobe", False)
 
 
-def test_without_the_workqueues_events_nobody_knows_who_loads_the_driver() -> None:
+def test_without_the_workqueues_events_it_is_not_known_which_task_loads_the_driver() -> None:
     text = Ftrace().enter(0, "x-1", 3, "__device_attach", "other").probe(10, WORKER, 4, A).probed(20, WORKER, 4)
     trace = read(text)
     assert road(trace.probes[0]) == ("driver_attach_sync", None, None, False)
-    assert any("who waited" in warning.message for warning in trace.warnings)
+    assert any("which task waited" in warning.message for warning in trace.warnings)
 
 
 def test_a_task_that_did_something_else_does_not_wait() -> None:

@@ -167,7 +167,7 @@ def test_a_probe_whose_really_probe_was_not_recorded_has_no_caller() -> None:
     trace = read(text.leave(20, WORKER, 4, "nvme_probe", -12))
     (record,) = trace.probes
     assert (record.driver, record.result, record.caller_cpu, record.caller_comm) == ("nvme", "ENOMEM", None, None)
-    assert any("who waited" in warning.message for warning in trace.warnings)
+    assert any("which task waited" in warning.message for warning in trace.warnings)
 
 
 def test_a_wrapped_buffer_and_a_return_without_its_call() -> None:

@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
-    """Compare with a file of golden/; UPDATE_GOLDEN=1 writes it anew (look at the diff)."""
+    """Compare with a file of golden/; UPDATE_GOLDEN=1 rewrites it (look at the diff)."""
 
     def check(name: str, text: str) -> None:
         path = GOLDEN / name

@@ -8,8 +8,8 @@ a 1 leaves the probing to whoever writes to ``drivers_probe``, because some driv
 
 ``need_parent_lock``: probing an interface also holds its device's lock, where a driver looks for devices and where a
 user binds (8c97a46af04b). So the interfaces of one device are probed one after the other, though their driver be
-asynchronous; those of two devices are not. An interface that looks for a driver does not take that lock: who registers
-interfaces holds it.
+asynchronous; those of two devices are not. An interface that looks for a driver does not take that lock: the task that
+registers interfaces holds it.
 
 Not here: choosing a configuration (there is one), ``authorized_default``, claiming further interfaces.
 

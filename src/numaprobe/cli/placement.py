@@ -43,8 +43,8 @@ def placement(
     """Run every policy on the host machine and check that its bodies are where the virtual machine says.
 
     A small world of devices on every node is probed in Python: sync and async, platform and PCI, called from the first
-    and from the last CPU. Who ran each body, on which CPUs it might run, where it was and where its memory is are read
-    back from the kernel and held against the prediction for the same machine. Changes nothing on the system.
+    and from the last CPU. Which task ran each body, on which CPUs it might run, where it was and where its memory is
+    are read back from the kernel and held against the prediction for the same machine. Changes nothing on the system.
 
     Without --guest on this computer. A guest needs QEMU, virtme-ng and a kernel image, as numaprobe lab does.
 

@@ -20,7 +20,7 @@ def policies(
     as_json: options.Json = False,
     output: options.Output = None,
 ) -> int:
-    """List the policies: where a probe runs, who waits for it, and whose idea that was.
+    """List the policies: where a probe runs, which task waits for it, and whose idea that was.
 
     With NAME: what it does, its options and the question that each answers. Options are appended to the name where a
     policy is asked for: probe-on-node+pin.

@@ -63,7 +63,7 @@ def record(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the trace as JSON instead of writing a file.")] = False,
 ) -> None:
-    """Record where the kernel probes devices, in whose task, who waits, and what it costs.
+    """Record where the kernel probes devices, in which task, what waits for it, and what it costs.
 
     Needs root. Makes a tracing instance and kprobes of its own, and removes them at the end, also after Ctrl-C; what a
     crash left is removed by the next run.

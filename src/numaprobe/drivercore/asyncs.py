@@ -143,7 +143,7 @@ class AsyncCalls:
             self._cookie_waits += cookie is not None
             try:
                 await event.wait()
-            except BaseException:  # cut short: a waiter who is gone would be kept for as long as a call hangs
+            except BaseException:  # cut short: a waiter that is gone would be kept for as long as a call hangs
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
                     self._cookie_waits -= cookie is not None

@@ -1,4 +1,4 @@
-"""Binding devices and drivers: the part of ``drivers/base/dd.c`` that decides who probes what, and in which order.
+"""Binding devices and drivers: the part of ``drivers/base/dd.c`` that decides what is probed, and in which order.
 
 Theory of operation
 ===================

@@ -1,9 +1,9 @@
 """Running other people's code: matches, probes, removes and releases, kept from doing harm; probes are recorded.
 
-A body may raise, return garbage, or wait for something that waits for itself. None of this stops the core: an
-exception becomes an errno (its own, if it is an ``OSError``; ``-ENOMEM`` for a ``MemoryError``; else ``-EIO``), garbage
-becomes ``-EINVAL``, a wait for itself becomes ``-EDEADLK``, each with a warning that says what happened and to whom;
-of an exception also its file and line, and with ``CoreOptions.keep_tracebacks`` its traceback is kept.
+A body may raise, return garbage, or wait for something that waits for itself. None of this stops the core: an exception
+becomes an errno (its own, if it is an ``OSError``; ``-ENOMEM`` for a ``MemoryError``; else ``-EIO``), garbage becomes
+``-EINVAL``, a wait for itself becomes ``-EDEADLK``, each with a warning that says what happened and to which device; of
+an exception also its file and line, and with ``CoreOptions.keep_tracebacks`` its traceback is kept.
 
 *Whatever* is raised is an outcome: a ``CancelledError``, ``SystemExit`` or ``GeneratorExit`` that is let through would
 end the core's own task, in the middle of what it does for the device. Two things are no outcome, because no body raised
@@ -139,7 +139,7 @@ class ProbeBodies:
         return result
 
     def _keep_traceback(self, dev: Device, error: BaseException) -> None:
-        """Keep the text for who asked for it: the error itself would keep all that its frames hold."""
+        """Keep the text for the caller that asked for it: the error itself would keep all that its frames hold."""
         if self._keep_tracebacks:
             dev.p.traceback = full_traceback(error)
 

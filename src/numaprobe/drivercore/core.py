@@ -5,8 +5,9 @@ awaits is atomic. Nothing is done in this file: it makes the parts, gives each w
 which scenarios, the library and tests find them. What the core knows is in ``state.py``. What is done:
 
 * ``devices.py``, ``drivers.py``, ``sysfs.py``, ``waiting.py``: what can be asked for;
-* ``binding.py``: who probes what; ``release.py``: letting go; ``deferred.py``: retries; ``asyncs.py``: async calls;
-* ``body.py``: other people's code, and its records; ``chain.py``, ``deadlock.py``, ``locking.py``: who may wait.
+* ``binding.py``: which driver probes what; ``release.py``: letting go; ``deferred.py``: retries; ``asyncs.py``: async
+  calls;
+* ``body.py``: other people's code, and its records; ``chain.py``, ``deadlock.py``, ``locking.py``: which task may wait.
 
 No part knows this file. To the rules of a bus (``model.Bus``) the core is what ``model.CoreForBuses`` says.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DeviceLinks:
-    """Who supplies whom, over all buses of a core."""
+    """Which device supplies which, over all buses of a core."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, list[Device]] = {}

@@ -1,9 +1,10 @@
 """The driver model's three records: a device, a driver and a bus, which point at each other.
 
-They hold what is so, and nothing that is done: who probes what is in ``binding.py``. A bus alone brings rules, because
-that is what tells one bus from another: how its devices are made and registered, the files they have, its match, its
-``probe`` around the driver's (PCI, USB), its own way to attach a new device, ``need_parent_lock``. The base class is a
-complete bus. What a rule may ask for is ``CoreForBuses``, and no more than that: a bus does not know the core.
+They hold what is so, and nothing that is done: probing is in ``binding.py``. A bus alone brings rules,
+because that is what tells one bus from another: how its devices are made and registered, the files they have, its
+match, its ``probe`` around the driver's (PCI, USB), its own way to attach a new device, ``need_parent_lock``. The base
+class is a complete bus. What a rule may ask for is ``CoreForBuses``, and no more than that: a bus does not know the
+core.
 
 ``dead`` (set by ``device_del`` under the device lock) stands beside the table of states: a dead device may still be
 bound until its driver is released, but nothing probes it any more.

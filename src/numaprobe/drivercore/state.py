@@ -55,7 +55,7 @@ class ProbeCount:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._count = 0
-        #: made by the first who waits for it
+        #: made by the first task that waits for it
         self._idle: Event | None = None
 
     def __int__(self) -> int:
@@ -66,7 +66,7 @@ class ProbeCount:
         self._count += 1
 
     def ended(self) -> None:
-        """Uncount a probe and wake who waits for none to be left."""
+        """Uncount a probe and wake the tasks that wait for none to be left."""
         self._count -= 1
         if self._count == 0 and self._idle is not None:
             self._idle.set()
@@ -89,7 +89,7 @@ class CoreState:
         buses: by name.
         device_names: the devices whose names are taken: until the very end of their removal, as their folders in sysfs.
         driver_names: the drivers likewise: until they have let go all their devices.
-        links: who supplies whom.
+        links: which device supplies which.
         deferred: the deferred devices.
         probes: how many probes are under way.
 

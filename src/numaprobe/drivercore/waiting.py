@@ -1,7 +1,8 @@
 """Waiting for all probes, and keeping them from starting.
 
 The kernel's wait flushes the deferred work first and waits for asynchronous probes after it. What these make worth a
-retry is thus waited for or not, by who wakes first: so by the policy too. ``settle`` is for who wants rest.
+retry is thus waited for or not, by which task wakes first: so by the policy too. ``settle`` is for a caller that wants
+rest.
 
 Source: ``wait_for_device_probe``, ``device_block_probing``, ``device_unblock_probing`` (``drivers/base/dd.c``).
 """

@@ -1,4 +1,4 @@
-"""Who is busy, who waits: how the machine knows that a run is over, or that it never will be.
+"""What is busy, what waits: how the machine knows that a run is over, or that it never will be.
 
 *busy* counts what has been started and is not done: spawned tasks, queued works. *waiting* counts those of them that
 only another task, or a timer, can wake; *held* are works that ``max_active`` holds back. *timers* counts pending calls.

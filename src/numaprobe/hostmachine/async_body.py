@@ -73,7 +73,7 @@ class AsyncBody(Generic[T]):
         failure: BaseException | None = None
         try:
             value = await function()
-        except BaseException as error:  # noqa: BLE001  handed to the one who waits; asyncio would end its loop for some
+        except BaseException as error:  # noqa: BLE001  handed to the task that waits; asyncio would end its loop for some
             failure = error
         self._runner.core.end_forked_child(failure)
         self._outcome = value, failure

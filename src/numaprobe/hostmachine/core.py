@@ -1,7 +1,7 @@
 """The core's loop and its home thread, and the one way into it from threads that are not the machine's.
 
-All state of the machine belongs to who runs the loop (``loop.py`` says who that is). The home thread is never pinned:
-what it may run on is what the process may.
+All state of the machine belongs to the thread that runs the loop (``loop.py`` says which that is). The home thread is
+never pinned: what it may run on is what the process may.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CoreThread:
     def __init__(self, name: str, warn: Callable[[str, str], None]) -> None:
         self._name = name
         self._warn = warn
-        #: guards the two below: who asks is in ``_owed`` before the loop is gone, or is refused
+        #: guards the two below: what asks is in ``_owed`` before the loop is gone, or is refused
         self._asking = threading.Lock()
         self._owed: set[concurrent.futures.Future[Any]] = set()
         self._loop: PlainLoop | None = None

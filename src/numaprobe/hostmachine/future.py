@@ -68,7 +68,7 @@ class TaskFuture:
         self._ended = False
         self._failure: BaseException | None = None
 
-    # ---- for who ends it -------------------------------------------------------------------------------------------
+    # ---- to end it ------------------------------------------------------------------------------------------------
     def done(self) -> bool:
         """Whether nobody waits for it any more."""
         return self._ended

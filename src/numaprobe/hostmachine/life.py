@@ -127,7 +127,7 @@ class Life:
         def begin(answer: concurrent.futures.Future[T]) -> None:
             try:
                 task = self._new_task(comm, None, None)
-            except Exception as error:  # noqa: BLE001  handed to the one who waits
+            except Exception as error:  # noqa: BLE001  handed to the task that waits
                 answer.set_exception(error)
                 return
             task.joined = True

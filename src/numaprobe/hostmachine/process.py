@@ -93,7 +93,7 @@ def _answer(data: bytes) -> bytes:
     try:
         function, args = pickle.loads(data)  # noqa: S301  from our own parent
         value = function(*args)
-    except BaseException as error:  # noqa: BLE001  handed to the one who waits
+    except BaseException as error:  # noqa: BLE001  handed to the task that waits
         failure, text, place = _presentable(error), full_traceback(error), place_of(error)
     running = time.process_time_ns() - start
     try:

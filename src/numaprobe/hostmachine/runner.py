@@ -120,7 +120,7 @@ class Runner:
     async def _life(self, task: HostTask, function: Callable[[], Awaitable[Any]]) -> None:
         try:
             task.result = await function()
-        except BaseException as error:  # noqa: BLE001  kept for the one who joins
+        except BaseException as error:  # noqa: BLE001  kept for the task that joins
             cut = self.closing and not isinstance(error, Exception)
             task.failure = UsageError(cut_short(task.comm)) if cut else presentable(task, error)
         finally:

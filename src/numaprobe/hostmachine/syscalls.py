@@ -1,8 +1,8 @@
 """The few system calls that Python has no name for: where a thread runs, its memory policy, where its pages are.
 
-Each function does one call for the *calling* thread and raises ``OSError`` as the kernel answers; who may do without
-the answer decides so one floor up (``attributes.py``). glibc's ``syscall`` is used, so that libnuma need not be there;
-on an architecture whose numbers are not in the table the calls fail with ENOSYS, as on a kernel without them.
+Each function does one call for the *calling* thread and raises ``OSError`` as the kernel answers; a caller that may do
+without the answer decides so one floor up (``attributes.py``). glibc's ``syscall`` is used, so that libnuma need not be
+there; on an architecture whose numbers are not in the table the calls fail with ENOSYS, as on a kernel without them.
 
 Sources: ``include/uapi/linux/mempolicy.h``, ``prctl.h``; numbers from each architecture's system call table.
 """
@@ -192,6 +192,6 @@ def populate(address: int, size: int) -> None:
     """Have every page of a range in memory, placed by the calling thread's policy. The interpreter lock is free.
 
     Page by page, as a body that fills its memory: since Linux 6.4 a fault takes the lock of its mapping only, while
-    ``MADV_POPULATE_WRITE`` holds the address space's for as long as it lasts, and others wait who map or unmap.
+    ``MADV_POPULATE_WRITE`` holds the address space's for as long as it lasts, and threads that map or unmap wait.
     """
     _MEMSET(address, 0, size)

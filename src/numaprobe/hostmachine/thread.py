@@ -99,7 +99,7 @@ class BodyThread:
         self._switches = -1
         self._run_delay_ns: int | None = None
         self._thread = threading.Thread(target=self._run_on, name=comm, daemon=True)
-        #: who gets its OS thread when it ends, and whether it has got one itself in that way
+        #: what gets its OS thread when it ends, and whether it has got one itself in that way
         self._successor: BodyThread | None = None
         self._inherits = False
 
@@ -313,7 +313,7 @@ class BodyThread:
         start = time.thread_time_ns()
         try:
             call.value = call.function(*call.args)
-        except BaseException as caught:  # noqa: BLE001  handed to the one who waits
+        except BaseException as caught:  # noqa: BLE001  handed to the task that waits
             call.error = caught
         total = time.thread_time_ns() - start
         call.running_ns, self._inner_ns = total - self._inner_ns, outer + total

@@ -2,8 +2,9 @@
 
 A system may have no thread to give (``RLIMIT_NPROC``, a cgroup's ``pids.max``, no room for a stack). Then tasks stand
 in line, and the thread at its head is asked for again and again. Meanwhile the rest go on with the threads there are,
-and these go round: an idle worker hands over its own at once, a busy one when its work is over. Who has waited too long
-gets ``EAGAIN`` for its body, as a system call would; a deadline counts from the call, and so holds while it waits.
+and these go round: an idle worker hands over its own at once, a busy one when its work is over. A task that has waited
+too long gets ``EAGAIN`` for its body, as a system call would; a deadline counts from the call, and so holds while it
+waits.
 
 A thread may also end by something that no body raised (an interpreter without memory between two bodies). Then its
 bodies fail with ``ENOMEM``, and the task's next one gets a new thread.
@@ -130,7 +131,7 @@ class Threads:
             self._core.loop.call_later(_RETRY_S, self._look, context=contextvars.Context())
 
     def _look(self) -> None:
-        """Ask for the thread at the head of the line; who has waited for too long fails."""
+        """Ask for the thread at the head of the line; a task that has waited for too long fails."""
         self._looks = False
         now = time.monotonic()
         if any(thread.at_work for thread in self.all):
@@ -153,14 +154,14 @@ class Threads:
         self._fail_calls(waiting.task, waiting.thread, OSError(errno.EAGAIN, text))
 
     def _reclaim_idle(self) -> None:
-        """Have idle workers give up their threads to those who stand in line."""
+        """Have idle workers give up their threads to those that stand in line."""
         for thread in tuple(self.all) if self._line else ():
             task: HostTask = thread.owner  # type: ignore[assignment]
             if task.thread is thread and task.is_worker and task.work is None and thread.tid:
                 self.give_back(task)
 
     def give_back(self, task: HostTask) -> None:
-        """Give the thread of a worker that has done a work, or of a task that ends, to the first who stands in line."""
+        """Give the thread of a worker that has done a work, or of a task that ends, to the first in line."""
         thread = task.thread
         while thread is not None and self._line and not thread.calls and not thread.abandoned:
             successor = self._line.popleft()

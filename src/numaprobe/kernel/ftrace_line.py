@@ -1,4 +1,4 @@
-r"""One line of ftrace text: who, where, when, and which event.
+r"""One line of ftrace text: which task, where, when, and which event.
 
 Written by the kernel's ``trace`` and ``trace_pipe`` and by ``trace-cmd report``, in these layouts (``kernel/trace/
 trace_output.c``)::

@@ -1,7 +1,7 @@
 """The probes of one boot, gathered from what its log says of them line by line.
 
 A probe may be told by ``returned … after … usecs`` (outcome and cost), by dyndbg (begin, driver, end), or both: then it
-is one record. What a number means and who the driver is may show only later in the log, so that records are made when
+is one record. What a number means and which driver it is may show only later in the log, so that records are made when
 the boot's log is over.
 """
 
@@ -91,7 +91,7 @@ class Boot:
 
     # ---- line by line ------------------------------------------------------------------------------------------------
     def probe_line(self, said: ProbeLine, time_ns: int | None, caller: str | None) -> None:
-        """Take what a line says of a probe, when it was printed and by whom."""
+        """Take what a line says of a probe, when it was printed and by which task."""
         kind = said.kind
         if kind is LineKind.RETURNED:
             self._returned(said, time_ns, caller)

@@ -114,7 +114,7 @@ class Names:
                 keep(self._words, function["address"], (word, time_ns))
 
     def initcall(self, text: str) -> bool:
-        """Keep who is in which initcall; tell whether the message says so, whole."""
+        """Keep which task is in which initcall; tell whether the message says so, whole."""
         if (match := _CALLING.search(text)) is not None:
             self._serial += 1
             name = match["function"], match["module"], match["cookie"]

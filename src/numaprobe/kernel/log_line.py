@@ -63,7 +63,7 @@ class LogLine(NamedTuple):
     text: str
     #: when it was printed, ns since the kernel booted; None if the log does not tell
     time_ns: int | None
-    #: who printed it: ``T123`` a task, ``C1`` a CPU in an interrupt; None if the log does not tell
+    #: what printed it: ``T123`` a task, ``C1`` a CPU in an interrupt; None if the log does not tell
     caller: str | None
     #: the line as it stands, for a mail that cut it in two
     raw: str
@@ -100,8 +100,8 @@ def _undressed(text: str) -> LogLine:
     match = _DRESS.match(text)
     words = text[match.end() :] if match else text
     caller = _CALLER.search(text, 0, _HEAD)
-    who = str(caller[1] or caller[2]) if caller else None
-    return LogLine(words.rstrip(), _time_ns(text), who, text)
+    printer = str(caller[1] or caller[2]) if caller else None
+    return LogLine(words.rstrip(), _time_ns(text), printer, text)
 
 
 def _time_ns(text: str) -> int | None:

@@ -193,7 +193,7 @@ class ProbeAssembler:
         return left
 
     def gap(self) -> None:
-        """Events were lost: the parts of what is in flight cannot be told, nor who is in which work."""
+        """Events were lost: the parts of what is in flight cannot be told, nor which task is in which work."""
         self._executing.clear()
         for task in self.tasks.values():
             for call in task.calls:

@@ -102,6 +102,6 @@ def _not_told(assembler: ProbeAssembler, probes: Sequence[ProbeRecord]) -> Itera
         "without sched_wakeup nobody can tell waiting for a CPU from sleeping",
     )
     yield "not-told", sum(r.path is None for r in probes), "{} probe(s) do not tell how they were reached"
-    yield "not-told", sum(r.caller_comm is None for r in probes), "{} probe(s) do not tell who waited for them"
+    yield "not-told", sum(r.caller_comm is None for r in probes), "{} probe(s) do not tell which task waited for them"
     yield "not-told", sum(r.result == UNTOLD_NAME for r in probes), NO_ERRNO
     yield "not-told", sum(r.device_node is None for r in probes), "{} probe(s) are of a device whose node is not known"

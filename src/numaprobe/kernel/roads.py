@@ -3,10 +3,10 @@
 A helper of ``dd.c`` that leads to a probe (``device_driver_attach``: a write to ``bind``; ``__device_attach``: a device
 came) is entered by the task that will wait. On stock kernels the same task enters ``really_probe``. Where the driver
 core itself sends a probe to a node (the series of January 2026), a worker does, and the task sleeps until it is done.
-Who that task is, is told by the first of these that knows:
+Which task that is, is told by the first of these that knows:
 
 1. a helper that the probing task itself entered for the device: nobody else waits;
-2. the workqueue's events: who queued the work that the worker is at (an async or a deferred work has no waiter);
+2. the workqueue's events: which task queued the work that the worker is at (an async or a deferred work has no waiter);
 3. the newest helper that another task entered for the device, if that task has done nothing else since: it sleeps.
 
 Before 5.14 ``__driver_attach`` called ``device_driver_attach`` as well, for each device of a driver that is registered:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Tasks and devices with notes; devices noted by one task.
 MAX_TASKS: Final = 4096
 MAX_DEPTH: Final = 32
-#: Workqueue events looked back at for who queued a work: its worker starts within a few (our choice).
+#: Workqueue events looked back at for the task that queued a work: its worker starts within a few (our choice).
 RECENT_WORKS: Final = 1024
 #: Without workqueue events: a helper longer ago than this did not lead to this probe (our choice).
 PATIENCE_NS: Final = 1_000_000_000
@@ -53,7 +53,7 @@ class Road(NamedTuple):
     path: str | None
     #: the task that waits, if it is another than the one that probes
     caller: WaitingTask | None = None
-    #: a worker probes and it is not known for whom
+    #: a worker probes and it is not known for which task
     waiter_unknown: bool = False
 
 

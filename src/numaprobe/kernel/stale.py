@@ -1,4 +1,4 @@
-"""What a recording that crashed has left, and who may be recording now.
+"""What a recording that crashed has left, and which program may be recording now.
 
 An instance is named after the process that made it. If that process is gone, the instance is nobody's: it is removed,
 and when no recording is left alive the kprobes are too. A process id may have been given to somebody else since; so

@@ -91,7 +91,7 @@ def check_new_device(
         nodes: those of the machine.
         parent: what it hangs from.
         compatible: what drivers match.
-        suppliers: whom it waits for.
+        suppliers: the devices it waits for.
 
     Raises:
         UsageError: one of them cannot be.

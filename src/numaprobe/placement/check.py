@@ -2,7 +2,7 @@
 
 What must agree, each with its reason:
 
-* **worker**: who ran the body (the pool of a worker, or the caller) and on which CPUs that task might run (its
+* **worker**: what ran the body (the pool of a worker, or the caller) and on which CPUs that task might run (its
   affinity). This is what a policy decides. Of asynchronous probes of one node only the set must agree: which of two
   devices comes first is nobody's promise.
 * **node**: the node of the CPU on which the body started (``getcpu``). The thread of a soft pool (the unbound pools

@@ -43,7 +43,7 @@ class Seen:
 
     @property
     def pool(self) -> str:
-        """Who ran it: a worker's pool (``kworker/0``, ``kworker/u9``), or a caller's name."""
+        """What ran it: a worker's pool (``kworker/0``, ``kworker/u9``), or a caller's name."""
         return (self.record.comm or "").partition(":")[0]
 
 

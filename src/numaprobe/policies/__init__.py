@@ -1,4 +1,4 @@
-"""Where a probe runs and who waits for it: one small class per file; the folder is the catalogue.
+"""Where a probe runs and which task waits for it: one small class per file; the folder is the catalogue.
 
 A policy is a frozen value; ``policy.place(core)`` gives the placement that one run asks. To write one: subclass
 ``Policy`` (or ``NodeWork``), override one method, name it ``./mine.py:MyPolicy``; see ``docs/policies.md``.

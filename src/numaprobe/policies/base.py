@@ -1,8 +1,8 @@
 """What every policy is: a value, with a name, an origin, and options that are fields.
 
-A policy says where a probe runs and who waits for it. It overrides one of three methods, which stand for the three
-places of ``numaprobe.drivercore.placement``; the async path of the driver core (``async_schedule_dev``) is the same
-under all of them, as it is in the kernel since 5.1.
+A policy says where a probe runs and which task waits for it. It overrides one of three methods, which stand for the
+three places of ``numaprobe.drivercore.placement``; the async path of the driver core (``async_schedule_dev``) is the
+same under all of them, as it is in the kernel since 5.1.
 
 A policy is frozen, hashable and picklable: it may be kept, compared, sent to another process and used for any number
 of runs. What one run needs (its queue, whose turn it is) is in the placement that ``place`` gives, and which each

@@ -35,7 +35,7 @@ class MigrateCaller(Policy):
         return frozenset({"bus_probe"})
 
     def placement(self, core: HasMachine) -> MigratePlacement:
-        """Return a placement that knows who was moved."""
+        """Return a placement that knows which tasks were moved."""
         return MigratePlacement(core, self)
 
 

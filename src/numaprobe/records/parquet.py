@@ -149,7 +149,7 @@ def read_parquet(path: str | os.PathLike[str], where: str | None = None) -> Trac
         raise InputError(error.what, f"{where}: {error.where}" if error.where else where) from None
 
 
-def _header(connection: DuckDBPyConnection, path: str) -> Any:  # noqa: ANN401  a JSON value, checked by who takes it
+def _header(connection: DuckDBPyConnection, path: str) -> Any:  # noqa: ANN401  a JSON value, checked where it is taken
     found = connection.execute("SELECT value FROM parquet_kv_metadata(?) WHERE key = ?", [path, METADATA_KEY.encode()])
     row = found.fetchone()
     if row is None:

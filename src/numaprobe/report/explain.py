@@ -22,7 +22,7 @@ SHOWN_DEVICES: Final = 4
 SHOWN_ITEMS: Final = 4
 #: A value of the evidence is cut here: a CPU list of a large machine has hundreds of characters.
 LONGEST_VALUE: Final = 60
-#: Waiting probes that are spelled out, with those who ran meanwhile.
+#: Waiting probes that are spelled out, with those that ran meanwhile.
 SHOWN_WAITS: Final = 3
 SHOWN_FINDINGS: Final = 9
 #: Different advices of one kind that are spelled out.
@@ -122,7 +122,7 @@ def _pairs(key: str, values: Mapping[Any, Any]) -> str:
 
 
 def _waits(waits: Sequence[Any]) -> str:
-    """Who waited how long for the CPU, and which others ran meanwhile; the longest first."""
+    """Which waited how long for the CPU, and which others ran meanwhile; the longest first."""
     known = [wait for wait in waits if isinstance(wait, dict) and isinstance(wait.get("runnable_ns"), int)]
     return " | ".join(
         f"{printable(str(wait.get('device')))} {format_time(wait['runnable_ns'])}{_meanwhile(wait)}"

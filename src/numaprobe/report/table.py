@@ -31,7 +31,7 @@ DETAIL_ROWS: Final = 12
 _CPU_TEXT: Final = 22
 
 _POLICIES: Final = (
-    Column(title="policy", legend="where a probe runs and who waits; 'numaprobe policies' explains each"),
+    Column(title="policy", legend="where a probe runs and which task waits; 'numaprobe policies' explains each"),
     Column(
         title="worst", legend="cost of the slowest probe, start to return; not when the last one ended", align="right"
     ),

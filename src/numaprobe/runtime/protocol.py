@@ -137,7 +137,7 @@ class Lock(Protocol):
 
     @property
     def name(self) -> str:
-        """For reports of who waits for whom."""
+        """For reports of which task waits for which."""
         ...
 
     @property
@@ -146,7 +146,7 @@ class Lock(Protocol):
         ...
 
     async def acquire(self) -> None:
-        """Take it, after all who asked before."""
+        """Take it, after all tasks that asked before."""
         ...
 
     def release(self) -> None:
@@ -172,11 +172,11 @@ class Event(Protocol):
         ...
 
     def set(self) -> None:
-        """Set it, and wake all who wait."""
+        """Set it, and wake all tasks that wait."""
         ...
 
     def clear(self) -> None:
-        """Take it back; who waits from now on waits."""
+        """Take it back; a task that waits from now on waits."""
         ...
 
     async def wait(self, timeout_ns: int | None = None) -> bool:
@@ -259,7 +259,7 @@ class Machine(Protocol):
         ...
 
     def lock(self, name: str) -> Lock:
-        """Return a new mutex; the name is for reports of who waits for whom."""
+        """Return a new mutex; the name is for reports of which task waits for which."""
         ...
 
     def event(self, name: str) -> Event:

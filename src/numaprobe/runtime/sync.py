@@ -53,7 +53,7 @@ class FifoLock:
         self._waiters: deque[Task] | None = None
 
     async def acquire(self) -> None:
-        """Take it, after all who asked before."""
+        """Take it, after all tasks that asked before."""
         task = self._machine.current
         if self.owner is None:
             self.owner = task
@@ -63,7 +63,7 @@ class FifoLock:
         self._waiters.append(task)
         try:
             await self._machine.park(self)
-        except BaseException:  # cut short: it must not be given to one who does not wait any more
+        except BaseException:  # cut short: it must not be given to a task that does not wait any more
             self._withdraw(task)
             raise
 
@@ -107,7 +107,7 @@ class Flag:
         self._waiters: list[Task] = []
 
     def set(self) -> None:
-        """Set it, and wake all who wait."""
+        """Set it, and wake all tasks that wait."""
         self.is_set = True
         if self._waiters:
             waiters, self._waiters = self._waiters, []

@@ -125,7 +125,7 @@ def _suppliers(plan: Plan) -> Iterator[str]:
 
 
 def _wanted(plan: Plan, children: Iterable[DeviceGroup]) -> Iterator[tuple[str, str]]:
-    """Return who waits for whom, by name: suppliers, and what ``wait`` names."""
+    """Return which device waits for which, by name: suppliers, and what ``wait`` names."""
     for dev in plan.devices:
         yield from ((dev.name, name) for name in dev.suppliers)
     for group in children:

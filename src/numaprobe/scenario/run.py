@@ -36,7 +36,7 @@ class Outcome:
     trace: Trace
     #: the checks that the scenario asks for, in order
     checks: tuple[CheckResult, ...] = ()
-    #: who waits for whom, if the run ended in a deadlock; the trace then holds the probes that were done
+    #: which task waits for which, if the run ended in a deadlock; the trace then holds the probes that were done
     deadlock: str | None = None
 
     @property
@@ -143,7 +143,7 @@ def run_scenario(
     Failed checks are warnings of the trace (``check``); see ``prepare`` for the arguments and for what is raised.
 
     Raises:
-        DeadlockError: the run hung; the text says who waits for whom.
+        DeadlockError: the run hung; the text says which task waits for which.
 
     """
     setting = prepare(scenario, kernel=kernel, machine=machine, cmdline=cmdline, policy=policy)

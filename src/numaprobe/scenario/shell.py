@@ -1,7 +1,7 @@
 """The steps of a scenario as shell lines of a guest of the lab.
 
-Each kind of step writes its own lines (``steps.Step.shell``). Here is what they need to know of the guest, who takes a
-line, and that its failure is noted with its place in the scenario (``kernel/lab/steps.py``).
+Each kind of step writes its own lines (``steps.Step.shell``). Here is what they need to know of the guest, which task
+takes a line, and that its failure is noted with its place in the scenario (``kernel/lab/steps.py``).
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ class GuestShell:
             raise InputError("the lab can add devices to running drivers in one step only", self._scenario.where)
         return later[0] if later else ()
 
-    # ---- who takes a line ------------------------------------------------------------------------------------------
+    # ---- what takes a line ------------------------------------------------------------------------------------------
     def taken(self, step: Step, where: str) -> Iterable[str]:
-        """Return the lines of a step, by whom it wants, failures noted.
+        """Return the lines of a step, by the task it wants, failures noted.
 
         Raises:
             InputError: a guest cannot take it.

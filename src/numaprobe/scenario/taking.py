@@ -1,8 +1,8 @@
 """The steps of one run, taken one after the other, and the checks on them.
 
-What a kind of step does is said where it is defined (``steps``). Here is who takes it and when, and how long it took: a
-step that names another task, CPU or kind of task is taken by a task of its own; one with ``during`` by somebody who
-waits for the probe while the other steps go on.
+What a kind of step does is said where it is defined (``steps``). Here is which task takes it and when, and how long it
+took: a step that names another task, CPU or kind of task is taken by a task of its own; one with ``during`` by a task
+that waits for the probe while the other steps go on.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Steps:
     def _spawn(
         self, function: Callable[[], Awaitable[object]], *, kind: str, comm: str, cpus: CpuSet | None, cpu: int | None
     ) -> Task:
-        """Start a task of this kind. One that is to be a kworker is somebody who queues a work and flushes it."""
+        """Start a task of this kind. One that is to be a kworker queues a work and flushes it."""
         machine = self.machine
         if kind == "kworker":
             target = machine.current.cpu if cpu is None else cpu
@@ -160,7 +160,7 @@ class Steps:
 
     # ---- in the middle of a probe ----------------------------------------------------------------------------------
     def _arm(self, step: Step, during: During, where: str) -> None:
-        """Have a step taken in the middle of a probe: by somebody who may run anywhere, unless it says where."""
+        """Have a step taken in the middle of a probe: by a task that may run anywhere, unless it says where."""
         meanwhile = _Meanwhile(step, during, where, self._world.watch(during.probe))
         kind = step.kind or self._caller.kind
         cpus = CpuSet.of([step.cpu]) if step.cpu is not None and _is_pinned(step, kind) else None
@@ -181,7 +181,7 @@ class Steps:
                 return
 
     async def _end_waiting(self) -> None:
-        """Let all probing come to an end, and those who wait for a probe that did not come go."""
+        """Let all probing come to an end, and those that wait for a probe that did not come go."""
         if self._meanwhile:
             await self.core.settle()
         for one in self._meanwhile:
@@ -249,9 +249,9 @@ class _Meanwhile:
     given_up: bool = False
 
 
-def _is_pinned(who: Caller | Step, kind: str) -> bool:
+def _is_pinned(told: Caller | Step, kind: str) -> bool:
     """Tell whether a task stays on its CPU: a kernel thread that is no worker does only if it is said so."""
-    return who.pinned and (kind != "kthread" or "pinned" in who.model_fields_set)
+    return told.pinned and (kind != "kthread" or "pinned" in told.model_fields_set)
 
 
 def _by_name(specs: Iterable[DeviceSpec]) -> dict[str, list[DeviceSpec]]:

@@ -129,7 +129,7 @@ def run_many(
 
 
 class _Book:
-    """What is done of a list of settings, and whom to tell."""
+    """What is done of a list of settings, and where progress goes."""
 
     def __init__(self, settings: list[Setting], progress: Callable[[Progress], object] | None) -> None:
         self.settings = settings

@@ -182,7 +182,7 @@ class FakeMachine:
             task.waits = task.coroutine.send(value)
         except StopIteration as stop:
             self._finish(task, stop.value, None)
-        except Exception as error:  # noqa: BLE001  kept for the one who joins
+        except Exception as error:  # noqa: BLE001  kept for the task that joins
             self._finish(task, None, error)
         finally:
             self._current = None

@@ -8,7 +8,7 @@ One fact a line, in this order: ``uname -a``; the command line; then, recognised
     isolated 4-5                                            /sys/devices/system/cpu/isolated
     wq_unbound cf iso 30                                    the unbound cpumask, and what isolation took of it
     affscope cache_shard                                    the workqueues' default affinity scope
-    cpu0 0-3 cache 0 0 0 0-3                                package of the CPU, and who shares each of its caches
+    cpu0 0-3 cache 0 0 0 0-3                                package of the CPU, and which CPUs share each of its caches
 
 Not every CPU has a line: those of the same node are taken to be alike (the guests were made so). Symbols and kprobe
 definitions, which the readers of traces need, are passed over.

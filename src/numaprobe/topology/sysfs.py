@@ -33,7 +33,7 @@ from numaprobe.topology.sysfsnodes import read_nodes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: Who shares a core and a package: the newer name first (5.2 renamed both).
+#: Which CPUs share a core and a package: the newer name first (5.2 renamed both).
 _CORE: Final = (SetFiles("core_cpus_list", "core_cpus"), SetFiles("thread_siblings_list", "thread_siblings"))
 _PACKAGE: Final = (SetFiles("package_cpus_list", "package_cpus"), SetFiles("core_siblings_list", "core_siblings"))
 _SHARED: Final = SetFiles("shared_cpu_list", "shared_cpu_map")

@@ -46,14 +46,14 @@ CpuModel.off = CpuModel(enabled=False)
 
 
 class RunQueue:
-    """One CPU: who runs, and who waits for it.
+    """One CPU: the task that runs, and those that wait for it.
 
     Waiting tasks are kept by their mask of allowed CPUs, so that an idle CPU finds one that it may take without a
     scan of those it may not.
 
     Attributes:
         cpu: its number; ``bit`` is 1 << cpu.
-        current: who runs; None = idle.
+        current: the task that runs; None = idle.
         waiting: mask -> heap of (vruntime, serial, task).
         count: tasks on it, the running one included (``nr_running``).
         min_vruntime: never decreases; where a task that arrives takes its place.
@@ -104,7 +104,7 @@ class RunQueue:
         heappush(heap, (task.vruntime, serial, task))
 
     def head(self) -> tuple[int, int, VirtualTask] | None:
-        """Return who is next: the least vruntime, the longest waiting of those."""
+        """Return the task that is next: the least vruntime, the longest waiting of those."""
         heaps = self.waiting.values()
         if len(heaps) > 1:
             return min(heap[0] for heap in heaps)

@@ -1,4 +1,4 @@
-"""Who waits for whom, when nothing can run any more."""
+"""Which task waits for which, when nothing can run any more."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 #: Heap priorities at one instant, to be added to the serial: wake-ups come before the CPUs' decisions, so that the end
-#: of a turn sees all who woke.
+#: of a turn sees all tasks that woke.
 PRIORITY_TIMER: Final = 0
 PRIORITY_CPU: Final = 1 << 62
 

@@ -1,7 +1,7 @@
 """The virtual machine: the machine protocol over virtual time and modelled CPUs.
 
 The parts: ``loop`` (virtual time), ``sched`` (run queues; ``freecpus`` if the CPU model is off), ``blocking`` (locks,
-events), ``worker`` (its seat for the rules of ``numaprobe.workqueue``), ``tasks`` (all who are no workers),
+events), ``worker`` (its seat for the rules of ``numaprobe.workqueue``), ``tasks`` (all that are no workers),
 ``hotplug``, ``memory``. This file joins them and holds what a task may await.
 
 Beyond the protocol: ``cpu_down``, ``cpu_up``, ``isolate``, ``set_unbound_cpumask``, ``add_load``, ``validate``.

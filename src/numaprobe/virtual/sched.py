@@ -3,8 +3,8 @@
 Rules
 =====
 
-* Tasks of one CPU have equal weight. Who has run least (``vruntime``) is next; its turn lasts a slice. With one
-  runnable task there are no slices and a ``compute`` is a single event, however long it is.
+* Tasks of one CPU have equal weight. The one that has run least (``vruntime``) is next; its turn lasts a slice. With
+  one runnable task there are no slices and a ``compute`` is a single event, however long it is.
 * A task that wakes or arrives starts at the queue's ``min_vruntime``: it keeps neither credit nor debt. It waits for
   the end of the running task's turn (no wake-up preemption).
 * Where a task wakes, and where a new one starts, is said in ``runqueues``.
@@ -13,7 +13,7 @@ Rules
   the kernel lets pass between two looks at that domain: a millisecond for each of its CPUs (``sd->balance_interval``).
   Then a CPU that goes idle takes from other nodes too, and a task whose turn is over moves to an idle CPU there: so a
   worker that nothing holds leaves its node in the middle of a probe. (What a kernel moves, and when, depends on mean
-  loads over tens of milliseconds, which are not modelled: a prediction of *who* leaves is no promise.)
+  loads over tens of milliseconds, which are not modelled: a prediction of *which* leaves is no promise.)
 * CPUs without a scheduling domain (isolated) take part in no balancing: only tasks placed there run there.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Scheduler(RunQueues):
-    """Who runs on which CPU, and for how long."""
+    """Which task runs on which CPU, and for how long."""
 
     # ---- what tasks ask for ----------------------------------------------------------------------------------------
     def wake(self, task: VirtualTask) -> None:

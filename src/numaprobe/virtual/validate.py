@@ -1,7 +1,7 @@
 """The machine's promises to itself, checked one by one; tests run this after each test.
 
 Each check looks at one promise from two sides: what the scheduler counts against the queues it counts, what a task
-waits for against who would wake it. What pools and limits promise is held by ``numaprobe.workqueue.validate``.
+waits for against what would wake it. What pools and limits promise is held by ``numaprobe.workqueue.validate``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""One queueing of a work: what waits in a pool's list, and whom its end concerns (``struct work_struct``'s data).
+"""One queueing of a work: what waits in a pool's list, and what its end concerns (``struct work_struct``'s data).
 
 A ``Work`` is what callers hold and queue again and again; an ``Item`` is one queueing of it. A work has at most one
-item that no worker has taken yet (*pending*). Who flushes a work waits for the end of one item, not of later ones.
+item that no worker has taken yet (*pending*). A task that flushes a work waits for the end of one item, not of later
+ones.
 
 An item knows the pool and the limit it goes through by the little that it needs of them, so that this file stands
 below both.
@@ -23,7 +24,7 @@ class Place(Protocol):
         ...
 
     def where(self, item: Item) -> str:
-        """Say who executes it, or behind whom it waits."""
+        """Say which worker executes it, or behind which item it waits."""
         ...
 
 
@@ -62,7 +63,7 @@ class Item:
     Attributes:
         work, state: what is queued, and what is known of it.
         wq: the workqueue it was queued on.
-        pool, limit: who will execute it, and who lets it in.
+        pool, limit: what will execute it, and what lets it in.
         waiters: tasks that flush it; None if there are none.
         followers: the same work, queued again while this runs: a pool never runs a work twice at once.
 

@@ -51,7 +51,7 @@ class ActiveLimit:
             self._refill()
 
     def change(self, maximum: int) -> None:
-        """Set another maximum; who may come in now does. Those who are in stay."""
+        """Set another maximum; what may come in now does. What is in stays."""
         self.maximum = maximum
         self._refill()
 

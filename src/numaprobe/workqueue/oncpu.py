@@ -45,7 +45,7 @@ class _Call(Generic[T]):
     async def run(self) -> None:
         try:
             self.result = await self.function()
-        except Exception as error:  # noqa: BLE001  handed to the one who waits
+        except Exception as error:  # noqa: BLE001  handed to the task that waits
             self.failure = error
         except BaseException as error:  # the machine ends, or the program does
             self.failure = error

@@ -108,7 +108,7 @@ class Worker:
         return item
 
     def finish(self, executed: int) -> Item | None:
-        """Its work is done: tell who waits, and return the next one; None = it rests."""
+        """Its work is done: tell the tasks that wait, and return the next one; None = it rests."""
         item, pool = self._end_item(), self.pool
         following = None
         if item.followers:
@@ -291,7 +291,7 @@ class Pool:
         return None
 
     def where(self, item: Item) -> str:
-        """Say who executes ``item``, or behind whom it waits."""
+        """Say which worker executes ``item``, or behind which item it waits."""
         busy = [worker for worker in self.workers if worker.item is not None]
         for worker in busy:
             if worker.item is item:

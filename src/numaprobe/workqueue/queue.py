@@ -17,7 +17,7 @@ class PoolWorkqueue(NamedTuple):
     """The way from a workqueue to a pool (``struct pool_workqueue``)."""
 
     pool: Pool
-    #: who lets its works in
+    #: what lets its works in
     limit: ActiveLimit
 
 

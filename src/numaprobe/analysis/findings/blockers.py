@@ -1,4 +1,4 @@
-"""Who ran on a CPU while a probe waited for it.
+"""What ran on a CPU while a probe waited for it.
 
 With segments this is exact: the running stretches of a CPU do not overlap each other, so that for a waiting stretch the
 blockers are the running ones between its two ends, found by bisection. Only the worst waits are taken apart; the sum of
@@ -24,9 +24,9 @@ _Stretch = tuple[int, int, str]
 
 
 def waits(records: Sequence[ProbeRecord], cpu: int) -> list[dict[str, Any]]:
-    """Return the longest waits for ``cpu``: device, ``runnable_ns``, and who ran meanwhile, where that is known.
+    """Return the longest waits for ``cpu``: device, ``runnable_ns``, and what ran meanwhile, where that is known.
 
-    ``because_of`` is {device: ns} of those who ran the longest, ``others`` how many there were in all.
+    ``because_of`` is {device: ns} of those that ran the longest, ``others`` how many there were in all.
     """
     running = _running(records, cpu)
     worst = sorted((r for r in records if r.runnable_ns), key=lambda r: -(r.runnable_ns or 0))[:SHOWN]

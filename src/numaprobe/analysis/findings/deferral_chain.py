@@ -1,4 +1,4 @@
-"""Probes sent away with EPROBE_DEFER, and whom they waited for.
+"""Probes sent away with EPROBE_DEFER, and what they waited for.
 
 Each driver that binds triggers the deferred devices again (``driver_bound``). So the probe that succeeded last before a
 retry that succeeded is what let it through, as far as times can tell; the evidence calls it ``after``. Followed to a
@@ -41,7 +41,7 @@ class _Waiter:
 
 
 def find(case: Case) -> Iterator[Finding]:
-    """Yield a finding for each root with those who waited for it, and one for devices that stayed deferred."""
+    """Yield a finding for each root with those that waited for it, and one for devices that stayed deferred."""
     waiters = _waiters(case)
     if not waiters:
         return

@@ -27,7 +27,7 @@ function byPlace(a, b) {
 const rowHeight = (rows) => (rows <= 30 ? 24 : rows <= 90 ? 16 : rows <= 300 ? 11 : rows <= 1000 ? 7 : 4);
 const rowGap = (height) => (height > 12 ? 4 : height > 5 ? 2 : 1);
 
-// The lowest free row for each item by start: probes above those who wait. Two heaps, so that many rows cost little.
+// The lowest free row for each item by start: probes above those that wait. Two heaps, so that many rows cost little.
 function pack(items) {
   items.sort((a, b) => a.start - b.start || a.end - b.end);
   let count = 0;

@@ -155,7 +155,7 @@ def _event(one: TracedProbe, kind: type[Step], topology: Topology) -> TaskEvent:
 
 
 def _name_caller(event: TaskEvent, one: TracedProbe, topology: Topology) -> None:
-    """Note the task that waited: of an asynchronous probe the record knows only the worker, not who began it."""
+    """Note the task that waited: of an asynchronous probe the record knows only the worker, not which task began it."""
     record = one.record
     comm = record.caller_comm or record.comm
     if event.comm is not None or one.asynchronous or comm is None or not is_comm(comm):

@@ -140,7 +140,7 @@ def _steps(event: TaskEvent, caller: Caller) -> list[Step]:
 
 
 def _task(event: TaskEvent, caller: Caller) -> dict[str, Any]:
-    """Return who takes the step, if not the scenario's caller."""
+    """Return the task that takes the step, if not the scenario's caller."""
     task = {"comm": event.comm, "cpu": event.cpu}
     return {key: value for key, value in task.items() if value is not None and value != getattr(caller, key)}
 

@@ -80,7 +80,7 @@ class StepRun(Protocol):
         ...
 
     async def take(self, step: "Step", where: str) -> None:
-        """Take a step, by whom it wants."""
+        """Take a step, by the task it wants."""
         ...
 
     def start(self, step: "Step", where: str) -> "Task":
@@ -133,7 +133,7 @@ class Shell(Protocol):
         ...
 
     def taken(self, step: "Step", where: str) -> Iterable[str]:
-        """Return the lines of a step, by whom it wants, failures noted."""
+        """Return the lines of a step, by the task it wants, failures noted."""
         ...
 
 

@@ -177,12 +177,12 @@ async def timer_cancel(machine: Machine) -> None:
 
 @in_a_task
 async def lock_is_fifo(machine: Machine) -> None:
-    """A lock goes to who asked first, and says who owns it."""
+    """A lock goes to the task that asked first, and says which owns it."""
     lock = machine.lock("l")
     order: list[int] = []
     expect(lock.owner is None, "a new lock is free")
     await lock.acquire()
-    expect(lock.owner is machine.current, "the lock belongs to who took it")
+    expect(lock.owner is machine.current, "the lock belongs to the task that took it")
 
     async def contender(number: int) -> None:
         async with lock:
@@ -197,7 +197,7 @@ async def lock_is_fifo(machine: Machine) -> None:
     lock.release()
     for task in tasks:
         await machine.join(task)
-    expect(order == [0, 1, 2, 3], f"a lock goes to who asked first: {order}")
+    expect(order == [0, 1, 2, 3], f"a lock goes to the task that asked first: {order}")
     expect(lock.owner is None, "a released lock is free")
 
 
@@ -223,13 +223,13 @@ async def lock_release_needs_ownership(machine: Machine) -> None:
 
 @in_a_task
 async def event_wakes_all(machine: Machine) -> None:
-    """``set`` wakes all who wait; who comes later passes; who comes after ``clear`` waits."""
+    """``set`` wakes all tasks that wait; later ones pass; after ``clear`` they wait."""
     event = machine.event("e")
     tasks = [machine.spawn(event.wait, comm="t") for _ in range(3)]
     await machine.sleep(TICK_NS)
     event.set()
-    expect([await machine.join(task) for task in tasks] == [True] * 3, "set wakes all who wait")
-    expect(event.is_set and await event.wait() and await event.wait(0), "who comes later passes")
+    expect([await machine.join(task) for task in tasks] == [True] * 3, "set wakes all tasks that wait")
+    expect(event.is_set and await event.wait() and await event.wait(0), "a task that comes later passes")
     event.clear()
     expect(not event.is_set and not await event.wait(0), "clear takes it back")
 

@@ -61,7 +61,7 @@ async def work_is_not_reentrant(machine: Machine) -> None:
 
 @in_a_task
 async def flush_of_a_running_work(machine: Machine) -> None:
-    """Everybody who flushes a running work waits for its end."""
+    """Every task that flushes a running work waits for its end."""
     event = machine.event("go")
 
     async def function() -> None:
@@ -73,12 +73,12 @@ async def flush_of_a_running_work(machine: Machine) -> None:
     tasks = [machine.spawn(lambda: machine.flush_work(work), comm="t") for _ in range(3)]
     await machine.sleep(TICK_NS)
     event.set()
-    expect([await machine.join(task) for task in tasks] == [True] * 3, "all who flush are woken")
+    expect([await machine.join(task) for task in tasks] == [True] * 3, "all tasks that flush are woken")
 
 
 @in_a_task
 async def flush_waits_for_what_it_saw(machine: Machine) -> None:
-    """Who flushes a work waits for the queueing that it saw, not for later ones."""
+    """A task that flushes a work waits for the queueing that it saw, not for later ones."""
     first, second = machine.event("first"), machine.event("second")
     runs = 0
 
