@@ -1,6 +1,6 @@
 """The published JSON Schemas (draft 2020-12): what other programs may rely on in our JSON.
 
-The documents are package data beside this file: ``trace-1.json``, ``compare-1.json``.
+The documents are package data beside this file: ``trace-1.json``, ``compare-1.json``, ``plan-1.json``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from typing import Any, Final
 from numaprobe.errors import UnknownNameError
 
 #: the schema's name in a document, and the file that describes it
-SCHEMAS: Final = {"numaprobe.trace/1": "trace-1.json", "numaprobe.compare/1": "compare-1.json"}
+SCHEMAS: Final = {
+    "numaprobe.trace/1": "trace-1.json",
+    "numaprobe.compare/1": "compare-1.json",
+    "numaprobe.plan/1": "plan-1.json",
+}
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema of this name: ``numaprobe.trace/1`` or ``numaprobe.compare/1``.
+    """Return the JSON Schema of this name, one of ``SCHEMAS``.
 
     Raises:
         UnknownNameError: there is none.

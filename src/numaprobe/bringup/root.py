@@ -1,0 +1,137 @@
+"""The one door to ``/sys``, ``/proc``, ``/dev`` and ``/run``: read below one root, the machine's own or a test's.
+
+Paths are given without the leading slash: ``sys/bus/pci``. A link is *read*, never followed out of the root: what the
+kernel writes into it (``../../devices/…``, ``/dev/nvme0n1``) is brought into the root's own terms. What is missing, or
+went away while it was read, is None or empty: devices and processes come and go. What may not be read is told apart
+where it matters (``names_or_denied``), since "nothing uses it" must never mean "we may not look".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import posixpath
+import stat
+from pathlib import Path
+from typing import Final
+
+from numaprobe.errors import InputError, MissingInterfaceError, NotPermittedError
+from numaprobe.reading.files import MAX_ATTRIBUTE, read_bytes
+
+#: ``SYSFS_MAGIC``, include/uapi/linux/magic.h
+_SYSFS_MAGIC: Final = 0x62656572
+#: bytes of ``struct statfs``, with room to spare; its first member is the type, a long
+_STATFS_SIZE: Final = 256
+#: Lists of mounts, routes and connections grow with the machine.
+_MAX_TABLE: Final = 64 * 2**20
+
+
+class Root:
+    """Reads files, links and directories below a root directory."""
+
+    def __init__(self, root: Path | str = "/") -> None:
+        self.path = os.path.realpath(root)
+        self._prefix = self.path.rstrip("/") + "/"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is the running machine, and no tree that stands for one."""
+        return self.path == "/"
+
+    def at(self, path: str) -> str:
+        """Return the full name of a path below the root."""
+        return self._prefix + path
+
+    def text(self, path: str, limit: int = MAX_ATTRIBUTE) -> str | None:
+        """Return what an attribute holds, without the newline; None if it is missing or cannot be read."""
+        try:
+            data = read_bytes(Path(self._prefix + path), limit)
+        except InputError:
+            return None
+        return None if data is None else data.decode("utf-8", "backslashreplace").strip(" \n\0")
+
+    def table(self, path: str) -> list[str]:
+        """Return the lines of a file of ``/proc`` or the like; none if it is missing."""
+        return (self.text(path, _MAX_TABLE) or "").splitlines()
+
+    def number(self, path: str) -> int | None:
+        """Return the number that an attribute holds, decimal or hexadecimal with ``0x``; None if it holds none."""
+        text = self.text(path)
+        with contextlib.suppress(ValueError, TypeError):
+            return int(text or "", 0)
+        return None
+
+    def names(self, path: str) -> list[str]:
+        """Return the sorted names in a directory; none if it is missing or may not be read."""
+        return self.names_or_denied(path) or []
+
+    def names_or_denied(self, path: str) -> list[str] | None:
+        """Return the sorted names in a directory, none if it is missing; None if it may not be read."""
+        try:
+            return sorted(os.listdir(self._prefix + path))
+        except PermissionError:
+            return None
+        except OSError:
+            return []
+
+    def link(self, path: str) -> str | None:
+        """Return what a link says, as it says it; None if it is none."""
+        try:
+            return os.readlink(self._prefix + path)
+        except (OSError, ValueError):
+            return None
+
+    def target(self, path: str) -> str | None:
+        """Return where a link of sysfs leads, below the root; None if it is none, or leads out of the root.
+
+        The directory of the link has to be a true one: sysfs has no links to links.
+        """
+        said = self.link(path)
+        if said is None or said.startswith("/"):
+            return None
+        found = posixpath.normpath(posixpath.join(posixpath.dirname(path), said))
+        return None if found.startswith(("../", "/")) or found == ".." else found
+
+    def is_dir(self, path: str) -> bool:
+        """Return whether there is a directory of this name."""
+        return os.path.isdir(self._prefix + path)
+
+    def exists(self, path: str) -> bool:
+        """Return whether there is something of this name; a link counts as itself."""
+        return os.path.lexists(self._prefix + path)
+
+    def must_be_sysfs(self) -> None:
+        """Accept a ``/sys`` that can be written and is the kernel's own; of a tree in a folder nothing is asked.
+
+        Raises:
+            MissingInterfaceError: there is no sysfs, or it is something else.
+            NotPermittedError: it is mounted read-only, as in a container.
+
+        """
+        if not self.is_dir("sys/bus"):
+            where = self.at("sys")
+            raise MissingInterfaceError(
+                f"{where} is no sysfs; mount it (mount -t sysfs sysfs /sys), or run on the host"
+            )
+        if not self.is_live:
+            return
+        if _filesystem_type(self.at("sys")) != _SYSFS_MAGIC:
+            raise MissingInterfaceError("/sys is not the kernel's sysfs but another file system; run on the host")
+        if os.statvfs(self.at("sys")).f_flag & os.ST_RDONLY:
+            raise NotPermittedError("/sys is mounted read-only, as in a container; run on the host")
+
+
+def _filesystem_type(path: str) -> int | None:
+    """Return ``f_type`` of ``statfs``; None if the C library has no such call. ``os.statvfs`` does not tell it."""
+    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    try:
+        failed = ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), buffer)
+    except (OSError, AttributeError):
+        return None
+    return None if failed else ctypes.cast(buffer, ctypes.POINTER(ctypes.c_long))[0] & 0xFFFFFFFF
+
+
+def is_device_node(mode: int) -> bool:
+    """Return whether a file of this mode is a block or character device."""
+    return stat.S_ISBLK(mode) or stat.S_ISCHR(mode)
