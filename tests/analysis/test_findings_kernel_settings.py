@@ -11,6 +11,7 @@ from numaprobe.analysis.hold import Hold, Holds
 from numaprobe.analysis.machine import kernel_of, topology_of
 from numaprobe.runtime import PROFILES, AffinityScope, kernel_profile
 from numaprobe.scenario import parse_scenario, run_scenario
+from numaprobe.topology import SETTINGS
 
 
 def trace_of(kernel: str, cmdline: str = "", machine: str = "1 node x 1 llc x 16 cores"):  # noqa: ANN201
@@ -51,6 +52,8 @@ def test_the_kernel_is_that_of_the_trace_with_what_its_machine_shows() -> None:
     kernel = kernel_of(trace, topology_of(trace))
     assert kernel is not None
     assert (kernel.default_scope, kernel.cache_shard_size) == (AffinityScope.SMT, 4)
+    odd = replace(topology_of(trace), info={SETTINGS[0]: "galaxy", SETTINGS[1]: "-1"})  # type: ignore[type-var]
+    assert kernel_of(trace, odd) == kernel_of(trace, None) == kernel_profile("7.3")
     assert kernel_of(replace(trace, kernel=None), None) is None
     assert kernel_of(replace(trace, kernel="mystery"), None) is None
 

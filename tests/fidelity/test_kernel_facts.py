@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numaprobe.errors import UsageError
+from numaprobe.errors import InputError, UsageError
 from numaprobe.runtime import PROFILES, AffinityScope, KernelProfile, closest_profile, kernel_profile
 from numaprobe.runtime.facts import FACTS, NEWEST, OLDEST
 from numaprobe.runtime.release import Release, parse_release
+from numaprobe.scenario.guest import prefers_async
+from numaprobe.topology import SETTINGS
 
 RELEASES = st.builds(Release, st.integers(5, 7), st.integers(0, 25)).filter(lambda release: release >= OLDEST)
 
@@ -55,6 +57,26 @@ def test_what_was_observed(name: str) -> None:
         p.default_scope, p.hard_unbound_pools, p.bh_pools_per_cpu, p.llc_ids_from_zero,
         p.pci_policy, p.runtime_isolation_followed, p.unbound_mask_has_wq, p.hot_add_may_be_async,
     )  # fmt: skip
+
+
+def test_which_drivers_of_a_release_ask_for_asynchronous_probing() -> None:
+    """Guests: 6.1's nvme is synchronous and only queues its reset work; from 6.12 on it is asynchronous."""
+    asks = {name: PROFILES[name].async_drivers for name in OBSERVED}
+    assert asks.pop("6.1") == ()
+    assert set(asks.values()) == {("nvme",)}
+    assert [prefers_async("nvme", Release(*release)) for release in ((0, 0), (6, 1), (6, 2))] == [False, False, True]
+    assert not prefers_async("virtio_blk", NEWEST)
+
+
+def test_a_parameter_of_unbound_workqueues_is_taken_or_refused_in_one_place() -> None:
+    profile = PROFILES["7.3"]
+    scope, size = SETTINGS
+    changed = profile.with_setting(scope, "numa").with_setting(size, "4096")
+    assert changed.settings == {scope: "numa", size: "4096"}
+    for name, value in ((scope, ""), (scope, "galaxy"), (size, ""), (size, "0"), (size, "4097"), (size, "\u0664")):
+        with pytest.raises(InputError, match=f"{name}={value}: "):
+            profile.with_setting(name, value)
+        assert profile.settings == {scope: "cache_shard", size: "8"}
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import pytest
 
 from numaprobe.errors import InputError
 from numaprobe.records import ProbeRecord, Trace
+from numaprobe.runtime.release import Release
 from numaprobe.scenario import load_scenario, parse_scenario, prepare
 from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
 
 if TYPE_CHECKING:
     from numaprobe.kernel.lab.plan import GuestPlan
 
-OLD, NEW = (6, 1), (6, 12)
+OLD, NEW = Release(6, 1), Release(6, 12)
 
 NVME: dict[str, Any] = {
     "machine": "2 nodes x 2 cores",
@@ -25,14 +26,14 @@ NVME: dict[str, Any] = {
 }
 
 
-def plan_of(version: tuple[int, int] = OLD, **changes: Any) -> GuestPlan:
+def plan_of(version: Release = OLD, **changes: Any) -> GuestPlan:
     scenario = parse_scenario({**NVME, **changes}, "test")
     return guest_plan(scenario, prepare(scenario).plan.topology, version)
 
 
 @pytest.mark.parametrize("name", ["lab-nvme", "lab-nvme-async", "lab-bind", "lab-virtio"])
 @pytest.mark.parametrize("version", [OLD, NEW])
-def test_the_labs_own_scenarios_fit_a_guest(name: str, version: tuple[int, int]) -> None:
+def test_the_labs_own_scenarios_fit_a_guest(name: str, version: Release) -> None:
     scenario = as_the_kernel_does(load_scenario(name), version)
     plan = guest_plan(scenario, prepare(scenario).plan.topology, version)
     assert any("modprobe" in line for line in plan.steps)

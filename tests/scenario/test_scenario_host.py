@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from numaprobe.errors import InputError, NumaprobeError
-from numaprobe.scenario import host_scenario, machine_scenario, run_scenario
+from numaprobe.scenario import host, host_scenario, machine_scenario, run_scenario
 from numaprobe.topology import DeviceInfo, load_topology, to_json
 from numaprobe.topology.sysfswrite import write_sysfs
 
@@ -90,6 +90,15 @@ def test_an_unreadable_tree_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sys/devices/system/cpu/online").mkdir()
     with pytest.raises(NumaprobeError):
         host_scenario(machine=str(tmp_path / "sys"))
+
+
+def test_the_command_line_of_this_machine_bears_on_its_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the machine tells it, read once: what bears on probing and is not in sysfs already."""
+    kept = "workqueue.cache_shard_size=4 driver_async_probe=nvme"
+    here = replace(box(*DEVICES), info={"cmdline": f"quiet isolcpus=1 {kept}", "kernel": "7.3"})
+    monkeypatch.setattr(host, "load_topology", lambda _name: here)
+    assert host_scenario().cmdline == kept
+    assert host_scenario(machine="another").cmdline == ""
 
 
 @pytest.mark.parametrize(("release", "kernel", "said"), [

@@ -21,6 +21,7 @@ from numaprobe.topology import (
     read_cmdline,
     read_sysfs,
     symmetric,
+    sysfs,
     write_sysfs,
 )
 
@@ -163,6 +164,17 @@ def test_sysfs_wins_over_the_command_line(tree: Path) -> None:
     assert (str(housekeeping.isolated), str(housekeeping.nohz_full)) == ("3", "5")
     assert warnings == []
     assert read_cmdline(tree.parent / "proc").get("nohz_full") == "5"
+
+
+def test_the_command_line_of_a_machine_is_read_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree.parent / "proc/cmdline").write_text("isolcpus=managed_irq,domain,3 quiet\n")
+    opened: list[str] = []
+    read = sysfs.read_text
+    monkeypatch.setattr(sysfs, "read_text", lambda path, limit: opened.append(path.name) or read(path, limit))
+    machine = read_sysfs(tree)
+    assert opened.count("cmdline") == 1
+    assert machine.info["cmdline"] == "isolcpus=managed_irq,domain,3 quiet"
+    assert str(machine.housekeeping.managed_irq) == "3"
 
 
 def test_the_proc_directory_can_be_elsewhere(tree: Path, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ records say by themselves.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import MAX_CPUS, CpuSet
-from numaprobe.errors import UsageError
-from numaprobe.runtime.profile import AffinityScope, kernel_profile
+from numaprobe.errors import InputError, UsageError
+from numaprobe.runtime.profile import kernel_profile
 from numaprobe.topology import SETTINGS
 
 if TYPE_CHECKING:
@@ -46,11 +46,9 @@ def kernel_of(trace: Trace, topology: Topology | None) -> KernelProfile | None:
         profile = kernel_profile(trace.kernel or "")
     except UsageError:
         return None
-    scope, size = ((topology.info if topology else {}).get(name, "") for name in SETTINGS)
-    if scope in tuple(AffinityScope):
-        profile = replace(profile, default_scope=AffinityScope(scope))
-    if size.isascii() and size.isdigit() and int(size[:6]) > 0:
-        profile = replace(profile, cache_shard_size=int(size[:6]))
+    for name in SETTINGS:
+        with suppress(InputError):  # a trace may say anything: what makes no sense was not said
+            profile = profile.with_setting(name, topology.info.get(name, "") if topology else "")
     return profile
 
 

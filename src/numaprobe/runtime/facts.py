@@ -278,6 +278,22 @@ FACTS: Final = (
         dated="release of the commit; read in 7.3",
         seen=("7.2", "7.3"),
     ),
+    Fact(
+        "async_drivers",
+        OLDEST,
+        value=(),
+        source="nvme/host/pci.c, nvme_driver: no probe_type; the other drivers of the lab: none either",
+        dated="nvme read in 6.1",
+        seen=("6.1",),
+    ),
+    Fact(
+        "async_drivers",
+        Release(6, 2),
+        value=("nvme",),
+        source="nvme/host/pci.c, nvme_driver: PROBE_PREFER_ASYNCHRONOUS, the whole of its start inside the probe",
+        dated="after 6.1, by 6.12; taken as 6.2",
+        seen=("6.12", "7.2", "7.3"),
+    ),
 )
 
 

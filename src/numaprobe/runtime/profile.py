@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.errors import UsageError
+from numaprobe.errors import InputError, UsageError
 from numaprobe.runtime.facts import FACTS, NEWEST, OLDEST, AffinityScope
 from numaprobe.runtime.pods import pods
 from numaprobe.runtime.release import Release, backporter, parse_release
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Worker pools of a CPU: normal and high priority (``NR_STD_WORKER_POOLS``).
 STANDARD_POOLS: Final = 2
+#: ``workqueue.cache_shard_size=``: no LLC has more cores.
+MAX_SHARD: Final = 4096
 
 __all__ = [
     "DEFAULT_PROFILE",
@@ -73,6 +75,8 @@ class KernelProfile:
     probe_returns_errno: bool
     #: only a write to ``bind`` enters ``device_driver_attach``; before, loading a driver does, too
     attach_means_bind: bool
+    #: drivers that set PROBE_PREFER_ASYNCHRONOUS: of those that the lab has devices for
+    async_drivers: tuple[str, ...]
     #: names of the two general workqueues: per-CPU, unbound
     percpu_wq_name: str = "events"
     unbound_wq_name: str = "events_unbound"
@@ -95,6 +99,22 @@ class KernelProfile:
     def first_pool_id(self, topology: Topology) -> int:
         """Return the id of the first pool after the per-CPU ones: the machine-wide unbound pool."""
         return (self.bh_pools_per_cpu + STANDARD_POOLS) * len(topology.possible)
+
+    def with_setting(self, name: str, value: str) -> KernelProfile:
+        """Return the profile of a kernel that has one of the parameters ``topology.SETTINGS`` set so.
+
+        Raises:
+            InputError: no such value.
+
+        """
+        scope, _size = SETTINGS
+        if name == scope:
+            if value not in tuple(AffinityScope):
+                raise InputError(f"{name}={value[:40]}: use one of {', '.join(AffinityScope)}")
+            return replace(self, default_scope=AffinityScope(value))
+        if not (value.isascii() and value.isdigit() and 0 < int(value[:9]) <= MAX_SHARD):
+            raise InputError(f"{name}={value[:40]}: write a number from 1 to {MAX_SHARD}")
+        return replace(self, cache_shard_size=int(value))
 
     @property
     def settings(self) -> dict[str, str]:

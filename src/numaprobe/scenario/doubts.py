@@ -20,6 +20,7 @@ from numaprobe.records import RunWarning
 from numaprobe.scenario.phases import with_inner
 from numaprobe.scenario.plan import all_phases, enabled_vfs, registered_groups
 from numaprobe.scenario.quantities import expand_name, may_expand_to
+from numaprobe.topology import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,8 +37,7 @@ PARAMETERS: Final = (
     "deferred_probe_timeout",
     "module.async_probe",
     "workqueue.unbound_cpus",
-    "workqueue.default_affinity_scope",
-    "workqueue.cache_shard_size",
+    *SETTINGS,
 )
 #: How near a name must be to one that is known: ``isolcpu`` is, ``nohz`` (a parameter of its own) is not.
 _NEAR: Final = 0.8

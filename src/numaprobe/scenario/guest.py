@@ -10,28 +10,26 @@ really run. And its PCI addresses are the lab's: ``guest_names`` says which is w
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from numaprobe.errors import InputError
 from numaprobe.kernel.lab.plan import KIND_OF_DRIVER, GuestPlan, check_plan, place_devices
+from numaprobe.runtime.facts import OLDEST
+from numaprobe.runtime.profile import release_profile
 from numaprobe.scenario.guestlimits import check_doable
 from numaprobe.scenario.phases import Compute, Sleep
 from numaprobe.scenario.plan import make_plan
 from numaprobe.scenario.shell import GuestShell, KnownDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numaprobe.records import Trace
+    from numaprobe.runtime.release import Release
     from numaprobe.scenario.plan import DeviceSpec
     from numaprobe.scenario.schema import DriverModel, Scenario
     from numaprobe.topology import Topology
 
-#: Drivers that set PROBE_PREFER_ASYNCHRONOUS, and since which release (``nvme``: drivers/nvme/host/pci.c).
-PREFERS_ASYNC: Final[Mapping[str, tuple[int, int]]] = {"nvme": (6, 2)}
 
-
-def as_the_kernel_does(scenario: Scenario, version: tuple[int, int]) -> Scenario:
+def as_the_kernel_does(scenario: Scenario, version: Release) -> Scenario:
     """Return ``scenario`` with the probe types that the drivers have in a kernel of ``version``.
 
     A driver that asks for asynchronous probing cannot be kept from it. One that does not, and is asynchronous in the
@@ -67,12 +65,12 @@ def _with_cost(driver: DriverModel, recorded: Trace) -> DriverModel:
     return driver.model_copy(update={"phases": (half, Compute.lasting(int(median(running))), half)})
 
 
-def prefers_async(driver: str, version: tuple[int, int]) -> bool:
+def prefers_async(driver: str, version: Release) -> bool:
     """Tell whether this driver of a kernel of ``version`` asks for asynchronous probing."""
-    return driver in PREFERS_ASYNC and version >= PREFERS_ASYNC[driver]
+    return driver in release_profile(max(version, OLDEST)).async_drivers
 
 
-def guest_plan(scenario: Scenario, topology: Topology, version: tuple[int, int]) -> GuestPlan:
+def guest_plan(scenario: Scenario, topology: Topology, version: Release) -> GuestPlan:
     """Return the guest that runs ``scenario`` on ``topology`` with a kernel of ``version``.
 
     Raises:

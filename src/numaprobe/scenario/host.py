@@ -14,7 +14,6 @@ import platform
 import re
 import tomllib
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
@@ -22,7 +21,7 @@ from numaprobe.records import RunWarning
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario.reader import parse_scenario
 from numaprobe.scenario.tables import MAX_DEVICES
-from numaprobe.topology import CommandLine, load_topology
+from numaprobe.topology import SETTINGS, CommandLine, load_topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,12 +33,7 @@ if TYPE_CHECKING:
 HOST_SUMMARY: Final = "This machine's devices and drivers as sysfs shows them, with measured or assumed costs"
 
 #: Parameters of the running kernel that bear on probing and are not in sysfs already.
-_PARAMETERS: Final = (
-    "driver_async_probe",
-    "deferred_probe_timeout",
-    "module.async_probe",
-    "workqueue.default_affinity_scope",
-)
+_PARAMETERS: Final = ("driver_async_probe", "deferred_probe_timeout", "module.async_probe", *SETTINGS)
 _NAME = re.compile(r"[!-.0-z|~](?:[ -.0-z|~]{0,126}[!-.0-z|~])?")
 
 
@@ -57,8 +51,8 @@ def host_scenario(overrides: Sequence[str] = (), machine: str = "host") -> Scena
     topology = load_topology(machine)
     local = machine == "host"
     profile = closest_profile(platform.release() if local else topology.info.get("kernel"))
-    cmdline = _running_parameters() if local else ""
-    return machine_scenario(topology, overrides, profile=profile, cmdline=cmdline)
+    cmdline = CommandLine.parse(topology.info.get("cmdline", "") if local else "").only(_PARAMETERS)
+    return machine_scenario(topology, overrides, profile=profile, cmdline=str(cmdline))
 
 
 def machine_scenario(
@@ -97,15 +91,6 @@ def machine_scenario(
         assumed += [RunWarning(kind="kernel-profile", message=line) for line in profile.assumptions]
     scenario = parse_scenario(data, "host", overrides=overrides)
     return scenario.with_origin("host", topology, tuple(assumed))
-
-
-def _running_parameters() -> str:
-    try:
-        parsed = CommandLine.parse(Path("/proc/cmdline").read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return ""
-    kept = tuple((name, value) for name, value in parsed.parameters if name in _PARAMETERS)
-    return str(CommandLine(kept))
 
 
 def _costs() -> dict[str, Any]:

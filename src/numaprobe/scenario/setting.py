@@ -14,18 +14,16 @@ from numaprobe.drivercore import CoreOptions
 from numaprobe.errors import InputError
 from numaprobe.policies import Policy, make_policy
 from numaprobe.records import RunWarning
-from numaprobe.runtime import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
+from numaprobe.runtime import DEFAULT_PROFILE, KernelProfile, kernel_profile
 from numaprobe.scenario.doubts import doubts
 from numaprobe.scenario.plan import Plan, make_plan
-from numaprobe.topology import CommandLine, Topology, apply_cmdline, load_topology
+from numaprobe.topology import SETTINGS, CommandLine, Topology, apply_cmdline, load_topology
 
 if TYPE_CHECKING:
     from numaprobe.scenario.schema import Scenario
 
 #: Parameters that replace what the machine itself says about isolation.
 ISOLATION = ("isolcpus", "nohz_full", "workqueue.unbound_cpus")
-#: ``workqueue.cache_shard_size=``: no LLC has more cores.
-_MAX_SHARD = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +143,7 @@ def _plan(scenario: Scenario, machine: Topology, parameters: CommandLine) -> tup
 
 def _with_parameters(profile: KernelProfile, parameters: CommandLine) -> KernelProfile:
     """Return the profile with what the command line says about unbound workqueues."""
-    scope = parameters.get("workqueue.default_affinity_scope")
-    if scope is not None:
-        if scope not in tuple(AffinityScope):
-            text = f"workqueue.default_affinity_scope={scope[:40]}: use one of {', '.join(AffinityScope)}"
-            raise InputError(text)
-        profile = replace(profile, default_scope=AffinityScope(scope))
-    size = parameters.get("workqueue.cache_shard_size")
-    if size is not None:
-        if not (size.isascii() and size.isdigit() and 0 < int(size[:9]) <= _MAX_SHARD):
-            raise InputError(f"workqueue.cache_shard_size={size[:40]}: write a number from 1 to {_MAX_SHARD}")
-        profile = replace(profile, cache_shard_size=int(size))
+    for name in SETTINGS:
+        if (value := parameters.get(name)) is not None:
+            profile = profile.with_setting(name, value)
     return profile

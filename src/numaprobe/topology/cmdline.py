@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from numaprobe.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 #: Longest command line of any architecture is 64 KiB (s390's default is 4 KiB, x86's 2 KiB).
 MAX_CMDLINE = 65536
@@ -63,6 +67,10 @@ class CommandLine:
     def names(self) -> list[str]:
         """Return the parameters' names, each once, in order of first use, with ``_`` for ``-``."""
         return list(dict.fromkeys(_canonical(key) for key, _ in self.parameters))
+
+    def only(self, names: Container[str]) -> CommandLine:
+        """Return the parameters of these names, as they are written."""
+        return CommandLine(tuple(pair for pair in self.parameters if pair[0] in names))
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and _canonical(name) in self.names()

@@ -67,16 +67,17 @@ def read_sysfs(
     proc_root = Path(proc) if proc is not None else top.parent / "proc"
     cpus = _CpuReader(top / "devices/system/cpu")
     bare = cpus.machine(name or ("host" if top == Path("/sys") else top.parent.name or str(top)))
+    cmdline = read_cmdline(proc_root)
     numa = read_nodes(top / "devices/system/node", bare.possible, proc_root / "meminfo")
     topology = replace(
         bare,
         nodes=numa.nodes,
         llcs=partition(cpus.caches(bare.online), bare.possible, [node.cpus for node in numa.nodes]),
         distances=numa.distances,
-        info=_info(proc_root, top),
+        info=_info(proc_root, top, cmdline),
         assumptions=tuple(numa.assumptions),
     )
-    topology = replace(topology, housekeeping=_housekeeping(cpus, topology, proc_root, warn))
+    topology = replace(topology, housekeeping=_housekeeping(cpus, topology, cmdline, warn))
     if devices:
         topology = replace(topology, devices=read_devices(top, {node.id for node in numa.nodes}))
     topology.validate()
@@ -193,9 +194,11 @@ class _CpuReader:
         return read_cpus(best[1], _SHARED) if best else None
 
 
-def _housekeeping(cpus: _CpuReader, topology: Topology, proc: Path, warn: Callable[[str], None] | None) -> Housekeeping:
+def _housekeeping(
+    cpus: _CpuReader, topology: Topology, cmdline: CommandLine, warn: Callable[[str], None] | None
+) -> Housekeeping:
     """Return the masks: sysfs is what the kernel did, the command line only tells what sysfs does not show."""
-    asked = housekeeping_from_cmdline(read_cmdline(proc), topology, warn)
+    asked = housekeeping_from_cmdline(cmdline, topology, warn)
     isolated, nohz_full = cpus.cpu_set("isolated"), cpus.cpu_set("nohz_full")
     return replace(
         asked,
@@ -204,15 +207,15 @@ def _housekeeping(cpus: _CpuReader, topology: Topology, proc: Path, warn: Callab
     )
 
 
-def _info(proc: Path, top: Path) -> dict[str, str]:
+def _info(proc: Path, top: Path, cmdline: CommandLine) -> dict[str, str]:
     info = {"source": f"sysfs at {top}"}
     cpuinfo = read_text(proc / "cpuinfo", BUDGETS["machine"].size) or ""
     if match := re.search(r"^model name[ \t]*:[ \t]*(\S.{0,199})$", cpuinfo, re.MULTILINE):
         info["model"] = match[1].strip()
     if release := (read_text(proc / "sys/kernel/osrelease", MAX_ATTRIBUTE) or "").strip():
         info["kernel"] = release[:200]
-    if cmdline := str(read_cmdline(proc)):
-        info["cmdline"] = cmdline
+    if written := str(cmdline):
+        info["cmdline"] = written
     for name in SETTINGS:
         module, _, parameter = name.partition(".")
         if value := (read_text(top / "module" / module / "parameters" / parameter, MAX_ATTRIBUTE) or "").strip():

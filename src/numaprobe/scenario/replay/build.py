@@ -40,7 +40,7 @@ MAX_PHASES: Final = 960
 MAX_PHASES_TOGETHER: Final = 200_000
 _FEWEST_PHASES: Final = 6
 #: Parameters of the recorded kernel that bear on placement and are not in the records already.
-_PARAMETERS: Final = ("workqueue.default_affinity_scope", "workqueue.cache_shard_size", "deferred_probe_timeout")
+_PARAMETERS: Final = (*SETTINGS, "deferred_probe_timeout")
 
 
 def replay_scenario(
@@ -121,10 +121,9 @@ def _profile(recorded: KernelProfile, warnings: ReplayWarnings) -> str:
 def _cmdline(topology: Topology, recorded: KernelProfile) -> str:
     """Return the parameters that bear on placement: as the command line has them, else as the kernel showed them."""
     parsed = CommandLine.parse(topology.info.get("cmdline", ""))
-    kept = [pair for pair in parsed.parameters if pair[0] in _PARAMETERS]
     shown = [(name, topology.info[name]) for name in SETTINGS if topology.info.get(name) and name not in parsed]
-    usual = recorded.settings
-    return str(CommandLine((*kept, *(pair for pair in shown if pair[1] != usual[pair[0]]))))
+    unusual = (pair for pair in shown if pair[1] != recorded.settings[pair[0]])
+    return str(CommandLine((*parsed.only(_PARAMETERS).parameters, *unusual)))
 
 
 def _drivers(seen: Iterable[TracedProbe]) -> list[DriverModel]:
