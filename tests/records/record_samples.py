@@ -2,7 +2,17 @@
 
 from hypothesis import strategies as st
 
-from numaprobe.records import Finding, ProbeRecord, RunState, RunWarning, Segment, Trace
+from numaprobe.records import (
+    Finding,
+    LockWait,
+    ProbeRecord,
+    Reading,
+    RunState,
+    RunWarning,
+    Segment,
+    SharedHold,
+    Trace,
+)
 from numaprobe.records.ranges import MAX_TIME_NS
 
 FULL = ProbeRecord(
@@ -35,6 +45,8 @@ FULL = ProbeRecord(
         Segment(1_400, 1_500, RunState.RUNNABLE, 4),
         Segment(1_500, 1_700, RunState.SLEEPING, 5),
     ),
+    lock_wait_ns=150,
+    waits=(LockWait("acpi_ex_enter_interpreter", "0000:82:00.0", 2, 100, 70), LockWait("ffff8881", None, 1, 50, 50)),
 )
 BARE = ProbeRecord(device="virtio0", driver="virtio_blk", cost_ns=5)
 TRACE = Trace(
@@ -46,6 +58,18 @@ TRACE = Trace(
     probes=(FULL, BARE),
     findings=(Finding(kind="same-cpu", devices=("a", "b"), evidence={"waited_ns": 3, "cpus": [4]}, advice="Move."),),
     warnings=(RunWarning(kind="lost-events", message="2 lost", time_ns=7),),
+    shared=(
+        SharedHold(
+            resource="acpi_ex_enter_interpreter",
+            hold_ns=82,
+            hold_range_ns=(75, 90),
+            members=("nvme",),
+            takes=210,
+            evidence="seen",
+            source="lock-events",
+        ),
+    ),
+    readings=(Reading("nothing is shared", 500, 300), Reading("all is shared", 700, None)),
 )
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -64,6 +88,19 @@ segments = st.builds(
     st.integers(0, 2**60),
     st.sampled_from(RunState),
     cpus,
+)
+waits = st.builds(
+    LockWait, lock=names, held_by=maybe(names), times=st.integers(0, 2**40), wait_ns=figures, longest_ns=figures
+)
+holds = st.builds(
+    SharedHold,
+    resource=names,
+    hold_ns=figures,
+    hold_range_ns=st.tuples(figures, figures).map(sorted).map(tuple),
+    members=st.lists(names, max_size=3).map(tuple),
+    takes=maybe(st.integers(0, 2**40)),
+    evidence=st.sampled_from(["seen", "suspected"]),
+    source=st.sampled_from(["lock-events", "two-traces", "timeline", "scenario"]),
 )
 
 
@@ -89,6 +126,8 @@ def records(draw: st.DrawFn) -> ProbeRecord:
         memory=draw(maybe(st.dictionaries(st.integers(-1, 1023), figures, max_size=3))),
         attempt=draw(st.integers(1, 1000)),
         segments=draw(maybe(st.lists(segments, max_size=3).map(tuple))),
+        lock_wait_ns=draw(maybe(figures)),
+        waits=draw(maybe(st.lists(waits, max_size=3).map(tuple))),
     )
 
 
@@ -120,4 +159,6 @@ traces = st.builds(
         max_size=2,
     ).map(tuple),
     warnings=st.lists(st.builds(RunWarning, kind=names, message=names, time_ns=maybe(figures)), max_size=2).map(tuple),
+    shared=st.lists(holds, max_size=2).map(tuple),
+    readings=st.lists(st.builds(Reading, names, maybe(figures), maybe(figures)), max_size=3).map(tuple),
 )

@@ -37,10 +37,22 @@ def test_the_form_is_the_published_one() -> None:
         "probes",
         "findings",
         "warnings",
+        "shared",
+        "readings",
+        "makespan_range_ns",
+        "worst_range_ns",
     ]
     assert document["schema"] == "numaprobe.trace/1"
     assert document["probes"][0]["memory"] == {"0": 4096, "1": 8192}
     assert document["probes"][0]["segments"][2] == [1500, 1700, "sleeping", 5]
+    assert document["probes"][0]["waits"][1] == {
+        "lock": "ffff8881",
+        "held_by": None,
+        "times": 1,
+        "wait_ns": 50,
+        "longest_ns": 50,
+    }
+    assert (document["makespan_range_ns"], document["worst_range_ns"]) == ([500, 700], [300, 300])
     assert set(document["probes"][1]) == set(ProbeRecord.__dataclass_fields__)
     jsonschema.validate(document, json_schema(TRACE_SCHEMA))
 
@@ -193,4 +205,4 @@ def test_the_floor_imports_no_heavy_module_and_little_beyond_its_types() -> None
         "print(*sorted(set(sys.modules) - before))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert set(loaded) == {"numaprobe", "numaprobe.records", "numaprobe.records.model"}
+    assert set(loaded) == {"numaprobe", "numaprobe.records", "numaprobe.records.model", "numaprobe.records.shared"}

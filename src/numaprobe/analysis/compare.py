@@ -17,10 +17,11 @@ from numaprobe.analysis.findings import find
 from numaprobe.analysis.machine import topology_of
 from numaprobe.analysis.summary import Summary, summarize
 from numaprobe.errors import UnknownNameError, UsageError
-from numaprobe.records import COMPARE_SCHEMA, finding_to_json, probe_to_json, warning_to_json
+from numaprobe.records import COMPARE_SCHEMA, Reading, finding_to_json, probe_to_json, warning_to_json
+from numaprobe.records.json_codec import doubt_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numaprobe.records import Trace
 
@@ -34,6 +35,9 @@ class Difference:
     worst_percent: float | None
     mean_percent: float | None
     makespan_percent: float | None
+    #: the same, reading by reading: the least and the most; None: nothing is in doubt
+    worst_range_percent: tuple[float, float] | None = None
+    makespan_range_percent: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -42,6 +46,8 @@ class Difference:
             "worst_percent": self.worst_percent,
             "mean_percent": self.mean_percent,
             "makespan_percent": self.makespan_percent,
+            "worst_range_percent": self.worst_range_percent and list(self.worst_range_percent),
+            "makespan_range_percent": self.makespan_range_percent and list(self.makespan_range_percent),
         }
 
 
@@ -96,12 +102,12 @@ def compare(traces: Sequence[Trace], baseline: str | None = None) -> Comparison:
     if base_label not in labels:
         raise UnknownNameError("baseline", base_label, labels)
     diagnosed = [_diagnosed(trace) for trace in traces]
-    base = diagnosed[labels.index(base_label)][1]
+    base = diagnosed[labels.index(base_label)]
     return Comparison(
         scenario=traces[0].scenario,
         baseline=base_label,
         entries=tuple(
-            Entry(label=label, trace=trace, summary=summary, difference=_difference(base_label, base, summary))
+            Entry(label=label, trace=trace, summary=summary, difference=_difference(base_label, base, (trace, summary)))
             for label, (trace, summary) in zip(labels, diagnosed, strict=True)
         ),
     )
@@ -132,13 +138,33 @@ def _diagnosed(trace: Trace) -> tuple[Trace, Summary]:
     return replace(trace, findings=find(trace, topology)), summarize(trace, topology)
 
 
-def _difference(label: str, base: Summary, other: Summary) -> Difference:
+def _difference(label: str, base: tuple[Trace, Summary], other: tuple[Trace, Summary]) -> Difference:
+    (base_trace, before), (trace, after) = base, other
+    pairs = list(_paired(base_trace, before, trace))
     return Difference(
         base=label,
-        worst_percent=percent(other.worst_ns, base.worst_ns),
-        mean_percent=percent(other.mean_ns, base.mean_ns),
-        makespan_percent=percent(other.makespan_ns, base.makespan_ns),
+        worst_percent=percent(after.worst_ns, before.worst_ns),
+        mean_percent=percent(after.mean_ns, before.mean_ns),
+        makespan_percent=percent(after.makespan_ns, before.makespan_ns),
+        worst_range_percent=_percents((new.worst_ns, old.worst_ns) for new, old in pairs),
+        makespan_range_percent=_percents((new.makespan_ns, old.makespan_ns) for new, old in pairs),
     )
+
+
+def _paired(base: Trace, figures: Summary, other: Trace) -> Iterator[tuple[Reading, Reading]]:
+    """Yield the readings of a trace, each with the base's under the same one: what is true of one is of the other.
+
+    A base without readings (a recorded trace) is what it is under each.
+    """
+    known = {reading.name: reading for reading in base.readings}
+    fixed = Reading("", figures.makespan_ns, figures.worst_ns)
+    for reading in other.readings:
+        yield reading, known.get(reading.name, fixed)
+
+
+def _percents(pairs: Iterable[tuple[int | None, int | None]]) -> tuple[float, float] | None:
+    known = [value for new, old in pairs if (value := percent(new, old)) is not None]
+    return (min(known), max(known)) if known else None
 
 
 def _entry_to_dict(entry: Entry) -> dict[str, Any]:
@@ -149,4 +175,5 @@ def _entry_to_dict(entry: Entry) -> dict[str, Any]:
         "probes": [probe_to_json(record) for record in entry.trace.probes],
         "findings": [finding_to_json(finding) for finding in entry.trace.findings],
         "warnings": [warning_to_json(warning) for warning in entry.trace.warnings],
+        **doubt_to_json(entry.trace),
     }

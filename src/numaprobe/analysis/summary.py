@@ -48,6 +48,9 @@ class Summary:
     worst_ns: int | None
     worst_device: str | None
     mean_ns: int | None
+    #: of a prediction with something in doubt: the least and the most that makespan and worst can be; None: no doubt
+    makespan_range_ns: tuple[int, int] | None
+    worst_range_ns: tuple[int, int] | None
     #: probes that started on their device's node, on another, and where that cannot be said
     local: int
     remote: int
@@ -124,6 +127,8 @@ def summarize(trace: Trace, topology: Topology | None = None) -> Summary:
         worst_ns=worst.cost_ns if worst else None,
         worst_device=worst.device if worst else None,
         mean_ns=round(sum(record.cost_ns for record in costed) / len(costed)) if costed else None,
+        makespan_range_ns=trace.makespan_range_ns,
+        worst_range_ns=trace.worst_range_ns,
         local=places["local"],
         remote=places["remote"],
         unplaced=places["unplaced"],

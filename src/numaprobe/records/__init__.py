@@ -18,6 +18,7 @@ from numaprobe.records.model import (
     Source,
     Trace,
 )
+from numaprobe.records.shared import LockWait, Reading, SharedHold
 
 if TYPE_CHECKING:
     from numaprobe.records.files import read_records
@@ -58,10 +59,13 @@ __all__ = [
     "NO_NODE",
     "TRACE_SCHEMA",
     "Finding",
+    "LockWait",
     "ProbeRecord",
+    "Reading",
     "RunState",
     "RunWarning",
     "Segment",
+    "SharedHold",
     "Source",
     "Trace",
     "check_output",

@@ -3,7 +3,8 @@
 Version ``numaprobe.trace/1``: published as a JSON Schema beside this file (``schemas/trace-1.json``). What a source
 cannot tell is ``null``. Fields that are not known here are passed over, so that an addition does not break an older
 reader; another version of the schema is refused. Object keys are texts in JSON: ``memory`` is ``{"0": 4096}``.
-A segment is ``[start_ns, end_ns, state, cpu]``.
+A segment is ``[start_ns, end_ns, state, cpu]``. ``makespan_range_ns`` and ``worst_range_ns`` follow from ``readings``:
+they are written, and not read.
 """
 
 from __future__ import annotations
@@ -15,11 +16,18 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.records import checks
 from numaprobe.records.model import TRACE_SCHEMA, Finding, ProbeRecord, RunState, RunWarning, Segment, Trace
+from numaprobe.records.shared_codec import (
+    hold_from_json,
+    hold_to_json,
+    reading_from_json,
+    reading_to_json,
+    wait_from_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PLAIN_FIELDS: Final = tuple(name for name in ProbeRecord.__dataclass_fields__ if name != "segments")
+_PLAIN_FIELDS: Final = tuple(name for name in ProbeRecord.__dataclass_fields__ if name not in ("segments", "waits"))
 _STATES: Final = {str(state): state for state in RunState}
 
 
@@ -29,6 +37,7 @@ def probe_to_json(record: ProbeRecord) -> dict[str, Any]:
     values = {name: _plain(getattr(record, name)) for name in _PLAIN_FIELDS}
     segments = record.segments
     values["segments"] = None if segments is None else [[s.start_ns, s.end_ns, str(s.state), s.cpu] for s in segments]
+    values["waits"] = None if record.waits is None else [_plain(wait._asdict()) for wait in record.waits]
     return values
 
 
@@ -54,6 +63,17 @@ def trace_to_json(trace: Trace) -> dict[str, Any]:
         "probes": [probe_to_json(record) for record in trace.probes],
         "findings": [finding_to_json(finding) for finding in trace.findings],
         "warnings": [warning_to_json(warning) for warning in trace.warnings],
+        **doubt_to_json(trace),
+    }
+
+
+def doubt_to_json(trace: Trace) -> dict[str, Any]:
+    """Return what a trace says of what its probes share, and of what that leaves in doubt."""
+    return {
+        "shared": [_plain(hold_to_json(hold)) for hold in trace.shared],
+        "readings": [_plain(reading_to_json(reading)) for reading in trace.readings],
+        "makespan_range_ns": _plain(trace.makespan_range_ns),
+        "worst_range_ns": _plain(trace.worst_range_ns),
     }
 
 
@@ -135,6 +155,8 @@ _PROBE_KNOWN: Final[Mapping[str, checks.Check]] = {
     "memory": _memory,
     "attempt": checks.positive,
     "segments": checks.each(_segment),
+    "lock_wait_ns": checks.time,
+    "waits": checks.each(wait_from_json),
 }
 _FINDING_REQUIRED: Final[Mapping[str, checks.Check]] = {
     "kind": checks.text,
@@ -189,6 +211,8 @@ _LISTS: Final[Mapping[str, checks.Check]] = {
     "probes": checks.each(probe_from_json),
     "findings": checks.each(finding_from_json),
     "warnings": checks.each(warning_from_json),
+    "shared": checks.each(hold_from_json),
+    "readings": checks.each(reading_from_json),
 }
 
 
@@ -217,7 +241,7 @@ def trace_from_json(value: object) -> Trace:
     """
     document = check_schema(value, TRACE_SCHEMA)
     found = checks.fields(document, "", {**_HEADER_REQUIRED, "probes": _LISTS["probes"]}, _HEADER_KNOWN)
-    found |= checks.fields(document, "", {}, {name: _LISTS[name] for name in ("findings", "warnings")})
+    found |= checks.fields(document, "", {}, {name: _LISTS[name] for name in _LISTS if name != "probes"})
     return Trace(**found)
 
 

@@ -15,7 +15,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from numaprobe.records.shared import LockWait, Reading, SharedHold
 
 #: Version of the JSON forms; a reader refuses what it does not know.
 TRACE_SCHEMA: Final = "numaprobe.trace/1"
@@ -108,6 +110,10 @@ class ProbeRecord:
     attempt: int = 1
     #: the cost cut into stretches of one state, oldest first; None if not recorded
     segments: tuple[Segment, ...] | None = None
+    #: how long it waited for locks, in all: asleep, or on its CPU where it spun; None if not recorded
+    lock_wait_ns: int | None = None
+    #: these waits by lock and holder, the longest sum first; None if not recorded
+    waits: tuple[LockWait, ...] | None = None
 
     @property
     def local(self) -> bool | None:
@@ -158,4 +164,24 @@ class Trace:
     machine: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     warnings: tuple[RunWarning, ...] = ()
+    #: what the probes were found, or taken, to share
+    shared: tuple[SharedHold, ...] = ()
+    #: of a predicted run with something in doubt: its figures under each reading of it, its own
+    #: among them; empty: nothing is in doubt
+    readings: tuple[Reading, ...] = ()
     schema: str = TRACE_SCHEMA
+
+    @property
+    def makespan_range_ns(self) -> tuple[int, int] | None:
+        """The least and the largest makespan of all readings; None: nothing is in doubt, or it has none."""
+        return _range(reading.makespan_ns for reading in self.readings)
+
+    @property
+    def worst_range_ns(self) -> tuple[int, int] | None:
+        """The least and the largest worst cost of all readings; None: nothing is in doubt, or it has none."""
+        return _range(reading.worst_ns for reading in self.readings)
+
+
+def _range(values: Iterable[int | None]) -> tuple[int, int] | None:
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else None

@@ -1,8 +1,9 @@
 """Parquet of a trace: one row per probe, for SQL over many traces.
 
 One column per field of ``ProbeRecord`` with a plain type (text, 64-bit integer, boolean), so that any engine reads them
-without knowing us; ``cpus`` is a list; ``memory`` and ``segments`` are JSON texts. What belongs to the run and not to
-a probe (source, kernel, machine, findings, warnings) is one JSON text in the file's metadata, key ``numaprobe``.
+without knowing us; ``cpus`` is a list; ``memory``, ``segments`` and ``waits`` are JSON texts. What belongs to the run
+and not to a probe (source, kernel, machine, findings, warnings) is one JSON text in the file's metadata, key
+``numaprobe``.
 
 DuckDB does the work and is imported when first used. It gets every value as data, never as SQL text.
 """
@@ -39,7 +40,7 @@ _ROW_WEIGHT: Final = 1200
 _TEXT_WEIGHT: Final = 2
 _JSON_WEIGHT: Final = 20
 _LIST_WEIGHT: Final = 64
-_JSON_COLUMNS: Final = ("memory", "segments")
+_JSON_COLUMNS: Final = ("memory", "segments", "waits")
 _TEXTS: Final = (
     "device",
     "driver",

@@ -1,0 +1,61 @@
+"""What probes share besides CPUs: waits that were seen, holds that were learnt, and what a doubt does to a figure.
+
+Probes wait for each other inside the kernel: for a lock of the ACPI interpreter, a controller, a parent. What is known
+of that comes in three shapes. A *wait* is what the kernel's lock events said of one probe. A *shared hold* is what all
+of a trace's probes say of one resource: who takes it, and for how long. Where neither can settle it, a run is made
+under several *readings* of what is in doubt, and its figures become ranges.
+
+Not to be confused with what *held* a probe on its node (``analysis.hold``), nor with the phase ``hold`` of a scenario,
+which is how a shared hold is run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+#: ``seen``: the kernel's lock events name it. ``suspected``: times fit it, and nothing names it.
+Evidence = Literal["seen", "suspected"]
+#: What taught it: lock events; a serial and a parallel trace of one machine; the timeline of one trace; a scenario.
+HoldSource = Literal["lock-events", "two-traces", "timeline", "scenario"]
+
+
+class LockWait(NamedTuple):
+    """How a probe waited for one lock, of one holder."""
+
+    #: the lock, as far as known: the function that takes it, else its address as the trace prints it
+    lock: str
+    #: who had it meanwhile: the device that was probed, else the task's name; None: not known
+    held_by: str | None
+    #: how often it waited, how long in all, and the longest of these, in ns
+    times: int
+    wait_ns: int
+    longest_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedHold:
+    """A resource that one probe at a time has, and what a probe of each member has it for."""
+
+    #: its name: a lock's, or ``shared-1`` for one that nothing names
+    resource: str
+    #: how long one probe holds it in all, in ns: the middle of what the members showed
+    hold_ns: int
+    #: the least and the most that the evidence allows
+    hold_range_ns: tuple[int, int]
+    #: drivers whose probes take it, in order of their names
+    members: tuple[str, ...]
+    #: how often one probe takes it; None: not known, and then often enough that probes mix
+    takes: int | None = None
+    evidence: Evidence
+    source: HoldSource
+
+
+class Reading(NamedTuple):
+    """The figures of a run under one reading of what is in doubt."""
+
+    #: what was taken to be true, in words: ``nothing is shared``
+    name: str
+    #: as of a trace: first start to last end, and the largest cost; None where the run has none
+    makespan_ns: int | None
+    worst_ns: int | None
