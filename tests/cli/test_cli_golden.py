@@ -27,6 +27,7 @@ TEXTS = {
     "policies-probe-on-node": ["policies", "probe-on-node"],
     "topology-epyc": ["topology", "epyc-9a64"],
     "compare-nvme-epyc": ["compare", "nvme-epyc"],
+    "compare-vary": ["compare", "mixed-bus", "--vary", "virtio_blk.load_from=cpu0,node1", "--no-details"],
     "run-mixed-bus": ["run", "mixed-bus"],
     "run-async-probe-test": ["run", "async-probe-test", "--machine", "1 nodes x 1 llc x 2 cores"],
     "run-printk": ["run", "nvme-epyc", "--policy", "queue-on-node", "--format", "printk"],

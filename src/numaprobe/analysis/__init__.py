@@ -1,6 +1,6 @@
 """What records say: figures of a trace, traces beside a base, findings, and whether two sets of runs differ."""
 
-from numaprobe.analysis.compare import Comparison, Difference, Entry, compare, unique_labels
+from numaprobe.analysis.compare import Comparison, Difference, Entry, compare, numbered, unique_labels
 from numaprobe.analysis.findings import CATALOGUE, find
 from numaprobe.analysis.machine import topology_of
 from numaprobe.analysis.measured import Figure, Measured, Validation, validate
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "compare_runs",
     "find",
+    "numbered",
     "summarize",
     "topology_of",
     "unique_labels",

@@ -10,7 +10,7 @@ are made unique with ``#2``, ``#3`` in the order given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.analysis.findings import find
@@ -21,7 +21,7 @@ from numaprobe.records import COMPARE_SCHEMA, Reading, finding_to_json, probe_to
 from numaprobe.records.json_codec import doubt_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numaprobe.records import Trace
 
@@ -62,6 +62,8 @@ class Entry:
     summary: Summary
     #: the base differs from itself by zero
     difference: Difference
+    #: of a variation: what it has for each axis, as text
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,8 @@ class Comparison:
     baseline: str
     #: in the order given
     entries: tuple[Entry, ...]
+    #: what varies from entry to entry, and the values it takes; empty: the policy, or nothing that has a name
+    axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``numaprobe.compare/1`` object of design §8."""
@@ -80,12 +84,22 @@ class Comparison:
             "scenario": self.scenario,
             "machine": dict(self.entries[0].trace.machine),
             "baseline": self.baseline,
+            **(
+                {"axes": [{"key": key, "values": list(values)} for key, values in self.axes.items()]}
+                if self.axes
+                else {}
+            ),
             "policies": [_entry_to_dict(entry) for entry in self.entries],
         }
 
 
-def compare(traces: Sequence[Trace], baseline: str | None = None) -> Comparison:
+def compare(traces: Sequence[Trace], baseline: str | None = None, *, labels: Sequence[str] | None = None) -> Comparison:
     """Put ``traces`` beside the one labelled ``baseline`` (None = the first), and diagnose each.
+
+    Args:
+        traces: at least one.
+        baseline: a label.
+        labels: of each trace, in place of what ``unique_labels`` would call it; made unique all the same.
 
     Findings that a trace already holds are replaced by those that the catalogue finds now.
 
@@ -97,7 +111,7 @@ def compare(traces: Sequence[Trace], baseline: str | None = None) -> Comparison:
     """
     if not traces:
         raise UsageError("nothing to compare: give at least one trace")
-    labels = unique_labels(traces)
+    labels = unique_labels(traces) if labels is None else numbered(labels)
     base_label = labels[0] if baseline is None else baseline
     if base_label not in labels:
         raise UnknownNameError("baseline", base_label, labels)
@@ -115,15 +129,19 @@ def compare(traces: Sequence[Trace], baseline: str | None = None) -> Comparison:
 
 def unique_labels(traces: Iterable[Trace]) -> list[str]:
     """Return a label for each trace: its policy, kernel or source, numbered where two are alike."""
-    labels: list[str] = []
-    for trace in traces:
-        name = trace.policy or trace.kernel or trace.source
+    return numbered(trace.policy or trace.kernel or trace.source for trace in traces)
+
+
+def numbered(names: Iterable[str]) -> list[str]:
+    """Return these names, the second of two that are alike with ``#2``."""
+    labels: dict[str, None] = {}
+    for name in names:
         label, number = name, 1
         while label in labels:
             number += 1
             label = f"{name}#{number}"
-        labels.append(label)
-    return labels
+        labels[label] = None
+    return list(labels)
 
 
 def percent(value: int | None, base: int | None) -> float | None:
@@ -170,6 +188,7 @@ def _percents(pairs: Iterable[tuple[int | None, int | None]]) -> tuple[float, fl
 def _entry_to_dict(entry: Entry) -> dict[str, Any]:
     return {
         "policy": entry.label,
+        **({"values": dict(entry.values)} if entry.values else {}),
         **entry.summary.to_dict(),
         "difference": entry.difference.to_dict(),
         "probes": [probe_to_json(record) for record in entry.trace.probes],

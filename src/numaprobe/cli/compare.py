@@ -37,6 +37,7 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     baseline: options.Baseline = None,
     devices: options.Devices = None,
     overrides: options.Overrides = None,
+    vary: options.Vary = None,
     kprobes: options.Kprobes = None,
     details: options.Details = None,
     measure: options.Measure = False,
@@ -52,12 +53,17 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     compared with each other. All policies are compared unless --policy chooses; the base is the policy that the kernel
     profile itself follows. FORMAT is table, json, html, svg, png or perfetto.
 
+    With --vary settings are compared in place of policies: every value of every KEY with every other, in one table. The
+    base is the row with the first value of each.
+
     With --measure a scenario is predicted for this machine and run on it under each policy: table or json.
 
     Exit code 1: a check of the scenario failed under some policy, or a policy deadlocked.
     """
     changes: Any = {"kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
     if measure or repeat is not None:
+        if vary:
+            raise UsageError("--vary is predicted only; leave out --measure")
         form = (format, as_json, output)
         return compare_measured(what, policy, baseline, form, measure, repeat, machine=machine, **changes)
     from numaprobe.analysis import compare as put_together
@@ -66,13 +72,13 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     shapes = comparison_shapes(details)
     chosen = choose_format(format, as_json, output, shapes)
     if is_trace(what[0]) and not _is_replay(replay, len(what)):
-        refuse_scenario_options({"policy": policy, **changes})
+        refuse_scenario_options({"policy": policy, "vary": vary, **changes})
         traces = [read_trace(one, machine=machine, kprobes=kprobes) for one in what]
         write(put_together(traces, baseline), shapes[chosen], chosen, output)
         return 0
     if not is_trace(what[0]):
         refuse_trace_options(what, {"--replay": replay, "--kprobes": kprobes})
-    compared = _compare(what[0], machine, kprobes, changes, policy, baseline, timeline=chosen in DRAWN)
+    compared = _compare(what[0], machine, kprobes, changes, (policy, vary), baseline, timeline=chosen in DRAWN)
     write(compared.comparison, shapes[chosen], chosen, output)
     return exit_code(compared.failures, chosen, output)
 
@@ -82,19 +88,23 @@ def _compare(
     machine: str | None,
     kprobes: "Path | None",
     changes: Any,  # noqa: ANN401  options of ``make_setting``
-    policies: "list[str] | None",
+    rows: "tuple[list[str] | None, list[str] | None]",
     baseline: str | None,
     *,
     timeline: bool,
 ) -> "Compared":
-    from numaprobe.study import compare, is_trace, make_setting, read_trace
+    from numaprobe import study
 
-    recorded = read_trace(what, machine=machine, kprobes=kprobes) if is_trace(what) else None
-    setting = make_setting(what if recorded is None else recorded, machine=None if recorded else machine, **changes)
-    with ProgressLine("policy") as line:
-        return compare(
-            setting, policies or None, baseline=baseline, recorded=recorded, timeline=timeline, progress=line.tell
-        )
+    policies, varied = rows
+    recorded = study.read_trace(what, machine=machine, kprobes=kprobes) if study.is_trace(what) else None
+    setting = study.make_setting(recorded or what, machine=None if recorded else machine, **changes)
+    shared: Any = {"baseline": baseline, "recorded": recorded, "timeline": timeline}
+    if not varied:
+        with ProgressLine("policy") as line:
+            return study.compare(setting, policies or None, progress=line.tell, **shared)
+    axes = study.parse_axes([*varied, *([f"policy={one}" for one in policies] if policies else [])])
+    with ProgressLine("variation") as line:
+        return study.compare_variations(setting, axes, progress=line.tell, **shared)
 
 
 def _is_replay(wanted: bool | None, count: int) -> bool:

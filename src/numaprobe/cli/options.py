@@ -50,6 +50,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change the scenario: drivers[0].probe_type=sync. Repeatable."),
 ]
+Vary = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        metavar="KEY=A,B,…",
+        help="Vary a policy, kernel, parameter (driver_async_probe=,nvme), load_from or key. Repeatable.",
+    ),
+]
 Details = Annotated[
     bool | None,
     typer.Option(

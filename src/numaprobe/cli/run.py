@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,12 @@ from numaprobe.cli.formats import TRACE_SHAPES
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import choose_format, write
 from numaprobe.cli.say import exit_code
+from numaprobe.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numaprobe.study import Variation
 
 
 def run(  # noqa: PLR0917  a command's signature is its options
@@ -22,6 +28,7 @@ def run(  # noqa: PLR0917  a command's signature is its options
     cmdline: options.Cmdline = None,
     devices: options.Devices = None,
     overrides: options.Overrides = None,
+    vary: options.Vary = None,
     kprobes: options.Kprobes = None,
     save: Annotated[
         Path | None,
@@ -40,6 +47,8 @@ def run(  # noqa: PLR0917  a command's signature is its options
     FORMAT is table, json, printk (the lines that the kernel would log), html, svg, png, perfetto or parquet. With
     --real nothing is simulated: the machine is this one (or MACHINE, if its CPUs are there), times are measured.
 
+    --vary sets one value of anything: a parameter of the kernel beside the others, or from where modules are loaded.
+
     Exit code 1: a check of the scenario failed, or the run ended in a deadlock.
     """
     from numaprobe import study
@@ -56,10 +65,12 @@ def run(  # noqa: PLR0917  a command's signature is its options
         overrides=overrides or (),
         kprobes=kprobes,
     )
-    if save is not None:
-        save_scenario(setting.scenario, save)
     if policy is not None:
         setting = study.vary(setting, policy=policy)
+    if vary:
+        setting = _only(study.make_variations(setting, study.parse_axes(vary))).setting
+    if save is not None:
+        save_scenario(setting.scenario, save)
     outcome = study.run(setting, timeline=chosen not in {"table", "printk"}, real=real)
     trace = replace(outcome.trace, findings=find(outcome.trace))
     write(trace, TRACE_SHAPES[chosen], chosen, output)
@@ -68,3 +79,9 @@ def run(  # noqa: PLR0917  a command's signature is its options
         rows = [("passed" if c.passed else "FAILED", f"{c.check} ({c.detail})") for c in outcome.checks]
         write_list(rows, sys.stdout)
     return exit_code(outcome.failures, chosen, output)
+
+
+def _only(variations: "Sequence[Variation]") -> "Variation":
+    if len(variations) > 1:
+        raise UsageError(f"these are {len(variations)} variations, and run shows one; numaprobe compare shows them all")
+    return variations[0]

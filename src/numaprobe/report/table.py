@@ -93,7 +93,7 @@ def print_comparison(
     )
     console.print()
     rows = [_policy_row(entry, comparison.baseline) for entry in comparison.entries]
-    draw(Grid(columns=_POLICIES, rows=rows), console, legend=legend)
+    draw(Grid(columns=_summary_columns(comparison), rows=rows), console, legend=legend)
     if details:
         console.print()
         groups = _alike(comparison.entries)
@@ -112,6 +112,12 @@ def print_trace(trace: Trace, stream: TextIO | None = None, *, limit: int | None
     draw(_known_columns(Grid(columns=_DETAILS[1:], rows=rows)), console, legend=legend)
     print_warnings(trace.warnings, console)
     print_findings(trace.findings, console)
+
+
+def _summary_columns(comparison: Comparison) -> Sequence[Column]:
+    if not comparison.axes:
+        return _POLICIES
+    return [Column(title="variation", legend="what varies; everything else is the same in every row"), *_POLICIES[1:]]
 
 
 def _heading(trace: Trace, scenario: str | None) -> str:

@@ -3,6 +3,7 @@
 from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_scenario, scenario_source
 from numaprobe.scenario.change import change_scenario
 from numaprobe.scenario.host import host_scenario, machine_scenario
+from numaprobe.scenario.loading import Loading, change_loads, loadings, with_loads_from
 from numaprobe.scenario.plan import Plan, make_plan
 from numaprobe.scenario.reader import parse_override, parse_scenario, read_scenario
 from numaprobe.scenario.replay import replay_scenario
@@ -15,15 +16,18 @@ from numaprobe.scenario.write import save_scenario, scenario_toml
 __all__ = [
     "Builtin",
     "CheckResult",
+    "Loading",
     "Outcome",
     "Plan",
     "Scenario",
     "Setting",
     "builtin_names",
     "builtins",
+    "change_loads",
     "change_scenario",
     "host_scenario",
     "load_scenario",
+    "loadings",
     "machine_scenario",
     "make_plan",
     "parse_override",
@@ -36,4 +40,5 @@ __all__ = [
     "save_scenario",
     "scenario_source",
     "scenario_toml",
+    "with_loads_from",
 ]

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from numaprobe.errors import InputError, UsageError
 from numaprobe.scenario.quantities import OBJECTS
-from numaprobe.scenario.reader import check_depth, describe, parse_path
+from numaprobe.scenario.reader import check_depth, describe, parse_path, place_of
 from numaprobe.scenario.tables import Table
 
 if TYPE_CHECKING:
@@ -91,12 +91,18 @@ def _changed(value: Any, changes: Sequence[Change], above: tuple[int | str, ...]
         return _changed_table(value, inside, above)
     found: Any = list(value) if isinstance(value, list | tuple) else dict(value or {}) if _is_open(value) else None
     for key, wanted in _by_first_key(inside).items():
-        fits = isinstance(found, dict) if isinstance(key, str) else isinstance(found, list) and key < len(found)
-        if not fits:
+        if isinstance(found, dict) and isinstance(key, str):
+            found[key] = _changed(found.get(key), wanted, (*above, key))
+            continue
+        index = place_of(key, [_name_of(item) for item in found]) if isinstance(found, list) else None
+        if index is None:
             raise _nowhere(above, key)
-        before = found.get(key) if isinstance(found, dict) else found[key]
-        found[key] = _changed(before, wanted, (*above, key))
+        found[index] = _changed(found[index], wanted, (*above, index))
     return tuple(found) if isinstance(value, tuple) else found
+
+
+def _name_of(item: object) -> object:
+    return item.get("name") if isinstance(item, dict) else getattr(item, "name", None)
 
 
 def _nowhere(above: Sequence[int | str], key: int | str) -> UsageError:

@@ -24,7 +24,9 @@ from numaprobe.scenario.write import to_data
 #: ``hold`` in ``hold``, ``parallel`` in ``sequence``: nobody means more.
 MAX_DEPTH: Final = 40
 
-_PATH_PART = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[\d{1,6}\])*)", re.ASCII)
+#: A key's path: names, each with indices in brackets, or with the name of an element of that list.
+_PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[[^\[\]]{1,200}\])*", re.ASCII)
+_PATH_KEY = re.compile(r"\[(\d{1,6})\]|\[([^\[\]]+)\]|(\w+)", re.ASCII)
 
 
 def read_scenario(path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -210,29 +212,44 @@ def _override(data: dict[str, Any], text: str) -> None:
     target: Any = data
     for key in keys[:-1]:
         target = _step(target, key, path)
-    if not (isinstance(target, dict) and isinstance(keys[-1], str)):
-        _step(target, keys[-1], path)
-    target[keys[-1]] = value
+    if isinstance(target, dict) and isinstance(keys[-1], str):
+        target[keys[-1]] = value
+    else:
+        target[_place(target, keys[-1], path)] = value
 
 
 def _step(target: Any, key: int | str, path: str) -> Any:  # noqa: ANN401  whatever the file holds
     if isinstance(target, dict) and isinstance(key, str):
         return target.setdefault(key, {})
-    if isinstance(target, list) and isinstance(key, int) and key < len(target):
-        return target[key]
+    return target[_place(target, key, path)]
+
+
+def _place(target: Any, key: int | str, path: str) -> int:  # noqa: ANN401  whatever the file holds
+    names = (
+        [item.get("name") if isinstance(item, dict) else None for item in target] if isinstance(target, list) else []
+    )
+    index = place_of(key, names)
+    if index is not None:
+        return index
     raise UsageError(f"'{path[:80]}': the scenario has no {key!r} there")
 
 
+def place_of(key: int | str, names: Sequence[object]) -> int | None:
+    """Return the place in a list that an index or a name means: of several of one name the first; None if none."""
+    if isinstance(key, int):
+        return key if key < len(names) else None
+    return next((index for index, name in enumerate(names) if name == key), None)
+
+
 def parse_path(path: str) -> list[int | str]:
-    """Return the keys and indices of ``drivers[0].probe_type``; none if it is no path."""
-    keys: list[int | str] = []
-    for part in path.split("."):
-        match = _PATH_PART.fullmatch(part)
-        if match is None:
-            return []
-        keys.append(match[1])
-        keys.extend(int(index) for index in re.findall(r"\d+", match[2]))
-    return keys
+    """Return the keys, indices and names of ``drivers[0].probe_type`` or ``drivers.nvme.probe_type``.
+
+    A name with other characters than letters, digits and ``_`` stands in brackets: ``drivers[leds-gpio].phases``. None
+    if it is no path.
+    """
+    if _PATH.fullmatch(path) is None:
+        return []
+    return [int(index) if index else name or key for index, name, key in _PATH_KEY.findall(path)]
 
 
 def _value(text: str) -> Any:  # noqa: ANN401  whatever the text says

@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from numaprobe.study.comparison import Compared, choose_policies, compare
+    from numaprobe.study.axes import Axis, Variation, make_variations, parse_axes
+    from numaprobe.study.comparison import Compared, choose_policies, compare, compare_variations
     from numaprobe.study.measurement import Measurement, measure
     from numaprobe.study.runs import Progress, Run, run, run_many
     from numaprobe.study.settings import make_setting, recorded_policy, scenario_of
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 #: file beside this one -> the names that it gives
 _FILES: Final = {
-    "comparison": ("Compared", "choose_policies", "compare"),
+    "axes": ("Axis", "Variation", "make_variations", "parse_axes"),
+    "comparison": ("Compared", "choose_policies", "compare", "compare_variations"),
     "measurement": ("Measurement", "measure"),
     "runs": ("Progress", "Run", "run", "run_many"),
     "settings": ("make_setting", "recorded_policy", "scenario_of"),
@@ -35,15 +37,20 @@ _FILES: Final = {
 
 __all__ = [
     "RECORDED",
+    "Axis",
     "Compared",
     "Measurement",
     "Progress",
     "Run",
+    "Variation",
     "choose_policies",
     "compare",
+    "compare_variations",
     "is_trace",
     "make_setting",
+    "make_variations",
     "measure",
+    "parse_axes",
     "read_trace",
     "recorded_policy",
     "run",

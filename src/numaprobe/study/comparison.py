@@ -1,4 +1,4 @@
-"""Every policy side by side on one setting, and beside what was recorded."""
+"""Every policy, or any variations, side by side on one setting, and beside what was recorded."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.analysis import compare as put_together
+from numaprobe.analysis import numbered
+from numaprobe.errors import UnknownNameError
 from numaprobe.policies import all_policies, make_policy
+from numaprobe.study.axes import make_variations
 from numaprobe.study.runs import run_many
 from numaprobe.study.traces import RECORDED
 from numaprobe.study.variation import variations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numaprobe.analysis import Comparison
     from numaprobe.policies import Policy
     from numaprobe.records import Trace
     from numaprobe.scenario import Setting
+    from numaprobe.study.axes import Axis
     from numaprobe.study.runs import Progress, Run
 
 
@@ -27,13 +31,14 @@ class Compared:
     """A comparison, and the runs behind it."""
 
     comparison: Comparison
-    #: in the order of the policies
+    #: in the order of the policies or variations
     runs: tuple[Run, ...]
 
     @property
     def failures(self) -> list[str]:
-        """What did not pass under which policy, one line each."""
-        return [f"{run.label}: {failure}" for run in self.runs for failure in run.failures]
+        """What did not pass under which policy or variation, one line each."""
+        labels = [entry.label for entry in self.comparison.entries][-len(self.runs) :]
+        return [f"{label}: {one}" for label, run in zip(labels, self.runs, strict=True) for one in run.failures]
 
 
 def choose_policies(wanted: Iterable[Policy | str] | None, baseline: Policy | str) -> tuple[list[Policy], str]:
@@ -84,4 +89,44 @@ def compare(
     runs = run_many(variations(setting, policy=chosen), map=map, timeline=timeline, progress=progress)
     before = [] if recorded is None else [replace(recorded, policy=RECORDED)]
     comparison = put_together([*before, *(run.trace for run in runs)], base)
+    return Compared(comparison=comparison, runs=tuple(runs))
+
+
+def compare_variations(
+    setting: Setting,
+    axes: Sequence[Axis],
+    *,
+    baseline: str | None = None,
+    recorded: Trace | None = None,
+    timeline: bool = False,
+    map: Callable[..., Iterable[Any]] = builtins.map,  # noqa: A002  as of ``run_many``
+    progress: Callable[[Progress], object] | None = None,
+) -> Compared:
+    """Run every combination of some axes' values and put them side by side.
+
+    Args:
+        setting: see ``make_setting``.
+        axes: what varies; see ``axes.parse_axes``.
+        baseline: what the others are compared with: a row's name, or ``RECORDED``; None: the first value of each axis.
+        recorded: the trace that the setting repeats, to stand beside its replays as ``RECORDED``.
+        timeline: see ``run``.
+        map: see ``run_many``.
+        progress: see ``run_many``.
+
+    Raises:
+        UnknownNameError: no row goes by the name of the base.
+        NumaprobeError: see ``make_variations``; else the error of the first run that failed.
+
+    """
+    rows = make_variations(setting, axes)
+    before = [] if recorded is None else [replace(recorded, policy=RECORDED)]
+    labels = numbered([*(RECORDED for _ in before), *(row.name for row in rows)])
+    base = labels[len(before)] if baseline is None else baseline
+    if base not in labels:
+        raise UnknownNameError("baseline", base, labels)
+    runs = run_many([row.setting for row in rows], map=map, timeline=timeline, progress=progress)
+    comparison = put_together([*before, *(run.trace for run in runs)], base, labels=labels)
+    values = [*({} for _ in before), *(row.values for row in rows)]
+    entries = tuple(replace(entry, values=value) for entry, value in zip(comparison.entries, values, strict=True))
+    comparison = replace(comparison, entries=entries, axes={axis.key: axis.values for axis in axes})
     return Compared(comparison=comparison, runs=tuple(runs))

@@ -14,6 +14,7 @@ from numaprobe.topology.isolation import (
     hk_wq,
     housekeeping_cpus,
     housekeeping_from_cmdline,
+    isolation_parameters,
     unbound_cpumask,
 )
 from numaprobe.topology.load import load_topology
@@ -42,6 +43,7 @@ __all__ = [
     "housekeeping_cpus",
     "housekeeping_from_cmdline",
     "hwloc_losses",
+    "isolation_parameters",
     "load_topology",
     "parse_compact",
     "parse_hwloc_xml",

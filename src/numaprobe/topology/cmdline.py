@@ -64,6 +64,15 @@ class CommandLine:
         wanted = _canonical(name)
         return [value or "" for key, value in self.parameters if _canonical(key) == wanted]
 
+    def with_value(self, name: str, value: str | None) -> CommandLine:
+        """Return the command line on which the parameter has this value and no other, at its last place; None: none."""
+        wanted = _canonical(name)
+        places = [index for index, (key, _) in enumerate(self.parameters) if _canonical(key) == wanted]
+        others = [(index, pair) for index, pair in enumerate(self.parameters) if index not in places]
+        if value is not None:
+            others.append((places[-1] if places else len(self.parameters), (name, value)))
+        return CommandLine(tuple(pair for _, pair in sorted(others, key=lambda item: item[0])))
+
     def names(self) -> list[str]:
         """Return the parameters' names, each once, in order of first use, with ``_`` for ``-``."""
         return list(dict.fromkeys(_canonical(key) for key, _ in self.parameters))

@@ -108,6 +108,19 @@ def housekeeping_from_cmdline(
     )
 
 
+def isolation_parameters(housekeeping: Housekeeping) -> list[tuple[str, str]]:
+    """Return what a command line says to get this isolation: the other way round of ``housekeeping_from_cmdline``."""
+    said = [
+        ("isolcpus", str(housekeeping.isolated)),
+        ("isolcpus", f"{_MANAGED_IRQ},{housekeeping.managed_irq}" if housekeeping.managed_irq else ""),
+        ("nohz_full", str(housekeeping.nohz_full)),
+        ("workqueue.unbound_cpus", "" if housekeeping.unbound_cpus is None else str(housekeeping.unbound_cpus)),
+    ]
+    if housekeeping.managed_irq and housekeeping.managed_irq == housekeeping.isolated:
+        said[:2] = [("isolcpus", f"{_DOMAIN},{_MANAGED_IRQ},{housekeeping.isolated}")]
+    return [(name, value) for name, value in said if value]
+
+
 @dataclass(slots=True)
 class _Setup:
     """What the kernel has understood so far while it reads its command line."""
