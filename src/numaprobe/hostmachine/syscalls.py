@@ -61,6 +61,9 @@ _MUNMAP = _LIBC.munmap
 _MUNMAP.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _MADVISE = _LIBC.madvise
 _MADVISE.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_FALLOCATE = _LIBC.fallocate64 if hasattr(_LIBC, "fallocate64") else _LIBC.fallocate
+_FALLOCATE.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+_FALLOC_FL_KEEP_SIZE: Final = 1
 _MEMSET = _LIBC.memset
 _MEMSET.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
 _MEMSET.restype = ctypes.c_void_p
@@ -195,3 +198,14 @@ def populate(address: int, size: int) -> None:
     ``MADV_POPULATE_WRITE`` holds the address space's for as long as it lasts, and threads that map or unmap wait.
     """
     _MEMSET(address, 0, size)
+
+
+def reserve_space(descriptor: int, offset: int, size: int) -> None:
+    """Have the file system set aside ``size`` bytes of a file from ``offset`` on; the file's own size stays.
+
+    Raises:
+        OSError: ENOSPC or EDQUOT: there is not so much; EOPNOTSUPP: this file system cannot.
+
+    """
+    if _FALLOCATE(descriptor, _FALLOC_FL_KEEP_SIZE, offset, size) < 0:
+        raise _failed("fallocate")
