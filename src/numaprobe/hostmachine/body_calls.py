@@ -38,6 +38,7 @@ class BodyCalls:
     start_method: str
     _applier: Applier
     _memory_mode: int
+    _origin: int  # when the machine was made: CLOCK_MONOTONIC, ns
 
     if TYPE_CHECKING:
 
@@ -46,8 +47,8 @@ class BodyCalls:
             """The CPUs online now."""
             ...
 
-        def now(self) -> int:
-            """Return ns since the machine was made."""
+        def _online_lately(self, now: int) -> CpuSet:
+            """Return the CPUs online a millisecond ago at most; ``now``: CLOCK_MONOTONIC, ns."""
             ...
 
     async def compute(self, ns: int) -> None:
@@ -171,13 +172,14 @@ class BodyCalls:
         the core's own work between two awaits included, is sleeping.
         """
         task = self.runner.current
-        stretch = Stretch(task, self.topology, self.now())
+        stretch = Stretch(task, self.topology, time.monotonic_ns() - self._origin)
         try:
             result = await body()
             if not stretch.seen and (task.thread is not None or not self.runner.threads.refused):
                 with suppress(OSError):  # no thread to be had: then it was on no CPU that can be named
                     await self.runner.run_in_thread(task, nothing)
-            return result, stretch.usage(self.now(), self.online)
+            now = time.monotonic_ns()
+            return result, stretch.usage(now - self._origin, self._online_lately(now))
         finally:
             stretch.end()
 

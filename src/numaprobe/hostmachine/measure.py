@@ -127,11 +127,11 @@ class Stretch:
 
     def usage(self, now: int, everywhere: CpuSet) -> Usage:
         """Return what it cost until ``now``; a thread that is not pinned may run ``everywhere``."""
-        wish = self._task.wish
-        pinned = self._task.thread is not None and self._task.thread.is_pinned
         cost = now - self._start
-        by_node = _held_to(cost, self._running)
-        running = sum(by_node.values())
+        wish = self._task.wish
+        by_node, running = self._running, sum(self._running.values())
+        if running > cost:
+            by_node, running = _held_to(cost, by_node), cost
         runnable = self._runnable(cost - running)
         return Usage(
             start_ns=self._start,
@@ -142,9 +142,17 @@ class Stretch:
             cpus=tuple(dict.fromkeys(self._trail)),
             running_by_node=None if self._between else by_node,
             memory=None if self._unknown_memory else self._memory,
-            allowed=wish.cpus & everywhere or wish.cpus if pinned and wish.cpus is not None else everywhere,
+            allowed=self._allowed(wish.cpus, everywhere),
             pod=(wish.hint or wish.cpus) if self._task.comm.startswith("kworker/u") else None,
         )
+
+    def _allowed(self, wished: CpuSet | None, everywhere: CpuSet) -> CpuSet:
+        thread = self._task.thread
+        if wished is None or thread is None or not thread.is_pinned:
+            return everywhere
+        if not wished.bits & ~everywhere.bits:
+            return wished
+        return wished & everywhere or wished
 
     def _runnable(self, left: int) -> int | None:
         """Return the thread's wait for CPUs: the two clocks are read apart, so it is held to what is left."""

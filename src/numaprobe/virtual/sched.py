@@ -144,12 +144,13 @@ class Scheduler(RunQueues):
 
     def _pull(self, queue: RunQueue) -> None:
         """Take over a task that waits elsewhere and may run here (``sched_balance_newidle``)."""
-        if not queue.bit & self.domain & self.online:
+        if not self.overloaded or not queue.bit & self.domain & self.online:
             return
-        for near in (queue.llc, queue.node, -1):
-            for mask, cpus in self.overloaded.items():
-                candidates = cpus & near & self.domain
-                source = self._source(queue, candidates) if mask & queue.bit and candidates else None
+        there = [(mask, cpus & self.domain) for mask, cpus in self.overloaded.items() if mask & queue.bit]
+        for near in (queue.llc, queue.node, -1) if there else ():
+            for mask, cpus in there:
+                candidates = cpus & near
+                source = self._source(queue, candidates) if candidates else None
                 if source is not None:
                     self._take_over(queue, source, mask)
                     return

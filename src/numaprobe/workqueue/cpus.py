@@ -106,10 +106,8 @@ class Cpus:
 
         The unbound CPUs do not count here, as in the kernel.
         """
-        if not self._topology.node_online(node_id):
-            return None
-        if self._topology.node_of(here) == node_id:
+        if node_id >= 0 and self._topology.node_of(here) == node_id:  # a caller is on a CPU that is online
             return here
         node = self._topology.node(node_id)
-        cpus = node.cpus.bits & self.online if node is not None else 0
+        cpus = node.cpus.bits & self.online if node is not None and node.online else 0
         return (cpus & -cpus).bit_length() - 1 if cpus else None

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 #: A worker idle for longer may be dropped (``IDLE_WORKER_TIMEOUT``).
 IDLE_WORKER_TIMEOUT_NS: Final = 300 * 10**9
-#: Idle workers are too many if more than 2 and more than a quarter of the busy ones (``MAX_IDLE_WORKERS_RATIO``).
+#: Idle workers are too many if more than these (one to work, one spare) and more than a quarter of the busy ones
+#: (``MAX_IDLE_WORKERS_RATIO``).
+SPARE_WORKERS: Final = 2
 MAX_IDLE_RATIO: Final = 4
 #: A worker that computes for so long no longer counts (``wq_cpu_intensive_thresh_us``; 6.5 and newer).
 CPU_INTENSIVE_NS: Final = 10_000_000
@@ -96,7 +98,10 @@ class Worker:
         if not pool.worklist or pool.nr_running:
             self._rest()
             return None
-        pool.idle.remove(self)
+        if pool.idle[-1] is self:
+            del pool.idle[-1]
+        else:
+            pool.idle.remove(self)
         self._clear(PREP | REBOUND)
         item = pool.take()
         if not pool.idle:
@@ -274,7 +279,8 @@ class Pool:
             return
         if not self.idle and not self.grow():
             return
-        self._cull()
+        if len(self.idle) > SPARE_WORKERS:
+            self._cull()
         worker = self.idle[-1]
         if not worker.awake:
             worker.awake = True
@@ -332,7 +338,7 @@ class Pool:
 
     def _too_many(self) -> bool:
         idle = len(self.idle)
-        return idle > 2 and (idle - 2) * MAX_IDLE_RATIO >= len(self.workers) - idle  # noqa: PLR2004  one spare, one to work
+        return idle > SPARE_WORKERS and (idle - SPARE_WORKERS) * MAX_IDLE_RATIO >= len(self.workers) - idle
 
     # ---- hogs ------------------------------------------------------------------------------------------------------
     def watch(self) -> None:
