@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from numaprobe.runtime import Machine, Workqueue
+    from numaprobe.runtime import Machine, Timer, Workqueue
 
     Make = Callable[[Topology], AbstractContextManager[Machine]]
 
@@ -149,8 +149,36 @@ class Deaf(FakeMachine):
         """Keep nothing."""
 
 
+class Drowsy(FakeMachine):
+    """Breaks the order of virtual time: a task that sleeps comes later than a timer that is due after it."""
+
+    async def sleep(self, ns: int) -> None:
+        await super().sleep(2 * ns)
+
+
+class Early(FakeMachine):
+    """Breaks another: what is called later, and so a sleep too, comes before its time."""
+
+    def timer(self, delay_ns: int, function: Callable[[], object]) -> Timer:
+        return super().timer(delay_ns - delay_ns // 4, function)
+
+
+class Beside(FakeMachine):
+    """Breaks another: what is queued again while it runs never runs."""
+
+    def queue_work(self, wq: Workqueue, work: Work) -> bool:
+        return any(task.work is work for task in self._tasks) or super().queue_work(wq, work)
+
+
 @pytest.mark.parametrize(
-    ("broken", "name"), [(Greedy, "queue_once_while_pending"), (Deaf, "warnings_are_kept")], ids=["greedy", "deaf"]
+    ("broken", "name"),
+    [
+        (Greedy, "queue_once_while_pending"),
+        (Deaf, "warnings_are_kept"),
+        (Drowsy, "run_outlasts_main"),
+        (Early, "sleep_lasts"),
+        (Beside, "work_is_not_reentrant"),
+    ],
 )
 def test_a_broken_machine_is_found_out(broken: type[FakeMachine], name: str) -> None:
     with pytest.raises(InternalError, match=rf"^{name}: machine contract"):

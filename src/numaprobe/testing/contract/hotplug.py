@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from numaprobe.errors import InternalError
 from numaprobe.runtime.profile import AffinityScope
 from numaprobe.runtime.protocol import Machine, Work
-from numaprobe.testing.contract.expect import TICK_NS, expect
+from numaprobe.testing.contract.expect import TICK_NS, Arrivals, comes, expect, run_check
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,7 +33,7 @@ def _in_a_task(check: Callable[[Pluggable], Awaitable[None]]) -> Callable[[Machi
     def whole(machine: Machine) -> None:
         if not hasattr(machine, "cpu_down") or not hasattr(machine, "cpu_up"):
             raise InternalError("machine contract: the machine has cpu_down and cpu_up, or this check is excepted")
-        machine.run(lambda: check(machine))  # type: ignore[arg-type]
+        run_check(machine, lambda: check(machine))  # type: ignore[arg-type]
 
     return whole
 
@@ -56,21 +56,18 @@ def _share(machine: Machine, node_id: int, most: int) -> int:
 async def _active(machine: Machine, wq: Workqueue, node: int, most: int) -> int:
     """Return how many of many works for ``node`` are active at once."""
     gate = machine.event("gate")
-    started = 0
+    started = Arrivals(machine, "works have started")
 
     async def function() -> None:
-        nonlocal started
-        started += 1
+        started.arrive()
         await gate.wait()
 
     works = [Work(function, f"work_{number}_fn") for number in range(2 * most)]
     for work in works:
         machine.queue_work_node(node, wq, work)
-    for _ in range(400):
-        if started < _share(machine, node, most):
-            await machine.sleep(TICK_NS)
+    await started.wait(_share(machine, node, most))
     await machine.sleep(2 * TICK_NS)
-    active = started
+    active = started.count
     gate.set()
     for work in works:
         await machine.flush_work(work)
@@ -99,27 +96,23 @@ async def held_works_start_when_the_share_grows(machine: Pluggable) -> None:
     node, others = _two_nodes(machine)
     wq = machine.alloc_workqueue("limited", unbound=True, max_active=4, min_active=1, scope=AffinityScope.NUMA)
     first, rest = machine.event("first"), machine.event("rest")
-    started = 0
+    started = Arrivals(machine, "works have started")
 
     async def function() -> None:
-        nonlocal started
-        started += 1
-        await (first if started == 1 else rest).wait()
+        started.arrive()
+        await (first if started.count == 1 else rest).wait()
 
     works = [Work(function, f"work_{number}_fn") for number in range(5)]
     for work in works:
         machine.queue_work_node(node, wq, work)
-    await machine.sleep(4 * TICK_NS)
-    before = started
+    share = _share(machine, node, 4)
+    await started.wait(share)
+    await machine.sleep(2 * TICK_NS)
+    expect(started.count == share, f"{started.count} works have started, the share of node {node} is {share}")
     for cpu in others:
         await machine.cpu_down(cpu)
-    await machine.sleep(TICK_NS)
     first.set()
-    for _ in range(400):
-        if started == len(works):
-            break
-        await machine.sleep(TICK_NS)
-    expect(before < len(works) == started, f"{before} of {len(works)} works started at first, then {started}")
+    await started.wait(len(works))
     rest.set()
     for work in works:
         await machine.flush_work(work)
@@ -139,7 +132,7 @@ async def works_of_an_offline_cpu_run_elsewhere(machine: Pluggable) -> None:
         seen.append((machine.current.comm, machine.current.cpu))
         if len(seen) > 1:
             together.set()
-        await together.wait(1000 * TICK_NS)
+        await comes(together, "they run all at once")
 
     async def both() -> None:
         seen.clear()

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.errors import DeadlockError, UsageError
-from numaprobe.testing.contract.expect import TICK_NS, expect, expect_fails, expect_raises, in_a_task
+from numaprobe.testing.contract.expect import (
+    PATIENCE_NS,
+    TICK_NS,
+    Arrivals,
+    comes,
+    expect,
+    expect_fails,
+    expect_raises,
+    in_a_task,
+    time_stands,
+)
 
 if TYPE_CHECKING:
     from numaprobe.runtime.protocol import Machine, Task
@@ -59,7 +69,7 @@ async def run_is_not_reentrant(machine: Machine) -> None:
 
 
 def run_outlasts_main(machine: Machine) -> None:
-    """``run`` goes on until nothing is left to run: spawned tasks, timers."""
+    """``run`` goes on until nothing is left to run: spawned tasks, timers; in virtual time in their order."""
     done: list[str] = []
 
     async def late() -> None:
@@ -72,6 +82,7 @@ def run_outlasts_main(machine: Machine) -> None:
 
     machine.run(main)
     expect(sorted(done) == ["task", "timer"], "run goes on until tasks and timers are done")
+    expect(done[0] == "task" or not time_stands(machine), f"what is due first comes first: {done}")
 
 
 def current_is_the_running_task(machine: Machine) -> None:
@@ -124,10 +135,13 @@ async def spawn_and_join(machine: Machine) -> None:
 async def spawn_is_concurrent(machine: Machine) -> None:
     """A spawned task does not run before its creator waits, and then beside it."""
     order: list[str] = []
+    both = machine.event("both children have begun")
 
     async def child() -> None:
         order.append("child")
-        await machine.sleep(TICK_NS)
+        if order.count("child") > 1:
+            both.set()
+        await comes(both, "the second child begins while the first waits")
         order.append("child again")
 
     tasks = [machine.spawn(child, comm="udev") for _ in range(2)]
@@ -144,22 +158,27 @@ async def sleep_lasts(machine: Machine) -> None:
     await machine.sleep(TICK_NS)
     expect(isinstance(start, int), "time is integer ns")
     expect(machine.now() >= start + TICK_NS, "sleep lasts at least as long as asked")
+    expect(machine.now() == start + TICK_NS or not time_stands(machine), "in virtual time exactly so long")
 
 
 @in_a_task
 async def timer_fires_once_outside_tasks(machine: Machine) -> None:
     """A timer's function is called once, after its delay, outside any task."""
     calls: list[int] = []
+    called = machine.event("the timer has called")
 
     def ring() -> None:
         expect_raises(UsageError, lambda: machine.current, "a timer's function runs outside any task")
         calls.append(machine.now())
+        called.set()
 
     start = machine.now()
     timer = machine.timer(TICK_NS, ring)
     expect(timer.pending, "a timer is pending before its call")
-    await machine.sleep(4 * TICK_NS)
+    await comes(called, "a timer calls")
+    await machine.sleep(2 * TICK_NS)
     expect(len(calls) == 1 and calls[0] >= start + TICK_NS, "a timer calls once, and not early")
+    expect(calls[0] == start + TICK_NS or not time_stands(machine), "in virtual time at its time")
     expect(not timer.pending, "a timer is not pending after its call")
     timer.cancel()
 
@@ -184,7 +203,10 @@ async def lock_is_fifo(machine: Machine) -> None:
     await lock.acquire()
     expect(lock.owner is machine.current, "the lock belongs to the task that took it")
 
+    asking = Arrivals(machine, "tasks that ask for the lock")
+
     async def contender(number: int) -> None:
+        asking.arrive()  # it asks before any other code runs
         async with lock:
             order.append(number)
             await machine.sleep(1)
@@ -192,7 +214,7 @@ async def lock_is_fifo(machine: Machine) -> None:
     tasks = []
     for number in range(4):
         tasks.append(machine.spawn(lambda number=number: contender(number), comm=f"t{number}"))  # type: ignore[misc]
-        await machine.sleep(TICK_NS)
+        await asking.wait(number + 1)
     expect(not order, "a lock has one owner")
     lock.release()
     for task in tasks:
@@ -225,8 +247,14 @@ async def lock_release_needs_ownership(machine: Machine) -> None:
 async def event_wakes_all(machine: Machine) -> None:
     """``set`` wakes all tasks that wait; later ones pass; after ``clear`` they wait."""
     event = machine.event("e")
-    tasks = [machine.spawn(event.wait, comm="t") for _ in range(3)]
-    await machine.sleep(TICK_NS)
+    waiting = Arrivals(machine, "tasks that wait for the event")
+
+    async def waiter() -> bool:
+        waiting.arrive()  # it waits before any other code runs
+        return await event.wait()
+
+    tasks = [machine.spawn(waiter, comm="t") for _ in range(3)]
+    await waiting.wait(3)
     event.set()
     expect([await machine.join(task) for task in tasks] == [True] * 3, "set wakes all tasks that wait")
     expect(event.is_set and await event.wait() and await event.wait(0), "a task that comes later passes")
@@ -241,9 +269,11 @@ async def event_timeout(machine: Machine) -> None:
     start = machine.now()
     expect(not await event.wait(TICK_NS), "wait returns False after its timeout")
     expect(machine.now() >= start + TICK_NS, "wait does not give up early")
+    expect(machine.now() == start + TICK_NS or not time_stands(machine), "in virtual time on the dot")
+    start = machine.now()
     machine.timer(TICK_NS, event.set)
-    expect(await event.wait(1000 * TICK_NS), "wait returns True if the flag comes in time")
-    expect(machine.now() < start + 900 * TICK_NS, "wait ends with the flag, not with its timeout")
+    expect(await event.wait(PATIENCE_NS), "wait returns True if the flag comes in time")
+    expect(machine.now() == start + TICK_NS or not time_stands(machine), "wait ends with the flag")
 
 
 def deadlock_is_reported(machine: Machine) -> None:
