@@ -298,6 +298,7 @@ class FakeKernel:
         self.put(f"{here}/uevent", f"MAJOR={major}\nMINOR={minor}\nDEVNAME={name}")
         for folder in ("holders", "slaves"):
             self.folder_at(f"{here}/{folder}")
+        self.link_to(f"{here}/subsystem", "sys/class/block")
         self.link_to(f"sys/class/block/{name}", here)
         self.link_to(f"sys/dev/block/{number}", here)
         self.put(f"dev/{name}", "")
@@ -312,6 +313,7 @@ class FakeKernel:
             self.folder_at(here)
             self.put(f"{here}/dev", number)
             self.put(f"{here}/uevent", f"MAJOR={major}\nMINOR={minor}\nDEVNAME={node or name}")
+            self.link_to(f"{here}/subsystem", f"sys/class/{kind}")
             self.link_to(f"sys/class/{kind}/{name}", here)
             self.link_to(f"sys/dev/char/{number}", here)
             self.put(f"dev/{node or name}", "")
@@ -339,6 +341,7 @@ class FakeKernel:
             self.folder_at(f"sys/{owner.path}/net" if owner else "sys/devices/virtual/net")
             self.put(f"{here}/flags", "0x1003" if up else "0x1002")
             self.put(f"{here}/operstate", "up" if up else "down")
+            self.link_to(f"{here}/subsystem", "sys/class/net")
             self.link_to(f"sys/class/net/{name}", here)
             if master is not None:
                 self.link_to(f"{here}/master", f"sys/devices/virtual/net/{master}")
@@ -392,6 +395,8 @@ class FakeKernel:
     ) -> None:
         """Add a process; ``fds``: what its descriptors lead to, ``maps``: files that it has mapped."""
         here = f"proc/{pid}"
+        for old in ("fd", "ns", "exe"):
+            self._drop(f"{here}/{old}")
         self.put(f"{here}/comm", name)
         self.put(f"{here}/stat", f"{pid} ({name}) S {parent} {pid} {pid} {tty} -1 4194304 0 0")
         self.put(f"{here}/maps", "".join(f"7f0-7f1 rw-s 0 00:06 9 {' ' * 20}{file}\n" for file in maps))

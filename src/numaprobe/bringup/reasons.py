@@ -34,7 +34,6 @@ CODES: Final[dict[str, str]] = {
     "dma": "a client of the kernel's uses its DMA channels",
     "consumers": "devices that need it are bound and not in the plan",
     "vfs": "its virtual functions would be taken away",
-    "children": "devices below it are bound and would be taken away",
     "iommu-group": "other devices of its IOMMU group are bound, and not in the plan",
 }
 #: These have no flag.

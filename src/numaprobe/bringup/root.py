@@ -97,6 +97,15 @@ class Root:
         """Return whether there is a directory of this name."""
         return os.path.isdir(self._prefix + path)
 
+    def folders(self, path: str) -> tuple[set[str], list[str]]:
+        """Return the names of a directory, and of them the sorted ones that are directories and no links."""
+        try:
+            with os.scandir(self._prefix + path) as entries:
+                found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except OSError:
+            return set(), []
+        return {name for name, _ in found}, sorted(name for name, is_folder in found if is_folder)
+
     def exists(self, path: str) -> bool:
         """Return whether there is something of this name; a link counts as itself."""
         return os.path.lexists(self._prefix + path)
