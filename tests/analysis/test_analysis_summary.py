@@ -10,8 +10,7 @@ import synthetic as s
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numaprobe.analysis import compare, compare_runs, summarize, unique_labels
-from numaprobe.analysis.statistics import _approximate, rank_test
+from numaprobe.analysis import compare, summarize, unique_labels
 from numaprobe.analysis.sweep import clusters, coverage
 from numaprobe.errors import InputError, UnknownNameError, UsageError
 from numaprobe.records import Trace, json_schema, trace_from_json
@@ -139,43 +138,3 @@ def test_clusters_keep_everything_and_cut_only_at_gaps(spans: list[tuple[int, in
     assert sorted(span for cluster in made for span in cluster) == sorted(spans)
     for before, after in pairwise(made):
         assert min(a for a, _ in after) > max(b for _, b in before) + gap
-
-
-# ---- statistics ----
-
-
-def test_the_exact_rank_test_against_known_values() -> None:
-    """Four against four, all smaller: one order in C(8, 4) = 70."""
-    assert rank_test([1, 2, 3, 4], [5, 6, 7, 8]) == pytest.approx(1 / 70)
-    assert rank_test([1, 3], [2, 4]) == pytest.approx(2 / 6)
-
-
-def test_the_approximation_agrees_with_counting() -> None:
-    base, runs = list(range(0, 40, 2)), [value + 9 for value in range(0, 40, 2)]
-    larger = sum((y > x) for x in base for y in runs)
-    assert _approximate(base, runs, larger) == pytest.approx(rank_test(base, runs), abs=0.002)
-
-
-def test_ten_boots_each() -> None:
-    """4.30 s and 3.13 s with a spread of a few percent: what a user found by hand."""
-    before = [4.30 + 0.02 * (i % 5) for i in range(10)]
-    after = [3.13 + 0.02 * (i % 5) for i in range(10)]
-    verdict = compare_runs(before, after)
-    assert verdict.faster
-    assert verdict.ranges_apart
-    assert verdict.percent == pytest.approx(-26.9, abs=0.2)
-    assert not verdict.slower
-    assert compare_runs(after, before).slower
-
-
-def test_noise_is_no_regression_and_two_runs_prove_nothing() -> None:
-    assert not compare_runs([10, 11, 12, 13, 14], [10.5, 11.5, 12.5, 13.5, 14.5]).slower
-    assert not compare_runs([10, 11], [20, 21]).slower
-    same = compare_runs([5, 5, 5], [5, 5, 5])
-    assert (same.slower, same.faster, same.p_value) == (False, False, 1.0)
-
-
-def test_statistics_need_runs() -> None:
-    with pytest.raises(UsageError):
-        compare_runs([], [1.0])
-    assert compare_runs([0.0], [1.0]).percent is None

@@ -4,19 +4,21 @@ from numaprobe.analysis.compare import Comparison, Difference, Entry, compare, n
 from numaprobe.analysis.findings import CATALOGUE, find
 from numaprobe.analysis.machine import topology_of
 from numaprobe.analysis.measured import Figure, Measured, Validation, validate
-from numaprobe.analysis.statistics import Verdict, compare_runs
+from numaprobe.analysis.statistics import Change, Sample, Shift, compare_runs
 from numaprobe.analysis.summary import Summary, summarize
 
 __all__ = [
     "CATALOGUE",
+    "Change",
     "Comparison",
     "Difference",
     "Entry",
     "Figure",
     "Measured",
+    "Sample",
+    "Shift",
     "Summary",
     "Validation",
-    "Verdict",
     "compare",
     "compare_runs",
     "find",
