@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from numaprobe.analysis.agreement import Agreement, ProbeAgreement, judge, worker_kind
 from numaprobe.analysis.hold import Hold
 from numaprobe.errors import RefusedError
-from numaprobe.kernel.lab.check import LabReport, LabRow, compare, report_to_json, worker_kind
+from numaprobe.kernel.lab.check import report_to_json
 from numaprobe.kernel.lab.overhead import WAYS, overhead_lines, probe_costs, summarise
 from numaprobe.kernel.readers import read_trace
 from numaprobe.records import ProbeRecord, Trace
@@ -40,8 +41,8 @@ PREDICTED = (probe("a", 0), probe("b", 20))
 RECORDED = (probe("0000:81:00.0", 1000, comm="kworker/2:1"), probe("0000:82:00.0", 2000, comm="kworker/2:3"))
 
 
-def check(recorded: tuple[ProbeRecord, ...], predicted: tuple[ProbeRecord, ...] = PREDICTED) -> LabReport:
-    return compare(Trace(source="virtual", probes=predicted), Trace(source="kernel", probes=recorded), NAMES, MACHINE)
+def check(recorded: tuple[ProbeRecord, ...], predicted: tuple[ProbeRecord, ...] = PREDICTED) -> Agreement:
+    return judge(Trace(source="virtual", probes=predicted), Trace(source="kernel", probes=recorded), NAMES, MACHINE)
 
 
 def test_the_same_run_agrees_whatever_the_workers_number() -> None:
@@ -74,7 +75,7 @@ def test_each_difference_is_found(change: dict[str, object], field: str) -> None
 SOFT = {"comm": "kworker/u10:0", "cpus_allowed": "0-3", "pod": "2"}
 
 
-def one(predicted: dict[str, object], recorded: dict[str, object]) -> LabRow:
+def one(predicted: dict[str, object], recorded: dict[str, object]) -> ProbeAgreement:
     mine, theirs = replace(PREDICTED[0], **predicted), replace(RECORDED[0], **recorded)  # type: ignore[arg-type]
     return check((theirs,), (mine,)).rows[0]
 
@@ -117,7 +118,7 @@ def test_a_soft_probe_that_left_is_named_and_not_judged() -> None:
     row = one(SOFT, {"comm": "kworker/u10:1", "cpus": (2, 0), "running_ns": 10, "remote_ns": 9})
     assert row.agrees
     assert row.left_ns == 9
-    assert report_to_json(LabReport(rows=(row,), unexpected=()))["probes"][0]["left_ns"] == 9
+    assert report_to_json(Agreement(rows=(row,), unexpected=()))["probes"][0]["left_ns"] == 9
 
 
 def test_a_pinned_caller_is_held_to_its_cpu() -> None:
@@ -133,7 +134,7 @@ def test_predictions_of_recorded_guests_pass(path: Path) -> None:
     recorded = read_trace(path, topology=topology)
     setting = prepare(replay_scenario(recorded, topology))
     predicted = run_setting(setting, setting.profile.pci_policy).trace
-    report = compare(predicted, recorded, {}, topology)
+    report = judge(predicted, recorded, {}, topology)
     assert report.passed, [row for row in report.rows if not row.agrees]
 
 

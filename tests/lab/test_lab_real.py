@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from numaprobe.kernel.lab.check import compare
+from numaprobe.analysis.agreement import judge
 from numaprobe.kernel.lab.guest import guest_environment, run_script
 from numaprobe.kernel.lab.steps import failed_steps, write_steps
 from numaprobe.records import Trace, load_trace
@@ -37,7 +37,7 @@ def predicted_and_recorded_agree(scenario: Scenario, trace: Trace, kernel: Kerne
     plan = guest_plan(scenario, prepare(scenario).plan.topology, kernel.version)
     profile, topology = kernel_profile(kernel.release), from_json(trace.machine)
     predicted = run_scenario(with_recorded_costs(scenario, trace), profile.pci_policy, kernel=profile, machine=topology)
-    report = compare(predicted, trace, guest_names(plan, trace), topology)
+    report = judge(predicted, trace, guest_names(plan, trace), topology)
     assert report.passed, report
     return report.passed
 

@@ -17,7 +17,7 @@ from numaprobe.units import format_time
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numaprobe.kernel.lab.check import LabReport, LabRow
+    from numaprobe.analysis.agreement import Agreement, ProbeAgreement
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.records import Trace
     from numaprobe.study.lab import GuestCheck, GuestSetting
@@ -153,7 +153,7 @@ def _print_json(trace: Trace, checked: GuestCheck | None) -> None:
     _echo_json(block | {"check": report_to_json(checked.report)})
 
 
-def _failures(result: GuestResult, report: LabReport | None) -> list[str]:
+def _failures(result: GuestResult, report: Agreement | None) -> list[str]:
     """Return what makes a guest's run a failed one."""
     failures = [failure.message for failure in result.failures]
     if result.status and not failures:
@@ -163,12 +163,12 @@ def _failures(result: GuestResult, report: LabReport | None) -> list[str]:
     return failures
 
 
-def _verdict(report: LabReport) -> str:
+def _verdict(report: Agreement) -> str:
     more = f", and {len(report.unexpected)} that were not predicted" if report.unexpected else ""
     return f"{sum(row.agrees for row in report.rows)} of {len(report.rows)} probes as predicted{more}"
 
 
-def _print_text(result: GuestResult, report: LabReport | None, release: str, output: Path | None) -> None:
+def _print_text(result: GuestResult, report: Agreement | None, release: str, output: Path | None) -> None:
     for warning in result.trace.warnings:
         tell(f"{warning.kind}: {warning.message}")
     kept = f" in {output}" if output else ""
@@ -184,7 +184,7 @@ def _print_text(result: GuestResult, report: LabReport | None, release: str, out
         typer.echo(line)
 
 
-def _table(report: LabReport) -> list[str]:
+def _table(report: Agreement) -> list[str]:
     """Return the comparison as text: one line for each probe, then the verdict."""
     heads = " ".join(report.rows[0].verdicts if report.rows else ())
     lines = [f"{'device':<14} {'driver':<11} {'predicted':<22} {'recorded':<22} {heads}  cost"]
@@ -196,7 +196,7 @@ def _table(report: LabReport) -> list[str]:
     return lines
 
 
-def _line(row: LabRow) -> str:
+def _line(row: ProbeAgreement) -> str:
     here = row.recorded
     shown = " ".join(f"{_MARK[verdict]:<{len(head)}}" for head, verdict in row.verdicts.items())
     error = "" if row.cost_error is None else f"{row.cost_error:+.1%}"

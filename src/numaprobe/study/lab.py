@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from numaprobe.kernel.lab.check import compare
+from numaprobe.analysis.agreement import judge
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario import prepare, run_scenario
 from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
@@ -14,7 +14,7 @@ from numaprobe.topology import from_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numaprobe.kernel.lab.check import LabReport
+    from numaprobe.analysis.agreement import Agreement
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.kernel.lab.plan import GuestPlan
     from numaprobe.records import Trace
@@ -35,7 +35,7 @@ class GuestSetting:
 class GuestCheck:
     """What a guest recorded, beside what the virtual machine predicts for the same costs."""
 
-    report: LabReport
+    report: Agreement
     predicted: Trace
 
 
@@ -83,7 +83,7 @@ def check_guest(setting: GuestSetting, trace: Trace) -> GuestCheck:
     topology = from_json(trace.machine)
     costed = with_recorded_costs(setting.scenario, trace)
     predicted = run_scenario(costed, profile.pci_policy, kernel=profile, machine=topology)
-    return GuestCheck(report=compare(predicted, trace, guest_names(setting.plan, trace), topology), predicted=predicted)
+    return GuestCheck(report=judge(predicted, trace, guest_names(setting.plan, trace), topology), predicted=predicted)
 
 
 def overhead_in_guest(
