@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from numaprobe.version import __version__
+
 if TYPE_CHECKING:
     from numaprobe.drivercore import CoreOptions, Device, ProbeType
     from numaprobe.library import AsyncCore, Core, Defer, DeviceDriver, DeviceView, driver, host
-
-__version__ = "0.1.0"
 
 _LIBRARY = ("AsyncCore", "Core", "Defer", "DeviceDriver", "DeviceView", "driver", "host")
 _CORE = ("CoreOptions", "Device", "ProbeType")
@@ -26,6 +26,7 @@ __all__ = [
     "DeviceDriver",
     "DeviceView",
     "ProbeType",
+    "__version__",
     "driver",
     "host",
 ]

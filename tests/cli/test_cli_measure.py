@@ -16,6 +16,7 @@ from command import COMMAND, ENVIRONMENT, numaprobe, refused
 from numaprobe.analysis import validate
 from numaprobe.records import json_schema
 from numaprobe.scenario import parse_scenario, prepare, run_setting
+from numaprobe.version import __version__
 
 FIRST = min(os.sched_getaffinity(0))
 #: nvme-epyc on a computer of any size, and short
@@ -33,6 +34,9 @@ def test_a_real_run_is_a_trace_of_this_computer() -> None:
     assert (trace["source"], trace["policy"], trace["machine"]["name"]) == ("host", "strict-node", "host")
     assert [probe["result"] for probe in trace["probes"]] == ["0", "0", "0"]
     assert all(probe["cost_ns"] >= 1_100_000 for probe in trace["probes"])
+    identity = trace["identity"]
+    assert (identity["host"], identity["numaprobe"]) == (os.uname().nodename, __version__)
+    assert identity["date"].startswith("2")
 
 
 @pytest.mark.parametrize("form", ["table", "printk", "html", "svg"])

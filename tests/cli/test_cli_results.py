@@ -111,8 +111,8 @@ def test_recorded_traces_are_compared_with_each_other(run: Any, tmp_path: Path) 
     files = (tmp_path / "work-on-cpu.json", tmp_path / "probe-on-node.json")
     result = json.loads(run("compare", *files, "--json"))
     assert (result["baseline"], [entry["policy"] for entry in result["policies"]]) == (
-        "work-on-cpu",
-        ["work-on-cpu", "probe-on-node"],
+        "work-on-cpu.json",
+        ["work-on-cpu.json", "probe-on-node.json"],
     )
     assert result["policies"][1]["difference"]["worst_percent"] == pytest.approx(-35.2, abs=0.1)
     assert run("report", *files).count("0000:01:00.0") >= 2

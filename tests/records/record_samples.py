@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from numaprobe.records import (
     Finding,
+    Identity,
     LockWait,
     ProbeRecord,
     Reading,
@@ -54,6 +55,15 @@ TRACE = Trace(
     kernel="7.2.12",
     policy="probe-workqueue",
     scenario="async",
+    identity=Identity(
+        host="db-7",
+        machine_id="be36e29d323c4930a524db243e7c21f1",
+        date="2026-11-21T19:50:55Z",
+        build="#1 SMP PREEMPT_DYNAMIC Debian 7.2.12-1 (2026-11-04)",
+        command="modprobe nvme",
+        numaprobe="0.1.0",
+        label="before",
+    ),
     machine={"name": "two-nodes", "nodes": [{"id": 0}, {"id": 1}]},
     probes=(FULL, BARE),
     findings=(Finding(kind="same-cpu", devices=("a", "b"), evidence={"waited_ns": 3, "cpus": [4]}, advice="Move."),),
@@ -147,6 +157,7 @@ traces = st.builds(
     kernel=maybe(names),
     policy=maybe(names),
     scenario=maybe(names),
+    identity=maybe(st.builds(Identity, **dict.fromkeys(Identity.__dataclass_fields__, maybe(names)))),
     machine=st.dictionaries(names, json_values, max_size=3),
     findings=st.lists(
         st.builds(

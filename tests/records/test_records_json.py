@@ -13,6 +13,7 @@ from numaprobe.errors import InputError, UnknownNameError
 from numaprobe.records import (
     COMPARE_SCHEMA,
     TRACE_SCHEMA,
+    Identity,
     ProbeRecord,
     Trace,
     dump_trace,
@@ -33,6 +34,7 @@ def test_the_form_is_the_published_one() -> None:
         "kernel",
         "policy",
         "scenario",
+        "identity",
         "machine",
         "probes",
         "findings",
@@ -75,6 +77,39 @@ def test_the_schema_names_every_field_of_a_record() -> None:
         schema = json_schema(name)
         jsonschema.Draft202012Validator.check_schema(schema)
         assert set(schema["$defs"]["probe"]["properties"]) == set(ProbeRecord.__dataclass_fields__)
+
+
+def test_the_schemas_name_every_field_of_an_identity() -> None:
+    for name in (TRACE_SCHEMA, COMPARE_SCHEMA):
+        assert set(json_schema(name)["$defs"]["identity"]["properties"]) == set(Identity.__dataclass_fields__)
+
+
+def test_a_trace_of_before_there_were_identities_is_read() -> None:
+    document = trace_to_json(TRACE)
+    del document["identity"]
+    assert trace_from_json(document) == replace(TRACE, identity=None)
+    document["identity"] = {"host": "db-7", "colour": "red"}
+    assert trace_from_json(document).identity == Identity(host="db-7")
+
+
+@pytest.mark.parametrize(
+    ("identity", "where", "words"),
+    [
+        ("db-7", "identity", "must be an object"),
+        ({"host": 7}, "identity.host", "must be a text"),
+        ({"label": "\ud800"}, "identity.label", "surrogate"),
+    ],
+)
+def test_a_wrong_identity_is_refused_with_its_path(identity: object, where: str, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        trace_from_json(trace_to_json(TRACE) | {"identity": identity})
+    assert caught.value.where == where
+
+
+def test_a_label_is_the_last_that_was_given() -> None:
+    assert replace(TRACE, identity=None).labelled("after").identity == Identity(label="after")
+    assert TRACE.labelled("after").identity == replace(TRACE.identity, label="after")
+    assert TRACE.labelled(None) is TRACE
 
 
 def test_the_compare_schema_takes_the_form_of_the_design_with_further_figures() -> None:
@@ -205,4 +240,5 @@ def test_the_floor_imports_no_heavy_module_and_little_beyond_its_types() -> None
         "print(*sorted(set(sys.modules) - before))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert set(loaded) == {"numaprobe", "numaprobe.records", "numaprobe.records.model", "numaprobe.records.shared"}
+    model = {"numaprobe.records.model", "numaprobe.records.shared"}
+    assert set(loaded) == {"numaprobe", "numaprobe.version", "numaprobe.records", *model}

@@ -4,8 +4,8 @@ Each trace becomes an entry: a label, its figures, its findings, and how its wor
 base's, in percent *of the base's figure*. The base is always named; an entry is compared with nothing else. Where one
 of the two figures is absent, or the base's is zero, there is no difference to state, and it is None.
 
-A label is the policy's name; a trace without one (a recorded kernel's) goes by its kernel, else by its source. Labels
-are made unique with ``#2``, ``#3`` in the order given.
+A label is given, or it is the policy's name; a trace without one (a recorded kernel's) goes by its kernel, else by its
+source. Labels are made unique with ``#2``, ``#3`` in the order given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from numaprobe.analysis.findings import find
 from numaprobe.analysis.machine import topology_of
 from numaprobe.analysis.summary import Summary, summarize
 from numaprobe.errors import UnknownNameError, UsageError
-from numaprobe.records import COMPARE_SCHEMA, Reading, finding_to_json, probe_to_json, warning_to_json
+from numaprobe.records import (
+    COMPARE_SCHEMA,
+    Reading,
+    finding_to_json,
+    identity_to_json,
+    probe_to_json,
+    warning_to_json,
+)
 from numaprobe.records.json_codec import doubt_to_json
 
 if TYPE_CHECKING:
@@ -189,6 +196,9 @@ def _entry_to_dict(entry: Entry) -> dict[str, Any]:
     return {
         "policy": entry.label,
         **({"values": dict(entry.values)} if entry.values else {}),
+        "source": entry.trace.source,
+        "kernel": entry.trace.kernel,
+        "identity": identity_to_json(entry.trace.identity),
         **entry.summary.to_dict(),
         "difference": entry.difference.to_dict(),
         "probes": [probe_to_json(record) for record in entry.trace.probes],

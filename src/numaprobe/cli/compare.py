@@ -67,15 +67,16 @@ def compare(  # noqa: PLR0917  a command's signature is its options
         form = (format, as_json, output)
         return compare_measured(what, policy, baseline, form, measure, repeat, machine=machine, **changes)
     from numaprobe.analysis import compare as put_together
-    from numaprobe.study import is_trace, read_trace
+    from numaprobe.study import is_trace, named_file, read_traces
 
     shapes = comparison_shapes(details)
     chosen = choose_format(format, as_json, output, shapes)
-    if is_trace(what[0]) and not _is_replay(replay, len(what)):
+    if is_trace(named_file(what[0])[1]) and not _is_replay(replay, len(what)):
         refuse_scenario_options({"policy": policy, "vary": vary, **changes})
-        traces = [read_trace(one, machine=machine, kprobes=kprobes) for one in what]
-        write(put_together(traces, baseline), shapes[chosen], chosen, output)
+        labels, traces = zip(*read_traces(what, machine=machine, kprobes=kprobes), strict=True)
+        write(put_together(traces, baseline, labels=labels), shapes[chosen], chosen, output)
         return 0
+    what = [named_file(one)[1] for one in what]
     if not is_trace(what[0]):
         refuse_trace_options(what, {"--replay": replay, "--kprobes": kprobes})
     compared = _compare(what[0], machine, kprobes, changes, (policy, vary), baseline, timeline=chosen in DRAWN)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003  typer reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from numaprobe.cli.options import Cmdline, Machine, Overrides  # noqa: TC001  typer reads them at run time
+from numaprobe.cli.options import Cmdline, Label, Machine, Overrides  # noqa: TC001  typer reads them at run time
 from numaprobe.cli.progress import tell_boot
 from numaprobe.cli.say import complain, tell
 from numaprobe.errors import UsageError
@@ -53,6 +54,7 @@ def lab(
         Path | None, typer.Option("--keep", metavar="FOLDER", help="Keep console, scripts and the kernel's text here.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the trace here.")] = None,
+    label: Label = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the trace, or with --check all three.")] = False,
     fetch: Annotated[
         str | None,
@@ -95,14 +97,23 @@ def lab(
         _show_overhead(overhead_in_guest(setting, overhead, told=tell_boot), as_json=as_json)
         return
     record = ["--sched" if sched else "--no-sched", *(["--memory"] if memory else [])]
-    _record(setting, record, check=check, output=output, as_json=as_json)
+    _record(setting, record, check=check, output=output, as_json=as_json, label=label)
 
 
-def _record(setting: GuestSetting, record: Sequence[str], *, check: bool, output: Path | None, as_json: bool) -> None:
+def _record(
+    setting: GuestSetting,
+    record: Sequence[str],
+    *,
+    check: bool,
+    output: Path | None,
+    as_json: bool,
+    label: str | None,
+) -> None:
     """Record the scenario, compare if asked, and show both."""
     from numaprobe.study.lab import check_guest, record_in_guest
 
     result = record_in_guest(setting, record, told=tell_boot)
+    result = replace(result, trace=result.trace.labelled(label))
     trace = result.trace
     if output is not None:
         _write(trace, output)

@@ -10,6 +10,9 @@ Format = Annotated[str | None, typer.Option("--format", "-f", metavar="FORMAT", 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; its suffix chooses the format.")
 ]
+Label = Annotated[
+    str | None, typer.Option("--label", metavar="WORD", help="A word of yours that the trace carries: before, after.")
+]
 Policies = Annotated[
     list[str] | None,
     typer.Option("--policy", "-p", metavar="NAME", help="A policy, with options: probe-on-node+pin. Repeatable."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from numaprobe.cli.options import Label  # noqa: TC001  typer reads it at run time
 from numaprobe.cli.output import RECORDING
 from numaprobe.cli.say import tell
 from numaprobe.errors import UsageError
@@ -61,6 +62,7 @@ def record(
     tracefs: Annotated[
         Path | None, typer.Option("--tracefs", help="Where tracefs is mounted, if not at the usual places.")
     ] = None,
+    label: Label = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the trace as JSON instead of writing a file.")] = False,
 ) -> None:
     """Record where the kernel probes devices, in which task, what waits for it, and what it costs.
@@ -84,7 +86,7 @@ def record(
     if not as_json:
         check_output(output)
     if collect:
-        _finish(recorded_boot(tracefs=tracefs, raw=raw), output, as_json=as_json, note="this boot")
+        _finish(recorded_boot(tracefs=tracefs, raw=raw).labelled(label), output, as_json=as_json, note="this boot")
         return
     options = record_options(
         sched=sched is not False,
@@ -98,7 +100,7 @@ def record(
     taken = record_kernel(
         options, command=command or (), seconds=seconds, raw=raw, tracefs=tracefs, told=_say_how if endless else None
     )
-    _finish(taken.trace, output, as_json=as_json, note=f"{taken.events} events, {taken.lost} lost")
+    _finish(taken.trace.labelled(label), output, as_json=as_json, note=f"{taken.events} events, {taken.lost} lost")
     if taken.status or not taken.trace.probes:
         raise typer.Exit(1)
 

@@ -35,6 +35,7 @@ def run(  # noqa: PLR0917  a command's signature is its options
         typer.Option("--save-scenario", metavar="FILE", help="Also write the scenario to FILE.toml, to be edited."),
     ] = None,
     real: options.Real = False,
+    label: options.Label = None,
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,
@@ -72,7 +73,7 @@ def run(  # noqa: PLR0917  a command's signature is its options
     if save is not None:
         save_scenario(setting.scenario, save)
     outcome = study.run(setting, timeline=chosen not in {"table", "printk"}, real=real)
-    trace = replace(outcome.trace, findings=find(outcome.trace))
+    trace = replace(outcome.trace, findings=find(outcome.trace)).labelled(label)
     write(trace, TRACE_SHAPES[chosen], chosen, output)
     if chosen == "table" and output is None and outcome.checks:
         sys.stdout.write("\nchecks of the scenario\n")

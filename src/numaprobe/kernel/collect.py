@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import MissingInterfaceError
 from numaprobe.kernel.boot import KMSG, collect
+from numaprobe.kernel.identity import this_machine
 from numaprobe.kernel.initcall import read_log
 from numaprobe.kernel.recorded import read_recording, save_machine
 from numaprobe.records import Trace
@@ -56,7 +57,7 @@ def collect_boot(
         folder = raw or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="numaprobe-")))
         recording = collect(tracefs, folder, kmsg=kmsg)
         save_machine(folder, topology)
-        return read_boot(recording, topology)
+        return replace(read_boot(recording, topology), identity=this_machine())
 
 
 def read_boot(recording: BootRecording, topology: Topology) -> Trace:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.kernel.identity import this_machine
 from numaprobe.kernel.record import EVERY_COMM, PROBING_COMMS, Recorder, RecordOptions
 from numaprobe.kernel.recorded import read_recording, save_machine, with_devices_of
 from numaprobe.kernel.session import StopSignals, find_program, record_command, record_for
@@ -74,7 +75,7 @@ def take(
         recording, status = _record(Recorder(tracefs, options), folder, command, seconds)
         topology = with_devices_of(read_sysfs(sysfs, name=os.uname().nodename), before)
         save_machine(folder, topology)
-        trace = _read(folder, topology, options, recording)
+        trace = replace(_read(folder, topology, options, recording), identity=this_machine(command=command))
     if status:
         trace = _with_warning(trace, "command-failed", f"'{command[0]}' ended with status {status}")
     if not trace.probes:

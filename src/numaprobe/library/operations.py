@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numaprobe.buses import KINDS
 from numaprobe.drivercore import Bus, Device, DeviceState, DriverCore
 from numaprobe.errors import StateError, UnknownNameError
+from numaprobe.kernel.identity import this_machine
 from numaprobe.library.checks import check_device, check_driver, check_name, check_new_device
 from numaprobe.library.driver import bind_driver
 from numaprobe.records import NO_NODE, Trace
@@ -260,6 +261,7 @@ class Operations:
             probes=tuple(sorted(self.core.records, key=lambda record: record.start_ns or 0)),
             kernel=self.machine.profile.name,
             policy=self.policy.label,
+            identity=this_machine(),
             machine=to_json(self.machine.topology),
             warnings=self.machine.warnings,
         )

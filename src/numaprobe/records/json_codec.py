@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.records import checks
-from numaprobe.records.model import TRACE_SCHEMA, Finding, ProbeRecord, RunState, RunWarning, Segment, Trace
+from numaprobe.records.model import TRACE_SCHEMA, Finding, Identity, ProbeRecord, RunState, RunWarning, Segment, Trace
 from numaprobe.records.shared_codec import (
     hold_from_json,
     hold_to_json,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PLAIN_FIELDS: Final = tuple(name for name in ProbeRecord.__dataclass_fields__ if name not in ("segments", "waits"))
+_IDENTITY_FIELDS: Final = tuple(Identity.__dataclass_fields__)
 _STATES: Final = {str(state): state for state in RunState}
 
 
@@ -54,6 +55,11 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
 def warning_to_json(warning: RunWarning) -> dict[str, Any]:
     """Return a warning as a JSON object."""
     return {"kind": warning.kind, "message": _plain(warning.message), "time_ns": warning.time_ns}
+
+
+def identity_to_json(identity: Identity | None) -> dict[str, Any] | None:
+    """Return who made a trace as a JSON object, every field in it; None if it does not tell."""
+    return None if identity is None else {name: _plain(getattr(identity, name)) for name in _IDENTITY_FIELDS}
 
 
 def trace_to_json(trace: Trace) -> dict[str, Any]:
@@ -85,6 +91,7 @@ def header_to_json(trace: Trace) -> dict[str, Any]:
         "kernel": _plain(trace.kernel),
         "policy": _plain(trace.policy),
         "scenario": _plain(trace.scenario),
+        "identity": identity_to_json(trace.identity),
         "machine": _plain(trace.machine),
     }
 
@@ -168,8 +175,22 @@ _WARNING_REQUIRED: Final[Mapping[str, checks.Check]] = {"kind": checks.text, "me
 _HEADER_REQUIRED: Final[Mapping[str, checks.Check]] = {
     "source": checks.choice("virtual", "host", "kernel"),
 }
+_IDENTITY_KNOWN: Final[Mapping[str, checks.Check]] = dict.fromkeys(_IDENTITY_FIELDS, checks.text)
+
+
+def identity_from_json(value: object, path: str = "identity") -> Identity:
+    """Return who made a trace, as a JSON object says it.
+
+    Raises:
+        InputError: a field is wrong.
+
+    """
+    return Identity(**checks.fields(value, path, {}, _IDENTITY_KNOWN))
+
+
 _HEADER_KNOWN: Final[Mapping[str, checks.Check]] = {
     **dict.fromkeys(("kernel", "policy", "scenario"), checks.text),
+    "identity": identity_from_json,
     "machine": lambda value, path: checks.free(checks.mapping(value, path), path),
 }
 

@@ -10,7 +10,7 @@ sizes are bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -150,6 +150,30 @@ class RunWarning:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who made a trace, where and when: enough to tell two apart, and to know whether they can be compared.
+
+    The kernel's release is the trace's ``kernel``, its command line ``machine["info"]["cmdline"]``. All are texts of
+    strangers: for people to read, never to act upon.
+    """
+
+    #: ``uname -n``
+    host: str | None = None
+    #: which computer, whatever it is called: a hash of its machine-id(5) that is ours alone (``kernel/identity.py``)
+    machine_id: str | None = None
+    #: when the recording ended, wall clock, UTC: ``2026-11-21T19:50:55Z``; None of a run in virtual time
+    date: str | None = None
+    #: the kernel's build: ``uname -v``
+    build: str | None = None
+    #: what ran while it was recorded, as a shell takes it: ``modprobe nvme``
+    command: str | None = None
+    #: version of the numaprobe that wrote it
+    numaprobe: str | None = None
+    #: the user's word for it: ``before``
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """The records of one run, and the machine they ran on."""
 
@@ -160,6 +184,8 @@ class Trace:
     kernel: str | None = None
     policy: str | None = None
     scenario: str | None = None
+    #: who made it; None: the source does not tell
+    identity: Identity | None = None
     #: the machine's JSON block, as ``numaprobe topology --json`` writes it; empty if unknown
     machine: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
@@ -170,6 +196,12 @@ class Trace:
     #: among them; empty: nothing is in doubt
     readings: tuple[Reading, ...] = ()
     schema: str = TRACE_SCHEMA
+
+    def labelled(self, label: str | None) -> Trace:
+        """Return the trace under a word of the user's; None: under that which it has."""
+        if label is None:
+            return self
+        return replace(self, identity=replace(self.identity or Identity(), label=label))
 
     @property
     def makespan_range_ns(self) -> tuple[int, int] | None:

@@ -30,6 +30,7 @@ from numaprobe.errors import RefusedError
 from numaprobe.hostmachine import HostMachine, limits
 from numaprobe.hostmachine.attributes import Applier, Attributes
 from numaprobe.hostmachine.bodies import burn, touch
+from numaprobe.kernel.identity import this_machine
 from numaprobe.scenario.burners import Burners
 from numaprobe.scenario.plan import make_plan
 from numaprobe.scenario.run import Outcome, run_on
@@ -132,7 +133,8 @@ def run_real(setting: Setting, policy: Policy | str | None = None) -> Outcome:
     burn(0)  # it finds out how fast this CPU is, once; not in the first probe
     machine = RealMachine(setting.plan.topology, setting.profile, grace_s=_GRACE_S)
     with Burners(_most_burners(setting)) as burners:
-        return run_on(machine, setting, policy, hotplug=HostChanges(machine, burners), source="host")
+        outcome = run_on(machine, setting, policy, hotplug=HostChanges(machine, burners), source="host")
+    return replace(outcome, trace=replace(outcome.trace, identity=this_machine()))
 
 
 def _most_burners(setting: Setting) -> int:

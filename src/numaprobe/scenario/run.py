@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from numaprobe.drivercore import DriverCore
 from numaprobe.errors import DeadlockError, InputError
 from numaprobe.policies import make_policy
-from numaprobe.records import RunWarning, Trace
+from numaprobe.records import Identity, RunWarning, Trace
 from numaprobe.records.ranges import fits
 from numaprobe.scenario.setting import Setting, prepare
 from numaprobe.scenario.taking import CheckResult, Steps
 from numaprobe.scenario.world import World
 from numaprobe.topology import to_json
+from numaprobe.version import __version__
 from numaprobe.virtual import VirtualMachine
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def _outcome(
         kernel=setting.profile.name,
         policy=label,
         scenario=scenario.name,
+        identity=Identity(numaprobe=__version__),
         machine=to_json(setting.plan.topology),
         warnings=(*setting.warnings, *core.machine.warnings, *waiting, *hung, *failed),
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numaprobe.study.measurement import Measurement, measure
     from numaprobe.study.runs import Progress, Run, run, run_many
     from numaprobe.study.settings import make_setting, recorded_policy, scenario_of
-    from numaprobe.study.traces import RECORDED, is_trace, read_trace
+    from numaprobe.study.traces import RECORDED, is_trace, named_file, read_trace, read_traces
     from numaprobe.study.variation import variations, vary
 
 #: file beside this one -> the names that it gives
@@ -31,7 +31,7 @@ _FILES: Final = {
     "measurement": ("Measurement", "measure"),
     "runs": ("Progress", "Run", "run", "run_many"),
     "settings": ("make_setting", "recorded_policy", "scenario_of"),
-    "traces": ("RECORDED", "is_trace", "read_trace"),
+    "traces": ("RECORDED", "is_trace", "named_file", "read_trace", "read_traces"),
     "variation": ("variations", "vary"),
 }
 
@@ -50,8 +50,10 @@ __all__ = [
     "make_setting",
     "make_variations",
     "measure",
+    "named_file",
     "parse_axes",
     "read_trace",
+    "read_traces",
     "recorded_policy",
     "run",
     "run_many",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,8 @@ from numaprobe.records import Trace
 from numaprobe.topology import load_topology
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numaprobe.topology import Topology
 
 #: Standard input, where a file's name is asked for.
@@ -34,6 +37,38 @@ def is_trace(source: object) -> bool:
         return path.is_file() or path.is_fifo()
     except OSError:
         return False
+
+
+def named_file(source: str) -> tuple[str | None, str]:
+    """Cut ``before=FILE`` into the user's word and the file; a file that has such a name goes by it, without a word."""
+    label, equals, file = source.partition("=")
+    if equals and label and file and "/" not in label and not is_trace(source) and (is_trace(file) or file == STDIN):
+        return label, file
+    return None, source
+
+
+def read_traces(
+    sources: Sequence[str], *, machine: Topology | str | None = None, kprobes: Path | None = None
+) -> list[tuple[str, Trace]]:
+    """Return several traces, each with its label, which it carries, too.
+
+    A label is the one given (``before=FILE``), else the one that the trace carries, else the file's name: the whole of
+    what was given where the name alone stands for two.
+
+    Raises:
+        InputError: see ``read_trace``.
+
+    """
+    pairs = [named_file(one) for one in sources]
+    names = Counter(Path(file).name for _, file in pairs)
+    traces = []
+    for word, file in pairs:
+        trace = read_trace(file, machine=machine, kprobes=kprobes)
+        own = trace.identity.label if trace.identity is not None else None
+        name = Path(file).name if names[Path(file).name] == 1 else file
+        label = word or own or ("standard input" if file == STDIN else name)
+        traces.append((label, trace.labelled(label)))
+    return traces
 
 
 def read_trace(
