@@ -82,7 +82,7 @@ def judge(setting: Setting, policy: str) -> Judged:
 
     def make(*args: Any) -> WatchedCore:  # noqa: ANN401  as it is called
         cores.append(WatchedCore(*args))
-        return cores[0]
+        return cores[-1]  # the first is the run itself, others read what is in doubt otherwise
 
     judged = Judged()
     try:

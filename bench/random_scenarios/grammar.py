@@ -124,6 +124,8 @@ class _Writer:
             "devices": self.groups,
             "caller": {"cpu": rng.choice(sorted(self.online)), "comm": rng.choice(["modprobe", "sh", "(udev-worker)"])},
         }
+        if self.chance(0.4):
+            data["shared"] = [self._shared(number) for number in range(rng.randint(1, 2))]
         if self.chance(0.8):
             self._play()
             data["steps"] = self.steps
@@ -145,6 +147,18 @@ class _Writer:
             "module.async_probe=1",
         ]
         return " ".join(word for word in words if self.chance(0.08))
+
+    def _shared(self, number: int) -> Table:
+        """Return what some of the drivers have one at a time; in half of the cases nobody knows how long."""
+        rng = self.rng
+        drivers = rng.sample([driver["name"] for driver in self.drivers], rng.randint(1, len(self.drivers)))
+        shared: Table = {
+            "lock": rng.choice(LOCKS),
+            "drivers": drivers,
+            "hold": rng.choice(TIMES),
+            "slowdown": number / 2,
+        }
+        return shared | ({"least": "0ns", "most": "5ms", "slowdown_most": 1.0} if self.chance(0.5) else {})
 
     # ---- devices
     def _group(self, kind: int, bus: str, part: int) -> Table:
@@ -202,7 +216,7 @@ class _Writer:
         rng = self.rng
         phases: list[Table] = []
         for place in range(rng.randint(0, 4)):
-            words = ["compute", "sleep", "allocate"]
+            words = ["compute", "sleep", "allocate", "undivided"]
             words += ["hold"] if depth else []
             below = depth == 2 or self.wild  # a child that wants the lock under which it is registered hangs
             words += ["register"] if number + 1 < len(buses) and below and self.chance(0.4) else []
@@ -233,12 +247,17 @@ class _Writer:
                 kind = rng.randrange(number + 1, len(buses))
                 child = {"name": f"{{parent}}.{place}-{{i}}", "count": rng.randint(1, 3), "bus": buses[kind]}
                 return {word: [child | {"compatible": f"c{kind}"} | ({"node": 0} if self.chance(0.3) else {})]}
-            case "enable_vfs":
-                return {word: rng.randint(1, 3)}
+            case "enable_vfs" | "undivided":
+                return {word: rng.randint(1, 3) if word == "enable_vfs" else self._ways()}
             case "fail" | "wait":
                 return self._fail() if word == "fail" else self._wait()
             case _:
                 return {word: rng.choice(TIMES)}
+
+    def _ways(self) -> Table:
+        """Return how time that nobody divided may have been spent."""
+        ways = ("expected", "least", "most") if self.chance(0.5) else ("expected",)
+        return {way: self._plain() for way in ways}
 
     def _fail(self) -> Table:
         if self.sort != "quiet" and self.chance(0.6):

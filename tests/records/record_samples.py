@@ -110,7 +110,7 @@ holds = st.builds(
     members=st.lists(names, max_size=3).map(tuple),
     takes=maybe(st.integers(0, 2**40)),
     evidence=st.sampled_from(["seen", "suspected"]),
-    source=st.sampled_from(["lock-events", "two-traces", "timeline", "scenario"]),
+    source=st.sampled_from(["lock-events", "wake-ups", "two-traces", "timeline", "scenario"]),
 )
 
 

@@ -49,7 +49,18 @@ def test_the_grammar_says_everything_that_a_scenario_can() -> None:
     said = {key for case in cases for key in _keys(case.data)}
     assert set(Phase.kinds) <= said
     assert set(Step.kinds) <= said
-    assert {"suppliers", "parent", "attempts", "jitter", "remove", "caller", "async_probe", "comm"} <= said
+    assert {
+        "shared",
+        "slowdown_most",
+        "suppliers",
+        "parent",
+        "attempts",
+        "jitter",
+        "remove",
+        "caller",
+        "async_probe",
+        "comm",
+    } <= said
     assert {case.sort for case in cases} == set(SORTS)
     nodes = [node for case in cases for node in case.topology.nodes]
     assert any(not node.cpus for node in nodes)

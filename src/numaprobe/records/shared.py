@@ -16,8 +16,9 @@ from typing import Literal, NamedTuple
 
 #: ``seen``: the kernel's lock events name it. ``suspected``: times fit it, and nothing names it.
 Evidence = Literal["seen", "suspected"]
-#: What taught it: lock events; a serial and a parallel trace of one machine; the timeline of one trace; a scenario.
-HoldSource = Literal["lock-events", "two-traces", "timeline", "scenario"]
+#: What taught it: lock events; which probe woke which; a serial and a parallel trace of one machine; the timeline of
+#: one trace; a scenario.
+HoldSource = Literal["lock-events", "wake-ups", "two-traces", "timeline", "scenario"]
 
 
 class LockWait(NamedTuple):

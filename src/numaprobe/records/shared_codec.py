@@ -30,7 +30,7 @@ _HOLD_REQUIRED: Final[Mapping[str, checks.Check]] = {
     "hold_range_ns": _range,
     "members": checks.each(checks.text),
     "evidence": checks.choice("seen", "suspected"),
-    "source": checks.choice("lock-events", "two-traces", "timeline", "scenario"),
+    "source": checks.choice("lock-events", "wake-ups", "two-traces", "timeline", "scenario"),
 }
 _READING_KNOWN: Final[Mapping[str, checks.Check]] = dict.fromkeys(("makespan_ns", "worst_ns"), checks.time)
 

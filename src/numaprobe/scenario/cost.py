@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from numaprobe.scenario.phases import Phase, Probe, Surroundings, do_all, with_inner
+from numaprobe.scenario.phases import Phase, Probe, Surroundings, do_all, spans_of, with_inner
 from numaprobe.scenario.phases.base import MILLION
+from numaprobe.scenario.turns import Share, Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +31,13 @@ class BodySurroundings(Surroundings, Protocol):
         """Return the flag to be set while this device's probe runs, if a step waits for that."""
         ...
 
+    def shares(self, driver: str) -> tuple[Share, ...]:
+        """Return the parts that a probe of this driver has in shared resources."""
+        ...
+
+    #: in how many turns a probe has one of these
+    turns: int
+
     async def remove_children(self, parent: Device) -> None:
         """Take back what ``parent``'s probe registered."""
         ...
@@ -47,11 +55,11 @@ def probe_body(driver: DriverModel, around: BodySurroundings, seed: int | None) 
         phases = driver.phases if own is None else own
         watched = around.watched(dev.name)
         if watched is None:
-            result = await do_all(phases, probe)
+            result = await do_shared(phases, probe)
         else:
             watched.set()
             try:
-                result = await do_all(phases, probe)
+                result = await do_shared(phases, probe)
             finally:
                 watched.clear()
         if result == 0:
@@ -59,6 +67,15 @@ def probe_body(driver: DriverModel, around: BodySurroundings, seed: int | None) 
         elif any(phase.registers for phase in with_inner(phases)):
             await around.remove_children(dev)
         return result
+
+    async def do_shared(phases: tuple[Phase, ...], probe: Probe) -> int:
+        shares = around.shares(driver.name)
+        if not shares:
+            return await do_all(phases, probe)
+        compute, sleep = spans_of(phases, around.read_as)
+        async with Turns(around.machine, shares, compute, sleep, around.turns) as turns:
+            probe.turns = turns
+            return await do_all(phases, probe)
 
     return body
 

@@ -6,14 +6,17 @@ order of events are the same, and the virtual machine is repeatable to the byte.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from numaprobe.drivercore import DriverCore
-from numaprobe.errors import DeadlockError, InputError
+from numaprobe.errors import BodyError, DeadlockError, InputError
 from numaprobe.policies import make_policy
-from numaprobe.records import Identity, RunWarning, Trace
+from numaprobe.records import Identity, Reading, RunWarning, Trace
 from numaprobe.records.ranges import fits
+from numaprobe.scenario.readas import ReadAs
+from numaprobe.scenario.schema import differs
 from numaprobe.scenario.setting import Setting, prepare
 from numaprobe.scenario.taking import CheckResult, Steps
 from numaprobe.scenario.world import World
@@ -51,25 +54,58 @@ class Outcome:
         return [warning.message for warning in self.trace.warnings if warning.kind in {"check", "deadlock"}]
 
 
-def run_setting(setting: Setting, policy: Policy | str | None = None, *, timeline: bool = False) -> Outcome:
-    """Run a setting in virtual time.
+def run_setting(
+    setting: Setting, policy: Policy | str | None = None, *, timeline: bool = False, readings: bool = True
+) -> Outcome:
+    """Run a setting in virtual time; where something is in doubt, once for each reading of it.
 
     Args:
         setting: see ``prepare``.
         policy: in place of the setting's: a policy, or its name with options.
         timeline: keep each probe's stretches of running, waiting and sleeping.
+        readings: give the trace the figures under each reading; else it is run once, as expected.
 
     Raises:
         UnknownNameError: no such policy.
         InputError: a step names what is not there at that moment.
 
     """
+    outcome = read_setting(setting, policy, timeline=timeline)
+    others = [read for read in ReadAs if readings and differs(setting.scenario, read)]
+    if not others:
+        return outcome
+    figures = [figures_of(outcome.trace, ReadAs.EXPECTED)]
+    for read in others:
+        with suppress(InputError, DeadlockError, BodyError):  # times decide what is there, and when: it has no figures
+            run = read_setting(setting, policy, read)
+            figures += [figures_of(run.trace, read)] if run.deadlock is None else []
+    return replace(outcome, trace=replace(outcome.trace, readings=tuple(figures)))
+
+
+def read_setting(
+    setting: Setting, policy: Policy | str | None = None, read: ReadAs = ReadAs.EXPECTED, *, timeline: bool = False
+) -> Outcome:
+    """Run a setting once in virtual time, what is in doubt read so; see ``run_setting``."""
     machine = VirtualMachine(setting.plan.topology, setting.profile, timeline=timeline, page_ns=setting.page_ns)
-    return run_on(machine, setting, policy, hotplug=machine, source="virtual")
+    return run_on(machine, setting, policy, hotplug=machine, source="virtual", read=read)
+
+
+def figures_of(trace: Trace, read: ReadAs) -> Reading:
+    """Return the figures of a run that was read so: makespan, and the worst cost of a probe that was not sent away."""
+    spans = [(record.start_ns or 0, record.end_ns or 0) for record in trace.probes]
+    costs = [record.cost_ns for record in trace.probes if record.result != "EPROBE_DEFER"]
+    makespan = max(end for _, end in spans) - min(start for start, _ in spans) if spans else None
+    return Reading(read, makespan, max(costs, default=None))
 
 
 def run_on(
-    machine: Machine, setting: Setting, policy: Policy | str | None, *, hotplug: MachineChanges, source: Source
+    machine: Machine,
+    setting: Setting,
+    policy: Policy | str | None,
+    *,
+    hotplug: MachineChanges,
+    source: Source,
+    read: ReadAs = ReadAs.EXPECTED,
 ) -> Outcome:
     """Run a setting on a fresh machine.
 
@@ -79,6 +115,7 @@ def run_on(
         policy: in place of the setting's; None: the setting's.
         hotplug: what the machine can do beyond the protocol.
         source: what the trace says where it comes from.
+        read: how what is in doubt is read.
 
     Raises:
         UnknownNameError: no such policy.
@@ -87,7 +124,7 @@ def run_on(
     """
     chosen = make_policy(policy) if isinstance(policy, str) else policy or setting.policy
     core = DriverCore(machine, chosen, setting.options)
-    steps = Steps(World(setting.plan, core), hotplug)
+    steps = Steps(World(setting.plan, core, read), hotplug)
     deadlock = None
     try:
         steps.run()
@@ -127,6 +164,7 @@ def _outcome(
         identity=Identity(numaprobe=__version__),
         machine=to_json(setting.plan.topology),
         warnings=(*setting.warnings, *core.machine.warnings, *waiting, *hung, *failed),
+        shared=tuple(model.as_record() for model in scenario.shared if model.hold),
     )
     return Outcome(trace=trace, checks=checks, deadlock=deadlock)
 

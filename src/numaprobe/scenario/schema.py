@@ -7,14 +7,17 @@ written. What needs the machine to be judged (nodes, CPUs, counts) is judged in 
 A scenario knows nothing of policies: the same object is run under each.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from numaprobe.buses import KINDS
 from numaprobe.records import RunWarning
-from numaprobe.scenario.phases import DeviceGroup, Phases
+from numaprobe.scenario.phases import DeviceGroup, Phase, Phases, RegisterChildren
 from numaprobe.scenario.quantities import Comm, NamePattern
+from numaprobe.scenario.readas import ReadAs
+from numaprobe.scenario.sharing import SharedModel
 from numaprobe.scenario.steps import Step, TaskKind
 from numaprobe.scenario.tables import MAX_DEVICES, Names, Table, refused, tables_in
 from numaprobe.topology import Topology
@@ -96,6 +99,8 @@ class Scenario(Table):
     buses: Annotated[tuple[BusModel, ...], Field(strict=False)] = ()
     drivers: Annotated[tuple[DriverModel, ...], Field(strict=False)] = ()
     devices: Annotated[tuple[DeviceGroup, ...], Field(strict=False, max_length=MAX_DEVICES)] = ()
+    #: what probes have one at a time, beyond what their phases say
+    shared: Annotated[tuple[SharedModel, ...], Field(strict=False, max_length=1000)] = ()
     #: empty: add all devices, then load each driver (or the other way round: ``order``)
     steps: Annotated[tuple[Step, ...], Field(strict=False, max_length=10_000)] = ()
     #: check that every asynchronous probe starts on its device's node
@@ -136,6 +141,26 @@ class Scenario(Table):
             text = "a driver has 'jitter', so the scenario needs a 'seed': a run must be repeatable"
             raise refused(text)
         return self
+
+
+def differs(scenario: Scenario, read: ReadAs) -> bool:
+    """Tell whether a scenario, read so, is another one than as expected."""
+    if read is ReadAs.EXPECTED:
+        return False
+    if any(one.hold_as(read) != one.hold or one.slowdown_as(read) != one.slowdown for one in scenario.shared):
+        return True
+    return any(phase.in_doubt for phase in _all_phases(scenario))
+
+
+def _all_phases(scenario: Scenario) -> Iterator[Phase]:
+    """Return the phases of every driver and group, those of devices that probes register included."""
+    todo: list[Phase] = [phase for driver in scenario.drivers for phase in driver.phases]
+    todo += [phase for group in scenario.devices for phase in group.phases or ()]
+    while todo:
+        phase = todo.pop()
+        yield phase
+        if isinstance(phase, RegisterChildren):
+            todo += [inner for group in phase.children for inner in group.phases or ()]
 
 
 def _tables() -> dict[str, type[Table]]:

@@ -13,8 +13,11 @@ from numaprobe.buses import make_bus
 from numaprobe.drivercore import Driver, ProbeType
 from numaprobe.errors import BodyError, UnknownNameError, UsageError
 from numaprobe.scenario.cost import probe_body, remove_body
+from numaprobe.scenario.phases.base import MILLION
 from numaprobe.scenario.plan import DeviceSpec, expand_group
+from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.tables import MAX_DEVICES
+from numaprobe.scenario.turns import Resource, Share, turns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +38,11 @@ PROBE_TYPES: Final = {
 class World:
     """Everything that a run's steps and bodies act on."""
 
-    def __init__(self, plan: Plan, core: DriverCore) -> None:
+    def __init__(self, plan: Plan, core: DriverCore, read_as: ReadAs = ReadAs.EXPECTED) -> None:
         self.plan = plan
+        self.read_as = read_as
+        self.turns = turns_of(len(plan.devices))
+        self._shares: dict[str, tuple[Share, ...]] | None = None
         self.core = core
         self.machine = core.machine
         self._locks: dict[str, Lock] = {}
@@ -144,6 +150,26 @@ class World:
         if name not in self._locks:
             self._locks[name] = self.machine.lock(name)
         return self._locks[name]
+
+    def shares(self, driver: str) -> tuple[Share, ...]:
+        """Return the parts that a probe of this driver has in shared resources."""
+        if self._shares is None:
+            self._shares = self._all_shares()
+        return self._shares.get(driver, ())
+
+    def _all_shares(self) -> dict[str, tuple[Share, ...]]:
+        resources: dict[str, Resource] = {}
+        found: dict[str, tuple[Share, ...]] = {}
+        for model in self.plan.scenario.shared:
+            hold, slowdown = model.hold_as(self.read_as), round(model.slowdown_as(self.read_as) * MILLION)
+            if not (hold or slowdown):
+                continue
+            if model.lock not in resources:
+                resources[model.lock] = Resource(self.machine.lock(model.lock))
+            share = Share(resources[model.lock], hold, slowdown)
+            for driver in model.drivers:
+                found[driver] = (*found.get(driver, ()), share)
+        return found
 
     def phases_of(self, dev: Device) -> tuple[Phase, ...] | None:
         """Return what probing this very device does; None: what its driver's phases say."""

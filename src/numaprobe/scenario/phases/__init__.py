@@ -4,8 +4,18 @@ A type says what the phase does on a machine (``do``), how it is read and writte
 recording takes its place (``measured``); ``base`` tells how a new one is made.
 """
 
-from numaprobe.scenario.phases.base import Phase, Phases, Probe, Surroundings, do_all, with_inner
-from numaprobe.scenario.phases.costs import Allocate, AllocateMemory, Compute, HoldLock, LockedPhases, Sleep, Span
+from numaprobe.scenario.phases.base import Phase, Phases, Probe, Surroundings, do_all, spans_of, with_inner
+from numaprobe.scenario.phases.costs import (
+    Allocate,
+    AllocateMemory,
+    Compute,
+    HoldLock,
+    LockedPhases,
+    Sleep,
+    Span,
+    Undivided,
+    UndividedCost,
+)
 from numaprobe.scenario.phases.groups import DeviceGroup
 from numaprobe.scenario.phases.others import EnableVfs, Fail, RegisterChildren, Wait, WaitForDevice
 
@@ -25,8 +35,11 @@ __all__ = [
     "Sleep",
     "Span",
     "Surroundings",
+    "Undivided",
+    "UndividedCost",
     "Wait",
     "WaitForDevice",
     "do_all",
+    "spans_of",
     "with_inner",
 ]

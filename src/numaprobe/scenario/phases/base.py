@@ -5,13 +5,14 @@ the same costs under every policy, so that policies are compared on equal terms.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Protocol
 
 from pydantic import Field
 
 from numaprobe.errors import InternalError
+from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.tables import Tagged
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Surroundings(Protocol):
     """What a probe needs of the run it is part of."""
 
     machine: "Machine"
+    #: how what is in doubt is read in this run
+    read_as: ReadAs
 
     def lock(self, name: str) -> "Lock":
         """Return the lock that all bodies share by this name."""
@@ -44,6 +47,18 @@ class Surroundings(Protocol):
         ...
 
 
+class Spender(Protocol):
+    """Computes and sleeps: the machine, or the turns that a probe takes on it."""
+
+    def compute(self, ns: int) -> Awaitable[None]:
+        """Use a CPU."""
+        ...
+
+    def sleep(self, ns: int) -> Awaitable[None]:
+        """Leave the CPU."""
+        ...
+
+
 @dataclass(slots=True)
 class Probe:
     """One call of a driver's function."""
@@ -54,6 +69,13 @@ class Probe:
     jitter_ppm: int = 0
     seed: str = ""
     draws: int = field(default=0)
+    #: how it shares resources with other probes; None: it shares none
+    turns: Spender | None = None
+
+    @property
+    def spender(self) -> Spender:
+        """What computes and sleeps for it."""
+        return self.around.machine if self.turns is None else self.turns
 
     def scaled(self, ns: int) -> int:
         """Return ``ns`` scaled by the next draw, from 1 - jitter to 1 + jitter."""
@@ -83,6 +105,15 @@ class Phase(Tagged):
         """Return the phases inside of this one."""
         return ()
 
+    def spans(self, _read: ReadAs) -> tuple[int, int]:
+        """Return how long it computes and how long it sleeps, in ns, read so."""
+        return 0, 0
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether what it does differs by how it is read."""
+        return any(phase.in_doubt for phase in self.inside())
+
     def awaited(self) -> str | None:
         """Return the device for which it may wait for ever."""
         return None
@@ -102,6 +133,12 @@ async def do_all(phases: Iterable[Phase], probe: Probe) -> int:
         if result:
             return result
     return 0
+
+
+def spans_of(phases: Iterable[Phase], read: ReadAs) -> tuple[int, int]:
+    """Return how long phases compute and how long they sleep, in ns, read so."""
+    found = [phase.spans(read) for phase in phases]
+    return sum(compute for compute, _ in found), sum(sleep for _, sleep in found)
 
 
 def with_inner(phases: Iterable[Phase]) -> Iterator[Phase]:

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from numaprobe.records import NO_NODE
-from numaprobe.scenario.phases.base import Phase, Phases, Probe, do_all
+from numaprobe.scenario.phases.base import Phase, Phases, Probe, do_all, spans_of
 from numaprobe.scenario.quantities import NamePattern, SizeBytes, TimeNs
+from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.tables import Table, refused
 
 
@@ -34,8 +35,12 @@ class Compute(Span):
 
     async def do(self, probe: Probe) -> int:
         """Use a CPU."""
-        await probe.around.machine.compute(probe.scaled(self.compute))
+        await probe.spender.compute(probe.scaled(self.compute))
         return 0
+
+    def spans(self, _read: ReadAs) -> tuple[int, int]:
+        """Return how long it computes."""
+        return self.compute, 0
 
 
 class Sleep(Span):
@@ -45,8 +50,53 @@ class Sleep(Span):
 
     async def do(self, probe: Probe) -> int:
         """Leave the CPU."""
-        await probe.around.machine.sleep(probe.scaled(self.sleep))
+        await probe.spender.sleep(probe.scaled(self.sleep))
         return 0
+
+    def spans(self, _read: ReadAs) -> tuple[int, int]:
+        """Return how long it sleeps."""
+        return 0, self.sleep
+
+
+class Undivided(Table):
+    """``undivided``: time of which only the sum is known, and the ways in which it can have been spent."""
+
+    #: ``compute`` and ``sleep``, as far as anything tells
+    expected: Phases
+    #: the same with the least contention for a CPU that fits what is known, and with the most; None: as expected
+    least: Phases | None = None
+    most: Phases | None = None
+
+    @model_validator(mode="after")
+    def _spans_alone(self) -> Self:
+        if any(not isinstance(phase, Span) for read in ReadAs for phase in self.read(read)):
+            raise refused("'undivided' is time: it holds nothing but compute and sleep")
+        return self
+
+    def read(self, read: ReadAs) -> tuple[Phase, ...]:
+        """Return the phases that it stands for, read so."""
+        return read.of(self.expected, self.least, self.most)
+
+
+class UndividedCost(Phase):
+    """Time of which nobody knows how much was computing."""
+
+    measured: ClassVar[bool] = True
+
+    undivided: Undivided
+
+    async def do(self, probe: Probe) -> int:
+        """Do what it stands for in this run."""
+        return await do_all(self.undivided.read(probe.around.read_as), probe)
+
+    def spans(self, read: ReadAs) -> tuple[int, int]:
+        """Return how long it computes and sleeps, read so."""
+        return spans_of(self.undivided.read(read), read)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether there is more than one way."""
+        return any(self.undivided.read(read) != self.undivided.expected for read in ReadAs)
 
 
 class LockedPhases(Table):
@@ -69,6 +119,10 @@ class HoldLock(Phase):
     def inside(self) -> tuple[Phase, ...]:
         """Return the phases inside of this one."""
         return self.hold.phases
+
+    def spans(self, read: ReadAs) -> tuple[int, int]:
+        """Return how long the phases inside compute and sleep."""
+        return spans_of(self.hold.phases, read)
 
 
 def _where(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
