@@ -4,9 +4,19 @@ import io
 
 import pytest
 from ftrace_text import Ftrace
+from hypothesis import given
+from hypothesis import strategies as st
 
 from numaprobe.kernel.ftrace import read_ftrace
-from numaprobe.kernel.ftrace_line import parse_event_line, parse_kprobe, parse_lost, parse_overwritten, parse_time
+from numaprobe.kernel.ftrace_line import (
+    parse_event_line,
+    parse_kprobe,
+    parse_lost,
+    parse_overwritten,
+    parse_time,
+    parse_usual_head,
+    task_of,
+)
 from numaprobe.records import ProbeRecord, RunState
 
 LAYOUTS = {
@@ -66,6 +76,26 @@ def test_trace_cmds_own_words_for_the_scheduler() -> None:
     trace = read_ftrace(io.BytesIO(text.text))
     check(trace.probes[0])
     assert not any(warning.kind == "torn-line" for warning in trace.warnings)
+
+
+@given(
+    st.sampled_from(list(LAYOUTS.values())),
+    st.sampled_from(["a", "kworker/u1025:5", "-1 [2] x", "[003]", "<...>", "a-b (1) c"]),
+    st.integers(0, 10**7 - 1),
+    st.integers(0, 99_999),
+    st.from_regex(rb"[0-9]{1,12}(\.[0-9]{1,10})?(us)?", fullmatch=True),
+)
+def test_the_short_ways_through_a_head_say_what_the_long_one_says(
+    layout: str, comm: str, pid: int, cpu: int, time: bytes
+) -> None:
+    text = layout.format(task=comm, pid=pid, cpu=cpu, time=time.decode(), event="x: y")
+    line = text.encode()
+    head, event = line.rpartition(b": x")[0], parse_event_line(line)
+    if (short := parse_usual_head(head)) is not None:
+        assert event is not None
+        assert short == (event.cpu, parse_time(event.time))
+    if event is not None:
+        assert task_of(head, line) == (event.pid, "dNh2." in layout)
 
 
 def test_a_comm_that_looks_like_the_layout() -> None:

@@ -48,20 +48,23 @@ class Account:
 
     def add(self, changes: list[Change], end_ns: int) -> None:
         """Count the stretches that ``changes`` begin; the last one lasts until ``end_ns``."""
-        for index, (start, state, cpu) in enumerate(changes):
-            end = changes[index + 1][0] if index + 1 < len(changes) else end_ns
+        if not changes:
+            return
+        segments, by_cpu = self.segments, self.by_cpu
+        if changes[0][1] is RUNNING:
+            by_cpu.setdefault(changes[0][2], 0)
+        ends = [change[0] for change in changes[1:]]
+        for (start, state, cpu), end in zip(changes, [*ends, end_ns], strict=True):
             if end <= start:
-                if index == 0:
-                    self.by_cpu.setdefault(cpu, 0)
                 continue
             if state is RUNNING:
-                self.by_cpu[cpu] = self.by_cpu.get(cpu, 0) + end - start
+                by_cpu[cpu] = by_cpu.get(cpu, 0) + end - start
             elif state is RUNNABLE:
                 self.runnable_ns += end - start
             else:
                 self.sleeping_ns += end - start
-            if self.segments is not None:
-                self._append(self.segments, Segment(start, end, state, cpu))
+            if segments is not None:
+                self._append(segments, Segment(start, end, state, cpu))
 
     @staticmethod
     def _append(segments: list[Segment], new: Segment) -> None:

@@ -23,12 +23,13 @@ from numaprobe.kernel.ftrace_line import (
     EventLine,
     KprobeArguments,
     decode,
-    in_interrupt,
     parse_event_line,
     parse_kprobe,
     parse_lost,
     parse_overwritten,
     parse_time,
+    parse_usual_head,
+    task_of,
 )
 from numaprobe.kernel.kprobes import (
     DRIVER_ATTACH,
@@ -63,7 +64,6 @@ CLOCK_JUMP_NS: Final = 1_000_000_000
 PARTS: Final = 3
 #: TASK_COMM_LEN, and room for what trace-cmd adds
 MAX_COMM: Final = 64
-MAX_CPU_DIGITS: Final = 5
 #: No scheduler's event is longer.
 MAX_SHORT: Final = 256
 
@@ -75,6 +75,8 @@ _SWITCH: Final = re.compile(
 )
 #: trace-cmd says ``kworker/4:1:89 [120] CPU:004``
 _TARGET_CPU: Final = re.compile(rb"(?:target_cpu=|dest_cpu=|CPU:)(\d{1,5})\s*$")
+#: and this is at the end of the line
+MAX_TARGET: Final = 24
 _WORK: Final = re.compile(rb"\s*work struct[ =](?:0x)?([0-9a-fA-F]+)")
 
 
@@ -216,13 +218,17 @@ class FtraceReader:
                 self._clock_changed()
             self._has_dot = has_dot
             self.counts.whole_number_clock |= not has_dot and not text.endswith(b"us")
+        self._forward(now)
+        return now
+
+    def _forward(self, now: int) -> None:
+        """The clock shows ``now``: look whether it goes forward."""
         if now < self._last_ns:
             if now < self._last_ns - CLOCK_JUMP_NS:
                 self._clock_changed()
             else:
                 self.counts.unordered += 1
         self._last_ns = now
-        return now
 
     def _clock_changed(self) -> None:
         self.counts.clock_changes += 1
@@ -276,7 +282,7 @@ class FtraceReader:
         previous, following = parts[1].split(b" ", 1)[0], parts[2].split(b" ", 1)[0]
         if previous in tasks or following in tasks:
             middle = parts[1].partition(b" prev_state=")[2]
-            self._switch(head, previous, middle[:1], following, middle.partition(b" next_comm=")[2][:-5])
+            self._switch(head, previous, middle[:1], following, middle[:-5])
 
     def _on_odd_switch(self, head: bytes, arguments: bytes) -> None:
         """Handle a switch in trace-cmd's words, or of a task that calls itself ``_pid=``."""
@@ -284,16 +290,17 @@ class FtraceReader:
         if len(parts) == PARTS:
             previous, following = parts[0].rpartition(b":")[2], parts[1].rpartition(b":")[2]
             if previous in self._tasks or following in self._tasks:
-                state, _, comm = parts[1].partition(b"] ")[2].partition(b" ==> ")
-                self._switch(head, previous, state[:1], following, comm.rpartition(b":")[0])
+                middle = parts[1].partition(b"] ")[2]
+                self._switch(head, previous, middle[:1], following, middle.rpartition(b":")[0])
             return
         match = _SWITCH.match(arguments[:MAX_SHORT])
         if match is None:
             self.counts.torn += 1
         elif match[1] in self._tasks or match[4] in self._tasks:
-            self._switch(head, match[1], match[2][:1], match[4], match[3])
+            self._switch(head, match[1], match[2][:1], match[4], b" ==> " + match[3])
 
-    def _switch(self, head: bytes, previous: bytes, state: bytes, following: bytes, comm: bytes) -> None:
+    def _switch(self, head: bytes, previous: bytes, state: bytes, following: bytes, middle: bytes) -> None:
+        """Handle a switch of a task with an open call; ``middle`` ends with `` ==> `` and the following one's name."""
         where = self._where(head)
         if where is None:
             return
@@ -305,7 +312,7 @@ class FtraceReader:
         if task is not None:
             task.enter(RUNNING, now, cpu)
             if task.comm is None:
-                task.comm = decode(comm[:MAX_COMM])
+                task.comm = decode(middle.partition(b" ==> ")[2].removeprefix(b"next_comm=")[:MAX_COMM])
 
     def _on_wakeup(self, head: bytes, arguments: bytes, _: bytes) -> None:
         self._seen.wakeup = True
@@ -325,7 +332,7 @@ class FtraceReader:
 
     def _moved(self, head: bytes, arguments: bytes, task: TaskTime) -> None:
         """A task was put on the queue of the CPU that the line names last, to run there."""
-        where, target = self._where(head), _TARGET_CPU.search(arguments)
+        where, target = self._where(head), _TARGET_CPU.search(arguments, max(0, len(arguments) - MAX_TARGET))
         if where is None or target is None:
             self.counts.torn += target is None
             return
@@ -333,47 +340,37 @@ class FtraceReader:
 
     def _on_queue(self, head: bytes, arguments: bytes, line: bytes) -> None:
         self._recent.append(line)
-        if self._tasks and (pid := _pid(head, line)) in self._tasks and not in_interrupt(head):
-            work = _WORK.match(arguments)
-            if work is not None:
+        if self._tasks:
+            pid, is_interrupt = task_of(head, line)
+            if pid in self._tasks and not is_interrupt and (work := _WORK.match(arguments)) is not None:
                 self.assembler.queued(pid, work[1])
 
     def _on_start(self, head: bytes, arguments: bytes, line: bytes) -> None:
         self._recent.append(line)
         is_async = _ASYNC_WORK in arguments
-        if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None and not in_interrupt(head):
-            self.assembler.work_begins(_pid(head, line), work[1], is_async=is_async)
+        if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None:
+            pid, is_interrupt = task_of(head, line)
+            if not is_interrupt:
+                self.assembler.work_begins(pid, work[1], is_async=is_async)
 
     def _on_end(self, head: bytes, arguments: bytes, line: bytes) -> None:
         if self._tasks or _ASYNC_WORK in arguments:
             work = _WORK.match(arguments)
-            if work is not None and not in_interrupt(head):
-                self.assembler.work_ends(_pid(head, line), work[1])
+            pid, is_interrupt = task_of(head, line)
+            if work is not None and not is_interrupt:
+                self.assembler.work_ends(pid, work[1])
 
     def _where(self, head: bytes) -> tuple[int, int] | None:
         """Return CPU and time of a line that was cut at its first ``": "``."""
-        start = head.rfind(b"[") + 1
-        cpu, time = head[start : head.find(b"]", start)], head[head.rfind(b" ") + 1 :]
-        if not cpu.isdigit():
-            parsed = parse_event_line(head + b": x:")
-            if parsed is None:
-                self.counts.torn += 1
-                return None
-            cpu, time = b"%d" % parsed.cpu, parsed.time
-        now = self._time(time)
-        if now is None or len(cpu) > MAX_CPU_DIGITS or (number := int(cpu)) > MAX_CPU:
+        if self._has_dot and (usual := parse_usual_head(head)) is not None:
+            self._forward(usual[1])
+            return usual
+        parsed = parse_event_line(head + b": x:")
+        now = None if parsed is None else self._time(parsed.time)
+        if parsed is None or now is None:
             self.counts.torn += 1
             return None
-        return number, now
-
-
-def _pid(head: bytes, line: bytes) -> bytes:
-    """Return the pid of a line that was cut at its first ``": "``."""
-    pid = head.rpartition(b" [")[0].rstrip().rpartition(b"-")[2]
-    if pid.isdigit():
-        return pid
-    parsed = parse_event_line(line)  # with a column of thread groups, or without brackets
-    return parsed.pid if parsed is not None else b""
+        return parsed.cpu, now
 
 
 def _pass_over(_head: bytes, _arguments: bytes, _line: bytes) -> None:

@@ -26,10 +26,15 @@ _HEAD: Final = re.compile(
     rb"""\s*+(?P<comm>\S.{0,63}?)-(?P<pid>\d{1,10})
     \s++(?:\(\s*[\d-]{1,10}\)\s+)?
     (?:\[(?P<cpu>\d{1,5})\]|(?P<latency_cpu>\d{1,5})(?=[^\d\s]))
-    \s*(?:[^\d\s]\S{0,15}\s+)?
+    \s*(?:(?P<flags>[^\d\s]\S{0,15})\s+)?
     (?P<time>\d{1,12}(?:\.\d{1,9})?)(?P<unit>us)?[+!\#*@$]?\s?:\s+
     (?P<event>[^\s:]{1,128}):(?P<arguments>.*)""",
     re.VERBOSE | re.DOTALL,
+)
+#: a line up to its first ``": "``, as nearly all are: pid, CPU, the third flag if there are any, time in µs or ns
+_USUAL_HEAD: Final = re.compile(
+    rb".*-(\d{1,10}) +(?:\([ \d-]{1,10}\) +)?\[(\d{1,4})\] +(?:[^\d\s].(.)\S* +)?(\d{1,9})\.(\d{6}(?:\d{3})?)",
+    re.DOTALL,
 )
 _LOST: Final = re.compile(rb"CPU:\s?(?P<cpu>\d{1,5}) \[(?:LOST )?(?P<count>\d{0,18}) ?EVENTS(?: DROPPED)?\]")
 _ENTRIES: Final = re.compile(rb"# entries-in-buffer/entries-written: (\d{1,18})/(\d{1,18})")
@@ -57,6 +62,8 @@ class EventLine(NamedTuple):
     comm: bytes
     pid: bytes
     cpu: int
+    #: ``d..1.``; empty where the line has none
+    flags: bytes
     #: as printed, with its unit
     time: bytes
     event: bytes
@@ -80,9 +87,21 @@ def parse_event_line(line: bytes) -> EventLine | None:
     match = _HEAD.match(line)
     if match is None:
         return None
-    comm, pid, cpu, latency_cpu, time, unit, event, arguments = match.groups()
+    comm, pid, cpu, latency_cpu, flags, time, unit, event, arguments = match.groups()
     number = int(cpu or latency_cpu)
-    return EventLine(comm, pid, number, time + (unit or b""), event, arguments) if number <= MAX_CPU else None
+    if number > MAX_CPU:
+        return None
+    return EventLine(comm, pid, number, flags or b"", time + (unit or b""), event, arguments)
+
+
+def parse_usual_head(head: bytes) -> tuple[int, int] | None:
+    """Return CPU and ns of a line that was cut at its first ``": "``; None: it is not in the usual layout."""
+    match = _USUAL_HEAD.fullmatch(head)
+    if match is None:
+        return None
+    _, cpu, _, seconds, decimals = match.groups()
+    number, now = int(cpu), int(seconds + decimals)
+    return (number, now * _SCALES[len(decimals)]) if number <= MAX_CPU else None
 
 
 def parse_time(text: bytes) -> int | None:
@@ -161,7 +180,10 @@ def decode(text: bytes) -> str:
     return text.decode(errors="backslashreplace")
 
 
-def in_interrupt(head: bytes) -> bool:
-    """Tell whether a line's flags say that an interrupt or a softirq borrowed the task."""
-    flags = head.rpartition(b"]")[2].split(b" ", 2)
-    return len(flags) > 1 and flags[1][2:3] in _INTERRUPT_FLAGS
+def task_of(head: bytes, line: bytes) -> tuple[bytes, bool]:
+    """Return the pid of a line that was cut at its first ``": "``, and whether an interrupt borrowed the task."""
+    usual = _USUAL_HEAD.fullmatch(head)
+    if usual is not None:
+        return usual[1], usual[3] in _INTERRUPT_FLAGS
+    parsed = parse_event_line(line)
+    return (parsed.pid, parsed.flags[2:3] in _INTERRUPT_FLAGS) if parsed is not None else (b"", False)
