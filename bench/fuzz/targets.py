@@ -118,8 +118,10 @@ def json_seeds() -> list[bytes]:
     trace = sample_trace()
     from dataclasses import replace
 
-    small = replace(trace, machine={}, probes=trace.probes[:1])
-    return [dump_trace(small).encode(), b'{"schema":"numaprobe.trace/1","source":"kernel","probes":[]}']
+    one = replace(trace, machine={}, probes=trace.probes[:1])
+    more = replace(trace, machine=to_json(MACHINE), probes=trace.probes[:3])
+    full = replace(one, probes=tuple(replace(probe, memory={0: 4096, 1: 8192}) for probe in one.probes))
+    return [dump_trace(each).encode() for each in (one, more, full, replace(one, probes=()))]
 
 
 def parquet_seeds() -> list[bytes]:
@@ -241,7 +243,13 @@ def notes(data: bytes) -> None:
 
 
 def machine_seeds() -> list[bytes]:
-    return [json.dumps(to_json(symmetric("a", nodes=2, cores=2))).encode()]
+    machines = (
+        symmetric("a", nodes=2, cores=2),
+        symmetric("b", nodes=1, cores=1),
+        symmetric("c", nodes=4, llcs=2, cores=2, smt=2),
+        load_topology("2 nodes x 2 cores, 1GiB per node"),
+    )
+    return [json.dumps(to_json(machine)).encode() for machine in machines]
 
 
 def xml_seeds() -> list[bytes]:

@@ -26,8 +26,10 @@ with atheris.instrument_imports(include=["numaprobe", "tomllib"]):
 MAX_LENGTH = 16_384
 SECONDS = 3.0
 MEMORY_MB = 256
-#: share of the inputs that are changed by their structure, where they have one
+#: share of the inputs that are changed by their structure, where they have one; and of these, that are made of a seed:
+#: what libFuzzer keeps is mostly what was refused, and remains so
 STRUCTURED = 0.8
+FRESH = 0.5
 #: libFuzzer ends the worker beyond these: a hang, a leak.
 HANG_S = 60
 LEAK_MB = 3000
@@ -40,6 +42,7 @@ class Worker:
     def __init__(self, name: str, seconds: float, folder: Path) -> None:
         self.name, self.seconds, self.folder = name, seconds, folder
         self.read = TARGETS[name].read
+        self.seeds = [seed[:MAX_LENGTH] for seed in TARGETS[name].seeds()]
         self.words = [word.encode("latin-1") for word in TARGETS[name].words] or [b"0"]
         self.inputs = self.taken = 0
         self.worst_s = 0.0
@@ -102,8 +105,9 @@ class Worker:
         """Change an input by its structure if it has one, else by its lines and words, or by its bytes."""
         dice = random.Random(seed)
         change = TARGETS[self.name].change
-        if change is not None and dice.random() < STRUCTURED:  # noqa: SIM102
-            if (changed := change(data, dice)) is not None and len(changed) <= limit:
+        if change is not None and dice.random() < STRUCTURED:
+            base = dice.choice(self.seeds) if dice.random() < FRESH else data
+            if (changed := change(base, dice)) is not None and len(changed) <= limit:
                 return changed
         if dice.random() < 0.5:
             return bytes(atheris.Mutate(data, limit))
@@ -146,9 +150,9 @@ def main() -> None:
     name, seconds, seed, folder = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     corpus = folder / f"{name}.corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, data in enumerate(TARGETS[name].seeds()):
-        (corpus / f"seed{number:03d}").write_bytes(data[:MAX_LENGTH])
     worker = Worker(name, seconds, folder)
+    for number, data in enumerate(worker.seeds):
+        (corpus / f"seed{number:03d}").write_bytes(data)
     arguments = [
         sys.argv[0],
         f"-seed={seed or 1}",
