@@ -24,6 +24,11 @@ def the(kind: str, trace: Trace) -> Finding:
     return found[0]
 
 
+def proposed(finding: Finding) -> list[str]:
+    """What a rule proposes to try: policies, parameters, places."""
+    return [one.policy or one.parameter or one.load_from or "" for one in finding.remedies]
+
+
 def isolated(cpus: str) -> Topology:
     return symmetric("isolated", nodes=2, cores=4, housekeeping=Housekeeping(isolated=CpuSet.parse_list(cpus)))
 

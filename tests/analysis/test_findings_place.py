@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import synthetic as s
-from rules import isolated, of_kind, the, three_nodes
+from rules import isolated, of_kind, proposed, the, three_nodes
 
 from numaprobe.analysis import summarize
 from numaprobe.records import RunWarning
@@ -25,26 +25,27 @@ def test_remote_names_the_nodes_and_the_caller() -> None:
     assert finding.evidence["ran_on_nodes"] == {"1": 3}
     assert finding.evidence["memory_away_bytes"] == 3 * 2**20
     assert finding.evidence["distance"] == 20
-    assert "numactl --cpunodebind=0" in finding.advice
+    assert "a caller on node 0 probes there" in finding.advice
+    assert proposed(finding)[:2] == ["node0", "driver_async_probe=nvme"]
 
 
 @pytest.mark.parametrize(
     ("fields", "reason", "word"),
     [
-        ({"comm": "kworker/u33:1", "asynchronous": False}, "worker without a node", "deferred"),
+        ({"comm": "kworker/u33:1", "asynchronous": False}, "worker without a node", "probe-on-node"),
         ({"comm": "kworker/u33:1", "asynchronous": True}, "worker queued for the node", "strict-node"),
         (
             {"comm": "kworker/u33:1", "asynchronous": False, "caller_comm": "insmod"},
             "worker queued for the node",
-            "not strict",
+            "strict-node",
         ),
-        ({"comm": "insmod", "asynchronous": False}, "caller", "numactl"),
+        ({"comm": "insmod", "asynchronous": False}, "caller", "node1"),
     ],
 )
 def test_remote_advises_by_what_ran_it(fields: dict, reason: str, word: str) -> None:
     finding = the("remote", s.trace(s.probe(device_node=1, **fields), machine=s.small()))
     assert finding.evidence["ran_in"] == reason
-    assert word in finding.advice
+    assert word in proposed(finding)
 
 
 def test_remote_is_silent_on_the_node_and_without_one() -> None:
@@ -88,6 +89,7 @@ def test_machine_wide_in_either_numbering_of_pools(pool: int) -> None:
     assert finding.evidence["pool"] == pool
     assert finding.evidence["isolated_cpus"] == "4-5"
     assert finding.evidence["usable_cpus"] == "6-7"
+    assert proposed(finding)[1] == "isolcpus=domain,6-7"
     assert finding.evidence["outside_ns"] == 30 * MS
 
 
@@ -166,6 +168,24 @@ def test_first_llc_says_how_much_room_is_left() -> None:
     assert finding.evidence["idle_groups"] == 7
     assert finding.evidence["most_in_flight"] == 3
     assert "costs nothing yet" in finding.advice
+
+
+def test_first_llc_proposes_nothing_where_it_costs_nothing_and_no_parameter_that_is_set() -> None:
+    assert not proposed(the("first-llc", s.nvme_after()))
+    waiting = [
+        s.probe(f"d{i}", cpu=i % 8, comm=f"kworker/u1025:{i}", start_ns=i, runnable_ns=9 * MS) for i in range(20)
+    ]
+    costly = s.trace(*waiting, machine=s.epyc(), kernel="6.12")
+    assert proposed(the("first-llc", costly))[0] == "workqueue.default_affinity_scope=numa"
+    asked = replace(s.epyc(), info={"cmdline": "quiet workqueue.default_affinity_scope=numa"})
+    for kernel in ("6.12", None):
+        assert not of_kind("first-llc", s.trace(*waiting, machine=asked, kernel=kernel))
+
+
+def test_a_kernel_without_affinity_scopes_is_not_asked_to_change_its_own() -> None:
+    probe = s.probe(device_node=1, cpu=2, cpu_node=0, comm="kworker/u16:1")
+    for kernel, first in (("6.1", "isolcpus=domain,6-7"), ("6.12", "workqueue.default_affinity_scope=numa")):
+        assert proposed(the("machine-wide", s.trace(probe, machine=isolated("4-5"), kernel=kernel)))[0] == first
 
 
 def test_first_llc_is_silent_on_policies_whose_queue_serves_the_node() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import synthetic as s
-from rules import of_kind, the
+from rules import of_kind, proposed, the
 
 from numaprobe.topology import symmetric
 
@@ -31,7 +31,8 @@ def test_same_cpu_says_who_waited_for_whom() -> None:
         assert wait["others"] == 2
         # Nothing but the three runs on this CPU: what one waited is what the others ran meanwhile.
         assert sum(others.values()) == wait["runnable_ns"]
-    assert "128 CPUs of node 0" in finding.advice
+    assert "node 0 has 128 CPUs for them" in finding.advice
+    assert proposed(finding) == ["probe-on-node", "queue-on-node", "strict-node"]
 
 
 def test_same_cpu_is_silent_when_each_has_its_own() -> None:
@@ -109,7 +110,7 @@ def test_same_cpu_is_one_finding_when_many_cpus_are_shared() -> None:
     finding = the("same-cpu", s.trace(*probes, machine=s.epyc()))
     assert finding.evidence["shared_cpus"] == "0-7"
     assert finding.evidence["runnable_ns"] == 64 * MS
-    assert "default_affinity_scope=numa" in finding.advice
+    assert proposed(finding) == ["workqueue.default_affinity_scope=numa", "strict-node", "spread"]
 
 
 # ---- serial-async ----

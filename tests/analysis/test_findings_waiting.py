@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import synthetic as s
-from rules import of_kind, the
+from rules import of_kind, proposed, the
 
 from numaprobe.analysis.findings.serial_sync import MIN_SAVING_NS
 
@@ -27,12 +27,13 @@ def sync_probes(*costs: int, **fields: object) -> Trace:
     return s.trace(*probes, machine=s.small())
 
 
-def test_serial_sync_bounds_the_saving() -> None:
+def test_serial_sync_promises_nothing_and_proposes_to_try() -> None:
     finding = the("serial-sync", sync_probes(500 * MS, 400 * MS, 300 * MS))
     assert finding.evidence["held_ns"] == 1200 * MS
-    assert finding.evidence["saving_at_best_ns"] == 700 * MS
-    assert "driver_async_probe=slowdrv" in finding.advice
-    assert "panic" in finding.advice
+    assert (finding.evidence["slowest"], finding.evidence["slowest_ns"]) == ("d0", 500 * MS)
+    assert "best" not in finding.advice
+    assert proposed(finding) == ["driver_async_probe=slowdrv"]
+    assert "panic" in finding.remedies[0].caution
 
 
 def test_serial_sync_is_silent_on_one_device_short_ones_and_async() -> None:
@@ -60,8 +61,28 @@ def test_parallel_callers_of_one_name_are_not_one_caller() -> None:
 
 def test_writes_to_bind_are_told_to_go_in_parallel_and_hold_no_registration() -> None:
     serial = sync_probes(500 * MS, 400 * MS, path="device_driver_attach(sysfs bind)", caller_comm="sh")
-    assert "at the same time, each from a shell of its own" in the("serial-sync", serial).advice
+    finding = the("serial-sync", serial)
+    assert "from several shells" in finding.advice
+    assert not finding.remedies
     assert not of_kind("slow-sync", sync_probes(500 * MS, path="device_driver_attach"))
+
+
+def test_a_probe_of_which_nothing_but_the_cost_is_known_is_named() -> None:
+    """What a log of ``initcall_debug`` tells: no task, no caller, whether asynchronous or not."""
+    costs = {"a": 3 * MS, "0000:5e:00.0": 30_000 * MS, "b": 1_500 * MS}
+    bare = [s.probe(name, cost_ns=ns, asynchronous=None, comm=None, cpu=None) for name, ns in costs.items()]
+    finding = the("slow-probe", s.trace(*bare))
+    assert finding.devices == ("0000:5e:00.0", "b")
+    assert finding.advice.startswith("0000:5e:00.0 (nvme) took 30.000 s, and 1 other a second or more")
+    assert not of_kind("slow-probe", sync_probes(5000 * MS)), "slow-sync says more"
+    assert not of_kind("slow-probe", s.trace(s.probe(cost_ns=900 * MS)))
+
+
+def test_a_slow_probe_that_slept_is_told_so() -> None:
+    slept = s.probe(cost_ns=2000 * MS, running_ns=10 * MS, runnable_ns=0, sleeping_ns=1990 * MS)
+    assert "slept most of that time" in the("slow-probe", s.trace(slept)).advice
+    ran = s.probe(cost_ns=2000 * MS, running_ns=1990 * MS, runnable_ns=0, sleeping_ns=10 * MS)
+    assert "ran or waited for a CPU" in the("slow-probe", s.trace(ran)).advice
 
 
 def test_udev_timeout_by_one_probe_or_by_many_in_one_caller() -> None:

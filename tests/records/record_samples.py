@@ -3,14 +3,18 @@
 from hypothesis import strategies as st
 
 from numaprobe.records import (
+    Aim,
+    Figures,
     Finding,
     Identity,
     LockWait,
     ProbeRecord,
     Reading,
+    Remedy,
     RunState,
     RunWarning,
     Segment,
+    Severity,
     SharedHold,
     Trace,
 )
@@ -150,6 +154,30 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=8,
 )
+shares = st.floats(0, 1)
+outcomes = st.builds(
+    Figures,
+    makespan_ns=maybe(figures),
+    worst_ns=maybe(figures),
+    local_share=maybe(shares),
+    drawn_share=maybe(shares),
+    remote_ns=maybe(figures),
+)
+percents = st.floats(-100, 1000)
+#: those that were run: the others are not written
+remedies = st.builds(
+    Remedy,
+    aim=st.sampled_from(Aim),
+    policy=maybe(names),
+    parameter=maybe(names),
+    load_from=maybe(names),
+    caution=names,
+    before=maybe(outcomes),
+    after=outcomes,
+    makespan_range_percent=maybe(st.tuples(percents, percents)),
+)
+some_names = st.lists(names, max_size=3).map(tuple)
+run_warnings = st.builds(RunWarning, kind=names, message=names, time_ns=maybe(figures), devices=some_names)
 traces = st.builds(
     Trace,
     source=st.sampled_from(["virtual", "host", "kernel"]),
@@ -166,10 +194,14 @@ traces = st.builds(
             devices=st.lists(names, max_size=3).map(tuple),
             evidence=st.dictionaries(names, json_values, max_size=3),
             advice=names,
+            severity=st.sampled_from(Severity),
+            remedies=st.lists(remedies, max_size=2).map(tuple),
         ),
         max_size=2,
     ).map(tuple),
-    warnings=st.lists(st.builds(RunWarning, kind=names, message=names, time_ns=maybe(figures)), max_size=2).map(tuple),
+    warnings=st.lists(
+        st.builds(RunWarning, kind=names, message=names, time_ns=maybe(figures), devices=some_names), max_size=2
+    ).map(tuple),
     shared=st.lists(holds, max_size=2).map(tuple),
     readings=st.lists(st.builds(Reading, names, maybe(figures), maybe(figures)), max_size=3).map(tuple),
 )

@@ -51,14 +51,14 @@ def test_every_bound_device_is_probed_once_on_the_machine_itself() -> None:
     assert next(r.device_node for r in trace.probes if r.device == "virtio0") == 1
 
 
-def test_measured_costs_are_used_and_assumed_ones_are_told_per_device() -> None:
+def test_measured_costs_are_used_and_assumed_ones_are_told_with_their_devices() -> None:
     trace = run_scenario(machine_scenario(box(*DEVICES)), "inline")
     costs = {record.device: record.cost_ns for record in trace.probes}
     assert (costs["0000:81:00.0"], costs["rtc_cmos"], costs["virtio0"]) == (34_300_000, 1_000_000, 12_800_000)
-    told = {warning.message.partition(": ")[0]: warning.kind for warning in trace.warnings}
-    assert told == {
-        "0000:00:04.0": "assumed-cost", "rtc_cmos": "assumed-cost", "00:02": "assumed-cost", "virtio0": "emulated-cost",
-    }  # fmt: skip
+    told = {warning.kind: set(warning.devices) for warning in trace.warnings}
+    assert told == {"assumed-cost": {"0000:00:04.0", "rtc_cmos", "00:02"}, "emulated-cost": {"virtio0"}}
+    assert "3 of 6 probes have a cost that nobody measured" in trace.warnings[0].message
+    assert trace.warnings[0].message.endswith(": rtc_cmos 2, virtio-pci 1")
 
 
 def test_a_machine_without_bound_devices_is_refused() -> None:

@@ -128,7 +128,7 @@ def compare(traces: Sequence[Trace], baseline: str | None = None, *, labels: Seq
         scenario=traces[0].scenario,
         baseline=base_label,
         entries=tuple(
-            Entry(label=label, trace=trace, summary=summary, difference=_difference(base_label, base, (trace, summary)))
+            Entry(label=label, trace=trace, summary=summary, difference=difference(base_label, base, (trace, summary)))
             for label, (trace, summary) in zip(labels, diagnosed, strict=True)
         ),
     )
@@ -163,7 +163,15 @@ def _diagnosed(trace: Trace) -> tuple[Trace, Summary]:
     return replace(trace, findings=find(trace, topology)), summarize(trace, topology)
 
 
-def _difference(label: str, base: tuple[Trace, Summary], other: tuple[Trace, Summary]) -> Difference:
+def difference(label: str, base: tuple[Trace, Summary], other: tuple[Trace, Summary]) -> Difference:
+    """Return how a run differs from the base of this label.
+
+    Args:
+        label: of the base.
+        base: its trace, of which the readings count alone, and its figures.
+        other: likewise.
+
+    """
     (base_trace, before), (trace, after) = base, other
     pairs = list(_paired(base_trace, before, trace))
     return Difference(

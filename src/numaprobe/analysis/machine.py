@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import MAX_CPUS, CpuSet
 from numaprobe.errors import InputError, UsageError
-from numaprobe.runtime.profile import kernel_profile
-from numaprobe.topology import SETTINGS
+from numaprobe.runtime.profile import AffinityScope, kernel_profile
+from numaprobe.topology import SETTINGS, CommandLine
+from numaprobe.topology.cmdline import MAX_CMDLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from numaprobe.records import ProbeRecord, Trace
     from numaprobe.runtime import KernelProfile
     from numaprobe.topology import Topology
+
+_SCOPE, _SHARD = SETTINGS
 
 
 def topology_of(trace: Trace) -> Topology | None:
@@ -46,10 +49,24 @@ def kernel_of(trace: Trace, topology: Topology | None) -> KernelProfile | None:
         profile = kernel_profile(trace.kernel or "")
     except UsageError:
         return None
-    for name in SETTINGS:
+    for name, value in settings_of(topology).items():
         with suppress(InputError):  # a trace may say anything: what makes no sense was not said
-            profile = profile.with_setting(name, topology.info.get(name, "") if topology else "")
+            profile = profile.with_setting(name, value)
     return profile
+
+
+def settings_of(topology: Topology | None) -> dict[str, str]:
+    """Return the kernel parameters of ``SETTINGS`` as the machine shows them, else as its command line says."""
+    if topology is None:
+        return {}
+    cmdline = CommandLine.parse(topology.info.get("cmdline", "")[:MAX_CMDLINE])
+    told = {name: topology.info.get(name) or cmdline.get(name) for name in SETTINGS}
+    return {name: value for name, value in told.items() if value}
+
+
+def has_node_scope(topology: Topology | None) -> bool:
+    """Tell whether the machine is known to serve a node's unbound work from the whole node, or from everywhere."""
+    return settings_of(topology).get(_SCOPE) in {AffinityScope.NUMA, AffinityScope.SYSTEM}
 
 
 def cpu_list(cpus: Iterable[int]) -> str:

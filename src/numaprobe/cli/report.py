@@ -1,6 +1,5 @@
 """``numaprobe report``: what a recorded trace says."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 from numaprobe.cli import options
 from numaprobe.cli.formats import TRACE_SHAPES
 from numaprobe.cli.output import RECORDING, choose_format, write
+from numaprobe.cli.progress import ProgressLine
 from numaprobe.errors import UsageError
 
 
@@ -29,8 +29,7 @@ def report(
     Several traces are shown one after the other; numaprobe compare puts them side by side. FORMAT is table, json,
     printk, html, svg, png, perfetto or parquet.
     """
-    from numaprobe.analysis import find
-    from numaprobe.study import read_trace
+    from numaprobe.study import diagnose, read_trace
 
     chosen = choose_format(format, as_json, output, TRACE_SHAPES)
     names = traces or [RECORDING]
@@ -40,5 +39,7 @@ def report(
         raise UsageError(f"one trace at a time as {chosen}; numaprobe compare puts several into one")
     for name in names:
         trace = read_trace(name, machine=machine, kprobes=kprobes, named=False)
-        write(replace(trace, findings=find(trace)), TRACE_SHAPES[chosen], chosen, output)
+        with ProgressLine("repetition") as line:
+            diagnosed = diagnose(trace, progress=line.tell)
+        write(diagnosed, TRACE_SHAPES[chosen], chosen, output)
     return 0

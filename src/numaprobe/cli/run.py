@@ -1,7 +1,6 @@
 """``numaprobe run``: one scenario, or a recorded trace once more, under one policy."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ from numaprobe.cli import options
 from numaprobe.cli.formats import TRACE_SHAPES
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import choose_format, write
+from numaprobe.cli.progress import ProgressLine
 from numaprobe.cli.say import exit_code
 from numaprobe.errors import UsageError
 
@@ -53,7 +53,6 @@ def run(  # noqa: PLR0917  a command's signature is its options
     Exit code 1: a check of the scenario failed, or the run ended in a deadlock.
     """
     from numaprobe import study
-    from numaprobe.analysis import find
     from numaprobe.scenario import save_scenario
 
     chosen = choose_format(format, as_json, output, TRACE_SHAPES)
@@ -73,7 +72,8 @@ def run(  # noqa: PLR0917  a command's signature is its options
     if save is not None:
         save_scenario(setting.scenario, save)
     outcome = study.run(setting, timeline=chosen not in {"table", "printk"}, real=real)
-    trace = replace(outcome.trace, findings=find(outcome.trace)).labelled(label)
+    with ProgressLine("repetition") as line:
+        trace = study.diagnose(outcome.trace, setting, progress=line.tell).labelled(label)
     write(trace, TRACE_SHAPES[chosen], chosen, output)
     if chosen == "table" and output is None and outcome.checks:
         sys.stdout.write("\nchecks of the scenario\n")

@@ -10,12 +10,16 @@ from numaprobe.records.model import (
     COMPARE_SCHEMA,
     NO_NODE,
     TRACE_SCHEMA,
+    Aim,
+    Figures,
     Finding,
     Identity,
     ProbeRecord,
+    Remedy,
     RunState,
     RunWarning,
     Segment,
+    Severity,
     Source,
     Trace,
 )
@@ -23,9 +27,9 @@ from numaprobe.records.shared import LockWait, Reading, SharedHold
 
 if TYPE_CHECKING:
     from numaprobe.records.files import read_records
+    from numaprobe.records.finding_codec import finding_to_json
     from numaprobe.records.json_codec import (
         dump_trace,
-        finding_to_json,
         identity_to_json,
         load_trace,
         probe_to_json,
@@ -40,9 +44,9 @@ if TYPE_CHECKING:
 
 _LAZY = {
     "files": ("read_records",),
+    "finding_codec": ("finding_to_json",),
     "json_codec": (
         "dump_trace",
-        "finding_to_json",
         "identity_to_json",
         "load_trace",
         "probe_to_json",
@@ -61,14 +65,18 @@ __all__ = [
     "COMPARE_SCHEMA",
     "NO_NODE",
     "TRACE_SCHEMA",
+    "Aim",
+    "Figures",
     "Finding",
     "Identity",
     "LockWait",
     "ProbeRecord",
     "Reading",
+    "Remedy",
     "RunState",
     "RunWarning",
     "Segment",
+    "Severity",
     "SharedHold",
     "Source",
     "Trace",

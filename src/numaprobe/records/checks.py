@@ -91,6 +91,13 @@ def positive(value: object, path: str) -> int:
     return number
 
 
+def share(value: object, path: str) -> float:
+    """Accept a share: a number from 0 to 1."""
+    if type(value) is bool or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise refuse(value, path, "a share from 0 to 1")
+    return float(value)
+
+
 def flag(value: object, path: str) -> bool:
     """Accept true or false."""
     if type(value) is not bool:

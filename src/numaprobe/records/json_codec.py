@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.records import checks
-from numaprobe.records.model import TRACE_SCHEMA, Finding, Identity, ProbeRecord, RunState, RunWarning, Segment, Trace
+from numaprobe.records.finding_codec import finding_from_json, finding_to_json
+from numaprobe.records.model import TRACE_SCHEMA, Identity, ProbeRecord, RunState, RunWarning, Segment, Trace
+from numaprobe.records.plain import plain
 from numaprobe.records.shared_codec import (
     hold_from_json,
     hold_to_json,
@@ -35,31 +37,22 @@ _STATES: Final = {str(state): state for state in RunState}
 # ---- writing ----------------------------------------------------------------------------------------------------
 def probe_to_json(record: ProbeRecord) -> dict[str, Any]:
     """Return a record as a JSON object, every field in it."""
-    values = {name: _plain(getattr(record, name)) for name in _PLAIN_FIELDS}
+    values = {name: plain(getattr(record, name)) for name in _PLAIN_FIELDS}
     segments = record.segments
     values["segments"] = None if segments is None else [[s.start_ns, s.end_ns, str(s.state), s.cpu] for s in segments]
-    values["waits"] = None if record.waits is None else [_plain(wait._asdict()) for wait in record.waits]
+    values["waits"] = None if record.waits is None else [plain(wait._asdict()) for wait in record.waits]
     return values
-
-
-def finding_to_json(finding: Finding) -> dict[str, Any]:
-    """Return a finding as a JSON object."""
-    return {
-        "kind": finding.kind,
-        "devices": _plain(finding.devices),
-        "evidence": _plain(finding.evidence),
-        "advice": _plain(finding.advice),
-    }
 
 
 def warning_to_json(warning: RunWarning) -> dict[str, Any]:
     """Return a warning as a JSON object."""
-    return {"kind": warning.kind, "message": _plain(warning.message), "time_ns": warning.time_ns}
+    told = {"kind": warning.kind, "message": plain(warning.message), "time_ns": warning.time_ns}
+    return told | ({"devices": plain(warning.devices)} if warning.devices else {})
 
 
 def identity_to_json(identity: Identity | None) -> dict[str, Any] | None:
     """Return who made a trace as a JSON object, every field in it; None if it does not tell."""
-    return None if identity is None else {name: _plain(getattr(identity, name)) for name in _IDENTITY_FIELDS}
+    return None if identity is None else {name: plain(getattr(identity, name)) for name in _IDENTITY_FIELDS}
 
 
 def trace_to_json(trace: Trace) -> dict[str, Any]:
@@ -76,10 +69,10 @@ def trace_to_json(trace: Trace) -> dict[str, Any]:
 def doubt_to_json(trace: Trace) -> dict[str, Any]:
     """Return what a trace says of what its probes share, and of what that leaves in doubt."""
     return {
-        "shared": [_plain(hold_to_json(hold)) for hold in trace.shared],
-        "readings": [_plain(reading_to_json(reading)) for reading in trace.readings],
-        "makespan_range_ns": _plain(trace.makespan_range_ns),
-        "worst_range_ns": _plain(trace.worst_range_ns),
+        "shared": [plain(hold_to_json(hold)) for hold in trace.shared],
+        "readings": [plain(reading_to_json(reading)) for reading in trace.readings],
+        "makespan_range_ns": plain(trace.makespan_range_ns),
+        "worst_range_ns": plain(trace.worst_range_ns),
     }
 
 
@@ -88,30 +81,17 @@ def header_to_json(trace: Trace) -> dict[str, Any]:
     return {
         "schema": trace.schema,
         "source": trace.source,
-        "kernel": _plain(trace.kernel),
-        "policy": _plain(trace.policy),
-        "scenario": _plain(trace.scenario),
+        "kernel": plain(trace.kernel),
+        "policy": plain(trace.policy),
+        "scenario": plain(trace.scenario),
         "identity": identity_to_json(trace.identity),
-        "machine": _plain(trace.machine),
+        "machine": plain(trace.machine),
     }
 
 
 def dump_trace(trace: Trace, *, indent: int | None = None) -> str:
     """Return a trace as JSON text, without a newline at its end."""
     return json.dumps(trace_to_json(trace), indent=indent, allow_nan=False)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401  any JSON value
-    """Return a value as JSON and UTF-8 have it: tuples and sets become lists, keys texts, odd file names escapes."""
-    if value is None or isinstance(value, int | float):
-        return value
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
-    if isinstance(value, set | frozenset):
-        return [_plain(item) for item in sorted(value)]
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return {_plain(str(key)): _plain(item) for key, item in value.items()}
 
 
 # ---- reading ----------------------------------------------------------------------------------------------------
@@ -165,13 +145,8 @@ _PROBE_KNOWN: Final[Mapping[str, checks.Check]] = {
     "lock_wait_ns": checks.time,
     "waits": checks.each(wait_from_json),
 }
-_FINDING_REQUIRED: Final[Mapping[str, checks.Check]] = {
-    "kind": checks.text,
-    "devices": checks.each(checks.text),
-    "evidence": lambda value, path: checks.free(checks.mapping(value, path), path),
-    "advice": checks.text,
-}
 _WARNING_REQUIRED: Final[Mapping[str, checks.Check]] = {"kind": checks.text, "message": checks.text}
+_WARNING_KNOWN: Final[Mapping[str, checks.Check]] = {"time_ns": checks.time, "devices": checks.each(checks.text)}
 _HEADER_REQUIRED: Final[Mapping[str, checks.Check]] = {
     "source": checks.choice("virtual", "host", "kernel"),
 }
@@ -208,16 +183,6 @@ def probe_from_json(value: object, path: str = "probe") -> ProbeRecord:
     return record
 
 
-def finding_from_json(value: object, path: str = "finding") -> Finding:
-    """Return the finding that a JSON object holds.
-
-    Raises:
-        InputError: a field is missing or wrong.
-
-    """
-    return Finding(**checks.fields(value, path, _FINDING_REQUIRED, {}))
-
-
 def warning_from_json(value: object, path: str = "warning") -> RunWarning:
     """Return the warning that a JSON object holds.
 
@@ -225,7 +190,7 @@ def warning_from_json(value: object, path: str = "warning") -> RunWarning:
         InputError: a field is missing or wrong.
 
     """
-    return RunWarning(**checks.fields(value, path, _WARNING_REQUIRED, {"time_ns": checks.time}))
+    return RunWarning(**checks.fields(value, path, _WARNING_REQUIRED, _WARNING_KNOWN))
 
 
 _LISTS: Final[Mapping[str, checks.Check]] = {

@@ -123,6 +123,64 @@ class ProbeRecord:
         return self.device_node == self.cpu_node
 
 
+class Severity(StrEnum):
+    """How much a finding matters in the run that it was found in."""
+
+    #: a good part of the run's time was lost, or a device
+    HIGH = "high"
+    #: time was lost, or memory lies on another node than its device
+    MEDIUM = "medium"
+    #: nothing was lost this time: luck, or room that was not needed yet
+    LOW = "low"
+
+
+class Aim(StrEnum):
+    """What a change is to better: when the probes are over, or where they run."""
+
+    TIME = "time"
+    PLACE = "place"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What a run came to, as far as a change can be judged by it; None = no record tells."""
+
+    #: first start to last end
+    makespan_ns: int | None = None
+    #: the largest cost
+    worst_ns: int | None = None
+    #: of the probes whose nodes are known: started on their device's
+    local_share: float | None = None
+    #: of the probes of which it is known: drawn to their node (``held`` or ``soft``)
+    drawn_share: float | None = None
+    #: time spent running on another node than the device's
+    remote_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """One change that might help, and what it did when the run was repeated with it.
+
+    A rule proposes changes; ``before`` and ``after`` are there once they were run (``numaprobe.study.confirm``). One of
+    ``policy``, ``parameter`` and ``load_from`` says what is changed.
+    """
+
+    aim: Aim
+    #: another policy, by its label
+    policy: str | None = None
+    #: a kernel parameter: ``driver_async_probe=nvme``
+    parameter: str | None = None
+    #: the place from which programs load drivers: ``node1``
+    load_from: str | None = None
+    #: what could go wrong; empty if nothing is known
+    caution: str = ""
+    #: the repeated run without the change, and with it; None: not run
+    before: Figures | None = None
+    after: Figures | None = None
+    #: by how many percent the makespan changed, reading by reading: the least and the most; None: nothing is in doubt
+    makespan_range_percent: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """A diagnosis with its evidence."""
@@ -135,6 +193,10 @@ class Finding:
     evidence: Mapping[str, Any]
     #: what the reader can do about it, one sentence or two
     advice: str
+    #: how much it matters in this run
+    severity: Severity = Severity.MEDIUM
+    #: what might help, the rule's first choice first; ``advice`` names a policy or a setting only if it was run
+    remedies: tuple[Remedy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +209,8 @@ class RunWarning:
     message: str
     #: when; None if it is about the whole run
     time_ns: int | None = None
+    #: the devices that it is about; empty if it is about the whole run
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

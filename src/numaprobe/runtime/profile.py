@@ -117,6 +117,11 @@ class KernelProfile:
         return replace(self, cache_shard_size=int(value))
 
     @property
+    def has_affinity_scopes(self) -> bool:
+        """Whether ``workqueue.default_affinity_scope=`` is known: scopes came with pools that workers may leave."""
+        return not self.hard_unbound_pools
+
+    @property
     def settings(self) -> dict[str, str]:
         """What this kernel shows of the parameters ``topology.SETTINGS``, unless its command line says otherwise."""
         return dict(zip(SETTINGS, (str(self.default_scope), str(self.cache_shard_size)), strict=True))

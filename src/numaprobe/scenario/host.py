@@ -13,6 +13,7 @@ from __future__ import annotations
 import platform
 import re
 import tomllib
+from collections import Counter
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,13 @@ HOST_SUMMARY: Final = "This machine's devices and drivers as sysfs shows them, w
 
 #: Parameters of the running kernel that bear on probing and are not in sysfs already.
 _PARAMETERS: Final = ("driver_async_probe", "deferred_probe_timeout", "module.async_probe", *SETTINGS)
+#: What is said of costs that nobody measured on hardware.
+_NOT_MEASURED: Final = {
+    "assumed-cost": "have a cost that nobody measured, and are assumed to compute 1 ms",
+    "emulated-cost": "have a cost from emulated hardware",
+}
+#: Drivers that a warning names.
+_NAMED: Final = 4
 _NAME = re.compile(r"[!-.0-z|~](?:[ -.0-z|~]{0,126}[!-.0-z|~])?")
 
 
@@ -136,12 +144,17 @@ def _drivers(devices: Iterable[DeviceInfo], costs: Mapping[str, Any]) -> list[di
     return list(found.values())
 
 
-def _assumptions(devices: Iterable[DeviceInfo], costs: Mapping[str, Any]) -> Iterable[RunWarning]:
+def _assumptions(devices: Sequence[DeviceInfo], costs: Mapping[str, Any]) -> Iterable[RunWarning]:
+    """Say which costs are no measurement: one warning for those of emulated hardware, one for mere assumptions."""
+    groups: dict[str, list[DeviceInfo]] = {}
     for device in devices:
         entry = costs["drivers"].get(device.driver)
-        if entry is None:
-            text = f"{device.name}: nobody measured {device.driver}; its probe is assumed to compute 1 ms"
-            yield RunWarning(kind="assumed-cost", message=text)
-        elif entry["kind"] != "measured":
-            text = f"{device.name}: the cost of {device.driver} is from emulated hardware ({entry['source']})"
-            yield RunWarning(kind="emulated-cost", message=text)
+        kind = "assumed-cost" if entry is None else "" if entry["kind"] == "measured" else "emulated-cost"
+        groups.setdefault(kind, []).append(device)
+    for kind, text in _NOT_MEASURED.items():
+        if here := groups.get(kind):
+            drivers = Counter(device.driver or "" for device in here).most_common()
+            named = ", ".join(f"{name} {count}" for name, count in drivers[:_NAMED])
+            more = f" and {len(drivers) - _NAMED} more drivers" if len(drivers) > _NAMED else ""
+            message = f"{len(here)} of {len(devices)} probes {text}: {named}{more}"
+            yield RunWarning(kind=kind, message=message, devices=tuple(device.name for device in here))

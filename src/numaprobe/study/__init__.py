@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from numaprobe.study.axes import Axis, Variation, make_variations, parse_axes
     from numaprobe.study.comparison import Compared, choose_policies, compare, compare_variations
+    from numaprobe.study.confirm import diagnose
     from numaprobe.study.measurement import Measurement, measure
     from numaprobe.study.runs import Progress, Run, run, run_many
     from numaprobe.study.settings import make_setting, recorded_policy, scenario_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _FILES: Final = {
     "axes": ("Axis", "Variation", "make_variations", "parse_axes"),
     "comparison": ("Compared", "choose_policies", "compare", "compare_variations"),
+    "confirm": ("diagnose",),
     "measurement": ("Measurement", "measure"),
     "runs": ("Progress", "Run", "run", "run_many"),
     "settings": ("make_setting", "recorded_policy", "scenario_of"),
@@ -46,6 +48,7 @@ __all__ = [
     "choose_policies",
     "compare",
     "compare_variations",
+    "diagnose",
     "is_trace",
     "make_setting",
     "make_variations",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 from numaprobe.analysis.hold import Holds
 from numaprobe.analysis.machine import cpu_node_of, kernel_of
-from numaprobe.records import NO_NODE
+from numaprobe.records import NO_NODE, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Key = TypeVar("Key", bound="Hashable")
 
+#: Warnings of these kinds name the devices whose costs nobody measured here.
+ASSUMED: Final = frozenset({"assumed-cost", "emulated-cost"})
 #: Findings name at most this many of a kind in their evidence: enough to act on, and readable.
 SHOWN: Final = 8
+
+
+#: Shares of the time that are much, and too little to act on. Arbitrary: what people change a machine for, and noise.
+MUCH: Final = 0.1
+LITTLE: Final = 0.01
 
 
 class Rule(Protocol):
@@ -64,6 +71,28 @@ class Case:
         return tuple(sorted(self.trace.probes, key=lambda r: -1 if r.start_ns is None else r.start_ns))
 
     @cached_property
+    def assumed(self) -> frozenset[str]:
+        """Devices whose cost is an assumption: it shows where a probe runs, and says nothing of time."""
+        return frozenset(dev for warning in self.trace.warnings if warning.kind in ASSUMED for dev in warning.devices)
+
+    @cached_property
+    def measured(self) -> tuple[ProbeRecord, ...]:
+        """The records whose cost is no assumption, in the order of ``probes``."""
+        return tuple(record for record in self.probes if record.device not in self.assumed)
+
+    @cached_property
+    def makespan_ns(self) -> int | None:
+        """First start to last end; None without times."""
+        return max(t.end_ns for t in self.timed) - self.timed[0].start_ns if self.timed else None
+
+    def cost(self, records: Iterable[ProbeRecord]) -> dict[str, int]:
+        """Return the summed cost as evidence; nothing where a part of it is assumed."""
+        chosen = list(records)
+        if any(record.device in self.assumed for record in chosen):
+            return {}
+        return {"cost_ns": sum(record.cost_ns for record in chosen)}
+
+    @cached_property
     def timed(self) -> tuple[Timed, ...]:
         """The records that have a start and an end, by start."""
         return tuple(
@@ -79,6 +108,11 @@ class Case:
     def holds(self) -> Holds:
         """What was guaranteed of each probe's place."""
         return Holds(self.trace, self.topology)
+
+    @cached_property
+    def clocked(self) -> tuple[Timed, ...]:
+        """Those of ``timed`` whose cost is no assumption: what a rule about time may look at."""
+        return tuple(timed for timed in self.timed if timed.record.device not in self.assumed)
 
     def cpu_node(self, record: ProbeRecord) -> int | None:
         """Return the node on which the body started; None if unknown."""
@@ -142,6 +176,12 @@ def group_by(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, lis
 def names(records: Iterable[ProbeRecord]) -> tuple[str, ...]:
     """Return the devices of these records, each once, in order."""
     return tuple(dict.fromkeys(record.device for record in records))
+
+
+def graded(part: float, whole: float) -> Severity:
+    """Return how much it matters that ``part`` of ``whole`` was lost: from 10 % on much, below 1 % nothing."""
+    share = part / whole if whole else 0.0
+    return Severity.HIGH if share >= MUCH else Severity.MEDIUM if share >= LITTLE else Severity.LOW
 
 
 def plural(count: int, word: str) -> str:

@@ -13,6 +13,7 @@ from numaprobe.analysis.findings import (
     same_cpu,
     serial_async,
     serial_sync,
+    slow_probe,
     slow_sync,
     udev_timeout,
     unknown_node,
@@ -32,6 +33,7 @@ CATALOGUE: Final[tuple[Rule, ...]] = (
     first_llc,
     serial_sync,
     slow_sync,
+    slow_probe,
     deferral_chain,
     udev_timeout,
 )

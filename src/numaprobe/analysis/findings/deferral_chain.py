@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.findings.case import SHOWN, Timed, plural
 from numaprobe.analysis.summary import DEFERRED
-from numaprobe.records import Finding
+from numaprobe.records import Finding, Severity
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 KIND: Final = "deferral-chain"
 SUMMARY: Final = "probes were sent away until another device was there"
+
+#: A shorter delay is nothing that anybody would look for. Arbitrary, as ``SLOW_NS`` of ``slow-sync``.
+MIN_DELAY_NS: Final = 100_000_000
 
 
 @dataclass(slots=True)
@@ -108,10 +111,10 @@ def _chain(root: str, chain: Sequence[_Waiter]) -> Finding:
         devices=(root, *delays),
         evidence=evidence,
         advice=(
-            f"{plural(len(chain), 'device')} waited up to {format_time(longest)} for {root}: bring its driver up"
-            " earlier (built in, in the initramfs, or first in modules-load.d), or let fw_devlink=rpm order suppliers"
-            " first."
+            f"{plural(len(chain), 'device')} waited up to {format_time(longest)} for {root}: its driver would have to"
+            " come up earlier (built in, in the initramfs, or first in modules-load.d)."
         ),
+        severity=Severity.MEDIUM if longest >= MIN_DELAY_NS else Severity.LOW,
     )
 
 
@@ -132,6 +135,7 @@ def _unresolved(lost: Sequence[_Waiter]) -> Finding:
         },
         advice=(
             f"{plural(len(lost), 'device')} never got past EPROBE_DEFER: /sys/kernel/debug/devices_deferred says what"
-            " each waits for; load that supplier's driver, or lower deferred_probe_timeout= if it will never come."
+            " each waits for, and that supplier's driver is missing or failed."
         ),
+        severity=Severity.HIGH,
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.findings.case import SHOWN, group_by, has_node, names, plural
+from numaprobe.analysis.findings.case import SHOWN, graded, group_by, has_node, names, plural
+from numaprobe.analysis.findings.remedies import policies
 from numaprobe.analysis.hold import unbound_pool
-from numaprobe.records import Finding
+from numaprobe.records import Aim, Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ def find(case: Case) -> Iterator[Finding]:
             devices=names(records),
             evidence=_evidence(case, driver, node, records),
             advice=_advice(records),
+            severity=_severity(records),
+            remedies=policies(Aim.PLACE, "strict-node", "spread"),
         )
 
 
@@ -56,7 +59,7 @@ def _evidence(case: Case, driver: str, node: int | None, records: Sequence[Probe
         "driver": driver,
         "node": node,
         "probes": len(records),
-        "cost_ns": sum(record.cost_ns for record in records),
+        **case.cost(records),
         "outside_cpus": outside[:SHOWN],
     }
     known = [record.remote_ns for record in records if record.remote_ns is not None]
@@ -65,12 +68,17 @@ def _evidence(case: Case, driver: str, node: int | None, records: Sequence[Probe
     return evidence
 
 
+def _severity(records: Sequence[ProbeRecord]) -> Severity:
+    """By the share of their running time that they were away; the least where the source does not tell."""
+    known = [(record.remote_ns, record.running_ns or record.cost_ns) for record in records if record.remote_ns]
+    return graded(sum(away for away, _ in known), sum(ran for _, ran in known))
+
+
 def _advice(records: Sequence[ProbeRecord]) -> str:
     count = plural(len(records), "probe")
     if any(unbound_pool(record.comm) is not None for record in records):
         return (
             f"The unbound worker of {count} was free to leave its pod. An affinity scope alone does not hold it: it"
-            " takes a strict queue (policy strict-node, or affinity_strict=1 in /sys/devices/virtual/workqueue/QUEUE"
-            " for a queue shown there)."
+            " takes a strict queue."
         )
     return f"Pin the task that ran {count} to the node's CPUs for as long as it probes (numactl, taskset)."

@@ -15,8 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.findings.case import SHOWN, group_by, has_node, names, plural
+from numaprobe.analysis.findings.remedies import isolate_last, node_scope, policies
 from numaprobe.analysis.hold import Hold, pod_cpus, unbound_pool
-from numaprobe.records import Finding
+from numaprobe.records import Aim, Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +37,18 @@ def find(case: Case) -> Iterator[Finding]:
     for (node, pool), records in group_by(wide, lambda r: (r.device_node, unbound_pool(r.comm))).items():
         if node is not None and pool is not None and case.usable_cpus(node):
             evidence = _evidence(case, node, pool, records)
-            yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, records))
+            yield Finding(
+                kind=KIND,
+                devices=names(records),
+                evidence=evidence,
+                advice=_advice(case, node, records),
+                severity=Severity.MEDIUM if evidence["outside_node"] else Severity.LOW,
+                remedies=(
+                    *node_scope(case, Aim.PLACE),
+                    *isolate_last(case, node),
+                    *policies(Aim.PLACE, "strict-node"),
+                ),
+            )
 
 
 def _is_served_elsewhere(case: Case, record: ProbeRecord) -> bool:
@@ -63,8 +75,8 @@ def _evidence(case: Case, node: int, pool: int, records: Sequence[ProbeRecord]) 
         **({} if pod is None else {"pool_cpus": str(pod)}),
         "probes": len(records),
         "outside_node": len(away),
-        "outside_ns": sum(record.cost_ns for record in away),
-        "cost_ns": sum(record.cost_ns for record in records),
+        **{f"outside_{key.removeprefix('cost_')}": value for key, value in case.cost(away).items()},
+        **case.cost(records),
         "isolated_cpus": str(cpus & case.isolated),
         "usable_cpus": str(case.usable_cpus(node)),
         "ran_on_cpus": sorted({record.cpu for record in records if record.cpu is not None})[:SHOWN],
@@ -79,8 +91,6 @@ def _advice(case: Case, node: int, records: Sequence[ProbeRecord]) -> str:
     luck = f"{away} of {len(records)}" if away else "none"
     return (
         f"The first CPU of node {node} is isolated, so its pod has no CPU for {plural(len(records), 'probe')} and"
-        f" {pool} serves them; nothing draws it to the node. That {luck} ran outside is this boot's luck. Boot with"
-        " workqueue.default_affinity_scope=numa, or isolate other CPUs than"
-        f" {(case.node_cpus(node) or case.isolated) & case.isolated}; the usable ones, {case.usable_cpus(node)}, then"
-        " do the work."
+        f" {pool} serves them; nothing draws it to the node. That {luck} ran outside is this boot's luck. The usable"
+        f" CPUs, {case.usable_cpus(node)}, would have room."
     )

@@ -10,24 +10,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.findings.case import SHOWN, group_by, is_worker, names, plural
-from numaprobe.records import Finding
+from numaprobe.analysis.findings.case import SHOWN, group_by, is_worker, names
+from numaprobe.analysis.findings.remedies import async_probe, load_from, node_scope, policies
+from numaprobe.records import Aim, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numaprobe.analysis.findings.case import Case
-    from numaprobe.records import ProbeRecord
+    from numaprobe.records import ProbeRecord, Remedy
 
 KIND: Final = "remote"
 SUMMARY: Final = "the probe ran on another node than its device"
 
 
 #: Said where isolation may be the cause.
-_ISOLATION: Final = (
-    "; isolcpus=, nohz_full= or workqueue.unbound_cpus= may have left its pod without a CPU"
-    " (workqueue.default_affinity_scope=numa fixes most of that)"
-)
+_ISOLATION: Final = "; the isolation of CPUs may have left its pod without one"
 #: Why nothing held the probe on its node: what the advice depends on.
 _CALLER: Final = "caller"
 _WORKER: Final = "worker without a node"
@@ -43,7 +41,8 @@ def find(case: Case) -> Iterator[Finding]:
                 kind=KIND,
                 devices=names(records),
                 evidence=_evidence(case, node, records) | {"ran_in": reason},
-                advice=_advice(case, node, reason, records),
+                advice=_advice(case, node, reason),
+                remedies=_remedies(case, node, reason, records),
             )
 
 
@@ -72,7 +71,7 @@ def _evidence(case: Case, node: int, records: Sequence[ProbeRecord]) -> dict[str
         "drivers": _drivers(records),
         "probes": len(records),
         "tasks": sorted({record.comm for record in records if record.comm})[:SHOWN],
-        "cost_ns": sum(record.cost_ns for record in records),
+        **case.cost(records),
     }
     if case.topology is not None:
         evidence["distance"] = max(case.topology.distance(node, other) for other in ran_on if other is not None)
@@ -94,25 +93,29 @@ def _drivers(records: Iterable[ProbeRecord]) -> list[str]:
     return sorted({record.driver for record in records})[:SHOWN]
 
 
-def _advice(case: Case, node: int, reason: str, records: Sequence[ProbeRecord]) -> str:
+def _remedies(case: Case, node: int, reason: str, records: Sequence[ProbeRecord]) -> tuple[Remedy, ...]:
+    if reason == _QUEUED:
+        return (*node_scope(case, Aim.PLACE), *policies(Aim.PLACE, "strict-node"))
+    placing = policies(Aim.PLACE, "probe-on-node", "exec-on-node", "strict-node")
+    if reason == _WORKER:
+        return placing
+    return (*load_from(case, node), *async_probe(Aim.PLACE, (record.driver for record in records)), *placing)
+
+
+def _advice(case: Case, node: int, reason: str) -> str:
     usable = case.usable_cpus(node)
     if usable is not None and not usable:
-        return f"Node {node} has no CPU that may do kernel work: probe on the nearest node that has one."
+        return f"Node {node} has no CPU that may do kernel work: the nearest node that has one is the best place."
     if reason == _QUEUED:
         kept = case.node_cpus(node)
         isolation = kept is None or bool(kept & case.isolated)
         return (
             "Nothing held the worker on the node: unbound queues are not strict, and its pool is another one's or the"
-            f" scheduler moved it{_ISOLATION if isolation else ''}. The policy strict-node holds it there."
+            f" scheduler moved it{_ISOLATION if isolation else ''}."
         )
     if reason == _WORKER:
         return (
-            "A worker without a node ran them, as deferred and hot-plugged devices get: no parameter gives it one. The"
-            f" policies of the driver core (probe-on-node) place {plural(len(records), 'probe')} on node {node}."
+            "A worker without a node ran them, as deferred and hot-plugged devices get: no parameter gives it one, so"
+            " that they run where it happens to be."
         )
-    drivers = ",".join(_drivers(records))
-    return (
-        f"They ran synchronously where their caller was. Load the driver or write to its bind file from a CPU of node"
-        f" {node} (numactl --cpunodebind={node}), or probe asynchronously (driver_async_probe={drivers}); the policy"
-        f" probe-on-node does it for {plural(len(records), 'probe')} at once."
-    )
+    return f"They ran synchronously where their caller was; a caller on node {node} probes there."

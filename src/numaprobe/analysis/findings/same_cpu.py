@@ -20,17 +20,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from numaprobe.analysis.findings.blockers import waits
-from numaprobe.analysis.findings.case import SHOWN, Timed, group_by, names, plural
+from numaprobe.analysis.findings.case import SHOWN, Timed, graded, group_by, names, plural
+from numaprobe.analysis.findings.remedies import node_scope, policies
 from numaprobe.analysis.hold import bound_worker_cpu, unbound_pool
 from numaprobe.analysis.machine import cpu_list
 from numaprobe.analysis.sweep import clusters, coverage
-from numaprobe.records import Finding
+from numaprobe.records import Aim, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numaprobe.analysis.findings.case import Case
-    from numaprobe.records import ProbeRecord
+    from numaprobe.records import ProbeRecord, Remedy, Severity
 
 KIND: Final = "same-cpu"
 SUMMARY: Final = "probes that were in flight together shared one CPU"
@@ -54,7 +55,7 @@ class _Burst(NamedTuple):
 
 def find(case: Case) -> Iterator[Finding]:
     """Yield a finding for each CPU on which probes of one node lost time to each other; one if it is many CPUs."""
-    timed = (t for t in case.timed if not t.record.nested and t.record.cpu is not None)
+    timed = (t for t in case.clocked if not t.record.nested and t.record.cpu is not None)
     for node, group in group_by(timed, lambda t: t.record.device_node).items():
         bursts = [burst for period in clusters(group, _span, BURST_GAP_NS) for burst in _bursts(case, node, period)]
         if len(bursts) > MOST_PER_NODE:
@@ -77,7 +78,14 @@ def _bursts(case: Case, node: int | None, period: Sequence[Timed]) -> Iterator[_
 
 def _single(case: Case, node: int | None, burst: _Burst) -> Finding:
     advice = _advice(case, node, burst.cpu, burst.records)
-    return Finding(kind=KIND, devices=names(burst.records), evidence=burst.evidence, advice=advice)
+    return Finding(
+        kind=KIND,
+        devices=names(burst.records),
+        evidence=burst.evidence,
+        advice=advice,
+        severity=_severity(burst.evidence),
+        remedies=_remedies(case, burst.records),
+    )
 
 
 def _merged(case: Case, node: int | None, bursts: Sequence[_Burst]) -> Finding:
@@ -87,7 +95,14 @@ def _merged(case: Case, node: int | None, bursts: Sequence[_Burst]) -> Finding:
     evidence["probes"] = len(records)
     for key in ("cost_ns", "overlap_ns", "runnable_ns"):
         evidence[key] = sum(burst.evidence.get(key, 0) for burst in bursts)
-    return Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, None, records))
+    return Finding(
+        kind=KIND,
+        devices=names(records),
+        evidence=evidence,
+        advice=_advice(case, node, None, records),
+        severity=_severity(evidence),
+        remedies=_remedies(case, records),
+    )
 
 
 def _span(timed: Timed) -> tuple[int, int]:
@@ -149,7 +164,7 @@ def _untimed(case: Case) -> Iterator[Finding]:
     """Evidence by names alone, for sources that print a duration and no time."""
     candidates = (
         record
-        for record in case.probes
+        for record in case.measured
         if record.start_ns is None and record.asynchronous is not False and bound_worker_cpu(record.comm) is not None
     )
     for (node, cpu), records in group_by(candidates, lambda r: (r.device_node, r.cpu)).items():
@@ -157,25 +172,30 @@ def _untimed(case: Case) -> Iterator[Finding]:
         if cpu is None or len(workers) < 2 or not _has_choice(case, node, {cpu}):  # noqa: PLR2004  it takes two
             continue
         evidence = _base(node, cpu, records) | {"cost_ns": sum(record.cost_ns for record in records)}
-        yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(case, node, cpu, records))
+        advice = _advice(case, node, cpu, records)
+        yield Finding(
+            kind=KIND, devices=names(records), evidence=evidence, advice=advice, remedies=_remedies(case, records)
+        )
+
+
+def _severity(evidence: dict[str, Any]) -> Severity:
+    """By what the probes lost to each other: the waiting, where it is told, else the overlap."""
+    lost = max(evidence.get("runnable_ns") or evidence.get("overlap_ns", 0), evidence.get("queued_ns", 0))
+    return graded(lost, evidence["cost_ns"])
+
+
+def _remedies(case: Case, records: Sequence[ProbeRecord]) -> tuple[Remedy, ...]:
+    if unbound_pool(records[0].comm) is not None:
+        return (*node_scope(case, Aim.TIME), *policies(Aim.TIME, "strict-node", "spread"))
+    return policies(Aim.TIME, "probe-on-node", "queue-on-node", "strict-node")
 
 
 def _advice(case: Case, node: int | None, cpu: int | None, records: Sequence[ProbeRecord]) -> str:
+    usable = None if node is None or node < 0 else case.usable_cpus(node)
+    room = f"node {node} has {plural(len(usable), 'CPU')} for them" if usable else "others of their node were idle"
     if unbound_pool(records[0].comm) is not None:
-        return (
-            "They share CPUs although the node has others that were not used: the pool serves only a part of the node."
-            " Boot with workqueue.default_affinity_scope=numa, or use the policy strict-node."
-        )
+        return f"They share CPUs while others were not used: the pool serves only a part of the node; {room}."
     where = "one CPU" if cpu is None else f"CPU {cpu}"
     if bound_worker_cpu(records[0].comm) is None:
-        return (
-            f"These ran on {where} because their tasks were kept there: start the callers on different CPUs of the"
-            " node (taskset), or use a policy that queues on the node, such as probe-on-node."
-        )
-    usable = None if node is None or node < 0 else case.usable_cpus(node)
-    room = f" and lets them use {plural(len(usable), 'CPU')} of node {node}" if usable else ""
-    return (
-        f"They were queued on the worker pool of {where}. No parameter of a stock kernel spreads them: it takes a"
-        f" policy that queues on the node (probe-on-node, queue-on-node){room}. Run 'numaprobe compare' with those"
-        " policies to see what that brings here."
-    )
+        return f"They ran on {where} because their tasks were kept there; {room}."
+    return f"They were queued on the worker pool of {where}, and no parameter of a stock kernel spreads them; {room}."

@@ -42,7 +42,7 @@ MAX_RUNNING_RATIO: Final = 1.5
 
 def find(case: Case) -> Iterator[Finding]:
     """Yield a finding for each burst of async probes of one driver and node that took turns."""
-    wanted = (t for t in case.timed if t.record.asynchronous and not t.record.nested)
+    wanted = (t for t in case.clocked if t.record.asynchronous and not t.record.nested)
     for group in group_by(wanted, lambda t: (t.record.driver, t.record.device_node)).values():
         for burst in clusters(group, lambda t: (t.start_ns, t.end_ns), BURST_GAP_NS):
             if len(burst) >= MIN_PROBES and len({timed.record.cpu for timed in burst}) > 1:

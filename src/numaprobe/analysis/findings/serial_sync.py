@@ -1,8 +1,8 @@
 """Several slow devices of one synchronous driver, probed one after the other.
 
-Asynchronous probing would run them beside each other: at best the time of the slowest is left. That is what the
-evidence says, and it is a bound, not a promise: probes may share a lock or a CPU (``numaprobe compare`` with the
-policies says more).
+Asynchronous probing would run them beside each other. What that brings is not in the records: probes share locks and
+CPUs, and where a kernel sends all of them to one CPU it brings next to nothing. So it is proposed here, and advised
+only where the run, repeated with it, was shorter.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.analysis.findings.case import SHOWN, group_by, names, plural
+from numaprobe.analysis.findings.remedies import async_probe
 from numaprobe.analysis.findings.waiting import Visit, visits
-from numaprobe.records import Finding
-from numaprobe.units import format_time
+from numaprobe.records import Aim, Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,8 +24,13 @@ SUMMARY: Final = "slow devices of a synchronous driver were probed one after the
 
 #: Saving less than this is not worth a boot parameter. Arbitrary: a tenth of what users report as worth it (700 ms).
 MIN_SAVING_NS: Final = 70_000_000
-#: The caution that belongs to every advice to switch a driver over.
-CAUTION: Final = "some drivers panic when probed asynchronously: try it once by hand, and keep a boot entry without it"
+#: Who waits for longer than this looks for the reason. Arbitrary.
+LONG_NS: Final = 1_000_000_000
+#: Said of writes to ``bind``: no setting makes them asynchronous.
+_BIND_ADVICE: Final = (
+    "A write to bind is always synchronous. Writes from several shells run beside each other; a stock kernel still"
+    " probes the PCI devices of a node on one CPU."
+)
 
 
 def find(case: Case) -> Iterator[Finding]:
@@ -42,7 +47,8 @@ def saving_ns(visit: Visit) -> int:
 
 def _finding(driver: str, group: Sequence[Visit], *, bind: bool) -> Finding:
     devices = names(record for visit in group for record in visit.records)
-    saving = sum(saving_ns(visit) for visit in group)
+    held = sum(visit.held_ns for visit in group)
+    slowest = max((record for visit in group for record in visit.records), key=lambda record: record.cost_ns)
     return Finding(
         kind=KIND,
         devices=devices,
@@ -50,23 +56,11 @@ def _finding(driver: str, group: Sequence[Visit], *, bind: bool) -> Finding:
             "driver": driver,
             "callers": sorted({visit.caller for visit in group if visit.caller})[:SHOWN],
             "probes": sum(len(visit.records) for visit in group),
-            "held_ns": sum(visit.held_ns for visit in group),
-            "slowest_ns": max(visit.worst_ns for visit in group),
-            "saving_at_best_ns": saving,
+            "held_ns": held,
+            "slowest": slowest.device,
+            "slowest_ns": slowest.cost_ns,
         },
-        advice=_bind_advice(len(devices), saving) if bind else _advice(driver, len(devices), saving),
-    )
-
-
-def _advice(driver: str, count: int, saving: int) -> str:
-    return (
-        f"driver_async_probe={driver} on the command line lets {plural(count, 'device')} probe beside each other and"
-        f" saves {format_time(saving)} at best ({CAUTION})."
-    )
-
-
-def _bind_advice(count: int, saving: int) -> str:
-    return (
-        f"Bind the {plural(count, 'device')} at the same time, each from a shell of its own, and save"
-        f" {format_time(saving)} at best; a stock kernel still probes PCI devices of one node on one CPU."
+        advice=_BIND_ADVICE if bind else f"{plural(len(devices), 'device')} waited for each other.",
+        severity=Severity.HIGH if held >= LONG_NS else Severity.MEDIUM,
+        remedies=() if bind else async_probe(Aim.TIME, [driver]),
     )

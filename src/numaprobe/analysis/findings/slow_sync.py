@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.analysis.findings.case import group_by, names
-from numaprobe.analysis.findings.serial_sync import CAUTION, MIN_SAVING_NS, saving_ns
+from numaprobe.analysis.findings.remedies import async_probe
+from numaprobe.analysis.findings.serial_sync import LONG_NS, MIN_SAVING_NS, saving_ns
 from numaprobe.analysis.findings.waiting import visits
-from numaprobe.records import Finding
+from numaprobe.records import Aim, Finding, Severity
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ def _finding(driver: str, group: Sequence[Visit]) -> Finding:
             "times": len(group),
         },
         advice=(
-            f"{longest.caller or 'The caller'} waited {format_time(longest.held_ns)} for {driver}. With"
-            f" driver_async_probe={driver} a built-in driver's registration goes on at once; a module's load also needs"
-            f" {driver}.async_probe, else it waits at its end ({CAUTION})."
+            f"{longest.caller or 'The caller'} waited {format_time(longest.held_ns)} for {driver}. Probed"
+            " asynchronously, a built-in driver holds nobody up; the load of a module still waits for its probes at the"
+            " end."
         ),
+        severity=Severity.HIGH if longest.held_ns >= LONG_NS else Severity.MEDIUM,
+        remedies=async_probe(Aim.TIME, [driver]),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.analysis.findings.case import names
+from numaprobe.analysis.findings.remedies import async_probe
 from numaprobe.analysis.findings.waiting import visits
-from numaprobe.records import Finding
+from numaprobe.records import Aim, Finding, Severity
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def find(case: Case) -> Iterator[Finding]:
         if visit.held_ns >= NEAR_NS:
             told.update(id(record) for record in visit.records)
             yield _finding(visit.driver, visit.caller, visit.held_ns, visit.records)
-    for record in case.probes:
+    for record in case.measured:
         if record.cost_ns >= NEAR_NS and id(record) not in told:
             yield _finding(record.driver, record.caller_comm, record.cost_ns, [record])
 
@@ -52,8 +53,9 @@ def _finding(driver: str, caller: str | None, held_ns: int, records: Sequence[Pr
             "slowest_ns": max(record.cost_ns for record in records),
         },
         advice=(
-            "Raise udev.event_timeout= on the command line (or event_timeout= in udev.conf) above"
-            f" {format_time(held_ns)}, or load {driver} before udev does (modules-load.d, initramfs); if many devices"
-            f" add up, driver_async_probe={driver} lets them probe beside each other."
+            f"A worker of udev that waits {format_time(held_ns)} needs an event_timeout= (udev.conf) above that; a"
+            " driver that is loaded before udev starts (modules-load.d, initramfs) has no such limit."
         ),
+        severity=Severity.HIGH,
+        remedies=async_probe(Aim.TIME, [driver]) if len(names(records)) > 1 else (),
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.findings.case import SHOWN, group_by, names, plural
 from numaprobe.analysis.summary import DEFERRED, memory_by_node
-from numaprobe.records import NO_NODE, Finding
+from numaprobe.records import NO_NODE, Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,10 @@ def find(case: Case) -> Iterator[Finding]:
     lost = (record for record in case.probes if record.device_node == NO_NODE and not _assumed(case, record))
     for bus, records in group_by(lost, lambda r: r.bus).items():
         evidence = _evidence(case, bus, records)
-        yield Finding(kind=KIND, devices=names(records), evidence=evidence, advice=_advice(bus, records))
+        severity = Severity.MEDIUM if evidence.get("extra_mean_ns", 0) > 0 else Severity.LOW
+        yield Finding(
+            kind=KIND, devices=names(records), evidence=evidence, advice=_advice(bus, records), severity=severity
+        )
 
 
 def _assumed(case: Case, record: ProbeRecord) -> bool:
@@ -47,7 +50,7 @@ def _evidence(case: Case, bus: str | None, records: Sequence[ProbeRecord]) -> di
         "bus": bus,
         "probes": len(records),
         "drivers": sorted({record.driver for record in records})[:SHOWN],
-        "cost_ns": sum(record.cost_ns for record in records),
+        **case.cost(records),
     }
     if ran_on:
         evidence["ran_on_nodes"] = dict(sorted(ran_on.items()))
@@ -62,7 +65,7 @@ def _evidence(case: Case, bus: str | None, records: Sequence[ProbeRecord]) -> di
 
 def _extra(case: Case, records: Sequence[ProbeRecord]) -> int | None:
     """Mean cost of these minus that of the same drivers' local probes, driver by driver; None without such probes."""
-    lost = group_by((r for r in records if r.result != DEFERRED), lambda r: r.driver)
+    lost = group_by((r for r in records if r.device not in case.assumed and r.result != DEFERRED), lambda r: r.driver)
     local = (r for r in case.probes if r.driver in lost and r.result != DEFERRED and case.is_remote(r) is False)
     placed = group_by(local, lambda r: r.driver)
     if not placed:

@@ -55,7 +55,7 @@ class Visit:
 
 def visits(case: Case) -> Iterator[Visit]:
     """Yield the visits of a trace, by driver and caller."""
-    waited = [r for r in case.probes if r.asynchronous is False and not r.nested]
+    waited = [r for r in case.measured if r.asynchronous is False and not r.nested]
     for (driver, caller), group in group_by(waited, lambda r: (r.driver, r.caller_comm)).items():
         timed = [Timed(r.start_ns, r.end_ns, r) for r in group if r.start_ns is not None and r.end_ns is not None]
         for task in _tasks(timed):
