@@ -137,3 +137,15 @@ def test_ten_thousand_probes_with_nothing_but_a_cost(run: Any, tmp_path: Path) -
     result = json.loads(run("run", file, "--policy", "inline", "--json"))
     assert len(result["probes"]) == 10_000
     assert {warning["kind"] for warning in result["warnings"]} >= {"assumed-cost", "assumed-order", "unknown-node"}
+
+
+def test_report_names_the_probe_that_took_half_a_minute(run: Any, tmp_path: Path) -> None:
+    log = tmp_path / "dmesg.txt"
+    log.write_text(
+        "[    1.602238] probe of reg-dummy returned 0 after 4000 usecs\n"
+        "[   31.702238] probe of 0000:5e:00.0 returned 0 after 30012345 usecs\n"
+        "[   31.891280] probe of PNP0103:00 returned 19 after 5677 usecs\n"
+    )
+    text = " ".join(run("report", log).split())
+    assert "slow-probe: a probe took long by itself" in text
+    assert "→ 0000:5e:00.0 (?) took 30.012 s" in text
