@@ -151,7 +151,10 @@ class Carrier:
 
     def _ask(self, change: Change) -> str:
         """Return why the guard would not have the next write made, or nothing."""
-        reasons = self._recheck(change)
+        try:
+            reasons = self._recheck(change)
+        except KernelInterfaceError as error:
+            return str(error)
         if not reasons:
             return ""
         flag = f" ({reasons[0].flag} would allow it)" if reasons[0].flag else ""

@@ -71,6 +71,8 @@ class Report:
     #: CLOCK_MONOTONIC, ns: the first write begins, the last has come back
     start_ns: int = 0
     end_ns: int = 0
+    #: CLOCK_BOOTTIME, ns: when it is all undone unless it is confirmed; None: it stays
+    waits_until_ns: int | None = None
     #: lines for people: pins that were refused, a journal that could not be written
     warnings: list[str] = field(default_factory=list)
 

@@ -51,7 +51,7 @@ class Performance:
 
     def __init__(self, plan: Plan, tools: Tools, *, command: str, try_ns: int | None = None) -> None:
         self._plan = plan
-        self._tools = tools
+        self.tools = tools
         self._command = command
         self._try_ns = try_ns
         self._open = ExitStack()
@@ -65,7 +65,7 @@ class Performance:
             InputError: the journal cannot be read.
 
         """
-        tools = self._tools
+        tools = self.tools
         make_state(tools.state)
         with ExitStack() as stack:
             self._lock = stack.enter_context(RunLock(tools.state, tools.clock))
@@ -83,7 +83,7 @@ class Performance:
 
     def _write_ahead(self) -> None:
         begin = {
-            "boot": self._tools.clock.boot,
+            "boot": self.tools.clock.boot,
             "pid": os.getpid(),
             "command": self._command,
             "changes": len(self._plan.changes),
@@ -179,8 +179,9 @@ class Performance:
         data: dict[str, Any] = {"interrupted": self._stopped, "failures": len(self.report.failures)}
         try:
             if waits and self._try_ns is not None:
-                deadline_ns = self._tools.clock.boottime_ns() + self._try_ns
+                deadline_ns = self.tools.clock.boottime_ns() + self._try_ns
                 self._journal.append(Step.WAITING, deadline_ns=deadline_ns, pid=os.getpid(), **data)
+                self.report.waits_until_ns = deadline_ns
             else:
                 self._journal.append(Step.END, **data)
         except KernelInterfaceError as error:

@@ -3,16 +3,21 @@
 Three kinds of drivers may be found on it: the one from before, the one that was asked for, and one that neither we nor
 the plan know. The last is somebody else's doing and stays. An override that is not ours stays, too. A driver is taken
 away again only after the guard was asked; whatever cannot be put back is said with the line that would do it.
+
+What the guard says counts a little less here than before a change: a link that was set up as soon as its driver came,
+and data that lies on a disk that nobody uses, are as they were before, and lose nothing. Whatever *holds* the device
+(a mount, swap, a volume, an open file, the login) keeps its driver there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from numaprobe.bringup.outcome import errno_name
 from numaprobe.bringup.steps import Step
 from numaprobe.bringup.strokes import Standing, after, before, way
+from numaprobe.errors import KernelInterfaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +30,10 @@ if TYPE_CHECKING:
 
     #: why a change must not be made now; empty: it may
     Recheck = Callable[[Change], Sequence[Reason]]
+
+
+#: reasons that do not keep a driver from being taken back: nothing is lost that was there before
+_HARMLESS: Final = frozenset({"data", "unknown-data", "link-up", "address", "route"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +109,23 @@ class PutBack:
     def _try(self, change: Change, stroke: Stroke) -> str:
         """Make one write; return why it could not be made, or nothing."""
         if stroke.kind == "unbind":
-            reasons = self._recheck(change)
-            if reasons:
-                return f"it is in use by now, and so keeps {stroke.driver}: {reasons[0].sentence}"
+            held = self._holders(change)
+            if held:
+                return f"it is in use by now, and so keeps {stroke.driver}: {held}"
         try:
             stroke.make(self._writer, change)
         except OSError as error:
             text = f"{stroke.kind} {stroke.driver or ''}".strip()
             return f"'{text}' failed with {errno_name(error)}; see dmesg, then: {_by_hand(change, stroke)}"
         return ""
+
+    def _holders(self, change: Change) -> str:
+        """Return what holds the device, or nothing."""
+        try:
+            reasons = self._recheck(change)
+        except KernelInterfaceError as error:
+            return str(error)
+        return next((one.sentence for one in reasons if one.code not in _HARMLESS), "")
 
 
 def _named(driver: str | None) -> str:

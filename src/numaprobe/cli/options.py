@@ -79,3 +79,7 @@ Repeat = Annotated[
     int | None,
     typer.Option("--repeat", min=1, max=1000, metavar="N", help="With --measure: N runs of each policy; 5 by default."),
 ]
+State = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="DIR", help="Where the journal is, if not in /var/lib/numaprobe/journal."),
+]

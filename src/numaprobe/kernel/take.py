@@ -12,7 +12,7 @@ import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from numaprobe.kernel.identity import this_machine
 from numaprobe.kernel.record import EVERY_COMM, PROBING_COMMS, Recorder, RecordOptions
@@ -22,13 +22,14 @@ from numaprobe.records import RunWarning, Trace, make_folder
 from numaprobe.topology.sysfs import read_sysfs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numaprobe.kernel.record import Recording
     from numaprobe.kernel.tracefs import Tracefs
     from numaprobe.topology import Topology
 
 SYSFS: Final = Path("/sys")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,18 +70,63 @@ def take(
     """
     if command:
         find_program(command)
-    options = with_command(options, command)
+
+    def until_its_end(recorder: Recorder, stop: StopSignals) -> int | None:
+        if command:
+            return record_command(recorder, command, stop)
+        record_for(recorder, seconds, stop)
+        return None
+
+    taken, status = _take(tracefs, with_command(options, command), until_its_end, command, raw, sysfs)
+    trace = taken.trace
+    if status:
+        trace = _with_warning(trace, "command-failed", f"'{command[0]}' ended with status {status}")
+    return replace(taken, trace=trace, status=status)
+
+
+def take_while(
+    tracefs: Tracefs,
+    options: RecordOptions,
+    work: Callable[[], _Result],
+    *,
+    command: Sequence[str] = (),
+    raw: Path | None = None,
+    sysfs: Path = SYSFS,
+) -> tuple[Taken, _Result]:
+    """Record while ``work`` runs in this process; return what was recorded, and what it returned. Else as ``take``.
+
+    Signals are ``work``'s to answer; ``command`` is what the trace calls it.
+    """
+
+    def recorded(recorder: Recorder, _stop: StopSignals) -> _Result:
+        recorder.start()
+        try:
+            return work()
+        finally:
+            recorder.stop()
+
+    return _take(tracefs, options, recorded, command, raw, sysfs)
+
+
+def _take(
+    tracefs: Tracefs,
+    options: RecordOptions,
+    body: Callable[[Recorder, StopSignals], _Result],
+    command: Sequence[str],
+    raw: Path | None,
+    sysfs: Path,
+) -> tuple[Taken, _Result]:
     before = read_sysfs(sysfs, name=os.uname().nodename)
     with _folder(raw) as folder:
-        recording, status = _record(Recorder(tracefs, options), folder, command, seconds)
+        with StopSignals() as stop, Recorder(tracefs, options) as recorder:
+            result = body(recorder, stop)
+            recording = recorder.save(folder)
         topology = with_devices_of(read_sysfs(sysfs, name=os.uname().nodename), before)
         save_machine(folder, topology)
         trace = replace(_read(folder, topology, options, recording), identity=this_machine(command=command))
-    if status:
-        trace = _with_warning(trace, "command-failed", f"'{command[0]}' ended with status {status}")
     if not trace.probes:
         trace = _with_warning(trace, "no-probes", no_probes(recording.lost_probes))
-    return Taken(trace=trace, status=status, events=recording.events, lost=recording.lost)
+    return Taken(trace=trace, status=None, events=recording.events, lost=recording.lost), result
 
 
 def no_probes(lost: int) -> str:
@@ -99,18 +145,6 @@ def with_command(options: RecordOptions, command: Sequence[str]) -> RecordOption
     if not command or options.comms != PROBING_COMMS:
         return options
     return replace(options, comms=(*options.comms, Path(command[0]).name))
-
-
-def _record(
-    recorder: Recorder, folder: Path, command: Sequence[str], seconds: float | None
-) -> tuple[Recording, int | None]:
-    status = None
-    with StopSignals() as stop, recorder:
-        if command:
-            status = record_command(recorder, command, stop)
-        else:
-            record_for(recorder, seconds, stop)
-        return recorder.save(folder), status
 
 
 def _read(folder: Path, topology: Topology, options: RecordOptions, recording: Recording) -> Trace:

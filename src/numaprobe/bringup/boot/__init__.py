@@ -1,0 +1,1 @@
+"""A plan carried out at every boot: what is installed, and how it is taken away again."""

@@ -1,0 +1,134 @@
+#!/bin/sh
+# What numaprobe does at boot besides binding. A shell alone has to do: it must work where no Python does.
+#
+#   hold      keep the listed devices from their drivers: a driver_override that no driver has. A device that has its
+#             driver already, or an override of somebody's, is left alone.
+#   load      load the modules of the held devices; none binds them.
+#   bring     bind them from the CPUs of their node, wave by wave; for an initramfs, where there is no Python.
+#   release   take every such override away again and have the kernel look for drivers: all is as without us.
+#
+# A line of the list: WAVE LANE BUS DEVICE DRIVER CPUS. Devices of lane 1 are probed one by one, those of lane 0 beside
+# each other. Releasing probes devices of one kind one by one, as the kernel does when it loads their driver, and kinds
+# beside each other: a driver that hangs holds up no other.
+here=${NUMAPROBE_HERE:-/etc/numaprobe}
+sys=${NUMAPROBE_SYS:-/sys}
+run=${NUMAPROBE_RUN:-/run/numaprobe}
+limit=${NUMAPROBE_LIMIT:-60}
+later=numaprobe-later
+
+# An override as the kernel shows it, into $override; "(null)" and nothing are none.
+look() {
+    override=
+    read -r override 2>/dev/null <"$1/driver_override"
+    [ "$override" = "(null)" ] && override=
+}
+
+hold() {
+    mkdir -p "$run" && : >"$run/holding"
+    while read -r _ _ bus name _; do
+        device=$sys/bus/$bus/devices/$name
+        [ -e "$device/driver_override" ] && [ ! -e "$device/driver" ] || continue
+        look "$device"
+        [ -n "$override" ] || echo $later >"$device/driver_override"
+    done <"$here/devices"
+}
+
+load() {
+    command -v modprobe >/dev/null || return 0
+    while read -r _ _ bus name driver _; do
+        modprobe -q "$driver"
+        [ -r "$sys/bus/$bus/devices/$name/modalias" ] && modprobe -q "$(cat "$sys/bus/$bus/devices/$name/modalias")"
+    done <"$here/devices"
+    return 0
+}
+
+# From the CPUs of the node where there is a taskset, else from wherever this runs.
+from() {
+    cpus=$1
+    shift
+    if [ "$cpus" != - ] && command -v taskset >/dev/null; then
+        taskset -c "$cpus" "$@"
+    else
+        "$@"
+    fi
+}
+
+one() {
+    device=$sys/bus/$1/devices/$2
+    look "$device"
+    [ "$override" = $later ] || return 0
+    echo "$3" >"$device/driver_override" && from "$4" sh -c 'echo "$1" >"$2"' - "$2" "$sys/bus/$1/drivers_probe"
+    if [ -e "$device/driver" ]; then
+        echo >"$device/driver_override"
+    else
+        echo $later >"$device/driver_override"
+    fi
+}
+
+# The devices of a wave ($1) and a lane ($2): "$3" each.
+each() {
+    while read -r wave lane bus name driver cpus; do
+        [ "$wave $lane" = "$1 $2" ] && "$3" "$bus" "$name" "$driver" "$cpus"
+    done <"$here/devices"
+}
+
+beside() { one "$@" & }
+
+wave() {
+    each "$1" 0 beside
+    each "$1" 1 one
+    wait
+}
+
+bring() {
+    for number in $(cut -d' ' -f1 "$here/devices" | sort -nu); do
+        wave "$number"
+    done
+}
+
+# Run "$@", and go on without it after the limit.
+within() {
+    rm -f "$run/over"
+    ("$@"; : >"$run/over") &
+    waited=0
+    while [ ! -e "$run/over" ] && [ $waited -lt "$limit" ]; do
+        sleep 1
+        waited=$((waited + 1))
+    done
+}
+
+# Every device of every bus, and not the list alone, which may be broken.
+release() {
+    mkdir -p "$run" && rm -f "$run/holding" && : >"$run/released"
+    for file in "$sys"/bus/*/devices/*/driver_override; do
+        device=${file%/driver_override}
+        look "$device"
+        [ "$override" = $later ] || continue
+        echo >"$file"
+        [ -e "$device/driver" ] && continue
+        kind=none
+        [ -r "$device/modalias" ] && kind=$(tr ' ' _ <"$device/modalias")
+        bus=${device%/devices/*}
+        echo "$kind ${bus##*/} ${device##*/}" >>"$run/released"
+    done
+    cut -d' ' -f1 "$run/released" | sort -u >"$run/kinds"
+    while read -r kind; do
+        probe "$kind" 2>/dev/null &
+    done <"$run/kinds"
+    wait
+}
+
+probe() {
+    while read -r kind bus name; do
+        [ "$kind" = "$1" ] && echo "$name" >"$sys/bus/$bus/drivers_probe"
+    done <"$run/released"
+}
+
+case $1 in
+hold | load | release) "$1" ;;
+bring) mkdir -p "$run" && load && within bring ;;
+*)
+    echo "usage: boot.sh hold | load | bring | release" >&2
+    exit 2
+    ;;
+esac
