@@ -19,7 +19,7 @@ from numaprobe.kernel.identity import this_machine
 from numaprobe.records import NO_NODE, ProbeRecord, RunWarning, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from numaprobe.bringup.outcome import Outcome, Report
@@ -120,20 +120,20 @@ def placement_of(report: Report, recorded: Trace) -> tuple[RunWarning, ...]:
         if writer is not None and record.comm is not None:
             (pinned if record.comm == writer else queued).setdefault(record.bus or "", []).append(record)
     return (
-        *(_placed(bus, found, "the writer's task ran", "its pin decided where") for bus, found in pinned.items()),
+        *(_placed(bus, found, "ran in the writer's task, so its pin decided the CPU") for bus, found in pinned.items()),
         *(
-            _placed(bus, found, f"the kernel queued to {_tasks(found)}", "not where it wrote")
+            _placed(bus, found, f"ran where the kernel queued them, not where they were written: {_tasks(found)}")
             for bus, found in queued.items()
         ),
     )
 
 
-def _placed(bus: str, records: Iterable[ProbeRecord], who: str, so: str) -> RunWarning:
-    records = list(records)
+def _placed(bus: str, records: Sequence[ProbeRecord], where: str) -> RunWarning:
+    count = f"{len(records)} probe{'s' * (len(records) > 1)}"
     local = sum(record.local is True for record in records)
     known = sum(record.local is not None for record in records)
     on_node = f"; {local} of {known} on their device's node" if known else ""
-    return RunWarning(kind="placed", message=f"{bus}: {who} {len(records)} probes, {so}{on_node}")
+    return RunWarning(kind="placed", message=f"{bus}: {count} {where}{on_node}")
 
 
 def _tasks(records: Iterable[ProbeRecord]) -> str:

@@ -14,8 +14,8 @@ devices are another kernel's, which never heard of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.bringup.alive import is_same_task
 from numaprobe.bringup.history import read_history
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from numaprobe.bringup.history import Entry, Run
     from numaprobe.bringup.plan import Change
     from numaprobe.bringup.tools import Tools
+
+SCHEMA: Final = "numaprobe.recovery/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,16 @@ class Recovery:
     def is_whole(self) -> bool:
         """Whether every device is as asked or as before."""
         return all(one.step in (Step.VERIFIED, Step.UNDONE) for one in self.devices)
+
+
+def recovery_to_dict(recovery: Recovery) -> dict[str, Any]:
+    """Return it as ``numaprobe.recovery/1``."""
+    return {
+        "schema": SCHEMA,
+        "devices": [asdict(one) for one in recovery.devices],
+        "closed": list(recovery.closed),
+        "warnings": list(recovery.warnings),
+    }
 
 
 # ---- what is open ----------------------------------------------------------------------------------------------------

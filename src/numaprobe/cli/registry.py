@@ -15,6 +15,8 @@ COMMANDS: Final[dict[str, str]] = {
     "run": "one scenario under one policy",
     "report": "what a recorded trace says",
     "record": "watch the running kernel probe devices",
+    "recover": "finish or undo what a run left open",
+    "confirm": "keep what a try did to devices",
     "history": "what was done to devices, and when",
     "lab": "boot a kernel in QEMU and record a scenario there",
     "placement": "every policy on real CPUs, beside the prediction",

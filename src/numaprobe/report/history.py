@@ -1,4 +1,4 @@
-"""Tables of what was done to devices: all runs of a journal, or the changes of one."""
+"""Tables of what was done to devices: all runs of a journal, the changes of one, what a recovery did."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numaprobe.report.grid import UNKNOWN, Column, Grid, console_for, draw, stdo
 
 if TYPE_CHECKING:
     from numaprobe.bringup.history import History, Run
+    from numaprobe.bringup.recover import Recovery
 
 _RUNS: Final = (
     Column(title="run"),
@@ -28,6 +29,15 @@ _CHANGES: Final = (
     Column(title="step"),
     Column(title="result", legend="what the kernel answered: 0, or the errno's name", spare=1),
     Column(title="what there is to say", spare=2),
+)
+_RECOVERED: Final = (
+    Column(title="run"),
+    Column(title="device"),
+    Column(
+        title="became", legend="verified: as asked; undone: as before; left: neither; late: the kernel has its write"
+    ),
+    Column(title="driver", legend="that it has now"),
+    Column(title="what there is to say", spare=1),
 )
 
 
@@ -67,3 +77,15 @@ def print_run(run: Run, boot: str, stream: TextIO | None = None) -> None:
         for one in told["changes"]
     ]
     draw(Grid(columns=_CHANGES, rows=rows), console)
+
+
+def print_recovery(recovery: Recovery, stream: TextIO | None = None) -> None:
+    """Print what became of each device that somebody had to look after."""
+    console = console_for(stdout_or(stream))
+    for run in recovery.closed:
+        console.print(f"run {run} was ended by a reboot: closed, nothing replayed")
+    if not recovery.devices:
+        console.print("nothing is open")
+        return
+    rows = [[one.run, one.device, str(one.step), one.driver or "none", one.sentence] for one in recovery.devices]
+    draw(Grid(columns=_RECOVERED, rows=rows), console)

@@ -88,13 +88,13 @@ bring() {
 
 # Run "$@", and go on without it after the limit.
 within() {
-    rm -f "$run/over"
-    ("$@"; : >"$run/over") &
-    waited=0
-    while [ ! -e "$run/over" ] && [ $waited -lt "$limit" ]; do
-        sleep 1
-        waited=$((waited + 1))
-    done
+    "$@" &
+    work=$!
+    (sleep "$limit" && kill $work) >/dev/null 2>&1 &
+    clock=$!
+    wait $work
+    kill $clock 2>/dev/null
+    return 0
 }
 
 # Every device of every bus, and not the list alone, which may be broken.

@@ -82,8 +82,9 @@ def check(plan: Plan | None, root: Path, settings: Settings) -> list[str]:
     if names is None:
         return [f"{root / MANIFEST}: nothing is installed"]
     faults = [f"{root / name}: is not there" for name in names if not os.path.lexists(root / name.rstrip("/"))]
-    if not Path(settings.python).exists() and settings.where == "system":
-        faults.append(f"{settings.python}: is not there; at boot the devices would be given back to the kernel at once")
+    python = root / settings.python.lstrip("/")
+    if settings.where == "system" and not python.exists():
+        faults.append(f"{python}: is not there; at boot the devices would be given back to the kernel at once")
     if plan is None:
         return faults
     contents, links = _wanted(plan, settings)
