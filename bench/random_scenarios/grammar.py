@@ -128,6 +128,9 @@ class _Writer:
             data["shared"] = [self._shared(number) for number in range(rng.randint(1, 2))]
         if self.chance(0.8):
             self._play()
+            if self.chance(0.15):
+                data["booting"] = True
+                self._boot()
             data["steps"] = self.steps
         else:
             data["order"] = rng.choice(["devices-first", "drivers-first"])
@@ -294,6 +297,13 @@ class _Writer:
         # an interface of a device that is not authorized is not there, and nothing can be expected of it
         there = [name for group in self.added if not group["name"].endswith(":1.0") for name in _names(group)]
         self._take({"expect_bound": there} if there else {"settle": True})
+
+    def _boot(self) -> None:
+        """End booting before the last step, which looks at what is bound."""
+        last = self.steps.pop()
+        while "settle" in last and self.steps and "expect_bound" not in last:
+            last = self.steps.pop()
+        self.steps += [{"mark": "late"}, {"late_initcall": True}, {"settle": True}, last, {"mark": "end"}]
 
     def _load(self, driver: str) -> None:
         self.loaded.append(driver)

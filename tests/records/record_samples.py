@@ -7,7 +7,9 @@ from numaprobe.records import (
     Figures,
     Finding,
     Identity,
+    Initcall,
     LockWait,
+    Milestone,
     ProbeRecord,
     Reading,
     Remedy,
@@ -145,6 +147,16 @@ def records(draw: st.DrawFn) -> ProbeRecord:
     )
 
 
+times = st.integers(0, MAX_TIME_NS)
+
+
+@st.composite
+def initcalls(draw: st.DrawFn) -> Initcall:
+    start, end = sorted([draw(times), draw(times)])
+    devices = draw(st.lists(names, max_size=3).map(tuple))
+    return Initcall(function=draw(names), module=draw(maybe(names)), start_ns=start, end_ns=end, devices=devices)
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -204,4 +216,6 @@ traces = st.builds(
     ).map(tuple),
     shared=st.lists(holds, max_size=2).map(tuple),
     readings=st.lists(st.builds(Reading, names, maybe(figures), maybe(figures)), max_size=3).map(tuple),
+    initcalls=st.lists(initcalls(), max_size=3).map(tuple),
+    milestones=st.lists(st.builds(Milestone, names, times), max_size=3).map(tuple),
 )

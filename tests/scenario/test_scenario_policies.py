@@ -60,6 +60,7 @@ def test_the_grammar_says_everything_that_a_scenario_can() -> None:
         "caller",
         "async_probe",
         "comm",
+        "booting",
     } <= said
     assert {case.sort for case in cases} == set(SORTS)
     nodes = [node for case in cases for node in case.topology.nodes]

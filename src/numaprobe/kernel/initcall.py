@@ -31,7 +31,7 @@ from numaprobe.records.errnos import UNTOLD_NAME
 from numaprobe.records.printk import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numaprobe.reading.unpack import ByteStream
     from numaprobe.records import ProbeRecord
@@ -57,11 +57,13 @@ class LogReader:
 
     Attributes:
         kernel: the release, where the log itself does not name one.
+        until: texts whose first line is a milestone.
         torn: lines that look like a probe's but are not whole.
 
     """
 
     kernel: str | None = None
+    until: Sequence[str] = ()
     torn: int = 0
     boots: list[Boot] = field(default_factory=list)
     _boot: Boot = field(default_factory=Boot)
@@ -72,7 +74,7 @@ class LogReader:
 
     def records(self, stream: ByteStream) -> list[ProbeRecord]:
         """Return the probes' records: in order of start within a boot where all have one, else as they were told."""
-        self.boots.append(self._boot)
+        self._begin(self._boot)
         lines = Lines(stream)
         for chunk in lines.chunks():
             self._piece(decode(chunk))
@@ -83,6 +85,11 @@ class LogReader:
         for boot in self.boots:
             boot.evidence.release = boot.release or self.kernel
         return [record for boot in self.boots for record in in_order(list(boot.records()))]
+
+    def _begin(self, boot: Boot) -> None:
+        boot.timeline.until = self.until
+        self._boot = boot
+        self.boots.append(boot)
 
     @property
     def release(self) -> str | None:
@@ -100,16 +107,18 @@ class LogReader:
             if self._held is not None:
                 self._let_go()
             time_ns = int(seconds + us) * 1000
+            if self.until:
+                self._boot.timeline.look(text, time_ns)
             if (said := parse_usual_line(text)) is not None:
                 self._boot.probe_line(said, time_ns, caller or None)
-            elif text.startswith(_CALLS) and self._boot.names.initcall(text):
+            elif text.startswith(_CALLS) and self._boot.initcall(text, time_ns):
                 pass
             elif _may_be_hinted(text):
                 line = LogLine(text.rstrip(), time_ns, caller or None, f"[{seconds}.{us}] {text}")
                 if not self._take(line):
                     self._held, self._parts = line, 1
             else:
-                self._boot.names.named(text, time_ns)
+                self._boot.said(text, time_ns)
 
     def _message(self, line: LogLine) -> None:
         if self._held is not None and self._goes_on(self._held, line):
@@ -145,14 +154,16 @@ class LogReader:
     def _take(self, line: LogLine) -> bool:
         """Take a message; tell whether it is whole."""
         text = line.text
+        if self.until:
+            self._boot.timeline.look(text, line.time_ns)
         if _HINTS.search(text) is None:
-            self._boot.names.named(line.text, line.time_ns)
+            self._boot.said(text, line.time_ns)
             return True
         if _SEEDS in text:
             self._seeds(line)
         elif (said := parse_probe_line(text)) is not None:
             self._boot.probe_line(said, line.time_ns, line.caller)
-        elif not self._boot.names.initcall(text):
+        elif not self._boot.initcall(text, line.time_ns):
             if _begins(text):
                 return False
             self._remember(line)
@@ -176,11 +187,10 @@ class LogReader:
             if _VERSION in text and (self._boot.told or self._boot.release):
                 if len(self.boots) >= MAX_BOOTS:
                     raise InputError(f"holds more than {MAX_BOOTS} boots: divide it")
-                self._boot = Boot()
-                self.boots.append(self._boot)
+                self._begin(Boot())
             self._boot.release = self._boot.release or release
         else:
-            self._boot.names.named(line.text, line.time_ns)
+            self._boot.said(text, line.time_ns)
 
     # ---- warnings ---------------------------------------------------------------------------------------------------
     def warnings(self, probes: list[ProbeRecord]) -> Iterator[RunWarning]:
@@ -263,7 +273,9 @@ def _some(names: list[str], number: int) -> str:
     return ", ".join(names[:MAX_NAMED]) + (f", and {more} more" if more > 0 else "")
 
 
-def read_log(stream: ByteStream, *, topology: Topology | None = None, kernel: str | None = None) -> Trace:
+def read_log(
+    stream: ByteStream, *, topology: Topology | None = None, kernel: str | None = None, until: Sequence[str] = ()
+) -> Trace:
     """Return the trace that a kernel log holds: ``initcall_debug``, dyndbg lines and the threads' printk lines.
 
     A probe that a printk line tells is not told again by ``initcall_debug``'s coarser one.
@@ -272,9 +284,10 @@ def read_log(stream: ByteStream, *, topology: Topology | None = None, kernel: st
         stream: an open binary file, pipe or decompressor.
         topology: the machine, for the nodes of CPUs and devices and the devices' buses.
         kernel: the release, where the log does not name it: what a result means depends on it.
+        until: texts to look for: the first line with one is a milestone.
 
     """
-    reader = LogReader(kernel=kernel)
+    reader = LogReader(kernel=kernel, until=until)
     probes = reader.records(stream)
     finer = {record.device for record in probes if record.cpu is not None}
     probes = [record for record in probes if record.cpu is not None or record.device not in finer]
@@ -282,7 +295,15 @@ def read_log(stream: ByteStream, *, topology: Topology | None = None, kernel: st
     if topology is not None:
         devices = {device.name: device for device in topology.devices}
         probes = [placed(record, devices.get(record.device), topology) for record in probes]
-    return Trace(source="kernel", probes=tuple(probes), kernel=reader.release, warnings=warnings)
+    timeline = reader.boots[0].timeline  # of several boots the first: their times do not compare
+    return Trace(
+        source="kernel",
+        probes=tuple(probes),
+        kernel=reader.release,
+        warnings=warnings,
+        initcalls=tuple(timeline.initcalls),
+        milestones=timeline.milestones,
+    )
 
 
 def placed(record: ProbeRecord, device: DeviceInfo | None, topology: Topology) -> ProbeRecord:

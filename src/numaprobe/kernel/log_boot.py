@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.log_dialect import Evidence
 from numaprobe.kernel.log_drivers import SLACK_NS, Names, keep
+from numaprobe.kernel.log_timeline import Timeline
 from numaprobe.kernel.probe_lines import LineKind, ProbeLine
 from numaprobe.kernel.probes import UNNAMED
 from numaprobe.records import ProbeRecord
@@ -21,9 +22,11 @@ from numaprobe.records.errnos import EPROBE_DEFER, errno_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numaprobe.kernel.log_drivers import Initcall
+    from numaprobe.kernel.log_drivers import OpenInitcall
 
 FUNCTION: Final = "really_probe"
+#: EPROBE_DEFER
+DEFERRED: Final = 517
 #: Devices that one warning names.
 MAX_NAMED: Final = 8
 
@@ -48,7 +51,7 @@ class Told:
     #: how it was reached, where it was asynchronous
     path: str | None = None
     #: the initcall that it ran in: where nothing else names the driver
-    around: Initcall | None = None
+    around: OpenInitcall | None = None
     #: a printk line of the threads, ready as it is
     ready: ProbeRecord | None = None
 
@@ -74,6 +77,7 @@ class Boot:
     release: str | None = None
     evidence: Evidence = field(default_factory=Evidence)
     names: Names = field(default_factory=Names)
+    timeline: Timeline = field(default_factory=Timeline)
     told: list[Told] = field(default_factory=list)
     #: devices whose probes are named, but not how long they took
     untimed: dict[str, str] = field(default_factory=dict)
@@ -90,6 +94,18 @@ class Boot:
     _results: dict[tuple[int | None, int | None], str] = field(default_factory=dict)
 
     # ---- line by line ------------------------------------------------------------------------------------------------
+    def initcall(self, text: str, time_ns: int | None) -> bool:
+        """Take the line that an initcall begins or ends with; tell whether it is one, whole."""
+        if not self.names.initcall(text):
+            return False
+        self.timeline.initcall(text, time_ns)
+        return True
+
+    def said(self, text: str, time_ns: int | None) -> None:
+        """Take a line about anything else."""
+        self.names.named(text, time_ns)
+        self.timeline.said(text, time_ns)
+
     def probe_line(self, said: ProbeLine, time_ns: int | None, caller: str | None) -> None:
         """Take what a line says of a probe, when it was printed and by which task."""
         kind = said.kind
@@ -135,6 +151,9 @@ class Boot:
         self.untimed.pop(device, None)
         around = self.names.around(caller)
         number = said.number or 0
+        before = self._last.get(device)
+        retried = before is not None and abs(before.number or before.said or 0) == DEFERRED
+        self.timeline.probed(device, around, caller, retried=retried)
         self.evidence.saw(number, said=outcome.number if outcome else None, recent=said.recent)
         if begun is not None and begun.said == 0 and number in (0, 1):
             self.evidence.old += number == 1
@@ -209,26 +228,28 @@ class Boot:
             self.evidence.alive |= device in self._last and self._last[device].number == 0
         self._drop_children()
         self._results.clear()
-        deferred: dict[str, int] = defaultdict(int)
+        deferred: dict[str, tuple[int, str | None]] = {}
         for told in self.told:
             yield told.ready or self._record(told, deferred)
 
-    def _record(self, told: Told, deferred: dict[str, int]) -> ProbeRecord:
+    def _record(self, told: Told, deferred: dict[str, tuple[int, str | None]]) -> ProbeRecord:
+        """Return the record; ``deferred``: the attempts so far of devices that asked for a later one, and by whom."""
         device = told.device
         said = told.said or 0
         outcome = told.number, told.said
         if (result := self._results.get(outcome)) is None:
             result = errno_name(said) if told.number is None else self.evidence.result(told.number, told.said)
             self._results[outcome] = result
-        attempt = deferred.pop(device, 0) + 1
-        if result == EPROBE_DEFER:
-            deferred[device] = attempt
+        attempts, before = deferred.pop(device, (0, None))
         driver = told.driver or (told.after if result == "0" else None)
         assumed = told.around.driver if told.around else None
-        self.assumed_drivers += driver is None and assumed is not None
+        self.assumed_drivers += driver is None and (assumed or before) is not None
+        driver = driver or before or assumed  # a device that asked for a later try is probed by the same driver
+        if result == EPROBE_DEFER:
+            deferred[device] = attempts + 1, driver
         return ProbeRecord(
             device=device,
-            driver=driver or assumed or UNNAMED,
+            driver=driver or UNNAMED,
             bus=told.bus or self.names.bus(device),
             asynchronous=True if told.path else None,
             result=result,
@@ -237,7 +258,7 @@ class Boot:
             end_ns=told.end_ns,
             function=FUNCTION,
             path=told.path,
-            attempt=attempt,
+            attempt=attempts + 1,
         )
 
     def _drop_children(self) -> None:

@@ -43,6 +43,8 @@ _CLASSES_WORDS: Final = """
 """
 #: names of ``struct class`` and device types that ``dev_printk`` may put in front of a device as well
 _CLASSES: Final = frozenset(_CLASSES_WORDS.split())
+#: the initcall that tries deferred devices again
+RETRIES_DEFERRED: Final = "deferred_probe_initcall"
 #: initcalls in which devices of many drivers are probed: they register devices, or try deferred ones again
 _MANY_DRIVERS: Final = re.compile(
     r"deferred_probe_initcall|of_platform\w*|acpi_(?:init|scan\w*|pci_root\w*)|pci_subsys_init|pcibios\w*|populate_rootfs"
@@ -58,12 +60,12 @@ _NAMED: Final = re.compile(
 _PCI_FUNCTION: Final = re.compile(
     r"pci function (?P<address>[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\s*$", re.ASCII | re.IGNORECASE
 )
-_CALLING: Final = re.compile(
+CALLING: Final = re.compile(
     r"calling {1,2}(?P<cookie>\d{1,10}_)?(?P<function>\w{1,128})(?:\+\S{1,40})?(?: \[(?P<module>[\w-]{1,64})\])?"
     r" @ (?P<pid>\d{1,10})",
     re.ASCII,
 )
-_INITCALL: Final = re.compile(
+RETURNED_FROM: Final = re.compile(
     r"initcall (?P<cookie>\d{1,10}_)?(?P<function>\w{1,128})(?:\+\S{1,40})?(?: \[(?P<module>[\w-]{1,64})\])? returned",
     re.ASCII,
 )
@@ -74,13 +76,15 @@ _ASYNC_PATHS: Final = {
 }
 
 
-class Initcall(NamedTuple):
+class OpenInitcall(NamedTuple):
     """An initcall under way."""
 
     #: the driver that its module or function stands for; None if it stands for none
     driver: str | None
     #: function and module, to find its end
     name: _CallName
+    #: the task that is in it: ``T123``
+    task: str
     #: an async work of the driver core: how probes in it were reached
     path: str | None
     #: tells one call from another of the same name
@@ -92,7 +96,7 @@ class Names:
     """What a log has told so far about drivers and devices."""
 
     #: the initcall that a task is in, by ``T123``
-    _initcalls: dict[str, Initcall] = field(default_factory=dict)
+    _initcalls: dict[str, OpenInitcall] = field(default_factory=dict)
     #: tasks in an initcall, by its name
     _inside: dict[_CallName, set[str]] = field(default_factory=dict)
     #: the last driver's word in front of a device since its last probe, and when
@@ -115,12 +119,13 @@ class Names:
 
     def initcall(self, text: str) -> bool:
         """Keep which task is in which initcall; tell whether the message says so, whole."""
-        if (match := _CALLING.search(text)) is not None:
+        if (match := CALLING.search(text)) is not None:
             self._serial += 1
             name = match["function"], match["module"], match["cookie"]
-            call = Initcall(_driver_of(*name), name, _ASYNC_PATHS.get(match["function"]), self._serial)
-            self._enter(f"T{match['pid']}", call)
-        elif (match := _INITCALL.search(text)) is not None:
+            task = f"T{match['pid']}"
+            call = OpenInitcall(_driver_of(*name), name, task, _ASYNC_PATHS.get(match["function"]), self._serial)
+            self._enter(task, call)
+        elif (match := RETURNED_FROM.search(text)) is not None:
             ended = match["function"], match["module"], match["cookie"]
             for task in self._inside.pop(ended, ()):
                 del self._initcalls[task]
@@ -128,7 +133,7 @@ class Names:
             return False
         return True
 
-    def _enter(self, task: str, call: Initcall) -> None:
+    def _enter(self, task: str, call: OpenInitcall) -> None:
         if task in self._initcalls:
             self._leave(task)
         elif len(self._initcalls) >= MAX_KEPT:
@@ -154,7 +159,7 @@ class Names:
         """Return the bus that messages put in front of the device."""
         return self._buses.get(device)
 
-    def around(self, caller: str | None) -> Initcall | None:
+    def around(self, caller: str | None) -> OpenInitcall | None:
         """Return the initcall that a message's task is in: by its caller id, else if it is the only one."""
         if caller is not None:
             return self._initcalls.get(caller)

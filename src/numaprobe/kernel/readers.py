@@ -29,7 +29,7 @@ from numaprobe.records.parquet import read_parquet
 from numaprobe.topology import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numaprobe.reading.unpack import ByteStream
     from numaprobe.records import Trace
@@ -46,6 +46,7 @@ def read_trace(
     *,
     topology: Topology | None = None,
     kprobes: str | os.PathLike[str] | None = None,
+    until: Sequence[str] = (),
 ) -> Trace:
     """Return the trace that a file or a binary stream holds.
 
@@ -54,6 +55,7 @@ def read_trace(
         topology: the machine it was recorded on, for the nodes of CPUs and devices; a trace of ours that holds its
             machine keeps it.
         kprobes: a file with lines of ``kprobe_events``; None = look beside the trace, else our own names.
+        until: texts that a kernel log's lines are searched for; the first with one is a milestone.
 
     Raises:
         InputError: it cannot be read, or holds none of the forms.
@@ -61,12 +63,14 @@ def read_trace(
     """
     definitions = read_definitions(Path(kprobes)) if kprobes is not None else None
     if not isinstance(source, str | os.PathLike):
-        return _read(source, "the stream", topology, definitions or {}, known_release(topology, None))
+        return _read(source, "the stream", topology, definitions or {}, known_release(topology, None), until)
     path = Path(source)
     kernel = known_release(topology, path)
     try:
         with _open(path) as stream:
-            return _read(stream, str(path), topology, _beside(path) if definitions is None else definitions, kernel)
+            return _read(
+                stream, str(path), topology, _beside(path) if definitions is None else definitions, kernel, until
+            )
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", str(path)) from None
 
@@ -115,11 +119,12 @@ def _read(
     topology: Topology | None,
     definitions: Mapping[str, KprobeDefinition],
     kernel: str | None,
+    until: Sequence[str],
 ) -> Trace:
     try:
         rewound = unpacked(stream, where)
         plain = stream if rewound.reads(stream) else None
-        return with_release(_told_apart(rewound, plain, where, topology, definitions, kernel), kernel)
+        return with_release(_told_apart(rewound, plain, where, topology, definitions, kernel, until), kernel)
     except CutOffError as error:
         raise InputError(f"cannot be unpacked: {error}", where) from None
     except InputError as error:
@@ -133,6 +138,7 @@ def _told_apart(
     topology: Topology | None,
     definitions: Mapping[str, KprobeDefinition],
     kernel: str | None,
+    until: Sequence[str],
 ) -> Trace:
     head = rewound.head
     if head.startswith(PARQUET_MAGIC):
@@ -145,7 +151,7 @@ def _told_apart(
         return _on_unknown(topology, load_limited(rewound, where))
     if _is_ftrace(head):
         return _on(topology, read_ftrace(rewound, definitions=definitions, topology=topology, kernel=kernel))
-    trace = _on(topology, read_log(rewound, topology=topology, kernel=kernel))
+    trace = _on(topology, read_log(rewound, topology=topology, kernel=kernel, until=until))
     if not trace.probes:
         raise InputError(_no_probe(trace), where)
     return trace

@@ -6,6 +6,7 @@ The types are imported at once, the codecs when first named: everything imports 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from numaprobe.records.boot import Initcall, Milestone
 from numaprobe.records.model import (
     COMPARE_SCHEMA,
     NO_NODE,
@@ -69,7 +70,9 @@ __all__ = [
     "Figures",
     "Finding",
     "Identity",
+    "Initcall",
     "LockWait",
+    "Milestone",
     "ProbeRecord",
     "Reading",
     "Remedy",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
 from numaprobe.records import checks
+from numaprobe.records.boot import Initcall, Milestone
 from numaprobe.records.finding_codec import finding_from_json, finding_to_json
 from numaprobe.records.model import TRACE_SCHEMA, Identity, ProbeRecord, RunState, RunWarning, Segment, Trace
 from numaprobe.records.plain import plain
@@ -63,6 +64,17 @@ def trace_to_json(trace: Trace) -> dict[str, Any]:
         "findings": [finding_to_json(finding) for finding in trace.findings],
         "warnings": [warning_to_json(warning) for warning in trace.warnings],
         **doubt_to_json(trace),
+        **boot_to_json(trace),
+    }
+
+
+def boot_to_json(trace: Trace) -> dict[str, Any]:
+    """Return what a trace says of a boot; of anything else nothing."""
+    if not trace.initcalls and not trace.milestones:
+        return {}
+    return {
+        "initcalls": [plain(one._asdict()) for one in trace.initcalls],
+        "milestones": [plain(one._asdict()) for one in trace.milestones],
     }
 
 
@@ -124,6 +136,24 @@ def _segment(value: object, path: str) -> Segment:
     if state not in _STATES:
         raise InputError(f"must be one of {', '.join(_STATES)}, and is '{state[:40]}'", f"{path}[2]")
     return Segment(start, end, _STATES[state], checks.cpu(parts[3], f"{path}[3]"))
+
+
+_INITCALL_REQUIRED: Final[Mapping[str, checks.Check]] = {
+    "function": checks.text,
+    **dict.fromkeys(("start_ns", "end_ns"), checks.time),
+}
+_INITCALL_KNOWN: Final[Mapping[str, checks.Check]] = {"module": checks.text, "devices": checks.each(checks.text)}
+
+
+def _initcall(value: object, path: str) -> Initcall:
+    found = checks.fields(value, path, _INITCALL_REQUIRED, _INITCALL_KNOWN)
+    if found["end_ns"] < found["start_ns"]:
+        raise InputError(f"ends at {found['end_ns']} before it starts at {found['start_ns']}", path)
+    return Initcall(**{"module": None, **found})
+
+
+def _milestone(value: object, path: str) -> Milestone:
+    return Milestone(**checks.fields(value, path, {"name": checks.text, "time_ns": checks.time}, {}))
 
 
 _PROBE_REQUIRED: Final[Mapping[str, checks.Check]] = {
@@ -199,6 +229,8 @@ _LISTS: Final[Mapping[str, checks.Check]] = {
     "warnings": checks.each(warning_from_json),
     "shared": checks.each(hold_from_json),
     "readings": checks.each(reading_from_json),
+    "initcalls": checks.each(_initcall),
+    "milestones": checks.each(_milestone),
 }
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from numaprobe.records.boot import Initcall, Milestone
     from numaprobe.records.shared import LockWait, Reading, SharedHold
 
 #: Version of the JSON forms; a reader refuses what it does not know.
@@ -259,6 +260,9 @@ class Trace:
     #: of a predicted run with something in doubt: its figures under each reading of it, its own
     #: among them; empty: nothing is in doubt
     readings: tuple[Reading, ...] = ()
+    #: of a kernel's boot, in order: the initcalls of ``kernel_init``, and the moments that its log shows
+    initcalls: tuple[Initcall, ...] = ()
+    milestones: tuple[Milestone, ...] = ()
     schema: str = TRACE_SCHEMA
 
     def labelled(self, label: str | None) -> Trace:

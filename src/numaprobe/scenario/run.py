@@ -130,18 +130,18 @@ def run_on(
         steps.run()
     except DeadlockError as error:
         deadlock = str(error)
-    return _outcome(setting, core, chosen.label, tuple(steps.checks), deadlock, source)
+    return _outcome(setting, core, chosen.label, steps, deadlock, source)
 
 
 def _outcome(
     setting: Setting,
     core: DriverCore,
     label: str,
-    checks: tuple[CheckResult, ...],
+    steps: Steps,
     deadlock: str | None,
     source: Source,
 ) -> Outcome:
-    scenario = setting.plan.scenario
+    scenario, checks = setting.plan.scenario, tuple(steps.checks)
     # Records come in the order of their ends; a probe that starts inside another one at once comes after that.
     probes = tuple(sorted(core.records, key=lambda record: (record.start_ns or 0, bool(record.nested))))
     if (odd := next((record for record in probes if not fits(record)), None)) is not None:
@@ -165,6 +165,7 @@ def _outcome(
         machine=to_json(setting.plan.topology),
         warnings=(*setting.warnings, *core.machine.warnings, *waiting, *hung, *failed),
         shared=tuple(model.as_record() for model in scenario.shared if model.hold),
+        milestones=tuple(steps.milestones),
     )
     return Outcome(trace=trace, checks=checks, deadlock=deadlock)
 

@@ -91,6 +91,8 @@ class Scenario(Table):
     kernel: str | None = None
     #: kernel parameters
     cmdline: Annotated[str, Field(max_length=4096)] = ""
+    #: the kernel is still booting: deferred devices are not tried again before the step ``late_initcall``
+    booting: bool = False
     #: for ``jitter``
     seed: int | None = None
     #: of the default steps

@@ -102,7 +102,7 @@ def prepare(
     return Setting(
         plan=replace(plan, topology=_as_booted(plan.topology, topology, settled, parameters)),
         profile=settled,
-        options=CoreOptions.from_parameters(parameters.parameters),
+        options=CoreOptions.from_parameters(parameters.parameters, booted=not scenario.booting),
         policy=make_policy(chosen) if isinstance(chosen, str) else chosen,
         follows_kernel=policy is None,
         kernel=profile,

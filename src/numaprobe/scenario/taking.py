@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import errno_name
 from numaprobe.errors import InputError, RefusedError, UsageError
+from numaprobe.records import Milestone
 from numaprobe.runtime import HkType
 from numaprobe.scenario.choice import choose
 from numaprobe.scenario.steps import Add, Load
@@ -66,6 +67,7 @@ class Steps:
         self._meanwhile: list[_Meanwhile] = []
         self.over = False
         self.checks: list[CheckResult] = []
+        self.milestones: list[Milestone] = []
 
     # ---- all of them -----------------------------------------------------------------------------------------------
     def run(self) -> None:
@@ -227,6 +229,10 @@ class Steps:
     def check(self, name: str, *, passed: bool, detail: str) -> None:
         """Note the outcome of a check."""
         self.checks.append(CheckResult(check=name, passed=passed, detail=detail))
+
+    def reached(self, name: str) -> None:
+        """Note that a milestone is reached."""
+        self.milestones.append(Milestone(name, self.machine.now()))
 
     def told(self, file: str, what: str, result: int) -> None:
         """Note what a write to a file of sysfs returned, if it failed."""

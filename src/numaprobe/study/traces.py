@@ -72,7 +72,12 @@ def read_traces(
 
 
 def read_trace(
-    source: str | Path, *, machine: Topology | str | None = None, kprobes: Path | None = None, named: bool = True
+    source: str | Path,
+    *,
+    machine: Topology | str | None = None,
+    kprobes: Path | None = None,
+    named: bool = True,
+    until: Sequence[str] = (),
 ) -> Trace:
     """Return the trace in a file, or on standard input (``-``).
 
@@ -81,6 +86,7 @@ def read_trace(
         machine: where a kernel's trace was recorded; None = as the trace says, or unknown.
         kprobes: what its kprobes stand for (lines of ``kprobe_events``); None = a file beside it, or our own names.
         named: one that is of no scenario goes by its file's name.
+        until: texts that a kernel log's lines are searched for: the first line with one is a milestone.
 
     Raises:
         InputError: it cannot be read or holds no probe.
@@ -95,7 +101,7 @@ def read_trace(
         raise UsageError("standard input is the terminal; pipe a trace into it: dmesg | numaprobe report -")
     topology = load_topology(machine) if isinstance(machine, str) else machine
     try:
-        trace = read(sys.stdin.buffer if text == STDIN else text, topology=topology, kprobes=kprobes)
+        trace = read(sys.stdin.buffer if text == STDIN else text, topology=topology, kprobes=kprobes, until=until)
     except InputError as error:
         if text == STDIN:
             raise InputError(error.what, where) from None

@@ -17,13 +17,14 @@ from numaprobe.records import NO_NODE
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario.phases import DeviceGroup
 from numaprobe.scenario.reader import describe, made_scenario
+from numaprobe.scenario.replay.boot import KERNEL_INIT, RETRIES_DEFERRED, boot_history, boot_steps
 from numaprobe.scenario.replay.collected import ReplayWarnings
 from numaprobe.scenario.replay.events import history
 from numaprobe.scenario.replay.phases import device_phases, first_to_differ
 from numaprobe.scenario.replay.probes import node_of, ready
 from numaprobe.scenario.replay.steps import first_caller, steps_of
 from numaprobe.scenario.schema import DriverModel
-from numaprobe.topology import SETTINGS, CommandLine, from_json
+from numaprobe.topology import SETTINGS, CommandLine, from_json, load_topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from numaprobe.scenario.schema import Scenario
     from numaprobe.topology import DeviceInfo, Topology
 
+#: Where a boot is replayed whose log tells no machine: enough CPUs, as such a log's costs are all sleep.
+BOOT_MACHINE: Final = "1 node x 8 cores"
 #: Phases of a device, and of all devices together: what a scenario takes, and what memory takes.
 MAX_PHASES: Final = 960
 MAX_PHASES_TOGETHER: Final = 200_000
@@ -61,12 +64,13 @@ def replay_scenario(
     """
     where = trace.scenario or "trace"
     warnings = ReplayWarnings()
-    machine = topology or _machine(trace, where)
+    machine = topology or _machine(trace, where, warnings)
     seen = ready(trace.probes, machine, warnings)
     if trace.source != "virtual":
         _say_overlap(seen, warnings)
-    past = history(seen, machine, warnings)
-    caller = first_caller(past.events)
+    boots = bool(trace.initcalls)
+    past = boot_history(seen, trace.initcalls, warnings) if boots else history(seen, machine, warnings)
+    caller = KERNEL_INIT if boots else first_caller(past.events)
     recorded = closest_profile(trace.kernel or machine.info.get("kernel"))
     try:
         data = {
@@ -78,7 +82,8 @@ def replay_scenario(
             "caller": caller,
             "drivers": _drivers(seen),
             "devices": _Devices(past, machine, warnings).top(),
-            "steps": steps_of(past, caller),
+            "steps": boot_steps(past, trace.initcalls, trace.milestones) if boots else steps_of(past, caller),
+            "booting": any(one.function == RETRIES_DEFERRED for one in trace.initcalls),
         }
     except ValidationError as error:
         raise InputError(describe(error), where) from None
@@ -86,7 +91,11 @@ def replay_scenario(
     return scenario.with_origin(where, machine, warnings.all())
 
 
-def _machine(trace: Trace, where: str) -> Topology:
+def _machine(trace: Trace, where: str, warnings: ReplayWarnings) -> Topology:
+    if not trace.machine and trace.initcalls:
+        text = f"the log does not say on which machine it booted; replayed on {BOOT_MACHINE} (--machine tells it)"
+        warnings.say("assumed-machine", text)
+        return load_topology(BOOT_MACHINE)
     if not trace.machine:
         text = (
             "does not say on which machine it was recorded, and a replay needs one: pass --machine MACHINE "

@@ -73,7 +73,7 @@ def history(seen: Sequence[TracedProbe], topology: Topology, warnings: ReplayWar
 
     """
     found = History()
-    own = list(_first_attempts(seen, found, warnings))
+    own = list(first_attempts(seen, found, warnings))
     _preload(seen, found)
     state = _State(found)
     for event in _events(own, {one.driver for one in seen if one.asynchronous}, topology):
@@ -82,7 +82,7 @@ def history(seen: Sequence[TracedProbe], topology: Topology, warnings: ReplayWar
     return found
 
 
-def _first_attempts(seen: Iterable[TracedProbe], found: History, warnings: ReplayWarnings) -> Iterator[TracedProbe]:
+def first_attempts(seen: Iterable[TracedProbe], found: History, warnings: ReplayWarnings) -> Iterator[TracedProbe]:
     """Return the probes that are no retries and not inside of others."""
     latest: dict[Key, TracedProbe] = {}
     for one in seen:

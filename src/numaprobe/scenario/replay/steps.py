@@ -54,17 +54,18 @@ def steps_of(past: History, caller: Caller) -> list[Step]:
         InputError: more tasks at once than a scenario takes.
 
     """
-    steps = _prelude(past)
+    steps = prelude(past)
     now: int | None = None
     for cluster in _clusters(past.events):
         if now is not None:
-            steps += _pause(cluster[0].start - now)
+            steps += pause(cluster[0].start - now)
         now = max(event.end for event in cluster)
         steps += _in_parallel(cluster, caller)
-    return _folded([*steps, Settle(settle=True)])
+    return folded([*steps, Settle(settle=True)])
 
 
-def _prelude(past: History) -> list[Step]:
+def prelude(past: History) -> list[Step]:
+    """Return what comes before the first event."""
     add: list[Step] = [Add.on([name for _, name in past.present])] if past.present else []
     load: list[Step] = [Load.on(list(past.preloaded))] if past.preloaded else []
     buses = sorted({bus for bus, _ in past.present}) if load else []
@@ -98,7 +99,7 @@ def _alone(track: SequenceOf[TaskEvent], start: int, caller: Caller) -> Step:
     """Return the one step of a task that runs beside others: its waits, too, are on its own CPU."""
     task = _task(track[0], caller)
     steps = _track(track, start, caller.model_copy(update=task))
-    return steps[0].model_copy(update=task) if len(steps) == 1 else Sequence.on(_folded(steps), **task)
+    return steps[0].model_copy(update=task) if len(steps) == 1 else Sequence.on(folded(steps), **task)
 
 
 def _tracks(cluster: Iterable[TaskEvent]) -> list[list[TaskEvent]]:
@@ -121,7 +122,7 @@ def _tracks(cluster: Iterable[TaskEvent]) -> list[list[TaskEvent]]:
 def _track(events: Iterable[TaskEvent], start: int, caller: Caller) -> list[Step]:
     steps: list[Step] = []
     for event in events:
-        steps += _pause(event.start - start)
+        steps += pause(event.start - start)
         steps += _steps(event, caller)
         start = event.end
     return steps
@@ -145,11 +146,12 @@ def _task(event: TaskEvent, caller: Caller) -> dict[str, Any]:
     return {key: value for key, value in task.items() if value is not None and value != getattr(caller, key)}
 
 
-def _pause(ns: int) -> list[Step]:
+def pause(ns: int) -> list[Step]:
+    """Return the step in which so much time passes; none for none."""
     return [Pause.on(min(ns, MAX_TIME_NS))] if ns > 0 else []
 
 
-def _folded(steps: list[Step]) -> list[Step]:
+def folded(steps: list[Step]) -> list[Step]:
     """Return the steps in sequences of sequences, where one list would be too long."""
     while len(steps) > MAX_LIST:
         steps = [Sequence.on(steps[at : at + MAX_LIST]) for at in range(0, len(steps), MAX_LIST)]

@@ -20,8 +20,8 @@ from numaprobe.scenario.steps.devices import (
     WriteAuthorized,
     WriteAutoprobe,
 )
-from numaprobe.scenario.steps.drivers import BlockProbing, Load, Register, Unregister
-from numaprobe.scenario.steps.order import Parallel, Pause, Sequence, Settle
+from numaprobe.scenario.steps.drivers import BlockProbing, LateInitcall, Load, Register, Unregister
+from numaprobe.scenario.steps.order import Mark, Parallel, Pause, Sequence, Settle
 
 __all__ = [
     "Add",
@@ -34,8 +34,10 @@ __all__ = [
     "During",
     "ExpectBound",
     "Isolate",
+    "LateInitcall",
     "Load",
     "MachineChanges",
+    "Mark",
     "NumVfs",
     "Offline",
     "Online",

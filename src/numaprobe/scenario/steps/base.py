@@ -95,6 +95,10 @@ class StepRun(Protocol):
         """Note the outcome of a check."""
         ...
 
+    def reached(self, name: str) -> None:
+        """Note that a milestone is reached."""
+        ...
+
     def told(self, file: str, what: str, result: int) -> None:
         """Note what a write to a file of sysfs returned, if it failed."""
         ...

@@ -1,6 +1,7 @@
 """Steps about drivers: modules that are loaded, drivers that are built in, and the core's switch for all of them."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field
 
@@ -53,6 +54,16 @@ class Unregister(OnNames):
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Unload each driver's module."""
         return (f"modprobe -r {guest.module(name)}" for name in self.unregister)
+
+
+class LateInitcall(Step):
+    """``deferred_probe_initcall()``: the end of booting (``booting``), from which on deferred devices are retried."""
+
+    late_initcall: Literal[True]
+
+    async def do(self, run: StepRun, where: str) -> None:
+        """Retry them, twice, and wait."""
+        await run.core.late_initcall()
 
 
 class BlockProbing(Step):

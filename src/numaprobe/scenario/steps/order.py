@@ -73,6 +73,16 @@ class Pause(Step):
         yield f"sleep {self.wait / 1e9:.3f}"
 
 
+class Mark(Step):
+    """A moment of the run to note: it takes no time, and stands in the trace as a milestone."""
+
+    mark: Annotated[str, Field(min_length=1, max_length=80)]
+
+    async def do(self, run: StepRun, where: str) -> None:
+        """Note it."""
+        run.reached(self.mark)
+
+
 class Settle(Step):
     """``wait_for_device_probe()``, again for each retry that was triggered meanwhile."""
 

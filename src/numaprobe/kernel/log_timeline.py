@@ -1,0 +1,111 @@
+r"""The timeline of a boot, out of its log: the initcalls of ``kernel_init`` and the moments that people wait for.
+
+With ``initcall_debug`` the kernel prints ``calling  FUNCTION+0x… @ PID`` and ``initcall FUNCTION+0x… returned …``
+around each initcall (``init/main.c``). Those of PID 1 are built in and follow each other; a module's has the PID of
+whatever loads it. A probe belongs to the initcall that its own task is in: where the log does not tell tasks
+(``CONFIG_PRINTK_CALLER``) to the one that is open, unless its device was deferred before: retries run in a worker.
+
+Of the moments the log names a few by itself (``Run /init as init process``); others are looked for.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.kernel.log_drivers import CALLING, RETRIES_DEFERRED, RETURNED_FROM
+from numaprobe.records import Initcall, Milestone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numaprobe.kernel.log_drivers import OpenInitcall
+
+#: ``kernel_init``, as callers are written.
+KERNEL_INIT: Final = "T1"
+#: A kernel has a few thousand initcalls; a log with more is none.
+MAX_INITCALLS: Final = 50_000
+#: Milestones kept of one boot, and the longest name.
+MAX_MILESTONES: Final = 256
+_LONGEST: Final = 80
+_KNOWN: Final = re.compile(
+    r"Run (?P<init>/\S{1,64}) as init process"
+    r"|(?P<root>VFS: Mounted root)\b"
+    r"|(?P<free>Freeing unused kernel (?:image|memory))\b"
+    r"|(?P<disk>sd[a-z]{1,3}|vd[a-z]{1,3}|nvme\d{1,4}n\d{1,4}|mmcblk\d{1,3}): (?P=disk)p?\d",
+    re.ASCII,
+)
+_SYSTEMD: Final = re.compile(
+    r"systemd\[1\]: (?:(?P<start>systemd \S{1,40} running in system mode)|(?P<target>Reached target [^.\n]{1,60}))"
+)
+
+
+@dataclass(slots=True)
+class Timeline:
+    """What one boot's log says of when.
+
+    Attributes:
+        until: texts that are looked for in every line; the first line with one is a milestone of that name.
+        initcalls: of ``kernel_init``, those that returned.
+
+    """
+
+    until: Sequence[str] = ()
+    initcalls: list[Initcall] = field(default_factory=list)
+    _milestones: dict[str, int] = field(default_factory=dict)
+    #: function, module and start of the one under way; devices probed in it
+    _open: tuple[str, str | None, int] | None = None
+    _devices: list[str] = field(default_factory=list)
+
+    @property
+    def milestones(self) -> tuple[Milestone, ...]:
+        """The milestones in order of time."""
+        found = [Milestone(name, time_ns) for name, time_ns in self._milestones.items()]
+        return tuple(sorted(found, key=lambda one: one.time_ns))
+
+    def initcall(self, text: str, time_ns: int | None) -> None:
+        """Take a line that an initcall begins or ends with."""
+        if time_ns is None:
+            return
+        if (begun := CALLING.search(text)) is not None:
+            if begun["pid"] == "1" and begun["cookie"] is None:
+                self._open, self._devices = (begun["function"], begun["module"], time_ns), []
+        elif self._open is not None and (ended := RETURNED_FROM.search(text)) is not None:
+            function, module, start = self._open
+            if (ended["function"], ended["module"]) == (function, module) and len(self.initcalls) < MAX_INITCALLS:
+                self.initcalls.append(Initcall(function, module, start, max(start, time_ns), tuple(self._devices)))
+                self._open = None
+
+    def probed(self, device: str, around: OpenInitcall | None, caller: str | None, *, retried: bool) -> None:
+        """Note a probe that is over; ``retried``: its device asked for a later try before."""
+        if self._open is None or around is None or around.task != KERNEL_INIT:
+            return
+        if retried and caller is None and RETRIES_DEFERRED not in around.name:
+            return
+        self._devices.append(device)
+
+    def said(self, text: str, time_ns: int | None) -> None:
+        """Take any other line."""
+        if (known := _KNOWN.match(text)) is not None:
+            self._reached(_name_of(known), time_ns)
+        elif "systemd[1]: " in text and (known := _SYSTEMD.search(text)) is not None:
+            self._reached("systemd" if known["start"] else known["target"], time_ns)
+
+    def look(self, text: str, time_ns: int | None) -> None:
+        """Look for ``until`` in a line of any kind."""
+        for wanted in self.until:
+            if wanted in text:
+                self._reached(wanted, time_ns)
+
+    def _reached(self, name: str, time_ns: int | None) -> None:
+        if time_ns is not None and len(self._milestones) < MAX_MILESTONES:
+            self._milestones.setdefault(name[:_LONGEST], time_ns)
+
+
+def _name_of(known: re.Match[str]) -> str:
+    if known["init"] is not None:
+        return f"Run {known['init']}"
+    if known["disk"] is not None:
+        return f"{known['disk']} and its partitions"
+    return "VFS: Mounted root" if known["root"] is not None else "Freeing unused kernel memory"

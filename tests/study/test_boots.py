@@ -1,0 +1,139 @@
+"""A boot's log, replayed: kernel_init waits for synchronous probes, and for asynchronous ones only at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from boot_logs import Log, flipper
+
+from numaprobe.records import Milestone, Trace, load_trace
+from numaprobe.records.json_codec import dump_trace
+from numaprobe.scenario import load_scenario
+from numaprobe.study import make_setting, read_trace, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MS = 1_000_000
+
+
+def read(tmp_path: Path, text: str, *until: str) -> Trace:
+    path = tmp_path / "boot.log"
+    path.write_text(text)
+    return read_trace(path, until=until)
+
+
+def times(trace: Trace) -> dict[str, float]:
+    return {one.name: one.time_ns / MS for one in trace.milestones}
+
+
+def booted(trace: Trace, cmdline: str = "") -> dict[str, float]:
+    return times(run(make_setting(trace, cmdline=cmdline)).trace)
+
+
+def test_a_log_tells_initcalls_their_probes_and_milestones(tmp_path: Path) -> None:
+    trace = read(tmp_path, flipper())
+    gmac = next(one for one in trace.initcalls if one.function == "rk_gmac_dwmac_driver_init")
+    assert gmac.devices == ("2a220000.ethernet", "2a230000.ethernet")
+    assert gmac.end_ns - gmac.start_ns == 547_500_000
+    assert list(times(trace)) == ["sda and its partitions", "Run /init", "systemd"]
+
+
+def test_a_replay_of_a_boot_is_the_boot(tmp_path: Path) -> None:
+    trace = read(tmp_path, flipper())
+    again = run(make_setting(trace)).trace
+    assert again.milestones == trace.milestones
+    ends = {(one.device, one.attempt): one.end_ns for one in trace.probes}
+    assert {(one.device, one.attempt): one.end_ns for one in again.probes} == ends
+
+
+def test_asynchronous_drivers_move_the_milestones_as_measured(tmp_path: Path) -> None:
+    # 4.30 s became 3.13 s, mean of ten boots a side, ranges 4.249-4.362 and 3.073-3.192
+    trace = read(tmp_path, flipper())
+    after = booted(trace, "driver_async_probe=gpio_led,rk_gmac_dwmac")["Run /init"]
+    assert 3073 <= after <= 3192
+    assert list(booted(trace, "driver_async_probe=gpio_led,rk_gmac_dwmac")) == list(times(trace))
+
+
+def test_what_is_behind_the_milestone_does_not_move_it(tmp_path: Path) -> None:
+    log = Log()
+    log.initcall("ufs_init", 1_000, ("ufs", 50_000))
+    log.say(" sda: sda1")
+    log.initcall("slow_driver_init", 1_000, ("slow", 900_000))
+    log.say("Run /init as init process")
+    trace = read(tmp_path, log.text)
+    before, after = times(trace), booted(trace, "driver_async_probe=slow")
+    assert after["sda and its partitions"] == before["sda and its partitions"]
+    assert after["Run /init"] == before["Run /init"] - 0.5  # what the initcall does after the probe overlaps it
+
+
+def test_asynchronous_probes_are_waited_for_at_the_end(tmp_path: Path) -> None:
+    log = Log()
+    log.initcall("slow_driver_init", 0, ("slow", 900_000))
+    log.initcall("other_init", 100_000)
+    log.say("Run /init as init process")
+    trace = read(tmp_path, log.text)
+    assert times(trace) == {"Run /init": 1000.0}
+    assert booted(trace, "driver_async_probe=slow") == {"Run /init": 900.0}
+
+
+def test_a_probe_inside_anothers_time_is_its_childs(tmp_path: Path) -> None:
+    log = Log()
+    log.say("calling  mdio_host_init+0x0/0x30 @ 1")
+    log.now += 30_000
+    log.say("probe of mdio-0:00 returned 0 after 20000 usecs")
+    log.now += 10_000
+    log.say("probe of eth-host returned 0 after 40000 usecs")
+    log.say("initcall mdio_host_init+0x0/0x30 returned 0 after 40000 usecs")
+    log.say("Run /sbin/init as init process")
+    trace = read(tmp_path, log.text)
+    again = run(make_setting(trace)).trace
+    child = next(one for one in again.probes if one.device == "mdio-0:00")
+    assert child.nested
+    assert again.milestones == (Milestone("Run /sbin/init", 40 * MS),)
+
+
+def test_a_retry_runs_in_a_worker_and_not_in_the_initcall_around_it(tmp_path: Path) -> None:
+    log = Log()
+    log.initcall("a_driver_init", 0, ("a", 1_000, 517))
+    log.initcall("deferred_probe_initcall", 10_000)
+    log.initcall("z_driver_init", 100_000, ("a", 50_000))
+    trace = read(tmp_path, log.text)
+    assert [one.devices for one in trace.initcalls] == [("a",), (), ()]
+    assert {one.driver for one in trace.probes} == {"a"}
+
+
+def test_a_text_that_is_looked_for_is_a_milestone(tmp_path: Path) -> None:
+    log = Log(now=5_000)
+    log.initcall("a_driver_init", 0, ("a", 1_000))
+    log.say("Console: switching to colour frame buffer device 240x67")
+    assert times(read(tmp_path, log.text, "colour frame buffer", "probe of a ")) == {
+        "probe of a ": 6.0,
+        "colour frame buffer": 6.0,
+    }
+
+
+def test_a_boot_survives_json(tmp_path: Path) -> None:
+    trace = read(tmp_path, flipper())
+    assert load_trace(dump_trace(trace)) == trace
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_deferred_devices_wait_for_late_initcall_while_booting(tmp_path: Path, late: bool) -> None:
+    path = tmp_path / "booting.toml"
+    path.write_text(
+        'machine = "1 node x 2 cores"\nbooting = true\n'
+        '[[drivers]]\nname = "first"\nbus = "platform"\n'
+        'phases = [{ sleep = "1ms" }, { fail = "EPROBE_DEFER", attempts = 1 }]\n'
+        '[[drivers]]\nname = "second"\nbus = "platform"\nphases = [{ sleep = "1ms" }]\n'
+        '[[devices]]\nname = "a"\nbus = "platform"\ncompatible = "first"\n'
+        '[[devices]]\nname = "b"\nbus = "platform"\ncompatible = "second"\n'
+        '[[steps]]\nadd = ["a", "b"]\n[[steps]]\nregister = "first"\n[[steps]]\nregister = "second"\n'
+        '[[steps]]\nwait = "10ms"\n'
+        + ("[[steps]]\nlate_initcall = true\n" if late else "")
+        + '[[steps]]\nmark = "end"\n'
+    )
+    trace = run(make_setting(load_scenario(str(path)))).trace
+    assert [one.result for one in trace.probes if one.device == "a"] == ["EPROBE_DEFER", *(["0"] if late else [])]
+    assert times(trace) == {"end": 13.0 if late else 12.0}
