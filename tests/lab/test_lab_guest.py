@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from numaprobe.errors import RefusedError
+from numaprobe.errors import InputError, RefusedError
 from numaprobe.kernel.lab.guest import GuestResult, run_guest
 from numaprobe.kernel.lab.plan import GuestPlan
 from numaprobe.kernel.lab.tools import KernelImage, Tools
@@ -20,7 +21,7 @@ PLAN = GuestPlan(topology=symmetric("m", nodes=2, cores=2), devices=(), setup=("
 KERNEL = KernelImage(Path("/boot/vmlinuz-6.1.0"), "6.1.0")
 
 
-def boot(tmp_path: Path, script: str, timeout: float = 20.0) -> GuestResult:
+def boot(tmp_path: Path, script: str, timeout: float = 20.0, cmdline: str = "") -> GuestResult:
     """Run a guest that is really this shell script; it finds the shared folder in $S."""
     shared = tmp_path / "shared"
     shared.mkdir(exist_ok=True)
@@ -28,7 +29,12 @@ def boot(tmp_path: Path, script: str, timeout: float = 20.0) -> GuestResult:
     vng.write_text(f"#!/bin/sh\nS={shared}\n{script}\n")
     vng.chmod(0o755)
     return run_guest(
-        PLAN, kernel=KERNEL, tools=Tools(vng, os.environ["PATH"]), folder=shared, timeout=timeout, record=["--no-sched"]
+        replace(PLAN, cmdline=cmdline),
+        kernel=KERNEL,
+        tools=Tools(vng, os.environ["PATH"]),
+        folder=shared,
+        timeout=timeout,
+        record=["--no-sched"],
     )
 
 
@@ -174,3 +180,31 @@ def test_a_torn_trace_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"trace\.json"):
         boot(tmp_path, f"echo {json.dumps('{')} > $S/trace.json; echo 0 > $S/status")
+
+
+#: in place of virtme-ng: says what it would start, else leaves a trace
+ASKED = """case "$*" in
+*--dry-run*) printf "qemu-system-x86_64 -append '%{length}s' -initrd x\n" init=/sbin/init;;
+*) touch $S/booted; cp $S/../trace $S/trace.json; echo 0 > $S/status;;
+esac"""
+
+
+@pytest.mark.parametrize(("parameters", "length", "boots"), [(300, 2047, True), (300, 2048, False), (100, 2048, True)])
+def test_a_command_line_that_x86_would_cut_is_refused_before_anything_starts(
+    tmp_path: Path, parameters: int, length: int, boots: bool
+) -> None:
+    (tmp_path / "trace").write_text(dump_trace(Trace(source="kernel", probes=())))
+    cmdline = "a=b " * (parameters // 4)
+    if boots:
+        boot(tmp_path, ASKED.format(length=length), cmdline=cmdline)
+    else:
+        with pytest.raises(InputError, match=r"cmdline: .* has 2048 bytes, and x86 takes 2047: leave out 1 bytes"):
+            boot(tmp_path, ASKED.format(length=length), cmdline=cmdline)
+    assert (tmp_path / "shared" / "booted").exists() == boots
+
+
+def test_a_virtme_ng_that_does_not_say_what_it_would_do_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "trace").write_text(dump_trace(Trace(source="kernel", probes=())))
+    dry = 'case "$*" in *--dry-run*) echo "qemu \'"; exit 1;; esac'
+    result = boot(tmp_path, f"{dry}\ncp {tmp_path}/trace $S/trace.json; echo 0 > $S/status", cmdline="a=b " * 100)
+    assert result.status == 0

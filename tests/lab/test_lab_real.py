@@ -1,20 +1,22 @@
 """One short guest: the recorder against a real kernel, in QEMU.
 
 It proves what no model of tracefs can: that the kernel takes our kprobes, filters and buffer sizes, that nothing is
-left afterwards, that what a crashed recording left is removed, that devices are found without BTF, and that the virtual
-machine predicted every placement.
+left afterwards, that what a crashed recording left is removed, that devices are found without BTF, that a
+WARN of the kernel's is seen, and that the virtual machine predicted every placement.
 """
 
 from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from numaprobe.analysis.agreement import judge
 from numaprobe.kernel.lab.guest import guest_environment, run_script
+from numaprobe.kernel.lab.splats import find_splats
 from numaprobe.kernel.lab.steps import failed_steps, write_steps
 from numaprobe.records import Trace, load_trace
 from numaprobe.runtime.profile import kernel_profile
@@ -31,6 +33,8 @@ pytestmark = pytest.mark.guest
 
 T = "/sys/kernel/tracing"
 TIMEOUT = 420.0
+#: A stock kernel WARNs of this, in ``internal_create_group``: KSM's folder in sysfs has none to be in. Else it is well.
+WARNS = "initcall_blacklist=mm_sysfs_init"
 
 
 def predicted_and_recorded_agree(scenario: Scenario, trace: Trace, kernel: KernelImage) -> bool:
@@ -44,7 +48,7 @@ def predicted_and_recorded_agree(scenario: Scenario, trace: Trace, kernel: Kerne
 
 def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools: Tools, kernel: KernelImage) -> None:
     scenario = as_the_kernel_does(load_scenario("lab-nvme"), kernel.version)
-    plan = guest_plan(scenario, prepare(scenario).plan.topology, kernel.version)
+    plan = replace(guest_plan(scenario, prepare(scenario).plan.topology, kernel.version), cmdline=WARNS)
     record = [sys.executable, "-m", "numaprobe", "record", "--memory", "--output", str(tmp_path / "trace.json")]
     without_btf = [*record[:-1], str(tmp_path / "nobtf.json"), "--no-btf", "--no-sched", "--raw", str(tmp_path / "raw")]
     steps = write_steps([f"ls {T}/instances > {tmp_path}/during", *plan.steps], tmp_path)
@@ -56,6 +60,7 @@ def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools:
         "modprobe -r nvme",
         f"{guest_environment()} {shlex.join([*without_btf, '--', 'taskset', '-c', '0', 'modprobe', 'nvme'])}",
         f"{{ ls {T}/instances; cat {T}/kprobe_events {T}/set_event; }} > {tmp_path}/after",
+        f"dmesg > {tmp_path}/kernel.log",
         "(exit $status)",
     ]
     status = run_script(plan, lines, kernel=kernel, tools=tools, folder=tmp_path, timeout=TIMEOUT)
@@ -66,6 +71,10 @@ def test_a_guest_records_as_predicted_and_nothing_is_left(tmp_path: Path, tools:
     assert second == f"{first}-sched"
     assert "999999" not in first
     assert (tmp_path / "after").read_text() == ""
+
+    heads = [splat.head for splat in find_splats((tmp_path / "kernel.log").read_text().splitlines())]
+    assert heads
+    assert all(head.startswith("WARNING: ") and "internal_create_group+0x" in head for head in heads)
 
     trace = load_trace((tmp_path / "trace.json").read_bytes())
     assert trace.kernel == kernel.release

@@ -64,6 +64,9 @@ WARN = """\
 HEADS = [
     "WARNING: CPU: 1 PID: 120 at drivers/base/dd.c:580 really_probe+0x3a/0x2e0",
     "WARNING: drivers/base/dd.c:580 at really_probe+0x3a/0x2e0, CPU#1: modprobe/120",
+    # as guests of Debian 5.10 to 6.12 and 7.3 said it
+    "WARNING: CPU: 2 PID: 1 at fs/sysfs/group.c:128 internal_create_group+0x132/0x490",
+    "WARNING: fs/sysfs/group.c:137 at internal_create_group+0x102/0x4f0, CPU#1: swapper/0/1",
     "WARNING: possible circular locking dependency detected",
     "WARNING: inconsistent lock state",
     "BUG: kernel NULL pointer dereference, address: 0000000000000008",

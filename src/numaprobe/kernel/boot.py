@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from numaprobe.kernel.tracefs import Tracefs
 
 KMSG: Final = Path("/dev/kmsg")
-#: COMMAND_LINE_SIZE: x86 and arm64 take 2048 bytes; what is longer is cut without a word
+#: COMMAND_LINE_SIZE of x86 and arm64, with the last zero. Of what is longer a boot loader that keeps to the protocol
+#: (GRUB) hands on the beginning, without a word; a kernel that gets it whole may die of it before it has a console
+#: ("detected buffer overflow in strlen": Debian's 6.1 and 7.3 do).
 MAX_COMMAND_LINE: Final = 2048
 
 _LOG_BUFFER: Final = "16M"
@@ -83,14 +85,15 @@ def check_length(parameters: Sequence[str], present: str) -> None:
     """Return if these parameters still fit behind the ``present`` command line.
 
     Raises:
-        InputError: the kernel would cut them.
+        InputError: they do not.
 
     """
     total = len(present.strip()) + 1 + len(" ".join(parameters))
     if total >= MAX_COMMAND_LINE:
         raise InputError(
-            f"the kernel command line would have {total} bytes, and the kernel cuts it at {MAX_COMMAND_LINE}; "
-            "boot without some of its other parameters, or use initcall_debug alone"
+            f"the kernel command line would have {total} bytes, and the kernel takes {MAX_COMMAND_LINE - 1}: a boot "
+            "loader leaves out the rest, or nothing boots; boot without some of its other parameters, or use "
+            "initcall_debug alone"
         )
 
 

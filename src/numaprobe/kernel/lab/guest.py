@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe import errors
 from numaprobe.errors import RefusedError
+from numaprobe.kernel.lab.cmdline import check_command_line
 from numaprobe.kernel.lab.plan import check_plan
 from numaprobe.kernel.lab.qemu import vng_command
 from numaprobe.kernel.lab.splats import Splat, find_splats
@@ -207,6 +208,7 @@ def run_script(
                 plan, vng=tools.vng, stage=stage, shared=folder, script=script, kvm=kvm, one_thread=alone
             )
             environment = {"PATH": tools.path, "TMPDIR": str(stage.temporary)}
+            check_command_line(plan.cmdline, command, environment)
             ended = supervise(command, console, timeout=timeout, environment=environment, done=folder / "status")
             status = _status(folder)
             if status is not None:
