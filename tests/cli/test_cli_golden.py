@@ -15,6 +15,9 @@ from numaprobe.cli.main import run_command
 from numaprobe.cli.registry import COMMANDS
 
 GOLDEN = Path(__file__).parent / "golden"
+ROOT = Path(__file__).parents[2]
+#: a path from there, as it is printed
+GUESTS = "tests/data/kernel/debian"
 
 TEXTS = {
     "help": ["--help"],
@@ -22,6 +25,8 @@ TEXTS = {
     "run-help": ["run", "--help"],
     "report-help": ["report", "--help"],
     "topology-help": ["topology", "--help"],
+    "verify-help": ["verify", "--help"],
+    "verify-too-few": ["verify", f"a={GUESTS}-6.1/two-nodes/async.*.gz", f"b={GUESTS}-7.2/two-nodes/async.*.gz"],
     "scenarios": ["scenarios"],
     "policies": ["policies"],
     "policies-probe-on-node": ["policies", "probe-on-node"],
@@ -36,7 +41,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_is_as_it_was(name: str) -> None:
-    done = numaprobe(*TEXTS[name])
+    done = numaprobe(*TEXTS[name], cwd=ROOT)
     assert done.returncode == 0, done.stderr
     file = GOLDEN / f"{name}.txt"
     if os.environ.get("NUMAPROBE_GOLDEN") == "write":

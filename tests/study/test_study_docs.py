@@ -1,20 +1,22 @@
-"""The examples of docs/study.md run and print what they show."""
+"""The Python examples of the documents run and print what they show."""
 
 from __future__ import annotations
 
 import doctest
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "study.md"
+ROOT = Path(__file__).parents[2]
 
 
-def test_examples_print_what_they_show(capsys: pytest.CaptureFixture[str]) -> None:
-    text = PAGE.read_text(encoding="utf-8").replace("\n```", "\n\n")
-    test = doctest.DocTestParser().get_doctest(text, {}, PAGE.name, str(PAGE), 0)
+@pytest.mark.parametrize(("page", "examples"), [("study.md", 16), ("verify.md", 4)])
+def test_examples_print_what_they_show(
+    page: str, examples: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # documents show traces of this repository
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").replace("\n```", "\n\n")
+    test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
     results = doctest.DocTestRunner(verbose=False).run(test)
-    assert results.attempted > 15
+    assert results.attempted >= examples
     assert results.failed == 0, capsys.readouterr().out

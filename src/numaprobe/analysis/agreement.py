@@ -118,14 +118,14 @@ class Agreement:
         return median(errors) if errors else None
 
 
-def judge(predicted: Trace, recorded: Trace, names: Mapping[str, str], topology: Topology) -> Agreement:
+def judge(predicted: Trace, recorded: Trace, names: Mapping[str, str], topology: Topology | None) -> Agreement:
     """Put each predicted probe beside the recorded one.
 
     Args:
         predicted: the virtual machine's trace.
         recorded: a kernel's, or the host machine's.
         names: the recording's name of each of the prediction's devices, where it is another one.
-        topology: the machine, for the LLCs of CPUs.
+        topology: the machine, for the LLCs of CPUs; None: they are not known.
 
     """
     drivers = {probe.driver for probe in predicted.probes}
@@ -150,7 +150,7 @@ def _row(
     predicted: ProbeRecord,
     recorded: ProbeRecord | None,
     names: Mapping[str, str],
-    topology: Topology,
+    topology: Topology | None,
     hold: Hold | None,
     order: bool | None,
 ) -> ProbeAgreement:
@@ -178,9 +178,9 @@ def _row(
     )
 
 
-def _certain(allowed: CpuSet | None, topology: Topology) -> tuple[bool, bool]:
+def _certain(allowed: CpuSet | None, topology: Topology | None) -> tuple[bool, bool]:
     """Tell whether the CPUs that a task may use leave no choice of node, and of LLC; both, if they are not known."""
-    if allowed is None:
+    if allowed is None or topology is None:
         return True, True
     known = allowed & topology.possible
     return len({topology.node_of(cpu) for cpu in known}) == 1, len({topology.llc_of(cpu) for cpu in known}) == 1
@@ -198,8 +198,8 @@ def _same(a: object, b: object) -> bool | None:
     return None if a is None or b is None else a == b
 
 
-def _llc(cpu: int | None, topology: Topology) -> int | None:
-    return None if cpu is None or cpu not in topology.possible else topology.llc_of(cpu)
+def _llc(cpu: int | None, topology: Topology | None) -> int | None:
+    return None if cpu is None or topology is None or cpu not in topology.possible else topology.llc_of(cpu)
 
 
 def _order(pairs: Sequence[tuple[ProbeRecord, ProbeRecord | None]]) -> dict[int, bool]:

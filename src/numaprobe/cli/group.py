@@ -58,8 +58,12 @@ class LazyGroup(TyperGroup):
 
 
 def load_command(name: str) -> Any:  # noqa: ANN401  a click command, whichever click typer brings
-    """Import the file of a command and return what typer makes of its function."""
-    module = name.replace("-", "_")
+    """Import the file of a command and return what typer makes of its function.
+
+    A command that reads its arguments in its own way has a ``PARSER`` in its file, a class of typer's.
+    """
+    name_of_file = name.replace("-", "_")
+    module = import_module(f"numaprobe.cli.{name_of_file}")
     app = plain_app()
-    app.command(name)(getattr(import_module(f"numaprobe.cli.{module}"), module))
+    app.command(name, cls=getattr(module, "PARSER", None))(getattr(module, name_of_file))
     return typer.main.get_command(app)

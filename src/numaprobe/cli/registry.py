@@ -14,6 +14,7 @@ COMMANDS: Final[dict[str, str]] = {
     "compare": "every policy side by side, or recorded traces",
     "run": "one scenario under one policy",
     "report": "what a recorded trace says",
+    "verify": "a prediction, or before, against what was measured",
     "record": "watch the running kernel probe devices",
     "recover": "finish or undo what a run left open",
     "confirm": "keep what a try did to devices",

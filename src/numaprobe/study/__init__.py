@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numaprobe.study.settings import make_setting, recorded_policy, scenario_of
     from numaprobe.study.traces import RECORDED, is_trace, named_file, read_trace, read_traces
     from numaprobe.study.variation import variations, vary
+    from numaprobe.study.verification import side_files, verify_files
 
 #: file beside this one -> the names that it gives
 _FILES: Final = {
@@ -35,6 +36,7 @@ _FILES: Final = {
     "settings": ("make_setting", "recorded_policy", "scenario_of"),
     "traces": ("RECORDED", "is_trace", "named_file", "read_trace", "read_traces"),
     "variation": ("variations", "vary"),
+    "verification": ("side_files", "verify_files"),
 }
 
 __all__ = [
@@ -61,8 +63,10 @@ __all__ = [
     "run",
     "run_many",
     "scenario_of",
+    "side_files",
     "variations",
     "vary",
+    "verify_files",
 ]
 
 

@@ -41,10 +41,10 @@ def is_trace(source: object) -> bool:
 
 def named_file(source: str) -> tuple[str | None, str]:
     """Cut ``before=FILE`` into the user's word and the file; a file that has such a name goes by it, without a word."""
-    label, equals, file = source.partition("=")
-    if equals and label and file and "/" not in label and not is_trace(source) and (is_trace(file) or file == STDIN):
-        return label, file
-    return None, source
+    label, _, file = source.partition("=")
+    if not label or not file or "/" in label or is_trace(source):
+        return None, source
+    return label, file
 
 
 def read_traces(

@@ -1,6 +1,7 @@
 """The published JSON Schemas (draft 2020-12): what other programs may rely on in our JSON.
 
-The documents are package data beside this file: ``trace-1.json``, ``compare-1.json``, ``plan-1.json``.
+The documents are package data beside this file: ``trace-1.json``, ``compare-1.json``, ``plan-1.json``,
+``verify-1.json``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ SCHEMAS: Final = {
     "numaprobe.trace/1": "trace-1.json",
     "numaprobe.compare/1": "compare-1.json",
     "numaprobe.plan/1": "plan-1.json",
+    "numaprobe.verify/1": "verify-1.json",
 }
 
 
