@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from counting import lines_run
 from numaprobe.cpuset import MAX_CPUS, MAX_TEXT, CpuSet
 from numaprobe.errors import InputError
 
@@ -172,11 +172,12 @@ def test_numbers_out_of_range_are_refused() -> None:
         "0-8191:1/999999999," * 10_000,
     ],
 )
-def test_hostile_lists_take_little_time(text: str) -> None:
-    began = time.process_time()
-    found = CpuSet.parse_list(text)
-    assert CpuSet.parse_list(str(found)) == found
-    assert time.process_time() - began < 5
+def test_hostile_lists_take_work_by_their_length(text: str) -> None:
+    def there_and_back() -> None:
+        found = CpuSet.parse_list(text)
+        assert CpuSet.parse_list(str(found)) == found
+
+    assert lines_run(there_and_back) < 20 * len(text)
 
 
 @pytest.mark.parametrize("text", ["0," * 10**6, "f" * 10**7, "," * 10**7, "1-" * 10**6])

@@ -106,6 +106,25 @@ BOMBS = (
     ),
 )
 
+#: Lines over which a regular expression might go back and forth: each as long as a reader takes.
+_LONG = (
+    b" " * 16000,
+    b"-" * 16000,
+    b"a-1 " * 4000,
+    b"a-1 [000] 1.0: sched_switch:" + b" x:1 [1] R ==> " * 1000,
+    b"a-1 [000] 1.0: sched_wakeup:" + b" x:1 [1]" * 1900,
+    b"a-1 [000] 1.0: rp: (really_probe+0x0/0x1)" + b' dev="' * 2500,
+    b"a-1 [000] 1.0: rp: (really_probe+0x0/0x1) dev=" + b'" ' * 7000,
+    b"probe of " * 1700,
+    b": probe with driver " * 800,
+    b": CPU: 1, COMM: x, probe cost: 1" * 500,
+    b"[" * 16000 + b"probe",
+)
+BOMBS += tuple(
+    Bomb("text", f"crawl {index}", "", "report", lambda line=line: (line + b"\n") * (20 * MIB // len(line)))  # type: ignore[misc]
+    for index, line in enumerate(_LONG)
+)
+
 
 def explode(bomb: Bomb) -> Result:
     """Give one to the command line, and measure."""

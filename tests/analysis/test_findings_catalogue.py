@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from rules import isolated, the, three_nodes
 
 import numaprobe.analysis.findings as folder
+from counting import lines_run
 from numaprobe.analysis import CATALOGUE, find
 from numaprobe.policies import POLICIES
 from numaprobe.records import RunWarning, Severity, Trace, finding_to_json
@@ -73,27 +73,19 @@ def test_whatever_a_source_leaves_out_the_rules_stand_and_give_evidence(probes: 
 
 
 def test_ten_thousand_lost_devices_take_no_square() -> None:
-    trace = s.trace(*(s.probe(f"d{i}", start_ns=i, result="EPROBE_DEFER") for i in range(10_000)))
-    start = time.process_time()
-    finding = the("deferral-chain", trace)
-    assert len(finding.devices) == 10_000
-    assert time.process_time() - start < 2
+    def lost(count: int) -> Trace:
+        return s.trace(*(s.probe(f"d{i}", start_ns=i, result="EPROBE_DEFER") for i in range(count)))
 
-
-def best_of_three(trace: Trace) -> float:
-    times = []
-    for _ in range(3):
-        start = time.process_time()
-        find(trace)
-        times.append(time.process_time() - start)
-    return min(times)
+    few, many = lost(500), lost(5000)
+    assert lines_run(lambda: the("deferral-chain", many)) < 11 * lines_run(lambda: the("deferral-chain", few))
+    assert len(the("deferral-chain", lost(10_000)).devices) == 10_000
 
 
 def test_ten_thousand_probes_take_no_square() -> None:
-    """Four times the probes: four times the work, some for sorting and for the caches; a square would be sixteen."""
-    few, many = (best_of_three(s.many(count, per_cpu=True)) for count in (2_500, 10_000))
-    assert many < 11 * few
-    assert many < 5
+    """Four times the probes: four times the work, some for sorting; a square would be sixteen."""
+    traces = [s.many(count, per_cpu=True) for count in (1_000, 4_000)]
+    few, many = (lines_run(lambda trace=trace: find(trace)) for trace in traces)  # type: ignore[misc]
+    assert many < 8 * few
 
 
 def test_costs_that_were_assumed_show_nothing_of_time() -> None:

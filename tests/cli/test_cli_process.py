@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,12 +60,27 @@ def test_a_full_disk_is_told_once() -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_middle_leaves_no_file(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    program = textwrap.dedent(f"""
+        import os, sys
+        from numaprobe.cli.main import main
+        from numaprobe.virtual import VirtualMachine
+
+        def run(machine, *arguments, real=VirtualMachine.run, **options):
+            os.write(3, b"it runs")
+            return real(machine, *arguments, **options)
+
+        VirtualMachine.run = run
+        sys.argv = ["numaprobe", *{LONG_RUN}, "--output", "{tmp_path / "result.json"}"]
+        main()
+    """)
+    ready, told = os.pipe()
     process = subprocess.Popen(
-        [COMMAND, *LONG_RUN, "--output", tmp_path / "result.json"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        ["bash", "-c", f'exec 3>&{told}; exec "$0" -c "$1"', sys.executable, program],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, pass_fds=[told],
     )  # fmt: skip
-    time.sleep(2)
-    assert process.poll() is None
+    os.close(told)
+    assert os.read(ready, 7) == b"it runs"
+    os.close(ready)
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == code

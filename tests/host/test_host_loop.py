@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MS = 1_000_000
+#: longer than any test: what sleeps for it is cut short, or the test hangs
+FOR_EVER_NS = 3_600_000 * MS
 
 
 def nothing() -> None:
@@ -201,28 +203,24 @@ def test_a_body_with_a_deep_stack_may_ask() -> None:
 def test_a_sleep_can_be_cut_short_and_its_thread_goes_on() -> None:
     machine = HostMachine()
 
-    async def main() -> tuple[int, int, float]:
+    async def main() -> tuple[int, int]:
         before = await machine.call(threading.get_ident)
-        start = time.monotonic()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
-                await machine.sleep(100_000 * MS)
+                await machine.sleep(FOR_EVER_NS)
         after = await machine.call(threading.get_ident)
-        return before, after, time.monotonic() - start
+        return before, after
 
-    before, after, took = machine.run(main)
+    before, after = machine.run(main)
     assert before == after
-    assert took < 10
     assert machine.warnings == ()
 
 
-def test_a_machine_does_not_wait_for_who_sleeps() -> None:
+def test_a_machine_does_not_wait_for_a_task_that_sleeps() -> None:
     with HostMachine(grace_s=20) as machine:
-        waits = machine.submit(lambda: machine.sleep(100_000 * MS), comm="sleeper")
+        waits = machine.submit(lambda: machine.sleep(FOR_EVER_NS), comm="sleeper")
         while not machine.runner.threads.all:
             time.sleep(0.001)
-        start = time.monotonic()
-    assert time.monotonic() - start < 10
     assert machine.warnings == ()
     assert waits.cancelled() or waits.exception() is not None
 
@@ -231,7 +229,7 @@ def test_the_end_finds_the_tasks_that_any_thread_made(monkeypatch: pytest.Monkey
     """As on Python 3.14, where ``asyncio.all_tasks`` knows only what the calling thread made."""
     with HostMachine() as machine:
         machine.submit(lambda: machine.call(int), comm="before").result(10)
-        machine.submit(lambda: machine.sleep(100_000 * MS), comm="sleeper")
+        machine.submit(lambda: machine.sleep(FOR_EVER_NS), comm="sleeper")
         while not machine.runner.tasks:
             time.sleep(0.001)
         tasks = list(machine.runner.tasks.values())

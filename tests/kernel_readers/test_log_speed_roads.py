@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import io
 import random
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from counting import lines_run
 from numaprobe.errors import InputError
 from numaprobe.kernel import initcall
 from numaprobe.kernel.initcall import read_log
 from numaprobe.kernel.log_plain import plain_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numaprobe.records import Trace
 
 LOGS = sorted((Path(__file__).parents[1] / "data" / "kernel" / "initcall").glob("*.log"))
@@ -84,21 +82,9 @@ def test_plain_lines_take_the_short_way() -> None:
     assert [row[4] for row in rows] == [""] * 6
 
 
-def lines_run(text: bytes) -> int:
-    """Return how many lines of Python reading a log takes."""
-    count = 0
-
-    def trace(frame: object, event: str, argument: object) -> Callable[..., object]:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    sys.settrace(trace)
-    try:
-        read_log(io.BytesIO(text))
-    finally:
-        sys.settrace(None)
-    return count
+def lines_of(text: bytes) -> int:
+    """How many lines of Python a log takes."""
+    return lines_run(lambda: read_log(io.BytesIO(text)))
 
 
 @pytest.mark.parametrize(
@@ -111,9 +97,9 @@ def lines_run(text: bytes) -> int:
 )
 def test_open_initcalls_do_not_slow_each_line(line: str) -> None:
     begun = "".join(f"[    1.000001] calling  f{i}_init+0x0/0x10 @ {i}\n" for i in range(1000))
-    without, few, many = lines_run(begun.encode()), line * 50, line * 500
-    more = lines_run((begun + many).encode()) - without
-    assert more < 12 * (lines_run((begun + few).encode()) - without)
+    without, few, many = lines_of(begun.encode()), line * 50, line * 500
+    more = lines_of((begun + many).encode()) - without
+    assert more < 12 * (lines_of((begun + few).encode()) - without)
     assert more < 500 * 200
 
 

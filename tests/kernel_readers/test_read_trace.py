@@ -276,12 +276,9 @@ def test_a_mutated_trace_is_read(data: st.DataObject) -> None:
     ],
     ids=range(11),
 )
-def test_no_line_makes_a_reader_crawl(line: bytes) -> None:
-    import time
-
+def test_a_line_made_to_crawl_over_is_read_or_refused(line: bytes) -> None:
+    """What it costs is measured by ``python -m bench.fuzz`` (the bombs ``crawl``)."""
     probe = Ftrace().probe(1, "a-1", 0, "d").text
-    begin = time.perf_counter()
     read_ftrace(io.BytesIO(probe + (line + b"\n") * 20))
     with pytest.raises(InputError):
         read_trace(io.BytesIO(b"\n" * 70_000 + (line + b"\n") * 20))
-    assert time.perf_counter() - begin < 2  # 20 lines of 16 KiB; measured 0.1 s at most

@@ -84,16 +84,11 @@ def test_a_guest_that_ends_badly_is_told_in_one_line_with_its_console(
 
 
 def test_a_guest_that_hangs_is_ended_with_all_its_processes(tmp_path: Path) -> None:
-    start = time.monotonic()
     with pytest.raises(RefusedError, match=r"did not end within 1 s .*--timeout"):
-        boot(tmp_path, "echo booting; sleep 300 & echo $! > $S/child; wait", timeout=1.0)
-    assert time.monotonic() - start < 15
+        boot(tmp_path, "echo booting; sleep 3600 & echo $! > $S/child; wait", timeout=1.0)
     child = int((tmp_path / "shared/child").read_text())
-    for _ in range(100):
-        if not alive(child):
-            break
-        time.sleep(0.05)
-    assert not alive(child)
+    while alive(child):  # it is killed, and not yet gone; were it not killed, it would sleep for an hour
+        time.sleep(0.01)
 
 
 def alive(pid: int) -> bool:

@@ -54,13 +54,11 @@ def test_a_signal_ends_command_and_recording_and_nothing_is_left(
     kernel: FakeKernel, recorder: Callable[..., Recorder], number: int, tmp_path: Path
 ) -> None:
     before = signal.getsignal(number)
-    start = time.monotonic()
     with StopSignals() as stop, recorder() as recording:
         signal_soon(number)
-        status = record_command(recording, ["sleep", "30"], stop)
+        status = record_command(recording, ["sleep", "3600"], stop)
         recording.save(tmp_path / "out")
     assert status == 128 + signal.SIGTERM
-    assert time.monotonic() - start < 10
     assert stop.received == number
     assert signal.getsignal(number) == before
     assert kernel.untouched()
@@ -92,7 +90,7 @@ def test_a_time_is_kept(kernel: FakeKernel, recorder: Callable[..., Recorder]) -
     with StopSignals() as stop, recorder() as recording:
         record_for(recording, 0.3, stop)
         assert state(kernel) == "0"
-    assert 0.3 <= time.monotonic() - start < 5
+    assert time.monotonic() - start >= 0.3
 
 
 def test_without_a_time_a_signal_ends_it(recorder: Callable[..., Recorder]) -> None:

@@ -223,10 +223,9 @@ def test_burners_burn_where_they_should_and_end() -> None:
     with Burners(2) as burners:
         burners.release(CpuSet.of([FIRST]))
         released, waiting = burners._all[1], burners._all[0]
-        end = time.monotonic() + 10
-        while _cpu_ticks(released.pid) < 3 and time.monotonic() < end:
+        while _cpu_ticks(released.pid) < 3:
+            assert released.poll() is None
             time.sleep(0.01)
-        assert _cpu_ticks(released.pid) >= 3
         assert os.sched_getaffinity(released.pid) == {FIRST}
         assert waiting.poll() is None
         burners.release(CpuSet.of([FIRST]))
@@ -246,10 +245,8 @@ def test_burners_do_not_outlive_a_parent_that_was_killed() -> None:
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
         parent.kill()
-    end = time.monotonic() + 10
-    while any(map(_alive, pids)) and time.monotonic() < end:
+    while any(map(_alive, pids)):  # they are about to end; were they not, this test would not
         time.sleep(0.01)
-    assert not any(map(_alive, pids))
 
 
 def _alive(pid: int) -> bool:

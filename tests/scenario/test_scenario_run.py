@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from scenario_text import run, scenario
 
+from counting import lines_run
 from numaprobe.errors import BodyError, DeadlockError, InputError, UsageError
 from numaprobe.scenario import run_scenario
 
@@ -337,12 +337,12 @@ def test_asynchronous_probes_elsewhere_fail_the_check() -> None:
 
 
 def test_many_devices_with_parents_are_added_in_linear_time() -> None:
-    def took(count: int) -> float:
+    def work(count: int) -> int:
         hubs = {"name": "hub{i}", "count": count}
         ports = {"name": "port{i}", "count": count, "parent": "hub{i}", "compatible": "d"}
-        start = time.process_time()
-        assert len(run(devices=[hubs, ports]).trace.probes) == count
-        return time.process_time() - start
+        return lines_run(lambda: counts.append(len(run(devices=[hubs, ports]).trace.probes)))
 
-    # ten times as many: ten times as long, with room for a busy machine; a look at all for each would be a hundred
-    assert took(4000) < 40 * max(took(400), 0.02)
+    counts: list[int] = []
+    # ten times as many: ten times the work; a look at all for each would be a hundred
+    assert work(300) < 12 * work(30)
+    assert sorted(counts) == [30, 300]
