@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import textwrap
 
 import pytest
+
+import numaprobe
 
 PROGRAM = textwrap.dedent("""
     import asyncio, time
@@ -54,3 +57,36 @@ def test_asyncio_s_own_tools_work_in_async_bodies(options: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     # asyncio's debug mode also tells which callbacks took 0.1 s, which on a busy computer any may
     assert [line for line in done.stderr.splitlines() if not line.startswith("Executing <")] == []
+
+
+@pytest.mark.parametrize("policy", ["strict-node", "probe-on-node", "spread"])
+def test_an_async_body_that_waits_holds_up_nobody_on_its_queue(policy: str) -> None:
+    """It needs no thread, so that a second worker can be made while the first is in its first work."""
+    came: list[str] = []
+    all_are_here = asyncio.Event()
+
+    class Meets(numaprobe.DeviceDriver):
+        name = "meets"
+        compatible = ("async",)
+        probe_type = numaprobe.ProbeType.PREFER_ASYNCHRONOUS
+        deadline = "20s"
+
+        async def probe(self, dev: numaprobe.Device) -> None:
+            came.append(dev.name)
+            if len(came) == 4:
+                all_are_here.set()
+            await all_are_here.wait()
+
+    class Last(Meets):
+        name = "last"
+        compatible = ("last",)
+        probe_type = numaprobe.ProbeType.FORCE_SYNCHRONOUS
+
+    with numaprobe.host(policy) as core:
+        core.register(Meets(), Last())
+        for name in ("one", "two", "three"):
+            core.add(name, compatible="async", node=0)
+        core.add("four", compatible="last", node=0)
+        core.wait()
+        assert {record.result for record in core.records} == {"0"}
+    assert sorted(came) == ["four", "one", "three", "two"]

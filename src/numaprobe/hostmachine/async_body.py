@@ -89,6 +89,8 @@ class AsyncBody(Generic[T]):
             TimeoutError: it passed its deadline.
 
         """
+        if self._task.pool is not None:
+            self._task.pool.made(self._task)  # it needs no thread for this: the next worker may be made
         try:
             value, failure = await self._end
         finally:
