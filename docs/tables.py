@@ -326,6 +326,10 @@ MATRIX: Final = (
 )
 
 
+def _listed(value: object) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
+
+
 def facts() -> Table:
     """All facts of kernel releases."""
     header = ["fact", "since", "value", "source", "how the date is known", "seen in guests of"]
@@ -333,7 +337,7 @@ def facts() -> Table:
         [
             f"`{fact.field}`",
             "before" if fact.since == OLDEST else str(fact.since),
-            f"`{fact.value}`",
+            f"`{_listed(fact.value)}`",
             fact.source,
             fact.dated,
             ", ".join(fact.seen) or "-",

@@ -47,6 +47,8 @@ class KernelProfile:
     name: str
     #: ``workqueue.default_affinity_scope``
     default_scope: AffinityScope
+    #: what that parameter takes; empty: there is no such parameter
+    affinity_scopes: tuple[AffinityScope, ...]
     #: unbound workers never leave their pool's CPUs
     hard_unbound_pools: bool
     #: BH workqueues take this many pool ids for each CPU, before the per-CPU pools

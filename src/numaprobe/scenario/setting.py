@@ -22,6 +22,9 @@ from numaprobe.topology import SETTINGS, CommandLine, Topology, apply_cmdline, l
 if TYPE_CHECKING:
     from numaprobe.scenario.schema import Scenario
 
+#: kind of the warnings about parameters that this release does not have
+_UNKNOWN = "kernel-parameter"
+
 #: Parameters that replace what the machine itself says about isolation.
 ISOLATION = ("isolcpus", "nohz_full", "workqueue.unbound_cpus")
 
@@ -93,9 +96,9 @@ def prepare(
     topology = machine if isinstance(machine, Topology) else _topology(scenario, machine)
     text = scenario.cmdline if cmdline is None else cmdline
     parameters = CommandLine.parse(text)
-    settled = _with_parameters(profile, parameters)
+    settled, unknown = _with_parameters(profile, parameters)
     if like is not None and like.scenario is scenario and like.machine is topology and like.cmdline == text:
-        plan, found = like.plan, like.doubts
+        plan, found = like.plan, tuple(one for one in like.doubts if one.kind != _UNKNOWN)
     else:
         plan, found = _plan(scenario, topology, parameters)
     chosen = profile.pci_policy if policy is None else policy
@@ -108,7 +111,7 @@ def prepare(
         kernel=profile,
         machine=topology,
         cmdline=text,
-        doubts=found,
+        doubts=(*found, *unknown),
     )
 
 
@@ -141,9 +144,18 @@ def _plan(scenario: Scenario, machine: Topology, parameters: CommandLine) -> tup
     return plan, (*lines, *doubts(plan, parameters))
 
 
-def _with_parameters(profile: KernelProfile, parameters: CommandLine) -> KernelProfile:
-    """Return the profile with what the command line says about unbound workqueues."""
+def _with_parameters(profile: KernelProfile, parameters: CommandLine) -> tuple[KernelProfile, list[RunWarning]]:
+    """Return the profile with what the command line says about unbound workqueues, and what this kernel ignores."""
+    scope, _ = SETTINGS
+    ignored: list[RunWarning] = []
     for name in SETTINGS:
-        if (value := parameters.get(name)) is not None:
-            profile = profile.with_setting(name, value)
-    return profile
+        if (value := parameters.get(name)) is None:
+            continue
+        changed = profile.with_setting(name, value)
+        if name == scope and value not in profile.affinity_scopes:
+            known = f"only {', '.join(profile.affinity_scopes)}" if profile.affinity_scopes else "no affinity scopes"
+            text = f"{scope}={value}: kernel {profile.name} has {known}, and nothing is done about it"
+            ignored.append(RunWarning(kind=_UNKNOWN, message=text))
+        else:
+            profile = changed
+    return profile, ignored
