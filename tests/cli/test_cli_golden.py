@@ -32,6 +32,8 @@ TEXTS = {
     "policies-probe-on-node": ["policies", "probe-on-node"],
     "topology-epyc": ["topology", "epyc-9a64"],
     "compare-nvme-epyc": ["compare", "nvme-epyc"],
+    "advise-help": ["advise", "--help"],
+    "advise-lab-virtio": ["advise", "lab-virtio"],
     "compare-vary": ["compare", "mixed-bus", "--vary", "virtio_blk.load_from=cpu0,node1", "--no-details"],
     "run-mixed-bus": ["run", "mixed-bus"],
     "run-async-probe-test": ["run", "async-probe-test", "--machine", "1 nodes x 1 llc x 2 cores"],

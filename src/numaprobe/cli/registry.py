@@ -12,6 +12,7 @@ from typing import Final
 #: name -> what it does, one line, as in ``numaprobe --help``
 COMMANDS: Final[dict[str, str]] = {
     "compare": "every policy side by side, or recorded traces",
+    "advise": "which settings of a stock kernel would help",
     "run": "one scenario under one policy",
     "report": "what a recorded trace says",
     "verify": "a prediction, or before, against what was measured",

@@ -1,0 +1,97 @@
+"""``numaprobe advise``: which settings of a stock kernel make probes faster, or more local."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from numaprobe.cli import options
+from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
+from numaprobe.cli.progress import ProgressLine
+from numaprobe.units import parse_time
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from numaprobe.study.advise import Advice, Around, SearchProgress
+
+
+def advise(  # noqa: PLR0917  a command's signature is its options
+    what: Annotated[str, typer.Argument(metavar="INPUT", help="A recorded trace, a scenario, or host.")],
+    allow: Annotated[
+        list[str] | None,
+        typer.Option("--allow", metavar="DRIVER", help="Do not keep DRIVER out, whatever speaks for it. Repeatable."),
+    ] = None,
+    patience: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="Search so long at most; the best so far is the answer.")
+    ] = "60s",
+    machine: options.Machine = None,
+    kernel: options.Kernel = None,
+    cmdline: options.Cmdline = None,
+    devices: options.Devices = None,
+    overrides: options.Overrides = None,
+    kprobes: options.Kprobes = None,
+    format: options.Format = None,  # noqa: A002  the option's name
+    as_json: options.Json = False,
+    output: options.Output = None,
+) -> int:
+    """Search the settings of a stock kernel for those that help, and say what to write and how to undo it.
+
+    INPUT is a recorded trace, a scenario (a built-in one or a TOML file), or host: this machine's devices. Settings are
+    driver_async_probe=, a module's async_probe, from where a module is loaded, workqueue.default_affinity_scope= and
+    isolcpus=. Each, and each combination, is run on the virtual machine: none is added up. Drivers whose order somebody
+    may rely on are kept out, each with its reason. That nothing would help is an answer, too.
+
+    FORMAT is table or json.
+    """
+    from numaprobe import study
+    from numaprobe.study.advise import advise as search
+
+    chosen = choose_format(format, as_json, output, ADVICE_SHAPES)
+    seconds = parse_time(patience) / 1e9
+    recorded = study.read_trace(what, machine=machine, kprobes=kprobes) if study.is_trace(what) else None
+    changes: Any = {"kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
+    kprobes = None if recorded else kprobes
+    setting = study.make_setting(recorded or what, machine=None if recorded else machine, kprobes=kprobes, **changes)
+    with ProgressLine("run") as line:
+
+        def tell(progress: "SearchProgress") -> None:
+            line.show(progress.runs, progress.total or 0, f"best so far: {progress.best.name}")
+
+        advice = search(
+            setting,
+            recorded=recorded,
+            around=_around(what, machine),
+            allowed=tuple(allow or ()),
+            seconds=seconds,
+            progress=tell,
+        )
+    write(advice, ADVICE_SHAPES[chosen], chosen, output)
+    return 0
+
+
+def _around(what: str, machine: str | None) -> "Around | None":
+    """Return what this machine tells, if it is the one that is asked about."""
+    if what != "host" or machine not in (None, "host"):
+        return None
+    from numaprobe.cli.around import around_here
+
+    return around_here()
+
+
+def _table(advice: "Advice", stream: "TextIO") -> None:
+    from numaprobe.report.advice import print_advice
+    from numaprobe.report.explain import print_warnings
+    from numaprobe.report.grid import console_for
+
+    print_advice(advice, stream)
+    print_warnings(advice.warnings, console_for(stream))
+
+
+def _json(advice: "Advice") -> str:
+    from numaprobe.study.advise import advice_to_json
+
+    return to_json(advice_to_json(advice))
+
+
+#: The formats of an advice.
+ADVICE_SHAPES: Final = {"table": Shape(stream=_table), "json": text_shape(_json)}

@@ -1,0 +1,133 @@
+"""The table of an advice: the verdict first, then what was run, what to write, what was kept out, and the limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TextIO
+
+from numaprobe.report.grid import Cell, Column, Grid, console_for, draw, printable, say, stdout_or
+from numaprobe.units import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from numaprobe.study.advise import Advice, Line, Recommendation, Selection, Trial
+
+#: Rows beside the recommended ones: single choices and the next best.
+SHOWN: Final = 8
+
+_COLUMNS: Final = (
+    Column(title="settings"),
+    Column(title="makespan", legend="first start to last end; a range where the source leaves one", align="right"),
+    Column(
+        title="gain", legend="of the makespan, of the row 'as it is'; at most, where two figures stand", align="right"
+    ),
+    Column(title="worst", legend="cost of the slowest probe", align="right", spare=1),
+    Column(
+        title="on node", legend="probes that started on their device's node, of those of which it is known", spare=2
+    ),
+    Column(title="", spare=3),
+)
+
+
+def print_advice(advice: Advice, stream: TextIO | None = None, *, legend: bool = True) -> None:
+    """Print an advice."""
+    console = console_for(stdout_or(stream))
+    console.print(printable(advice.verdict), style="bold", soft_wrap=True)
+    console.print()
+    console.print(printable(_heading(advice)), soft_wrap=True)
+    console.print()
+    draw(Grid(columns=_COLUMNS, rows=list(_rows(advice))), console, legend=legend)
+    for title, one in (("To write", advice.recommended), ("To try", advice.hopeful)):
+        _print_lines(title, one, console)
+    _print_list("Kept out", [f"{one.driver} ({one.reason}): {one.text}." for one in advice.kept_out], console)
+    _print_list("Broken", [f"{name}: {reason}" for name, reason in advice.broken[:SHOWN]], console)
+    _print_list("Limits", [*advice.limits], console)
+
+
+def _heading(advice: Advice) -> str:
+    base, bound = advice.base, advice.bound
+    parts = [advice.setting.scenario.name, advice.setting.machine.name, f"kernel {advice.setting.profile.name}"]
+    text = f"{', '.join(parts)}. {_searched(advice)}"
+    if bound.ns:
+        text += f" No setting and no policy goes below {format_time(bound.ns)}: {bound.reason}."
+    return text if base.makespan_ns else f"{text} Its probes take no time."
+
+
+def _searched(advice: Advice) -> str:
+    how = "every combination" if advice.searched.exhaustive else "step by step"
+    text = f"{len(advice.tried)} settings were run, {how}"
+    return f"{text}, until the time was over: the best so far." if advice.searched.timed_out else f"{text}."
+
+
+def _rows(advice: Advice) -> Iterator[list[str | Cell]]:
+    yield _row(advice, advice.base, "", "")
+    marked = [
+        (advice.recommended, "recommended"),
+        (advice.hopeful, "not sure"),
+        (advice.daring, "with what is kept out"),
+    ]
+    shown: set[Selection] = {()}
+    for one, mark in marked:
+        if one is not None:
+            shown.add(one.trial.selection)
+            yield _row(advice, one.trial, mark, "bold" if mark == "recommended" else "")
+    single = [one for one in advice.tried if len(one.trial.selection) == 1]
+    for one in [*single, *advice.tried]:
+        if one.trial.selection not in shown and len(shown) <= SHOWN:
+            shown.add(one.trial.selection)
+            yield _row(advice, one.trial, "", "")
+
+
+def _row(advice: Advice, trial: Trial, mark: str, style: str) -> list[str | Cell]:
+    return [
+        Cell(trial.name, style) if style else trial.name,
+        _span(*trial.makespan_range()),
+        "base" if trial is advice.base else _gain(trial.gain(advice.base), advice.base.makespan_ns),
+        _span(*trial.worst_range()),
+        f"{trial.local} of {trial.placed}",
+        mark,
+    ]
+
+
+def _span(low: int, high: int) -> str:
+    return format_time(low) if low == high else f"{format_time(low)} … {format_time(high)}"
+
+
+def _gain(gain: tuple[int, int], base: int) -> str | Cell:
+    if not base:
+        return "-"
+    high, low = (-100 * value / base for value in gain)
+    text = f"{low:+.1f} %" if gain[0] == gain[1] else f"{low:+.1f} … {high:+.1f} %"
+    return Cell(text, "green" if high <= -1 else "red" if low >= 1 else "")
+
+
+def _print_lines(title: str, one: Recommendation | None, console: Console) -> None:
+    if one is None:
+        return
+    console.print(f"\n{title}", style="bold")
+    for line in one.lines:
+        _print_line(line, console)
+
+
+def _print_line(line: Line, console: Console) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    say(Padding(Text.assemble((f"{line.where}: ", ""), (printable(line.text), "bold cyan")), (0, 0, 0, 2)), console)
+    told = [("try it once", line.try_once), ("undo", line.undo)]
+    told += [("assumes", text) for text in line.assumes] + [("may break", text) for text in line.risks]
+    for name, text in told:
+        say(Padding(Text(f"{name}: {printable(text)}"), (0, 0, 0, 4)), console)
+
+
+def _print_list(title: str, lines: list[str], console: Console) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if not lines:
+        return
+    console.print(f"\n{title}", style="bold")
+    for line in lines:
+        say(Padding(Text(printable(line)), (0, 0, 0, 2)), console)

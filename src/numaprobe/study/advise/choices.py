@@ -1,0 +1,116 @@
+"""What somebody can set on a stock kernel: choices, and a setting with some of them made.
+
+A *choice* is one value of one thing that an administrator can write down: a parameter of the kernel or of a module,
+from where a module is loaded. Choices of one *slot* exclude each other; any others go together. A *selection* is some
+choices of different slots, and is always run as a whole: what two of them bring is not what each brings, added up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.study.variation import vary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numaprobe.scenario import Setting
+
+#: ``workqueue.c``: the affinity scope of unbound workqueues that say nothing else
+SCOPE: Final = "workqueue.default_affinity_scope"
+ASYNC_LIST: Final = "driver_async_probe"
+
+
+class Kind(StrEnum):
+    """What a choice changes."""
+
+    #: ``driver_async_probe=`` names the driver
+    ASYNC = "async"
+    #: it does not any more
+    SYNC = "sync"
+    #: the module's own ``async_probe``: whoever loads it does not wait either
+    MODULE_ASYNC = "module-async"
+    #: its module is loaded from a CPU of a node
+    LOAD_FROM = "load-from"
+    #: ``workqueue.default_affinity_scope=``
+    SCOPE = "scope"
+    #: ``isolcpus=`` names other CPUs
+    ISOLATION = "isolation"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Choice:
+    """One value of one thing that can be set."""
+
+    #: choices of one slot exclude each other
+    slot: str
+    kind: Kind
+    #: the driver that it is about; empty: the machine as a whole
+    driver: str
+    #: a node, a scope, a list of CPUs
+    value: str = ""
+    #: of ``ISOLATION``: ``nohz_full=`` names the same CPUs now, and moves along
+    with_nohz: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        match self.kind:
+            case Kind.ASYNC:
+                return f"{ASYNC_LIST}={self.driver}"
+            case Kind.SYNC:
+                return f"{ASYNC_LIST}= without {self.driver}"
+            case Kind.MODULE_ASYNC:
+                return f"{self.driver}.async_probe=1"
+            case Kind.LOAD_FROM:
+                return f"{self.driver} loaded from node {self.value}"
+            case Kind.SCOPE:
+                return f"{SCOPE}={self.value}"
+            case Kind.ISOLATION:
+                return f"isolcpus={self.value}"
+
+
+#: Some choices, at most one of each slot, in order.
+Selection = tuple[Choice, ...]
+
+
+def with_choices(setting: Setting, selection: Iterable[Choice]) -> Setting:
+    """Return the setting with these choices made, beside everything that it says already.
+
+    Raises:
+        NumaprobeError: one of them cannot be made here; see ``vary``.
+
+    """
+    parameters: dict[str, str | None] = {}
+    loads: dict[str | None, int | str] = {}
+    names = async_names(setting)
+    for choice in selection:
+        match choice.kind:
+            case Kind.ASYNC | Kind.SYNC:
+                names = toggled(names, choice.driver)
+                parameters[ASYNC_LIST] = ",".join(names) or None
+            case Kind.MODULE_ASYNC:
+                parameters[f"{choice.driver}.async_probe"] = "1"
+            case Kind.LOAD_FROM:
+                loads[choice.driver] = f"node{choice.value}"
+            case Kind.SCOPE:
+                parameters[SCOPE] = choice.value
+            case Kind.ISOLATION:
+                parameters |= {"isolcpus": choice.value} | ({"nohz_full": choice.value} if choice.with_nohz else {})
+    return vary(setting, parameters=parameters or None, load_from=loads or None)
+
+
+def async_names(setting: Setting) -> list[str]:
+    """Return what ``driver_async_probe=`` names now."""
+    return [name for name in setting.options.driver_async_probe.split(",") if name]
+
+
+def toggled(names: list[str], driver: str) -> list[str]:
+    """Return the list that asks for the other way of probing this driver: named once more, or not any more.
+
+    With ``*`` in the list every driver is asynchronous but those that are named (``dd.c``), so that naming one is right
+    there as well.
+    """
+    return [name for name in names if name != driver] if driver in names else [*names, driver]
