@@ -49,13 +49,21 @@ _NAMED: Final = 3
 _FUNCTION = re.compile(r"(?:[0-9a-fA-F]+:)+[0-9a-fA-F]{2}\.[0-7]|.*-vf\d+")
 
 
-def doubts(plan: Plan, parameters: CommandLine) -> list[RunWarning]:
-    """Return a warning for each thing that nothing will act on."""
+#: kinds of the warnings about a plan
+OF_A_PLAN: Final = ("unmatched", "supplier")
+
+
+def doubts_of_plan(plan: Plan) -> list[RunWarning]:
+    """Return a warning for each thing of a scenario that nothing will act on."""
     return [
-        *(RunWarning(kind="cmdline", message=line) for line in _parameters(parameters)),
         *(RunWarning(kind="unmatched", message=line) for line in _unmatched(plan)),
         *(RunWarning(kind="supplier", message=line) for line in _suppliers(plan)),
     ]
+
+
+def doubts_of_parameters(parameters: CommandLine) -> list[RunWarning]:
+    """Return a warning for each parameter that nothing will act on."""
+    return [RunWarning(kind="cmdline", message=line) for line in _parameters(parameters)]
 
 
 # ---- the command line ----------------------------------------------------------------------------------------------

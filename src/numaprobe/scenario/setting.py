@@ -15,15 +15,12 @@ from numaprobe.errors import InputError
 from numaprobe.policies import Policy, make_policy
 from numaprobe.records import RunWarning
 from numaprobe.runtime import DEFAULT_PROFILE, KernelProfile, kernel_profile
-from numaprobe.scenario.doubts import doubts
+from numaprobe.scenario.doubts import OF_A_PLAN, doubts_of_parameters, doubts_of_plan
 from numaprobe.scenario.plan import Plan, make_plan
 from numaprobe.topology import SETTINGS, CommandLine, Topology, apply_cmdline, load_topology
 
 if TYPE_CHECKING:
     from numaprobe.scenario.schema import Scenario
-
-#: kind of the warnings about parameters that this release does not have
-_UNKNOWN = "kernel-parameter"
 
 #: Parameters that replace what the machine itself says about isolation.
 ISOLATION = ("isolcpus", "nohz_full", "workqueue.unbound_cpus")
@@ -84,7 +81,7 @@ def prepare(
         machine: topology, or any text that names one.
         cmdline: kernel parameters, in place of the scenario's.
         policy: a policy, or its name with options; None: the one that the kernel's own PCI core follows.
-        like: a setting whose plan is taken where scenario, machine and command line are the same objects.
+        like: a setting whose plan is taken where scenario and machine are the same objects, and isolation is the same.
 
     Raises:
         InputError: the machine, the parameters or the scenario on this machine make no sense.
@@ -97,10 +94,13 @@ def prepare(
     text = scenario.cmdline if cmdline is None else cmdline
     parameters = CommandLine.parse(text)
     settled, unknown = _with_parameters(profile, parameters)
-    if like is not None and like.scenario is scenario and like.machine is topology and like.cmdline == text:
-        plan, found = like.plan, tuple(one for one in like.doubts if one.kind != _UNKNOWN)
+    isolated, ignored = _isolated(topology, parameters)
+    same = like is not None and like.scenario is scenario and like.machine is topology
+    if same and like is not None and like.plan.topology.housekeeping == isolated.housekeeping:
+        plan, found = like.plan, [one for one in like.doubts if one.kind in OF_A_PLAN]
     else:
-        plan, found = _plan(scenario, topology, parameters)
+        plan = make_plan(scenario, isolated)
+        found = doubts_of_plan(plan)
     chosen = profile.pci_policy if policy is None else policy
     return Setting(
         plan=replace(plan, topology=_as_booted(plan.topology, topology, settled, parameters)),
@@ -111,7 +111,7 @@ def prepare(
         kernel=profile,
         machine=topology,
         cmdline=text,
-        doubts=(*found, *unknown),
+        doubts=(*ignored, *doubts_of_parameters(parameters), *found, *unknown),
     )
 
 
@@ -134,14 +134,12 @@ def _topology(scenario: Scenario, machine: str | None) -> Topology:
         raise InputError(f"machine: {error.what}", scenario.where) from None
 
 
-def _plan(scenario: Scenario, machine: Topology, parameters: CommandLine) -> tuple[Plan, tuple[RunWarning, ...]]:
-    """Return the scenario on the machine as these parameters isolate it, and what nothing will act on."""
+def _isolated(machine: Topology, parameters: CommandLine) -> tuple[Topology, list[RunWarning]]:
+    """Return the machine as these parameters isolate it, and what of them the kernel would skip."""
     ignored: list[str] = []
     if any(name in parameters for name in ISOLATION):
         machine = apply_cmdline(machine, parameters, ignored.append)
-    plan = make_plan(scenario, machine)
-    lines = (RunWarning(kind="cmdline", message=line) for line in ignored)
-    return plan, (*lines, *doubts(plan, parameters))
+    return machine, [RunWarning(kind="cmdline", message=line) for line in ignored]
 
 
 def _with_parameters(profile: KernelProfile, parameters: CommandLine) -> tuple[KernelProfile, list[RunWarning]]:
@@ -155,7 +153,7 @@ def _with_parameters(profile: KernelProfile, parameters: CommandLine) -> tuple[K
         if name == scope and value not in profile.affinity_scopes:
             known = f"only {', '.join(profile.affinity_scopes)}" if profile.affinity_scopes else "no affinity scopes"
             text = f"{scope}={value}: kernel {profile.name} has {known}, and nothing is done about it"
-            ignored.append(RunWarning(kind=_UNKNOWN, message=text))
+            ignored.append(RunWarning(kind="kernel-parameter", message=text))
         else:
             profile = changed
     return profile, ignored
