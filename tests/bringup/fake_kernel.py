@@ -76,12 +76,17 @@ class FakeKernel:
         #: what no file shows: addresses of links, exclusive holders, what a probe of a disk says
         self.addresses: dict[str, list[str]] = {}
         self.claimed: set[str] = set()
+        self.vsocks: set[tuple[int, str]] = set()
         self.signatures: dict[str, str] = {}
         self._lock = threading.RLock()
         self._owner: FakeDevice | None = None
         self._mounts: list[str] = []
-        for node, cpus in (nodes or {0: "0-3", 1: "4-7"}).items():
+        nodes = nodes or {0: "0-3", 1: "4-7"}
+        for node, cpus in nodes.items():
             self.put(f"sys/devices/system/node/node{node}/cpulist", cpus)
+        for file in ("possible", "present", "online"):
+            self.put(f"sys/devices/system/cpu/{file}", ",".join(nodes.values()))
+        self.put("sys/devices/system/node/online", ",".join(map(str, nodes)))
         for name in ("sys/bus", "sys/class", "sys/kernel", "proc", "dev", "run/udev/data"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.put("proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority")
@@ -542,6 +547,9 @@ class FakeKernel:
 
     def is_claimed(self, node: str) -> bool:
         return node in self.claimed
+
+    def is_vsock(self, pid: int, descriptor: str) -> bool:
+        return (pid, descriptor) in self.vsocks
 
     def contents_of(self, nodes: Iterable[str]) -> dict[str, str | None]:
         return {node: self.signatures.get(node, "") for node in nodes}

@@ -367,6 +367,13 @@ def supplier_of_a_mounted_disk(kernel: FakeKernel) -> None:
     kernel.mount("259:1", "/srv", "ext4", "/dev/nvme0n1p1")
 
 
+def guest_that_talks_to_its_host(kernel: FakeKernel) -> None:
+    kernel.device("virtio", "virtio3", driver="vmw_vsock_virtio_transport", ids=(0x1AF4, 19))
+    kernel.process(800, "agent", fds=["socket:[55]"])
+    kernel.process(801, "sshd", fds=["/dev/null", "socket:[56]"])
+    kernel.vsocks |= {(800, "0"), (801, "1")}
+
+
 def function_with_vfs(kernel: FakeKernel) -> None:
     kernel.device("pci", "0000:82:10.0", driver="ixgbevf", ids=(0x8086, 0x1565))
     kernel.link_to(f"sys/{kernel.find(NIC).path}/virtfn0", f"sys/{kernel.find('0000:82:10.0').path}")
@@ -456,6 +463,9 @@ SITUATIONS = [
     Situation(dma_channel, "0000:00:04.0", {"dma"}, "dma0chan0 has a client in the kernel"),
     Situation(supplier_with_an_active_consumer, "clock", {"consumers"}, "uart needs it and is bound"),
     Situation(supplier_of_a_mounted_disk, "clock", {"consumers", "mounted"}, "nvme0n1p1 is mounted on /srv"),
+    Situation(
+        guest_that_talks_to_its_host, "virtio3", {"login", "open"}, "a socket of sshd (pid 801) goes to the host"
+    ),
     Situation(function_with_vfs, NIC, {"vfs"}, "1 virtual functions are enabled"),
     Situation(vf_in_a_guest, NIC, {"vfs", "open"}, "vfio/21 is open in qemu-system-x86 (pid 700)"),
     Situation(bridge_above_a_mounted_disk, BRIDGE, {"mounted"}, "nvme0n1p1 is mounted on /srv", f"pci/{NVME}"),

@@ -52,6 +52,8 @@ class Logins:
     connections: frozenset[tuple[Address, Address]]
     #: terminals, ``MAJOR:MINOR``
     terminals: frozenset[str]
+    #: the processes above this one, and the login servers
+    pids: frozenset[int]
 
     def links(self, network: Network) -> set[str]:
         """Return the links that these connections need: where our address is, and where packets to theirs leave.
@@ -84,7 +86,11 @@ def read_logins(root: Root, processes: Mapping[int, Process]) -> Logins:
     terminals = {process.tty for process in above} | ({stat[2]} if stat else set())
     told = _told(root, ["self", *(process.pid for process in above)])
     connections = {*told, *_connections(root, sockets)}
-    return Logins(frozenset(connections), frozenset(tty for tty in terminals if tty is not None))
+    return Logins(
+        connections=frozenset(connections),
+        terminals=frozenset(tty for tty in terminals if tty is not None),
+        pids=frozenset(process.pid for process in (*above, *servers)),
+    )
 
 
 def _chain(root: Root, processes: Mapping[int, Process]) -> Iterator[Process]:

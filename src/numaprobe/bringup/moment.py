@@ -40,6 +40,7 @@ class Moment:
         self._read_spaces()
         self.blocks = Blocks(self.root, self.nodes, self.mounts)
         self.network = Network(self.root, senses)
+        self._senses = senses
         self.logins = read_logins(self.root, self.processes)
 
     def _read_spaces(self) -> None:
@@ -129,6 +130,15 @@ class Moment:
         if not kinds & REMOTE and not any(mark in path for path in paths for mark in _OVER_NETWORK):
             return set()
         return {route.link for route in self.network.routes}
+
+    @cached_property
+    def vsock_users(self) -> list[tuple[Process, bool]]:
+        """Processes with a socket from this guest to its host, and whether somebody's login depends on each."""
+        users = [one for one in self.processes.values() if self._has_vsock(one)]
+        return [(one, one.pid in self.logins.pids) for one in users]
+
+    def _has_vsock(self, process: Process) -> bool:
+        return any(self._senses.is_vsock(process.pid, descriptor) for descriptor in process.sockets.values())
 
     # --- consoles
 

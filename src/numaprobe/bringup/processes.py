@@ -60,8 +60,8 @@ class Process:
     mount_space: str | None
     net_space: str | None
     files: tuple[OpenFile, ...]
-    #: inodes of its sockets
-    sockets: tuple[str, ...]
+    #: its sockets: inode -> descriptor
+    sockets: dict[str, str]
     #: its descriptors could not be seen
     denied: bool
 
@@ -111,7 +111,7 @@ def _read(root: Root, nodes: Nodes, pid: int, remote: tuple[str, ...]) -> Proces
         mount_space=root.link(f"{here}/ns/mnt"),
         net_space=root.link(f"{here}/ns/net"),
         files=tuple(dict.fromkeys(files)),
-        sockets=tuple(text[8:-1] for _, text in said if text.startswith("socket:[")),
+        sockets={text[8:-1]: number for number, text in said if text.startswith("socket:[")},
         denied=descriptors is None,
     )
 

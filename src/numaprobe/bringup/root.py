@@ -110,25 +110,36 @@ class Root:
         """Return whether there is something of this name; a link counts as itself."""
         return os.path.lexists(self._prefix + path)
 
-    def must_be_sysfs(self) -> None:
-        """Accept a ``/sys`` that can be written and is the kernel's own; of a tree in a folder nothing is asked.
+    def must_have_sysfs(self) -> None:
+        """Accept a ``/sys`` that is the kernel's own, or a tree in a folder that looks like one.
 
         Raises:
             MissingInterfaceError: there is no sysfs, or it is something else.
-            NotPermittedError: it is mounted read-only, as in a container.
 
         """
+        where = self.at("sys")
         if not self.is_dir("sys/bus"):
-            where = self.at("sys")
             raise MissingInterfaceError(
-                f"{where} is no sysfs; mount it (mount -t sysfs sysfs /sys), or run on the host"
+                f"{where} is no sysfs; mount it (mount -t sysfs sysfs /sys), or run this on the host"
             )
-        if not self.is_live:
-            return
-        if _filesystem_type(self.at("sys")) != _SYSFS_MAGIC:
-            raise MissingInterfaceError("/sys is not the kernel's sysfs but another file system; run on the host")
-        if os.statvfs(self.at("sys")).f_flag & os.ST_RDONLY:
-            raise NotPermittedError("/sys is mounted read-only, as in a container; run on the host")
+        if self.is_live and _filesystem_type(where) != _SYSFS_MAGIC:
+            raise MissingInterfaceError(
+                f"{where} is not the kernel's sysfs but another file system; run this on the host"
+            )
+
+    def must_be_sysfs(self) -> None:
+        """Accept a ``/sys`` that can be written, too.
+
+        Raises:
+            MissingInterfaceError: there is no sysfs, or it is something else.
+            NotPermittedError: it is mounted read-only, as in a container, or we are not root.
+
+        """
+        self.must_have_sysfs()
+        if self.is_live and os.statvfs(self.at("sys")).f_flag & os.ST_RDONLY:
+            raise NotPermittedError("/sys is mounted read-only, as in a container; run this on the host")
+        if self.is_live and os.geteuid() != 0:
+            raise NotPermittedError("only root may bind and unbind devices; run this as root (sudo)")
 
 
 def _filesystem_type(path: str) -> int | None:

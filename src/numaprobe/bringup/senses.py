@@ -1,12 +1,13 @@
 """What no file shows: asked of the kernel by a call, or of a tool that knows better than we would.
 
-Three questions, behind one protocol, so that a tree in a folder can have its own answers:
+Four questions, behind one protocol, so that a tree in a folder can have its own answers:
 
 * the addresses of a network link: ``SIOCGIFADDR`` and ``/proc/net/if_inet6``. ``/proc/net`` has the addresses of IPv4
   without their links.
 * whether the kernel holds a disk exclusively. ``open(O_EXCL)`` of a block device fails with EBUSY while a file system,
   swap, MD, device mapper, ZFS, DRBD or whoever has claimed it or a partition of it (``bd_may_claim``, block/bdev.c);
   mkfs and mdadm ask the same. It reads nothing and writes nothing.
+* whether a socket is one of a guest to its host (``AF_VSOCK``): no table of ``/proc/net`` lists those.
 * what a disk holds: ``blkid -p`` of util-linux, which knows some hundred formats and is there wherever udev is. Where
   it is not there nobody knows, and that is what is said: unknown is not empty.
 """
@@ -45,6 +46,9 @@ class Senses(Protocol):
     def is_claimed(self, node: str) -> bool | None:
         """Return whether the kernel holds the block device ``/dev/NODE`` or a part of it exclusively."""
 
+    def is_vsock(self, pid: int, descriptor: str) -> bool | None:
+        """Return whether a descriptor of a process leads to a socket of ``AF_VSOCK``: to the host of this guest."""
+
     def contents_of(self, nodes: Iterable[str]) -> dict[str, str | None]:
         """Return what each block device ``/dev/NODE`` holds: ``ext4``, ``gpt``; empty: nothing that anybody knows."""
 
@@ -72,6 +76,13 @@ class LiveSenses:
         os.close(descriptor)
         return False
 
+    def is_vsock(self, pid: int, descriptor: str) -> bool | None:
+        """Ask for the socket's name of its protocol (``sockfs_xattr_get``, net/socket.c)."""
+        try:
+            return os.getxattr(f"/proc/{pid}/fd/{descriptor}", "system.sockprotoname").strip(b"\0") == b"AF_VSOCK"
+        except OSError:
+            return None
+
     def contents_of(self, nodes: Iterable[str]) -> dict[str, str | None]:
         """Ask ``blkid -p``, several disks at a time."""
         nodes = list(nodes)
@@ -80,6 +91,26 @@ class LiveSenses:
             return dict.fromkeys(nodes)
         with ThreadPoolExecutor(min(8, len(nodes))) as pool:
             return dict(zip(nodes, pool.map(lambda node: _blkid(program, node), nodes), strict=True))
+
+
+class RecordedSenses:
+    """Of a tree that stands for a machine: what no file shows, nobody knows."""
+
+    def addresses_of(self, link: str) -> list[str] | None:  # noqa: ARG002  the protocol's
+        """Return that nobody knows."""
+        return None
+
+    def is_claimed(self, node: str) -> bool | None:  # noqa: ARG002  the protocol's
+        """Return that nobody knows."""
+        return None
+
+    def is_vsock(self, pid: int, descriptor: str) -> bool | None:  # noqa: ARG002  the protocol's
+        """Return that nobody knows."""
+        return None
+
+    def contents_of(self, nodes: Iterable[str]) -> dict[str, str | None]:
+        """Return that nobody knows."""
+        return dict.fromkeys(nodes)
 
 
 def _blkid(program: str, node: str) -> str | None:

@@ -193,6 +193,13 @@ class Sysfs:
         except InputError:
             return CpuSet()
 
+    def online_cpus(self) -> CpuSet:
+        """Return the CPUs that are online; none if nobody tells."""
+        try:
+            return CpuSet.parse_list(self.root.text("sys/devices/system/cpu/online") or "")
+        except InputError:
+            return CpuSet()
+
     # --- what hangs together
 
     def links(self) -> list[DeviceLink]:

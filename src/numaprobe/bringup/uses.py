@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Use = tuple[str, str]
 
 _ZFS: Final = "zfs_member"
+#: Parts of the names of drivers that carry sockets between a guest and its host.
+_TO_THE_HOST: Final = ("vsock", "hv_sock")
 #: driver of virtio -> kind of file system
 _SHARED_FOLDERS: Final = {"9pnet_virtio": "9p", "virtiofs": "virtiofs"}
 
@@ -33,6 +35,8 @@ def uses_of(device: Device, things: Things, moment: Moment, contents: Contents) 
     yield from _folders(device, moment)
     for disk, parts in _disks(things, moment).items():
         yield from _disk(disk, parts, moment, contents)
+    if device.driver is not None and any(mark in device.driver for mark in _TO_THE_HOST):
+        yield from _sockets(device, moment)
     for node, name in things.chars:
         yield from _char(node, name, moment)
     for link in things.links:
@@ -42,6 +46,12 @@ def uses_of(device: Device, things: Things, moment: Moment, contents: Contents) 
     for channel in things.channels:
         if moment.root.text(f"sys/{channel}/in_use") == "1":
             yield "dma", f"{channel.rpartition('/')[2]} has a client in the kernel"
+
+
+def _sockets(device: Device, moment: Moment) -> Iterator[Use]:
+    for process, is_login in moment.vsock_users:
+        code = "login" if is_login else "open"
+        yield code, f"a socket of {process.name} (pid {process.pid}) goes to the host through {device.name}"
 
 
 def _folders(device: Device, moment: Moment) -> Iterator[Use]:

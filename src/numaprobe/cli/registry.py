@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, str]] = {
     "history": "what was done to devices, and when",
     "lab": "boot a kernel in QEMU and record a scenario there",
     "placement": "every policy on real CPUs, beside the prediction",
+    "status": "devices, what uses them, and whether they may be touched",
     "topology": "a machine's nodes, caches and CPUs, and its isolation",
     "policies": "where a probe may run, and whose idea that was",
     "scenarios": "the built-in scenarios",

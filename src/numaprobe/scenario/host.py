@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 HOST_SUMMARY: Final = "This machine's devices and drivers as sysfs shows them, with measured or assumed costs"
 
 #: Parameters of the running kernel that bear on probing and are not in sysfs already.
-_PARAMETERS: Final = ("driver_async_probe", "deferred_probe_timeout", "module.async_probe", *SETTINGS)
+PARAMETERS: Final = ("driver_async_probe", "deferred_probe_timeout", "module.async_probe", *SETTINGS)
 #: What is said of costs that nobody measured on hardware.
 _NOT_MEASURED: Final = {
     "assumed-cost": "have a cost that nobody measured, and are assumed to compute 1 ms",
@@ -42,7 +42,7 @@ _NOT_MEASURED: Final = {
 }
 #: Drivers that a warning names.
 _NAMED: Final = 4
-_NAME = re.compile(r"[!-.0-z|~](?:[ -.0-z|~]{0,126}[!-.0-z|~])?")
+NAME: Final = re.compile(r"[!-.0-z|~](?:[ -.0-z|~]{0,126}[!-.0-z|~])?")
 
 
 def host_scenario(overrides: Sequence[str] = (), machine: str = "host") -> Scenario:
@@ -59,7 +59,7 @@ def host_scenario(overrides: Sequence[str] = (), machine: str = "host") -> Scena
     topology = load_topology(machine)
     local = machine == "host"
     profile = closest_profile(platform.release() if local else topology.info.get("kernel"))
-    cmdline = CommandLine.parse(topology.info.get("cmdline", "") if local else "").only(_PARAMETERS)
+    cmdline = CommandLine.parse(topology.info.get("cmdline", "") if local else "").only(PARAMETERS)
     return machine_scenario(topology, overrides, profile=profile, cmdline=str(cmdline))
 
 
@@ -78,12 +78,12 @@ def machine_scenario(
         InputError: there is none, or there are too many.
 
     """
-    bound = [device for device in topology.devices if device.driver and _NAME.fullmatch(device.name)]
+    bound = [device for device in topology.devices if device.driver and NAME.fullmatch(device.name)]
     if not bound:
         raise InputError("no device of this machine is bound to a driver, so there is nothing to probe", topology.name)
     if len(bound) > MAX_DEVICES:
         raise InputError(f"has {len(bound)} devices; at most {MAX_DEVICES} are simulated", topology.name)
-    costs = _costs()
+    costs = known_costs()
     ordered = _parents_first(bound)
     data: dict[str, Any] = {
         "name": "host",
@@ -101,7 +101,8 @@ def machine_scenario(
     return scenario.with_origin("host", topology, tuple(assumed))
 
 
-def _costs() -> dict[str, Any]:
+def known_costs() -> dict[str, Any]:
+    """Return the table of what the probes of known drivers cost: ``costs.toml``."""
     return tomllib.loads((files("numaprobe.scenario") / "costs.toml").read_text(encoding="utf-8"))
 
 

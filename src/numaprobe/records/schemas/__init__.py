@@ -1,7 +1,6 @@
 """The published JSON Schemas (draft 2020-12): what other programs may rely on in our JSON.
 
-The documents are package data beside this file: ``trace-1.json``, ``compare-1.json``, ``plan-1.json``,
-``verify-1.json``, ``advice-1.json``.
+The documents are package data beside this file, one for each name of ``SCHEMAS``.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ SCHEMAS: Final = {
     "numaprobe.plan/1": "plan-1.json",
     "numaprobe.verify/1": "verify-1.json",
     "numaprobe.advice/1": "advice-1.json",
+    "numaprobe.status/1": "status-1.json",
 }
 
 
