@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.hold import Hold, Holds
 from numaprobe.analysis.machine import topology_of
+from numaprobe.bringup.parallel import safeties
+from numaprobe.bringup.reasons import CODES, FINAL
 from numaprobe.kernel.readers import read_trace
 from numaprobe.policies import POLICIES
 from numaprobe.reading.budget import BUDGETS
@@ -49,6 +51,20 @@ def budgets() -> Table:
         for b in BUDGETS.values()
     ]
     return ["form", "largest file, unpacked", "weight", "memory", "CPU time", "why this size"], rows
+
+
+def reasons() -> Table:
+    """Why a device is refused, and what overrides that."""
+    rows = [
+        [f"`{code}`", text, "nothing" if code in FINAL else f"`--allow DEVICE={code}`"] for code, text in CODES.items()
+    ]
+    return ["reason", "the device is refused because", "what overrides it"], rows
+
+
+def parallel_drivers() -> Table:
+    """Which drivers' devices may be taken together."""
+    rows = [[f"`{one.driver}`", one.bind, one.unbind, "; ".join(one.evidence)] for one in safeties().values()]
+    return ["driver", "binding", "unbinding", "how it is known"], rows
 
 
 SEED_TABLES: Final = Path(__file__).parents[1] / "tests" / "data" / "seed-tables.csv"
@@ -349,6 +365,8 @@ def facts() -> Table:
 #: name in a page -> what makes it
 TABLES: Final[dict[str, Callable[[], Table]]] = {
     "reader-budgets": budgets,
+    "reasons": reasons,
+    "parallel-drivers": parallel_drivers,
     "seeds": seeds,
     "growth": growth,
     "questions": questions,

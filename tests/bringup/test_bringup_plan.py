@@ -59,7 +59,7 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(plans())
 def test_any_plan_survives_and_matches_the_schema(plan: Plan) -> None:
     text = dump_plan(plan)
@@ -127,6 +127,7 @@ def test_a_device_is_changed_once_or_unbound_and_later_bound() -> None:
             load_plan(json.dumps({"schema": "numaprobe.plan/1", "changes": [change(), other]}), "plan.json")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_what_is_no_plan_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(InputError) as caught:

@@ -94,7 +94,7 @@ def test_a_name_on_two_buses_is_asked_for(tmp_path: Path) -> None:
         chosen(kernel, "virtio1")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.text(max_size=12) | st.sampled_from(["driver=", "id=:", "class=", "*", "[", "node=9", "!"]), max_size=3)
 )
@@ -252,6 +252,7 @@ def test_what_is_below_another_device_of_the_plan_goes_with_it(tmp_path: Path) -
     assert len(planned(kernel, Wish(action="unbind"), BRIDGE, NVME).changes) == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.none() | st.integers(0, 2)), max_size=20))
 def test_nodes_take_turns_in_each_wave(pairs: list[tuple[int, int | None]]) -> None:
     changes = [

@@ -50,9 +50,7 @@ def print_status(rows: Sequence[Row], stream: TextIO | None = None, *, warnings:
     console = console_for(stdout_or(stream))
     bound = [row for row in rows if row.device.driver is not None]
     free = sum(not row.reasons for row in bound)
-    console.print(
-        f"{len(rows)} devices, {len(bound)} of them bound, of these {free} free to be touched", soft_wrap=True
-    )
+    console.print(f"devices: {len(rows)}, bound: {len(bound)}, free to be touched: {free}", soft_wrap=True)
     console.print()
     draw(Grid(columns=_STATUS, rows=[_status_row(row) for row in rows]), console)
     _say_warnings(warnings, console)
