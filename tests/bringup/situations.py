@@ -168,6 +168,12 @@ def open_controller(kernel: FakeKernel) -> None:
     kernel.process(501, "nvme", fds=["/dev/nvme0"])
 
 
+def process_that_may_not_be_looked_into(kernel: FakeKernel) -> None:
+    kernel.process(510, "container-init")
+    see = kernel.root.links_or_denied
+    kernel.root.links_or_denied = lambda path: None if path == "proc/510/fd" else see(path)  # type: ignore[method-assign]
+
+
 def open_md(kernel: FakeKernel) -> None:
     _md(kernel)
     kernel.process(502, "dd", fds=["/dev/md0"])
@@ -422,6 +428,7 @@ SITUATIONS = [
     Situation(zram_writes_back, NVME, {"swap"}, "nvme0n1p2 holds the swap /dev/zram0, which writes back to it"),
     Situation(open_disk, NVME, {"open"}, "nvme0n1 is open in fio (pid 500)"),
     Situation(open_controller, NVME, {"open"}, "nvme0 is open in nvme (pid 501)"),
+    Situation(process_that_may_not_be_looked_into, NVME, {"unseen"}, "what container-init (pid 510) may have open"),
     Situation(open_md, NVME, {"open", "holder"}, "nvme0n1p1 > md0 (raid1) is open in dd (pid 502)"),
     Situation(open_gpu, GPU, {"open"}, "card0 is open in Xorg (pid 503)"),
     Situation(mapped_gpu, GPU, {"open"}, "card0 is mapped in python (pid 504)"),

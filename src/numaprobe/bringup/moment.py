@@ -50,10 +50,10 @@ class Moment:
             self.mounts.read_space(pid, space)
         self._own_space = own
 
-    @property
-    def denied(self) -> int:
-        """How many processes have descriptors that may not be seen."""
-        return sum(process.denied for process in self.processes.values())
+    @cached_property
+    def denied(self) -> list[Process]:
+        """The processes whose descriptors may not be seen: other users', and to root those that have more rights."""
+        return [process for process in self.processes.values() if process.denied]
 
     @cached_property
     def opened(self) -> dict[Node, list[tuple[Process, OpenFile]]]:

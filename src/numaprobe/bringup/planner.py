@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.bringup.guard import Intent, must_see_all
+from numaprobe.bringup.guard import Intent
 from numaprobe.bringup.modules import Modules
 from numaprobe.bringup.parallel import ONE_BY_ONE, PARALLEL, UNKNOWN, WARNING, safety
 from numaprobe.bringup.plan import Change, Plan, Skipped
@@ -58,7 +58,6 @@ def make_plan(sysfs: Sysfs, guard: Guard, devices: Sequence[Device], wish: Wish)
 
     Raises:
         MissingInterfaceError: the wished driver is not loaded.
-        NotPermittedError: what some processes have open may not be seen.
         UsageError: a driver is wished for an unbind.
 
     """
@@ -68,7 +67,6 @@ def make_plan(sysfs: Sysfs, guard: Guard, devices: Sequence[Device], wish: Wish)
     changes = _without_below([one for one in begun if isinstance(one, Change)])
     skipped = [one for one in (*begun, *changes) if isinstance(one, Skipped)]
     survey = guard.survey(read_disks=True)
-    must_see_all(survey)
     by_path = {device.path: device for device in devices}
     kept, refused = _guarded(survey, guard, by_path, [one for one in changes if isinstance(one, Change)])
     ordered = tuple(in_turns(_in_waves(sysfs, [_with_safety(change, wish) for change in kept])))

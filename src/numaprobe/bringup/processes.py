@@ -99,9 +99,8 @@ def _read(root: Root, nodes: Nodes, pid: int, remote: tuple[str, ...]) -> Proces
         return None
     name, parent, tty, _ = status
     here = f"proc/{pid}"
-    descriptors = root.names_or_denied(f"{here}/fd")
-    said = [(number, root.link(f"{here}/fd/{number}") or "") for number in descriptors or ()]
-    files = [*_opened(nodes, here, said, remote), *_mapped(root, nodes, here)]
+    said = root.links_or_denied(f"{here}/fd")
+    files = [*_opened(nodes, here, said or {}, remote), *_mapped(root, nodes, here)]
     return Process(
         pid=pid,
         name=name,
@@ -111,13 +110,13 @@ def _read(root: Root, nodes: Nodes, pid: int, remote: tuple[str, ...]) -> Proces
         mount_space=root.link(f"{here}/ns/mnt"),
         net_space=root.link(f"{here}/ns/net"),
         files=tuple(dict.fromkeys(files)),
-        sockets={text[8:-1]: number for number, text in said if text.startswith("socket:[")},
-        denied=descriptors is None,
+        sockets={text[8:-1]: number for number, text in (said or {}).items() if text.startswith("socket:[")},
+        denied=said is None,
     )
 
 
-def _opened(nodes: Nodes, here: str, said: list[tuple[str, str]], remote: tuple[str, ...]) -> Iterator[OpenFile]:
-    for number, text in said:
+def _opened(nodes: Nodes, here: str, said: dict[str, str], remote: tuple[str, ...]) -> Iterator[OpenFile]:
+    for number, text in said.items():
         if not text.startswith("/") or text.startswith((*_DULL, *remote)):
             continue
         node = nodes.of_link(f"{here}/fd/{number}", text)

@@ -23,6 +23,7 @@ CODES: Final[dict[str, str]] = {
     "holder": "another block device is made of it: MD, LVM, dm-crypt, multipath, bcache, loop",
     "claimed": "the kernel holds it exclusively, and no table says for whom: ZFS, DRBD and others",
     "open": "a process has it open, or its memory mapped",
+    "unseen": "some process may not be looked into, and nobody knows whether it has the device open",
     "data": "nothing uses it, and it holds valid data: a file system, a partition table, a member of a volume",
     "unknown-data": "nobody could say what it holds",
     "link-up": "its network link is up",

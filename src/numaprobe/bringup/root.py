@@ -82,6 +82,18 @@ class Root:
         except (OSError, ValueError):
             return None
 
+    def links_or_denied(self, path: str) -> dict[str, str] | None:
+        """Return the links in a directory and what each says; None if the directory or one of them may not be read."""
+        found = {}
+        for name in self.names_or_denied(path) or ():
+            try:
+                found[name] = os.readlink(f"{self._prefix}{path}/{name}")
+            except PermissionError:
+                return None
+            except OSError:
+                continue  # closed meanwhile
+        return None if not found and self.names_or_denied(path) is None else found
+
     def target(self, path: str) -> str | None:
         """Return where a link of sysfs leads, below the root; None if it is none, or leads out of the root.
 

@@ -39,6 +39,10 @@ def uses_of(device: Device, things: Things, moment: Moment, contents: Contents) 
         yield from _sockets(device, moment)
     for node, name in things.chars:
         yield from _char(node, name, moment)
+    if moment.denied and (things.blocks or things.chars):
+        first = moment.denied[0]
+        more = f" and {len(moment.denied) - 1} more" if len(moment.denied) > 1 else ""
+        yield "unseen", f"what {first.name} (pid {first.pid}){more} may have open cannot be seen"
     for link in things.links:
         yield from _link(link, moment)
     if things.hidden_link:

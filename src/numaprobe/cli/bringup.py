@@ -76,7 +76,6 @@ def plan_changes(machine: Machine, terms: Sequence[str], wish: Wish, guard: Guar
     Raises:
         InputError: no term, or terms that choose nothing.
         MissingInterfaceError: a driver is not loaded.
-        NotPermittedError: what some processes have open may not be seen.
 
     """
     from numaprobe.bringup.planner import make_plan

@@ -43,9 +43,7 @@ def status(
     survey = Guard(machine.sysfs, machine.senses).survey(read_disks=False)
     warnings = []
     if survey.denied:
-        warnings.append(
-            f"what {survey.denied} processes have open may not be seen: 'free' may be wrong; run this as root"
-        )
+        warnings.append(f"processes that may not be looked into: {survey.denied}; root may look into more")
     write((list(rows(found, survey)), warnings), shapes[chosen], chosen, output)
     return 0
 
