@@ -301,6 +301,11 @@ def test_a_disk_that_fills_up_on_the_way_begins_nothing_more(world: BringupWorld
 
 
 # ---- the way back, against a model -----------------------------------------------------------------------------------
+def test_a_way_without_override_is_unbind_and_bind() -> None:
+    now, then = Standing(driver="a", override=None), Standing(driver="b", override=None)
+    assert way(now, then, has_override=False) == (Stroke("unbind", "a"), Stroke("bind", "b"))
+
+
 @pytest.mark.parametrize("override_then", [None, "a", "b", "c"])
 @pytest.mark.parametrize("driver_then", [None, "a", "b"])
 @pytest.mark.parametrize("override_now", [None, "a", "b", "c"])
@@ -312,14 +317,14 @@ def test_a_way_leads_from_any_standing_to_any_other(
     now = Standing(driver=driver_now, override=override_now)
     then = Standing(driver=driver_then, override=override_then)
     driver, override = driver_now, override_now
-    for stroke in way(now, then):
+    for stroke in way(now, then, has_override=True):
         match stroke:
             case Stroke("unbind", name):
                 assert driver == name
                 driver = None
             case Stroke("bind", name):
                 assert driver is None
-                assert override in (None, name)
+                assert override == name
                 driver = name
             case Stroke("override", name):
                 assert override != name

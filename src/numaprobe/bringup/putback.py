@@ -96,7 +96,7 @@ class PutBack:
             return Settled(Step.LEFT, now.driver, f"it is bound to {now.driver}, which is not our doing, and so left")
         if now.override not in (None, change.override_before, change.override_after, change.driver_after):
             then = replace(then, override=now.override)
-        for stroke in way(now, then):
+        for stroke in way(now, then, has_override=device.has_override):
             failure = self._try(change, stroke)
             if failure:
                 return Settled(Step.LEFT, self._sysfs.driver_of(change.device), failure)

@@ -96,20 +96,19 @@ def after(change: Change) -> Standing:
     return Standing(driver=change.driver_after, override=change.override_after)
 
 
-def way(now: Standing, then: Standing) -> tuple[Stroke, ...]:
+def way(now: Standing, then: Standing, *, has_override: bool) -> tuple[Stroke, ...]:
     """Return the writes that bring a device from one standing to another.
 
-    A driver that the override of ``then`` would keep away was bound before that override was written; it needs an
-    override of its own for the moment.
+    A driver may have been bound that the device does not match now: its override is gone, or it takes devices that are
+    named by an override alone, as vfio-pci does. So the bus's override, if it has one, names it for the moment.
     """
     strokes = []
     override = now.override
     if now.driver not in (None, then.driver):
         strokes.append(Stroke("unbind", now.driver))
     if then.driver not in (None, now.driver):
-        wanted = then.override if then.override in (None, then.driver) else then.driver
-        if override != wanted:
-            override = wanted
+        if has_override and override != then.driver:
+            override = then.driver
             strokes.append(Stroke("override", override))
         strokes.append(Stroke("bind", then.driver))
     if override != then.override:
