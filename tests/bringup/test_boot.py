@@ -13,8 +13,10 @@ from numaprobe.bringup.boot import install as installing
 from numaprobe.bringup.boot.files import boot_files
 from numaprobe.bringup.boot.install import MANIFEST, Settings, check, install, uninstall
 from numaprobe.bringup.boot.plan import LATER, boot_plan, device_list
-from numaprobe.bringup.plan import Change, Plan
+from numaprobe.bringup.boot.system import check_not_system
+from numaprobe.bringup.plan import Change, Plan, dump_plan
 from numaprobe.bringup.steps import Step
+from numaprobe.cli.main import run_command
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError, RefusedError
 
@@ -278,3 +280,61 @@ def test_a_name_with_a_blank_is_refused(world: BringupWorld) -> None:
     change = Change(device=path, bus="platform", name="a b", action="bind", driver_after="x")
     with pytest.raises(InputError, match="a name with a blank"):
         device_list(boot_plan(Plan(changes=(change,))))
+
+
+# ---- the commands ----------------------------------------------------------------------------------------------------
+@pytest.fixture
+def plan_file(plan: Plan, tmp_path: Path) -> Path:
+    (tmp_path / "plan.json").write_text(dump_plan(plan))
+    return tmp_path / "plan.json"
+
+
+def test_an_image_gets_its_files_and_loses_them(
+    plan_file: Path, image: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--root", str(image), "--python", "/etc/numaprobe/boot.sh"]
+    assert run_command(["install", str(plan_file), *options]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert f"{image}/etc/systemd/system/numaprobe-bringup.service" in printed
+    assert run_command(["install", str(plan_file), "--check", *options]) == 0
+    (image / "etc/numaprobe/devices").write_text("")
+    assert run_command(["install", str(plan_file), "--check", *options]) == 1
+    capsys.readouterr()
+    assert run_command(["uninstall", "--root", str(image)]) == 0
+    assert capsys.readouterr().out.splitlines() == printed
+    assert listing(image) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["install"], 2, "install what?"),
+        (["install", "nowhere"], 2, "nowhere: is not there"),
+        (["install", "PLAN", "--initramfs", "mkinitcpio"], 2, "'mkinitcpio' makes no initramfs that is known"),
+        (["install", "PLAN", "--root", "IMAGE", "--initramfs", "dracut"], 3, "nobody can see from here"),
+        (["install", "PLAN", "--root", "IMAGE", "--limit", "long"], 2, "'long' is not a time"),
+        (["uninstall", "--root", "IMAGE"], 2, "nothing is installed"),
+        (["install", "--check", "--root", "IMAGE"], 1, ""),
+    ],
+)
+def test_what_cannot_be_installed_is_one_line(
+    plan_file: Path, image: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, text: str
+) -> None:
+    words = [str(plan_file) if word == "PLAN" else str(image) if word == "IMAGE" else word for word in arguments]
+    assert run_command(words) == code
+    printed, said = capsys.readouterr()
+    assert text in said
+    assert (printed + said).count("\n") == 1
+    assert listing(image) == []
+
+
+@pytest.mark.parametrize("where", ["/", "/image"])
+def test_what_the_system_stands_on_is_refused(world: BringupWorld, where: str) -> None:
+    (name,) = world.pci(1, "nvme")
+    world.kernel.block(name, "nvme0n1", "259:0")
+    world.kernel.mount("259:0", "/", "ext4", "/dev/nvme0n1")
+    plan = Plan(changes=(world.change(name, "rebind"),))
+    with pytest.raises(RefusedError, match="must leave it alone"):
+        check_not_system(plan, Path(where), in_initramfs=False, sysfs=world.kernel.sysfs, senses=world.kernel)
+    world.kernel.unmount("/")
+    check_not_system(plan, Path("/"), in_initramfs=True, sysfs=world.kernel.sysfs, senses=world.kernel)

@@ -39,6 +39,7 @@ def perform_apart(
     *,
     command: str,
     try_ns: int | None = None,
+    pins: bool = True,
     told: Callable[[Outcome], object] = lambda _: None,
     stopping: Callable[[], object] = lambda: None,
 ) -> Report:
@@ -51,6 +52,7 @@ def perform_apart(
         tools: with what.
         command: what the journal calls it.
         try_ns: how long the changes wait for a word; None: they stay.
+        pins: each write comes from its device's node.
         told: told of each change that is over.
         stopping: called when a signal has asked the run to stop.
 
@@ -64,7 +66,7 @@ def perform_apart(
     child = os.fork()
     if child == 0:
         here.close()
-        _work(there, Performance(plan, tools, command=command, try_ns=try_ns))
+        _work(there, Performance(plan, tools, command=command, try_ns=try_ns, pins=pins))
     there.close()
     with here, _passing_on(child, stopping):
         while True:

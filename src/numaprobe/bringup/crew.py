@@ -39,6 +39,7 @@ class Crew:
         carry: carries one change out, in the thread that calls it.
         jobs: most changes at one time.
         deadline_ns: longest time of one write; None: no limit.
+        pins: a thread writes from its device's node.
         late: told of a change that is past its deadline, by the crew's thread.
         warn: told what a thread could not be given.
 
@@ -50,12 +51,14 @@ class Crew:
         *,
         jobs: int,
         deadline_ns: int | None,
+        pins: bool,
         late: Callable[[Flight], None],
         warn: Callable[[str], None],
     ) -> None:
         self._carry = carry
         self._jobs = jobs
         self._deadline_ns = deadline_ns
+        self._pins = pins
         self._late = late
         self._applier = Applier(lambda _kind, text: warn(text), lambda: CpuSet.of(os.sched_getaffinity(0)))
         #: guards what flies
@@ -123,6 +126,8 @@ class Crew:
 
     def _take_place(self, change: Change) -> None:
         syscalls.set_name(_name(change))
+        if not self._pins:
+            return
         if change.cpus:
             self._applier.apply_cpus(change.cpus)
         if change.node is not None:

@@ -46,14 +46,16 @@ class Performance:
         tools: with what.
         command: what the journal calls it: ``bind``, ``install``, …
         try_ns: how long the changes wait for a word after they are made; None: they stay.
+        pins: each write comes from its device's node; else from anywhere.
 
     """
 
-    def __init__(self, plan: Plan, tools: Tools, *, command: str, try_ns: int | None = None) -> None:
+    def __init__(self, plan: Plan, tools: Tools, *, command: str, try_ns: int | None = None, pins: bool = True) -> None:
         self._plan = plan
         self.tools = tools
         self._command = command
         self._try_ns = try_ns
+        self._pins = pins
         self._open = ExitStack()
         self._crew: Crew | None = None
 
@@ -114,6 +116,7 @@ class Performance:
             self._carry,
             jobs=self._plan.jobs,
             deadline_ns=self._plan.deadline_ns,
+            pins=self._pins,
             late=self._is_late,
             warn=self.report.warnings.append,
         )

@@ -94,7 +94,7 @@ class PutBack:
         now = Standing.of(device)
         if now.driver not in (None, change.driver_before, change.driver_after):
             return Settled(Step.LEFT, now.driver, f"it is bound to {now.driver}, which is not our doing, and so left")
-        if now.override not in (None, change.override_before, change.override_after, change.driver_after):
+        if now.override not in (None, *_ours(change)):
             then = replace(then, override=now.override)
         for stroke in way(now, then, has_override=device.has_override):
             failure = self._try(change, stroke)
@@ -126,6 +126,11 @@ class PutBack:
         except KernelInterfaceError as error:
             return str(error)
         return next((one.sentence for one in reasons if one.code not in _HARMLESS), "")
+
+
+def _ours(change: Change) -> tuple[str | None, ...]:
+    """Return the overrides that a change, or taking it back, may have left."""
+    return change.override_before, change.override_after, change.driver_after, change.driver_before
 
 
 def _named(driver: str | None) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from numaprobe.kernel.boot import boot_parameters, check_length, pci_offset_warning, write_grub, write_systemd_boot
 from numaprobe.kernel.btf import KERNEL_BTF, member_offset
 from numaprobe.kernel.collect import collect_boot
 from numaprobe.kernel.record import PROBING_COMMS, RecordOptions
-from numaprobe.kernel.take import take
+from numaprobe.kernel.take import take, take_while
 from numaprobe.kernel.tracefs import Tracefs
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numaprobe.records import Trace
 
 _CMDLINE: Final = Path("/proc/cmdline")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,24 @@ def record_kernel(
     if told is not None:
         told()
     return take(found, options, command=command, seconds=seconds, raw=raw)
+
+
+def record_while(
+    options: RecordOptions, work: Callable[[], _Result], *, command: Sequence[str] = (), tracefs: Path | None = None
+) -> tuple[Taken, _Result]:
+    """Record while ``work`` runs, clean up, and return what was recorded and what ``work`` returned.
+
+    Args:
+        options: see ``record_options``.
+        work: what to record; signals are its own to answer.
+        command: what the trace calls it.
+        tracefs: where it is mounted, if not at the usual places.
+
+    Raises:
+        KernelInterfaceError: the kernel does not offer or permit it; ``work`` did not begin.
+
+    """
+    return take_while(Tracefs.find(tracefs), options, work, command=command)
 
 
 def recorded_boot(*, tracefs: Path | None = None, raw: Path | None = None) -> Trace:

@@ -1,0 +1,48 @@
+"""``numaprobe unbind``: devices from their drivers, consumers before suppliers."""
+
+from __future__ import annotations
+
+from numaprobe.cli import act, bringup, options
+
+
+def unbind(
+    devices: act.Devices = None,
+    *,
+    jobs: act.Jobs = None,
+    deadline: act.Deadline = None,
+    policy: act.Policy = "migrate-caller",
+    allow: act.Allow = None,
+    dry_run: act.DryRun = False,
+    save_plan: act.SavePlan = None,
+    plan: act.FromPlan = None,
+    try_for: act.Try = None,
+    root: bringup.Root = None,
+    state: options.State = None,
+    format: options.Format = None,  # noqa: A002  the option's name
+    as_json: options.Json = False,
+    output: options.Output = None,
+) -> int:
+    """Take devices from their drivers, consumers before suppliers; one that is in use is refused, and by what is said.
+
+    DEVICE is a name (0000:81:00.0, 81:00.0, virtio3), a pattern ('0000:8?:*'), or driver=NAME, class=KIND,
+    id=VENDOR:DEVICE, node=N, group=N, bus=NAME. Everything is journalled before it is done: numaprobe history.
+
+    Examples: numaprobe unbind 0000:81:00.0 --dry-run | numaprobe unbind driver=ixgbevf --jobs 8
+
+    Exit code 1: a device is refused, or is not as asked.
+    """
+    asked = act.Asked(
+        action="unbind",
+        devices=devices or (),
+        jobs=jobs,
+        deadline=deadline,
+        policy=policy,
+        allow=allow or (),
+        dry_run=dry_run,
+        save_plan=save_plan,
+        plan=plan,
+        try_for=try_for,
+        root=root,
+        state=state,
+    )
+    return act.act(asked, name=format, as_json=as_json, output=output)
