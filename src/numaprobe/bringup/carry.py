@@ -126,9 +126,11 @@ class Carrier:
             outcome.driver = self._sysfs.driver_of(change.device)
             self.note(outcome, Step.REFUSED)
             return
-        for number, stroke in enumerate(forward(change)):
-            again = number > 0 and stroke.kind != "override"
-            failure = (self._ask(change) if again else "") or self._make(flight, stroke)
+        asked = True  # and nothing since but an override, which takes nothing from anybody
+        for stroke in forward(change):
+            failure = "" if asked or stroke.kind == "override" else self._ask(change)
+            failure = failure or self._make(flight, stroke)
+            asked = asked and stroke.kind == "override"
             if failure:
                 outcome.sentence = failure
                 self.note(outcome, Step.FAILED, result=outcome.result)
