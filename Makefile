@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lock clean help free-threaded
+.PHONY: recorder lab-bind demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -23,8 +23,8 @@ demo: $(STAMP)  ## set up, then compare every policy on the measured machine and
 test: $(STAMP) lint types floors unit  ## set up, lint, types, floors, tests
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests bench docs
-	$(BIN)/ruff format --check src tests bench docs
+	$(BIN)/ruff check src tests bench docs recorder
+	$(BIN)/ruff format --check src tests bench docs recorder
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -125,6 +125,9 @@ $(FREE)/venv/.installed: pyproject.toml | $(FREE)/bin/python3
 free-threaded: $(FREE)/venv/.installed  ## build a Python without interpreter lock, and test the host machine on it
 	$(FREE)/venv/bin/python -c 'import sys; sys.exit(sys._is_gil_enabled() and "this Python has an interpreter lock")'
 	PYTHON_GIL=0 nice $(FREE)/venv/bin/python -m pytest -q -p no:cacheprovider $(FREE_TESTS)
+
+recorder: $(STAMP)  ## dist/numaprobe-record: one file that records and binds wherever there is a Python 3.11
+	$(BIN)/python recorder/build.py dist/numaprobe-record
 
 docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every example in them
 	$(BIN)/python -m docs.build
