@@ -91,6 +91,13 @@ lab: lab-tools  ## boot Debian kernels in QEMU (fetched with apt), record there,
 	echo "== placement"; $(BIN)/numaprobe placement $(LAB_MACHINES) || failed="$$failed placement"; \
 	if [ -n "$$failed" ]; then echo "the lab failed for:$$failed"; exit 1; fi
 
+# Binding in guests: kernel, and how often each of its modes is repeated.
+BIND_KERNEL ?= 6.12
+BIND_COUNT ?= 3
+
+lab-bind: lab-tools  ## bind, kill, cut and pull at devices on a real kernel in QEMU; the table of docs/bind.md
+	$(BIN)/numaprobe lab --fetch $(BIND_KERNEL) && $(BIN)/python -m bench.bind_guest --kernel $(BIND_KERNEL) --count $(BIND_COUNT)
+
 # A Python without an interpreter lock: nobody ships one built, so Debian's source is built here. apt checks the source; its
 # lists and settings are of this folder, and those of the computer stay as they are.
 FREE := $(CURDIR)/build/free-threaded

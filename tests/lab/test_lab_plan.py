@@ -54,7 +54,7 @@ def test_the_options_make_the_machine(machine: Topology) -> None:
         "pxb-pcie,id=pxb1,bus=pcie.0,bus_nr=128,numa_node=1",
         "pxb-pcie,id=pxb0,bus=pcie.0,bus_nr=64,numa_node=0",
         "pcie-root-port,id=port0,bus=pxb1,chassis=1",
-        "nvme,serial=lab0,drive=drive0,bus=port0",
+        "nvme,serial=lab0,drive=drive0,bus=port0,id=dev0",
         "pcie-root-port,id=port3,bus=pcie.0,chassis=4,addr=0x11",
     ):
         assert part in text

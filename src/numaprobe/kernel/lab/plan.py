@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numaprobe.topology import Topology
 
-DeviceKind = Literal["nvme", "virtio-blk", "virtio-rng"]
+DeviceKind = Literal["nvme", "virtio-blk", "virtio-net", "virtio-rng"]
 
 #: Software emulation on a few host cores: more than this does not boot in reasonable time.
 MAX_CPUS: Final = 16
@@ -32,6 +32,7 @@ _BUSES: Final = 256
 KIND_OF_DRIVER: Final[Mapping[str, DeviceKind]] = {
     "nvme": "nvme",
     "virtio_blk": "virtio-blk",
+    "virtio_net": "virtio-net",
     "virtio_rng": "virtio-rng",
 }
 
@@ -66,6 +67,8 @@ class GuestPlan:
     setup: tuple[str, ...] = ()
     #: shell lines that are recorded
     steps: tuple[str, ...] = ()
+    #: further options of QEMU, as they are
+    qemu: tuple[str, ...] = ()
 
 
 def first_bus(node: int, nodes: int) -> int:

@@ -32,7 +32,7 @@ _UNWANTED: Final = (
     *("ghash_clmulni_intel", "sha512_ssse3", "sha256_ssse3", "sha1_ssse3", "crc32_pclmul"),
 )
 #: Drivers that the steps load: udev must not load them before.
-STEP_MODULES: Final = ("nvme", "virtio_blk", "virtio_rng")
+STEP_MODULES: Final = ("nvme", "virtio_blk", "virtio_net", "virtio_rng")
 
 
 def guest_cpus(topology: Topology) -> str:
@@ -73,7 +73,7 @@ def qemu_options(plan: GuestPlan) -> list[str]:
         ]
     for index, device in enumerate(plan.devices):
         options += _device(device, index)
-    return options
+    return [*options, *plan.qemu]
 
 
 def _node(node: Node, memory: int) -> list[str]:
@@ -105,13 +105,17 @@ def _device(device: GuestDevice, index: int) -> list[str]:
     # The machine's own root complex has other devices in its lower slots; ours follow in order.
     slot = f",addr={0x10 + device.bus:#x}" if device.node == -1 else ""
     options = ["-device", f"pcie-root-port,id=port{index},bus={parent},chassis={index + 1}{slot}"]
+    # an id of its own, so that QEMU's monitor can pull it
+    rest = f"bus=port{index},id=dev{index}"
     match device.kind:
         case "nvme":
-            return [*options, *_drive(index), "-device", f"nvme,serial=lab{index},drive=drive{index},bus=port{index}"]
+            return [*options, *_drive(index), "-device", f"nvme,serial=lab{index},drive=drive{index},{rest}"]
         case "virtio-blk":
-            return [*options, *_drive(index), "-device", f"virtio-blk-pci,drive=drive{index},bus=port{index}"]
+            return [*options, *_drive(index), "-device", f"virtio-blk-pci,drive=drive{index},{rest}"]
+        case "virtio-net":
+            return [*options, "-device", f"virtio-net-pci,romfile=,{rest}"]
         case "virtio-rng":
-            return [*options, "-device", f"virtio-rng-pci,bus=port{index}"]
+            return [*options, "-device", f"virtio-rng-pci,{rest}"]
 
 
 def _drive(index: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""Binding on a real kernel, in guests: see ``__main__.py``."""

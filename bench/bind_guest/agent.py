@@ -1,0 +1,346 @@
+"""What runs inside the guest: binds its devices in every way, or is killed and pulled at, and writes what it saw.
+
+Called with the folder that it shares with the host and a mode:
+
+``table``    bind everything by each method in turn, under the kernel's own record
+``kills N``  N times: kill -9 at a random moment of a run, recover; N times: ask it to stop (Ctrl-C) at a random moment
+``cut``      recover what the last boot left, begin a run, and stay in it until the power goes
+``pull``     bind and unbind one device until it is gone
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numaprobe.bringup.apart import perform_apart
+from numaprobe.bringup.guard import Guard
+from numaprobe.bringup.history import read_history
+from numaprobe.bringup.perform import Performance
+from numaprobe.bringup.plan import Plan
+from numaprobe.bringup.planner import Wish, make_plan
+from numaprobe.bringup.recover import recover
+from numaprobe.bringup.root import Root
+from numaprobe.bringup.senses import LiveSenses
+from numaprobe.bringup.session import tools_for
+from numaprobe.bringup.sysfs import Sysfs
+from numaprobe.errors import NumaprobeError
+from numaprobe.study.recording import record_options, record_while
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numaprobe.bringup.outcome import Report
+    from numaprobe.bringup.sysfs import Device
+    from numaprobe.records import Trace
+
+DRIVERS = {"pci": ("nvme",), "virtio": ("virtio_blk", "virtio_net")}
+#: virtio ids -> driver
+VIRTIO = {1: "virtio_net", 2: "virtio_blk"}
+NVME = 0x010802
+SYSFS = Sysfs(Root("/"))
+
+
+def driver_for(device: Device) -> str | None:
+    """Return the driver of a device of this test; None: it is none of them."""
+    if device.bus == "pci":
+        return "nvme" if device.pci_class == NVME else None
+    return VIRTIO.get(device.product or 0)
+
+
+def devices() -> list[Device]:
+    """Return the devices of this test."""
+    return [device for device in SYSFS.devices(("pci", "virtio")) if driver_for(device)]
+
+
+def standing() -> dict[str, Any]:
+    """Return driver and override of every device of this test."""
+    return {device.name: [device.driver, device.override] for device in devices()}
+
+
+def plan_for(action: str, jobs: int | None = None) -> Plan:
+    """Return the plan for all devices of this test."""
+    guard = Guard(SYSFS, LiveSenses())
+    changes, warnings = [], []
+    for driver in ("nvme", "virtio_blk", "virtio_net"):
+        chosen = [device for device in devices() if driver_for(device) == driver]
+        if chosen:
+            wish = Wish(action=action, driver=None if action == "unbind" else driver, jobs=jobs)
+            plan = make_plan(SYSFS, guard, chosen, wish)
+            changes += plan.changes
+            warnings += [reason.sentence for one in plan.skipped for reason in one.reasons]
+    if warnings:
+        print("agent: passed over:", warnings, flush=True)
+    width = jobs or max(1, sum(not change.exclusive for change in changes) + 1)
+    return Plan(
+        changes=tuple(changes), jobs=min(width, jobs or len(os.sched_getaffinity(0)) * 4), deadline_ns=60 * 10**9
+    )
+
+
+def perform(action: str, state: Path, jobs: int | None = None) -> Report:
+    """Carry it out in this process; return what became of it."""
+    plan = plan_for(action, jobs)
+    with Performance(plan, tools_for(plan, state=state), command=action) as performance:
+        return performance.run()
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+def shell(script: str) -> Callable[[], object]:
+    """Return a body that runs a script, pinned to CPU 0, which is of node 0."""
+    return lambda: subprocess.run(["taskset", "-c", "0", "sh", "-c", script], check=True)
+
+
+def bind_lines() -> list[str]:
+    """Return FILE DEVICE for each device: what a shell would write where."""
+    return [f"/sys/bus/{one.bus}/drivers/{driver_for(one)}/bind {one.name}" for one in devices()]
+
+
+def spdk_way() -> str:
+    """Return a script that binds as SPDK's setup.sh does: NVMe in the background by override, the others one by one."""
+    lines = ["one() { echo $2 >$1/driver_override; echo $3 >/sys/bus/pci/drivers_probe; echo >$1/driver_override; }"]
+    drives = [device for device in devices() if device.bus == "pci"]
+    lines += [f"one /sys/{drive.path} {driver_for(drive)} {drive.name} &" for drive in drives]
+    lines += ["wait", *(line for line in loop_lines() if "/pci/" not in line)]
+    return "\n".join(lines)
+
+
+def loop_lines() -> list[str]:
+    return [f"echo {line.split()[1]} >{line.split()[0]}" for line in bind_lines()]
+
+
+def methods(state: Path) -> dict[str, Callable[[], object]]:
+    """Return every way to bind all devices."""
+    xargs = "\n".join(bind_lines())
+    return {
+        "shell loop": shell("\n".join(loop_lines())),
+        "xargs -P 8": shell(f"printf '%s\\n' '{xargs}' | xargs -P 8 -L 1 sh -c 'echo $1 >$0'"),
+        "SPDK's way": shell(spdk_way()),
+        "bind --jobs 1": lambda: perform("bind", state, 1),
+        "bind": lambda: perform("bind", state),
+    }
+
+
+def autoprobe(value: int) -> None:
+    for bus in DRIVERS:
+        Path(f"/sys/bus/{bus}/drivers_autoprobe").write_text(f"{value}\n")
+
+
+def modprobe(*options: str) -> Callable[[], object]:
+    """Return a body that loads the drivers, which then probe by themselves."""
+
+    def load() -> None:
+        for drivers in DRIVERS.values():
+            for driver in drivers:
+                subprocess.run(["taskset", "-c", "0", "modprobe", driver, *options], check=True)
+        for _ in range(600):
+            if all(driver for driver, _ in standing().values()):
+                return
+            time.sleep(0.05)
+
+    return load
+
+
+def summary(trace: Trace, names: set[str]) -> dict[str, Any]:
+    """Return what one method did: makespan, and for each bus how many probes ran on their device's node."""
+    probes = [
+        one for one in trace.probes if one.device in names and one.start_ns is not None and one.end_ns is not None
+    ]
+    by_bus: dict[str, list[Any]] = {}
+    for one in probes:
+        by_bus.setdefault(one.bus or "?", []).append(one)
+    return {
+        "probes": len(probes),
+        "makespan_ns": max(one.end_ns or 0 for one in probes) - min(one.start_ns or 0 for one in probes)
+        if probes
+        else None,
+        "buses": {
+            bus: {
+                "probes": len(found),
+                "local": sum(one.local is True for one in found),
+                "cpus": sorted({one.cpu for one in found if one.cpu is not None}),
+                "tasks": sorted({(one.comm or "?").split(":")[0] for one in found}),
+                "rows": [[one.device, one.device_node, one.cpu, one.cpu_node, one.comm] for one in found],
+            }
+            for bus, found in by_bus.items()
+        },
+    }
+
+
+def table(rounds: int) -> dict[str, Any]:
+    """Bind by each method, ``rounds`` times, the order turned each time."""
+    names = {device.name for device in devices()}
+    found: dict[str, list[Any]] = {}
+    state = Path("/tmp/state")  # noqa: S108  the guest's own
+    for number in range(rounds):
+        ways = list(methods(state).items())
+        for name, body in ways[number % len(ways) :] + ways[: number % len(ways)]:
+            taken, _ = record_while(record_options(sched=False), body)
+            found.setdefault(name, []).append(summary(taken.trace, names))
+            print("agent:", name, found[name][-1]["makespan_ns"], flush=True)
+            report = perform("unbind", state)
+            if report.failures:
+                print("agent: unbind:", report.failures, flush=True)
+    for name, options in (("modprobe", ()), ("modprobe async_probe", ("async_probe=1",))):
+        for drivers in DRIVERS.values():
+            subprocess.run(["rmmod", *drivers], check=True)
+        autoprobe(1)
+        taken, _ = record_while(record_options(sched=False), modprobe(*options))
+        autoprobe(0)
+        found[name] = [summary(taken.trace, names)]
+        print("agent:", name, found[name][-1]["makespan_ns"], flush=True)
+        perform("unbind", state)
+    history = read_history(state)
+    return {"devices": len(names), "methods": found, "runs": len(history.runs), "open": len(history.open_runs)}
+
+
+# ---- kill -9, Ctrl-C -------------------------------------------------------------------------------------------------
+def kills(count: int, seed: int) -> dict[str, Any]:
+    """Kill runs at random moments and recover; then stop them at random moments."""
+    draw = random.Random(seed)
+    state = Path("/tmp/state")  # noqa: S108  the guest's own
+    took = _time_of_a_run(state)
+    result: dict[str, Any] = {"killed": 0, "finished": 0, "wrong": [], "became": {}, "stopped": 0, "run_s": took}
+    for number in range(count):
+        before = standing()
+        action = "unbind" if any(driver for driver, _ in before.values()) else "bind"
+        killed = _in_a_child(action, state, draw.uniform(0, took * 1.1), signal.SIGKILL)
+        result["killed" if killed else "finished"] += 1
+        for one in recover(tools_for(Plan(), state=state)).devices:
+            result["became"][str(one.step)] = result["became"].get(str(one.step), 0) + 1
+        _check(before, action, result["wrong"], f"kill {number}")
+    for number in range(count):
+        before = standing()
+        action = "unbind" if any(driver for driver, _ in before.values()) else "bind"
+        _in_a_child(action, state, draw.uniform(0, took * 1.1), signal.SIGTERM)
+        result["stopped"] += 1
+        if read_history(state).open_runs:
+            result["wrong"].append(f"stop {number}: a run is open")
+            recover(tools_for(Plan(), state=state))
+        _check(before, action, result["wrong"], f"stop {number}")
+    return result
+
+
+def _time_of_a_run(state: Path) -> float:
+    start = time.monotonic()
+    perform("bind", state)
+    took = time.monotonic() - start
+    perform("unbind", state)
+    return took
+
+
+def _in_a_child(action: str, state: Path, after_s: float, number: int) -> bool:
+    """Run in a child, and signal it after a while; return whether it was still there."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(NumaprobeError):
+            plan = plan_for(action)
+            with Performance(plan, tools_for(plan, state=state), command=action) as performance:
+                signal.signal(signal.SIGTERM, lambda *_: performance.stop())
+                performance.run()
+        os._exit(0)
+    time.sleep(after_s)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, number)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def _check(before: dict[str, Any], action: str, wrong: list[str], what: str) -> None:
+    """Every device is as before or as asked, and no override stays."""
+    for device in devices():
+        wanted = None if action == "unbind" else driver_for(device)
+        now = [device.driver, device.override]
+        if now not in (before[device.name], [wanted, None]):
+            wrong.append(f"{what}: {device.name} has {now}, had {before[device.name]}, asked {wanted}")
+
+
+# ---- a power cut, a pulled device ------------------------------------------------------------------------------------
+def cut(folder: Path) -> dict[str, Any]:
+    """Recover what the last boot left; then begin, and stay in it."""
+    state = folder / "state"
+    before = standing()
+    recovery = recover(tools_for(Plan(), state=state))
+    history = read_history(state)
+    result = {
+        "closed": list(recovery.closed),
+        "devices": len(recovery.devices),
+        "open": len(history.open_runs),
+        "damaged": history.damaged,
+        "untouched": standing() == before,
+        "runs": len(history.runs),
+    }
+    (folder / f"boot-{time.time_ns()}.json").write_text(json.dumps(result))
+    os.sync()
+    random.seed()
+
+    def power_off() -> None:
+        time.sleep(random.uniform(0, 1.5))
+        Path("/proc/sysrq-trigger").write_text("b")
+
+    threading.Thread(target=power_off, daemon=True).start()
+    action = "bind"
+    while True:
+        perform(action, state)
+        action = "unbind" if action == "bind" else "bind"
+
+
+def pull(folder: Path) -> dict[str, Any]:
+    """Bind and unbind everything until the first NVMe drive is gone; the host pulls it meanwhile."""
+    state = Path("/tmp/state")  # noqa: S108  the guest's own
+    gone = next(device for device in devices() if device.bus == "pci")
+    (folder / "pull-now").write_text(gone.name)
+    steps: list[list[str]] = []
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and SYSFS.at(gone.path) is not None:
+        for action in ("bind", "unbind"):
+            plan = plan_for(action)
+            try:
+                report = perform_apart(plan, tools_for(plan, state=state), command=action)
+            except NumaprobeError as error:
+                steps.append(["error", str(error)])
+                continue
+            steps.append(
+                [f"{one.change.name} {one.step}: {one.sentence}" for one in report.outcomes if not one.is_as_asked]
+            )
+    perform("bind", state)
+    rest = {name: driver for name, (driver, _) in standing().items()}
+    recovery = recover(tools_for(Plan(), state=state))
+    return {
+        "pulled": gone.name,
+        "is_gone": SYSFS.at(gone.path) is None,
+        "runs": len(steps),
+        "not as asked": [step for step in steps if step],
+        "others bound": all(rest.values()),
+        "open": len(read_history(state).open_runs),
+        "recovered": len(recovery.devices),
+    }
+
+
+def main() -> None:
+    folder, mode, *more = Path(sys.argv[1]), *sys.argv[2:]
+    autoprobe(0)
+    for drivers in DRIVERS.values():
+        for driver in drivers:
+            subprocess.run(["modprobe", driver], check=True)
+    count = int(more[0]) if more else 1
+    bodies = {
+        "table": lambda: table(count),
+        "kills": lambda: kills(count, int(more[1])),
+        "cut": lambda: cut(folder),
+        "pull": lambda: pull(folder),
+    }
+    result = bodies[mode]()
+    (folder / "result.json").write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
