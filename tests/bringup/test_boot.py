@@ -147,7 +147,8 @@ def test_without_python_the_script_binds(world: BringupWorld, plan: Plan) -> Non
     (quiet / "modprobe").symlink_to("/bin/true")
     boot_sh(world, "bring", plan, NUMAPROBE_LIMIT="20", PATH=f"{quiet}:{os.environ['PATH']}")
     assert overrides(world) == [LATER, "(null)", LATER]
-    assert (world.kernel.folder / "sys/bus/pci/drivers_probe").read_text() == "0000:81:00.0\n"
+    assert (world.kernel.folder / "sys/bus/pci/drivers/nvme/bind").read_text() == "0000:81:00.0\n"
+    assert (world.kernel.folder / "sys/bus/pci/drivers/vfio-pci/bind").read_text() == "0000:81:00.2\n"
 
 
 def test_a_boot_without_our_script_is_usage(tmp_path: Path) -> None:

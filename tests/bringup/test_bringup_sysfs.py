@@ -101,7 +101,7 @@ def test_the_fake_kernel_follows_an_override(kernel: FakeKernel) -> None:
     kernel.write(kernel.sysfs.unbind_file("pci", "nvme"), "0000:81:00.0")
     kernel.write(kernel.sysfs.override_file(path), "vfio-pci\n")
     assert refused(kernel, kernel.sysfs.bind_file("pci", "nvme"), "0000:81:00.0") == "ENODEV"
-    kernel.write(kernel.sysfs.probe_file("pci"), "0000:81:00.0")
+    kernel.write(kernel.root.at("sys/bus/pci/drivers_probe"), "0000:81:00.0")
     assert kernel.driver_of("0000:81:00.0") == "vfio-pci"
     kernel.write(kernel.sysfs.override_file(path), "\n")
     found = kernel.sysfs.device("pci", "0000:81:00.0")

@@ -61,7 +61,7 @@ def test_bind_prints_what_became_of_each(world: BringupWorld, run: Run) -> None:
         [names[1], "bind", "verified", "nvme"],
         [names[2], "bind", "undone", "none"],
     ]
-    assert f"bind pci/{names[2]}: probe nvme: EIO" in printed or "dmesg may say why" in printed
+    assert f"bind pci/{names[2]}: bind nvme: EIO" in printed
 
 
 def test_a_dry_run_writes_nothing(world: BringupWorld, run: Run) -> None:
@@ -86,7 +86,7 @@ def test_a_saved_plan_is_carried_out_later(world: BringupWorld, run: Run, tmp_pa
 def test_what_happened_is_a_trace(world: BringupWorld, run: Run) -> None:
     names = world.pci(2)
     trace = load_trace(run("bind", *names, "--driver", "nvme", "--json")[0].encode(), "bind")
-    assert [record.device for record in trace.probes] == names
+    assert sorted(record.device for record in trace.probes) == names
     assert (trace.source, trace.scenario, trace.policy) == ("kernel", "bind", "migrate-caller")
     page = run("rebind", *names, "--format", "html")[0]
     assert "<html" in page

@@ -173,7 +173,7 @@ class Carrier:
             refused = error
         end = time.monotonic_ns()
         flight.is_back()
-        if stroke.is_probe:
+        if stroke.kind == "bind":
             flight.outcome.seen = Seen(
                 start_ns=start,
                 end_ns=end,

@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from numaprobe.bringup.outcome import Outcome, Report
     from numaprobe.bringup.plan import Plan
 
-#: road of a change -> what the kernel calls the way to the probe, and the function that takes the write
-_PATHS: Final = {
-    "bind": ("device_driver_attach", "bind_store"),
-    "override": ("device_attach", "drivers_probe_store"),
-}
+#: what the kernel calls the way to the probe, and the function that takes the write (drivers/base/bus.c)
+_PATH: Final = "device_driver_attach"
+_FUNCTION: Final = "bind_store"
 #: names of devices that a sentence lists before it counts
 _NAMED: Final = 4
 
@@ -66,7 +64,6 @@ def _record(outcome: Outcome) -> ProbeRecord | None:
     change, seen = outcome.change, outcome.seen
     if seen is None:
         return None
-    path, function = _PATHS[change.road]
     return ProbeRecord(
         device=change.name,
         driver=change.driver_after or "",
@@ -78,8 +75,8 @@ def _record(outcome: Outcome) -> ProbeRecord | None:
         cost_ns=seen.end_ns - seen.start_ns,
         caller_cpu=seen.cpu,
         caller_comm=seen.comm,
-        function=function,
-        path=path,
+        function=_FUNCTION,
+        path=_PATH,
     )
 
 

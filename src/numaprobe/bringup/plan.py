@@ -30,7 +30,7 @@ SCHEMA: Final = "numaprobe.plan/1"
 #: CPUs of a node that is unknown, or has none.
 NO_CPUS: Final = CpuSet()
 ACTIONS: Final = ("bind", "unbind", "rebind")
-#: How a device comes to its driver: the driver's ``bind`` file; or ``driver_override`` and the bus's ``drivers_probe``.
+#: How a device comes to its driver: by the driver's ``bind`` file; after ``driver_override`` has named it, if need be.
 ROADS: Final = ("bind", "override")
 
 

@@ -110,7 +110,9 @@ def _change(sysfs: Sysfs, modules: Modules, device: Device, wish: Wish) -> Chang
 
 
 def _made(sysfs: Sysfs, device: Device, action: str, driver: str | None) -> Change:
-    through_override = driver not in (None, device.driver, device.override) and device.has_override
+    # what was bound by an override (or an id given at run time) may match no more once it is unbound
+    again = action == "rebind" or driver != device.driver
+    through_override = again and driver not in (None, device.override) and device.has_override
     return Change(
         device=device.path,
         bus=device.bus,

@@ -4,21 +4,21 @@
 action   writes
 ======== =========================================================================================================
 unbind   the name to ``unbind``
-bind     by the road *bind*: the name to the driver's ``bind``; by the road *override*: the driver to
-         ``driver_override``, then the name to ``drivers_probe``
+bind     by the road *override*, first the driver to ``driver_override``; by both, the name to the driver's ``bind``
 rebind   as ``unbind``, then as ``bind``
 ======== =========================================================================================================
 
 and at the end, where ``driver_override`` is not as the plan wants it, that. ``bind`` answers with the probe's own errno
-(from 5.11 on); ``drivers_probe`` says nothing of it, which is why the driver link has the last word on both.
+(from 5.11 on), and binds to that driver or to none; ``drivers_probe``, which other tools write to, says nothing of
+either. Still the driver link has the last word.
 
-Sources: drivers/base/bus.c (``bind_store``, ``unbind_store``, ``drivers_probe_store``), Documentation/ABI/testing.
+Sources: drivers/base/bus.c (``bind_store``, ``unbind_store``), Documentation/ABI/testing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from numaprobe.bringup.plan import Change
@@ -30,14 +30,9 @@ if TYPE_CHECKING:
 class Stroke:
     """One write."""
 
-    kind: Literal["unbind", "override", "bind", "probe"]
+    kind: Literal["unbind", "override", "bind"]
     #: the driver that is written to, or that the override names; None: none
     driver: str | None = None
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether a driver's probe runs in it."""
-        return self.kind in _PROBES
 
     def make(self, writer: Writer, change: Change) -> None:
         """Write it; raises ``OSError`` as the kernel answers."""
@@ -48,11 +43,6 @@ class Stroke:
                 writer.bind(change, self.driver or "")
             case "override":
                 writer.override(change, self.driver)
-            case "probe":
-                writer.probe(change)
-
-
-_PROBES: Final = frozenset({"bind", "probe"})
 
 
 def forward(change: Change) -> tuple[Stroke, ...]:
@@ -61,12 +51,10 @@ def forward(change: Change) -> tuple[Stroke, ...]:
     override = change.override_before
     if change.driver_before is not None:
         strokes.append(Stroke("unbind", change.driver_before))
-    if change.driver_after is not None and change.road == "override":
-        if override != change.driver_after:
+    if change.driver_after is not None:
+        if change.road == "override" and override != change.driver_after:
             override = change.driver_after
             strokes.append(Stroke("override", override))
-        strokes.append(Stroke("probe", change.driver_after))
-    elif change.driver_after is not None:
         strokes.append(Stroke("bind", change.driver_after))
     if override != change.override_after:
         strokes.append(Stroke("override", change.override_after))

@@ -2,8 +2,8 @@
 
 Everything about a device stands in its directory below ``/sys/devices``, whose path says what it hangs on: a disk's
 directory lies below its controller's, that below its bridge's. So "below" is a matter of paths, on every bus. This file
-makes the only names that are ever written to: a driver's ``bind`` and ``unbind``, a bus's ``drivers_probe``, a device's
-``driver_override``; each from names that were checked (``names.py``).
+makes the only names that are ever written to: a driver's ``bind`` and ``unbind``, a device's ``driver_override``; each
+from names that were checked (``names.py``).
 
 Sources: Documentation/ABI/testing/sysfs-bus-pci, sysfs-class-devlink, sysfs-kernel-iommu_groups; drivers/base/bus.c.
 """
@@ -241,14 +241,6 @@ class Sysfs:
     def unbind_file(self, bus: str, driver: str) -> str:
         """Return the file that a device's name is written to, to unbind it."""
         return self._driver_file(bus, driver, "unbind")
-
-    def probe_file(self, bus: str) -> str:
-        """Return the file that a device's name is written to, to have its bus look for a driver."""
-        return self.root.at(f"sys/bus/{check_name(bus, 'bus')}/drivers_probe")
-
-    def autoprobe_file(self, bus: str) -> str:
-        """Return the switch that keeps a bus from looking for drivers by itself."""
-        return self.root.at(f"sys/bus/{check_name(bus, 'bus')}/drivers_autoprobe")
 
     def override_file(self, path: str) -> str:
         """Return the file that holds a device's ``driver_override``."""

@@ -1,11 +1,11 @@
-"""The only place that writes to the kernel: four kinds of files, each opened without following a link.
+"""The only place that writes to the kernel: three kinds of files, each opened without following a link.
 
-A device's name goes into a driver's ``bind`` or ``unbind`` or its bus's ``drivers_probe``, a driver's name into a
-device's ``driver_override``; there is no way to write anything else. ``Sysfs`` makes the names of the files out of
-checked parts; here each part of the path is opened in turn with ``O_NOFOLLOW``, and has to be on the file system of
-``/sys`` itself. So whatever is swapped between the look and the write, nothing outside is reached.
+A device's name goes into a driver's ``bind`` or ``unbind``, a driver's name into a device's ``driver_override``; there
+is no way to write anything else. ``Sysfs`` makes the names of the files out of checked parts; here each part of the
+path is opened in turn with ``O_NOFOLLOW``, and has to be on the file system of ``/sys`` itself. So whatever is swapped
+between the look and the write, nothing outside is reached.
 
-Every write is noted, with what became of it: for the report, and as a witness for tests.
+Every write is noted before it is made, as a witness for tests.
 """
 
 from __future__ import annotations
@@ -63,10 +63,6 @@ class Writer:
     def unbind(self, change: Change, driver: str) -> None:
         """Write the device's name to a driver's ``unbind``; returns when the driver has let go."""
         self._write(self._sysfs.unbind_file(change.bus, driver), check_name(change.name, "device"))
-
-    def probe(self, change: Change) -> None:
-        """Have the bus look for a driver of the device; returns when the probe is over, and says little of it."""
-        self._write(self._sysfs.probe_file(change.bus), check_name(change.name, "device"))
 
     def override(self, change: Change, driver: str | None) -> None:
         """Set the only driver that the device may be bound to; None: any that matches (an empty line)."""

@@ -57,7 +57,7 @@ one() {
     device=$sys/bus/$1/devices/$2
     look "$device"
     [ "$override" = $later ] || return 0
-    echo "$3" >"$device/driver_override" && from "$4" sh -c 'echo "$1" >"$2"' - "$2" "$sys/bus/$1/drivers_probe"
+    echo "$3" >"$device/driver_override" && from "$4" sh -c 'echo "$1" >"$2"' - "$2" "$sys/bus/$1/drivers/$3/bind"
     if [ -e "$device/driver" ]; then
         echo >"$device/driver_override"
     else
