@@ -82,7 +82,7 @@ class Typer:
         self._body: Any = None
         self._name = ""
 
-    def command(self, name: str) -> Any:
+    def command(self, name: str, cls: None = None) -> Any:  # noqa: ARG002  none of ours has a parser of its own
         """Make a function the command."""
 
         def keep(body: Any) -> Any:
