@@ -382,11 +382,13 @@ def guest_that_talks_to_its_host(kernel: FakeKernel) -> None:
 
 def function_with_vfs(kernel: FakeKernel) -> None:
     kernel.device("pci", "0000:82:10.0", driver="ixgbevf", ids=(0x8086, 0x1565))
+    kernel.put(f"sys/{kernel.find(NIC).path}/sriov_numvfs", "1")
     kernel.link_to(f"sys/{kernel.find(NIC).path}/virtfn0", f"sys/{kernel.find('0000:82:10.0').path}")
 
 
 def vf_in_a_guest(kernel: FakeKernel) -> None:
     kernel.device("pci", "0000:82:10.0", driver="vfio-pci", ids=(0x8086, 0x1565), iommu_group="21")
+    kernel.put(f"sys/{kernel.find(NIC).path}/sriov_numvfs", "1")
     kernel.link_to(f"sys/{kernel.find(NIC).path}/virtfn0", f"sys/{kernel.find('0000:82:10.0').path}")
     kernel.char(None, "vfio", "21", "511:21", "vfio/21")
     kernel.process(700, "qemu-system-x86", fds=["/dev/vfio/21"])

@@ -52,7 +52,7 @@ class Blocks:
 
     def _holders(self, node: Node) -> Iterator[Node]:
         for name in self._root.names(f"sys/dev/block/{node.number}/holders"):
-            number = self._root.text(f"sys/class/block/{name}/dev")
+            number = self._root.attribute(f"sys/class/block/{name}/dev")
             if number:
                 yield Node("block", number)
 
@@ -61,7 +61,7 @@ class Blocks:
         found: dict[Node, list[Node]] = {}
         for name in self._root.names("sys/class/block"):
             file = self._root.text(f"sys/class/block/{name}/loop/backing_file") if name.startswith("loop") else None
-            number = self._root.text(f"sys/class/block/{name}/dev") if file else None
+            number = self._root.attribute(f"sys/class/block/{name}/dev") if file else None
             for below in self._mounts.nodes_of_file(file) if file and number else ():
                 found.setdefault(below, []).append(Node("block", number or ""))
         return found
@@ -89,12 +89,12 @@ class Blocks:
     def describe(self, node: Node) -> str:
         """Return a block device's name, and what made it: ``dm-0 (vg-srv, LVM)``."""
         name, here = self.name(node), f"sys/dev/block/{node.number}"
-        mapped = self._root.text(f"{here}/dm/name") if name.startswith("dm-") else None
+        mapped = self._root.attribute(f"{here}/dm/name") if name.startswith("dm-") else None
         if mapped:
-            uuid = self._root.text(f"{here}/dm/uuid") or ""
+            uuid = self._root.attribute(f"{here}/dm/uuid") or ""
             kind = next((kind for prefix, kind in _DM_KINDS.items() if uuid.startswith(prefix)), "device mapper")
             return f"{name} ({mapped}, {kind})"
         if name.startswith("md"):
-            level = self._root.text(f"{here}/md/level")
+            level = self._root.attribute(f"{here}/md/level")
             return f"{name} ({level})" if level else name
         return name

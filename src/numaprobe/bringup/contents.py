@@ -7,7 +7,7 @@ read, and falls back to udev's word where there is no blkid.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from numaprobe.bringup.senses import describe_contents
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numaprobe.bringup.nodes import Node
     from numaprobe.bringup.root import Root
     from numaprobe.bringup.senses import Senses
+
+#: bytes of a record of udev's database: as many as it ever has, most have one or two thousand
+_RECORD: Final = 2**16
 
 
 class Contents:
@@ -53,5 +56,7 @@ class Contents:
         return bool(self._senses.is_claimed(name))
 
     def _noted(self, node: Node) -> str | None:
-        lines = self._root.table(f"run/udev/data/b{node.number}")
-        return describe_contents(line.removeprefix("E:") for line in lines if line.startswith("E:")) if lines else None
+        text = self._root.attribute(f"run/udev/data/b{node.number}", _RECORD)
+        if text is None:
+            return None
+        return describe_contents(line[2:] for line in text.splitlines() if line.startswith("E:"))

@@ -39,7 +39,7 @@ class Modules:
 
     def modules_for(self, device: Device) -> frozenset[str]:
         """Return the modules, loaded or not, that fit a device, with ``_`` for ``-``."""
-        alias = device.modalias or ""
+        alias = self._sysfs.modalias(device.path)
         if alias not in self._known:
             self._known[alias] = frozenset(self._matching(alias))
         return self._known[alias]

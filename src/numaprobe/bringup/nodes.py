@@ -29,6 +29,7 @@ class Nodes:
 
     def __init__(self, root: Root) -> None:
         self._root = root
+        self._paths: dict[Node, str | None] = {}
 
     def of_name(self, name: str) -> Node | None:
         """Return the device behind ``/dev/…``; None if there is none."""
@@ -42,8 +43,10 @@ class Nodes:
 
     def path_of(self, node: Node) -> str | None:
         """Return a device's directory, below ``/sys``: ``devices/…/block/nvme0n1``."""
-        target = self._root.target(f"sys/dev/{node.kind}/{node.number}")
-        return None if target is None else target.removeprefix("sys/")
+        if node not in self._paths:
+            target = self._root.target(f"sys/dev/{node.kind}/{node.number}")
+            self._paths[node] = None if target is None else target.removeprefix("sys/")
+        return self._paths[node]
 
     def _ask(self, path: str) -> Node | None:
         try:

@@ -11,18 +11,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import posixpath
 import stat
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError, MissingInterfaceError, NotPermittedError
 from numaprobe.reading.files import MAX_ATTRIBUTE, read_bytes
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: ``SYSFS_MAGIC``, include/uapi/linux/magic.h
 _SYSFS_MAGIC: Final = 0x62656572
 #: bytes of ``struct statfs``, with room to spare; its first member is the type, a long
 _STATFS_SIZE: Final = 256
+_ATTRIBUTE: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_PAGE: Final = 4096
+#: A link of sysfs goes up first, and then only down.
+_STEP: Final = "/../"
 #: Lists of mounts, routes and connections grow with the machine.
 _MAX_TABLE: Final = 64 * 2**20
 
@@ -44,12 +49,29 @@ class Root:
         return self._prefix + path
 
     def text(self, path: str, limit: int = MAX_ATTRIBUTE) -> str | None:
-        """Return what an attribute holds, without the newline; None if it is missing or cannot be read."""
+        """Return what a file holds, without the newline at its end; None if it is missing or cannot be read."""
         try:
-            data = read_bytes(Path(self._prefix + path), limit)
+            data = read_bytes(self._prefix + path, limit)
         except InputError:
             return None
         return None if data is None else data.decode("utf-8", "backslashreplace").strip(" \n\0")
+
+    def attribute(self, path: str, size: int = _PAGE) -> str | None:
+        """Return what an attribute of sysfs holds, as ``text`` does, and in half the time.
+
+        An attribute fits in a page and comes with the first read (fs/kernfs/file.c), and so does a small regular file;
+        nothing is asked twice. Of what stands in its place in a tree of somebody else's, no more than that is read.
+        """
+        try:
+            descriptor = os.open(self._prefix + path, _ATTRIBUTE)
+        except (OSError, ValueError):
+            return None
+        try:
+            return os.read(descriptor, size).decode("utf-8", "backslashreplace").strip(" \n\0")
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
 
     def table(self, path: str) -> list[str]:
         """Return the lines of a file of ``/proc`` or the like; none if it is missing."""
@@ -57,7 +79,7 @@ class Root:
 
     def number(self, path: str) -> int | None:
         """Return the number that an attribute holds, decimal or hexadecimal with ``0x``; None if it holds none."""
-        text = self.text(path)
+        text = self.attribute(path)
         with contextlib.suppress(ValueError, TypeError):
             return int(text or "", 0)
         return None
@@ -102,8 +124,13 @@ class Root:
         said = self.link(path)
         if said is None or said.startswith("/"):
             return None
-        found = posixpath.normpath(posixpath.join(posixpath.dirname(path), said))
-        return None if found.startswith(("../", "/")) or found == ".." else found
+        above = path.rpartition("/")[0]
+        while said.startswith("../"):
+            if not above:
+                return None
+            said, above = said[3:], above.rpartition("/")[0]
+        found = f"{above}/{said}" if above else said
+        return None if _STEP in f"/{found}/" else found
 
     def is_dir(self, path: str) -> bool:
         """Return whether there is a directory of this name."""

@@ -50,7 +50,6 @@ class Device:
     product: int | None = None
     #: PCI: the class, 24 bits; None elsewhere
     pci_class: int | None = None
-    modalias: str | None = None
     #: number of its IOMMU group; None: none
     iommu_group: str | None = None
 
@@ -82,12 +81,12 @@ class Sysfs:
         return self.root.names(f"sys/bus/{check_name(bus, 'bus')}/devices")
 
     def devices(self, buses: Iterable[str] | None = None) -> Iterator[Device]:
-        """Yield the devices on these buses, or on all, by bus and name."""
-        for bus in self.buses() if buses is None else buses:
-            for name in self.device_names(bus):
-                found = self.device(bus, name)
-                if found is not None:
-                    yield found
+        """Yield the devices on these buses, or on all, by bus and name, that were there at the first look."""
+        chosen = None if buses is None else set(buses)
+        for path, (bus, name) in self.known_paths.items():
+            found = self._read(path, bus, name) if chosen is None or bus in chosen else None
+            if found is not None:
+                yield found
 
     def device(self, bus: str, name: str) -> Device | None:
         """Return a device by bus and name; None if it is not there (any more).
@@ -131,6 +130,10 @@ class Sysfs:
                     found[target.removeprefix("sys/")] = (bus, name)
         return found
 
+    def modalias(self, path: str) -> str:
+        """Return what the device in this directory says that it is; empty if it does not."""
+        return self.root.attribute(f"sys/{path}/modalias") or ""
+
     def driver_of(self, path: str) -> str | None:
         """Return the driver that the device in this directory is bound to."""
         said = self.root.link(f"sys/{path}/driver")
@@ -140,7 +143,7 @@ class Sysfs:
         root, here = self.root, f"sys/{path}"
         if not root.is_dir(here):
             return None
-        override = root.text(f"{here}/driver_override")
+        override = root.attribute(f"{here}/driver_override")
         is_pci = bus == "pci"
         has_ids = is_pci or bus == "virtio"
         return Device(
@@ -154,7 +157,6 @@ class Sysfs:
             vendor=root.number(f"{here}/vendor") if has_ids else None,
             product=root.number(f"{here}/device") if has_ids else None,
             pci_class=root.number(f"{here}/class") if is_pci else None,
-            modalias=root.text(f"{here}/modalias"),
             iommu_group=self._base(f"{here}/iommu_group"),
         )
 
@@ -228,6 +230,8 @@ class Sysfs:
 
     def virtual_functions(self, path: str) -> list[str]:
         """Return the directories of a PCI function's enabled VFs, below ``/sys``."""
+        if not self.root.number(f"sys/{path}/sriov_numvfs"):
+            return []
         names = (name for name in self.root.names(f"sys/{path}") if name.startswith("virtfn"))
         targets = (self.root.target(f"sys/{path}/{name}") for name in names)
         return [target.removeprefix("sys/") for target in targets if target is not None]

@@ -94,7 +94,7 @@ class Walker:
             self._walk(below, found, controllers)
 
     def _note(self, path: str, name: str, kind: str, found: Things, controllers: list[str]) -> None:
-        number = self._root.text(f"sys/{path}/dev") if kind else None
+        number = self._root.attribute(f"sys/{path}/dev") if kind else None
         if number:
             place = found.blocks if kind == "block" else found.chars
             place.append((Node("block" if kind == "block" else "char", number), name))
@@ -174,7 +174,7 @@ def _subsystem_of(sysfs: Sysfs, controller: str) -> str | None:
 
 def _disks_below(sysfs: Sysfs, path: str) -> Iterator[tuple[Node, str]]:
     for name in sysfs.root.folders(path)[1]:
-        number = sysfs.root.text(f"{path}/{name}/dev") if name not in _ATTRIBUTES else None
+        number = sysfs.root.attribute(f"{path}/{name}/dev") if name not in _ATTRIBUTES else None
         if number:
             yield Node("block", number), name
             yield from _disks_below(sysfs, f"{path}/{name}")
@@ -184,5 +184,5 @@ def vfio_groups(sysfs: Sysfs, device: Device) -> list[tuple[Node, str]]:
     """Return the character device of a device's VFIO group, also of one without an IOMMU; none if there is none."""
     group = device.iommu_group
     names = () if group is None else (group, f"noiommu-{group}")
-    numbers = ((name, sysfs.root.text(f"sys/class/vfio/{name}/dev")) for name in names)
+    numbers = ((name, sysfs.root.attribute(f"sys/class/vfio/{name}/dev")) for name in names)
     return [(Node("char", number), f"vfio/{name}") for name, number in numbers if number]

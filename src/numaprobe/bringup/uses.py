@@ -48,7 +48,7 @@ def uses_of(device: Device, things: Things, moment: Moment, contents: Contents) 
     if things.hidden_link:
         yield "namespace", f"its link is in another network namespace ({device.path}/net is empty)"
     for channel in things.channels:
-        if moment.root.text(f"sys/{channel}/in_use") == "1":
+        if moment.root.attribute(f"sys/{channel}/in_use") == "1":
             yield "dma", f"{channel.rpartition('/')[2]} has a client in the kernel"
 
 
@@ -61,7 +61,7 @@ def _sockets(device: Device, moment: Moment) -> Iterator[Use]:
 def _folders(device: Device, moment: Moment) -> Iterator[Use]:
     kind = _SHARED_FOLDERS.get(device.driver or "")
     mounted = moment.tags[kind] if kind else {}
-    tag = moment.root.text(f"sys/{device.path}/mount_tag")
+    tag = moment.root.attribute(f"sys/{device.path}/mount_tag")
     # virtiofs tells its tag nowhere before 6.9: then every such device may be the one that is mounted.
     for name, why in mounted.items():
         if tag in (None, name):
@@ -83,7 +83,7 @@ def _disks(things: Things, moment: Moment) -> dict[tuple[Node, str], list[tuple[
 def _disk(disk: tuple[Node, str], parts: list[tuple[Node, str]], moment: Moment, contents: Contents) -> Iterator[Use]:
     found = [use for node, _ in parts for use in _block(node, moment)]
     yield from found
-    if found or moment.root.text(f"sys/dev/block/{disk[0].number}/size") == "0":
+    if found or moment.root.attribute(f"sys/dev/block/{disk[0].number}/size") == "0":
         return
     if moment.pools:
         yield from _pool(parts, moment, contents)

@@ -6,7 +6,7 @@ import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.bringup import DEVICES_HELP, Root
-from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
+from numaprobe.cli.output import Shape, choose_format, text_shape, write
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -55,6 +55,12 @@ def _table(found: Any, stream: "TextIO") -> None:  # noqa: ANN401  rows and warn
 
 
 def _json(found: Any) -> str:  # noqa: ANN401  rows and warnings
+    import json
+
     from numaprobe.bringup.status import status_to_dict
 
-    return to_json(status_to_dict(*found))
+    document = status_to_dict(*found)
+    lines = [json.dumps(row, ensure_ascii=False) for row in document.pop("devices")]
+    head = json.dumps(document, ensure_ascii=False).removesuffix("}")
+    body = ",\n".join(lines)
+    return f'{head}, "devices": [\n{body}\n]}}'

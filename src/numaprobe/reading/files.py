@@ -50,7 +50,7 @@ def _no_file(mode: int) -> str:
     return f"is not a regular file but {kind}, which may never end; what is read from standard input (-) may be one"
 
 
-def read_bytes(path: Path, limit: int = MAX_ATTRIBUTE) -> bytes | None:
+def read_bytes(path: Path | str, limit: int = MAX_ATTRIBUTE) -> bytes | None:
     """Return what a regular file holds; None if it does not exist.
 
     Raises:

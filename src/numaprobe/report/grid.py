@@ -55,9 +55,10 @@ class Grid:
 
     def natural_width(self) -> int:
         """Return how many terminal cells the table needs with every column."""
-        return sum(self._widths()) + 2 * len(self.columns)
+        return sum(self.widths()) + 2 * len(self.columns)
 
-    def _widths(self) -> list[int]:
+    def widths(self) -> list[int]:
+        """Return how many terminal cells each column needs."""
         from rich.cells import cell_len
 
         return [
@@ -67,7 +68,7 @@ class Grid:
 
     def fitting(self, width: int) -> list[int]:
         """Return the indexes of the columns that fit in ``width``, the important ones first to stay."""
-        widths = self._widths()
+        widths = self.widths()
         kept = set(range(len(self.columns)))
         for index in sorted(kept, key=lambda i: -self.columns[i].spare):
             if sum(widths[i] + 2 for i in kept) <= width or not self.columns[index].spare:
@@ -90,7 +91,10 @@ def draw(grid: Grid, console: Console, *, legend: bool = True) -> None:
     kept = list(range(len(grid.columns))) if free else grid.fitting(console.width)
     if grid.title:
         console.print(printable(grid.title), style="bold", soft_wrap=True)
-    say(_table(grid, kept), console, width=grid.natural_width() if free else console.width)
+    if free:
+        console.file.write(_plain(grid))
+    else:
+        say(_table(grid, kept), console)
     dropped = [column.title for index, column in enumerate(grid.columns) if index not in kept]
     if dropped:
         console.print(f"left out on this width: {', '.join(dropped)} (--json has them)", style="dim")
@@ -112,6 +116,20 @@ def say(what: RenderableType, console: Console, *, width: int | None = None) -> 
     console.width = before
     lines = captured.get().split("\n")
     console.file.write("\n".join(line.rstrip() for line in lines))
+
+
+def _plain(grid: Grid) -> str:
+    """Return the whole table as text, a line for each row: what rich would write, and fast for thousands of rows."""
+    from rich.cells import cell_len
+
+    widths = grid.widths()
+    rows = [[column.title for column in grid.columns], *([printable(_text(cell)) for cell in row] for row in grid.rows)]
+    lines = []
+    for row in rows:
+        pads = [" " * (width - cell_len(text)) for width, text in zip(widths, row, strict=True)]
+        cells = zip(grid.columns, row, pads, strict=True)
+        lines.append("  ".join(pad + text if column.align == "right" else text + pad for column, text, pad in cells))
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def _table(grid: Grid, kept: Sequence[int]) -> Table:
