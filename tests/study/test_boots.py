@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
-from boot_logs import Log, flipper
+from boot_logs import Log, flipper, slow_behind_the_root
 
+from numaprobe.errors import InputError
 from numaprobe.records import Milestone, Trace, load_trace
 from numaprobe.records.json_codec import dump_trace
 from numaprobe.scenario import load_scenario
 from numaprobe.study import make_setting, read_trace, run
+from numaprobe.study.advise import Advice, advise, goal_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +54,9 @@ def test_a_replay_of_a_boot_is_the_boot(tmp_path: Path) -> None:
 def test_asynchronous_drivers_move_the_milestones_as_measured(tmp_path: Path) -> None:
     # 4.30 s became 3.13 s, mean of ten boots a side, ranges 4.249-4.362 and 3.073-3.192
     trace = read(tmp_path, flipper())
-    after = booted(trace, "driver_async_probe=gpio_led,rk_gmac_dwmac")["Run /init"]
+    after = booted(trace, "driver_async_probe=leds-gpio,rk_gmac-dwmac")["Run /init"]
     assert 3073 <= after <= 3192
-    assert list(booted(trace, "driver_async_probe=gpio_led,rk_gmac_dwmac")) == list(times(trace))
+    assert list(booted(trace, "driver_async_probe=leds-gpio,rk_gmac-dwmac")) == list(times(trace))
 
 
 def test_what_is_behind_the_milestone_does_not_move_it(tmp_path: Path) -> None:
@@ -137,3 +140,60 @@ def test_deferred_devices_wait_for_late_initcall_while_booting(tmp_path: Path, l
     trace = run(make_setting(load_scenario(str(path)))).trace
     assert [one.result for one in trace.probes if one.device == "a"] == ["EPROBE_DEFER", *(["0"] if late else [])]
     assert times(trace) == {"end": 13.0 if late else 12.0}
+
+
+def drivers_of(advice: Advice) -> set[str]:
+    return {choice.driver for choice in advice.recommended.trial.selection} if advice.recommended else set()
+
+
+def advised(trace: Trace, until: str | None = None) -> Advice:
+    return advise(make_setting(trace), recorded=trace, goal=goal_of(until, trace))
+
+
+def test_the_public_case_is_advised_as_its_author_did(tmp_path: Path) -> None:
+    advice = advised(read(tmp_path, flipper()))
+    assert drivers_of(advice) == {"leds-gpio", "rk_gmac-dwmac"}
+    assert advice.goal.name == "Run /init"
+    least, most = advice.recommended.gain_ns
+    assert 0.8 * 1170 * MS <= least <= most <= 1.2 * 1170 * MS
+    assert advice.recommended.sure
+    moved = {one.name: one.time_ns for one in advice.recommended.trial.milestones}
+    assert list(moved) == [one.name for one in advice.base.milestones]
+    assert all(moved[one.name] < one.time_ns for one in advice.base.milestones)
+    assert [line.text for line in advice.recommended.lines] == ["driver_async_probe=leds-gpio,rk_gmac-dwmac"]
+    assert ("ufshcd-rockchip", "root") in [(one.driver, str(one.reason)) for one in advice.kept_out]
+
+
+def test_a_driver_behind_what_is_waited_for_would_not_help(tmp_path: Path) -> None:
+    trace = read(tmp_path, slow_behind_the_root())
+    assert drivers_of(advised(trace)) == {"slow"}
+    nothing = advised(trace, "sda")
+    assert nothing.recommended is None
+    assert nothing.verdict.startswith("Nothing here would help")
+    assert "51.000 ms until sda and its partitions" in nothing.verdict
+    assert nothing.daring is None
+
+
+def test_a_device_or_any_line_can_be_waited_for(tmp_path: Path) -> None:
+    trace = read(tmp_path, slow_behind_the_root(), "initcall last_init")
+    assert drivers_of(advised(trace, "initcall last_init")) == {"slow"}
+    assert goal_of("ufs", trace).device == "ufs"
+    assert advised(trace, "ufs").recommended is None
+
+
+def test_what_the_log_does_not_tell_cannot_be_waited_for(tmp_path: Path) -> None:
+    trace = read(tmp_path, slow_behind_the_root())
+    with pytest.raises(InputError, match="no milestone, device or line 'login' in the log; it has sda and its"):
+        goal_of("login", trace)
+
+
+def test_where_root_is_not_told_disks_stay_as_they_are(tmp_path: Path) -> None:
+    text = flipper().replace("root=/dev/sda2", "root=UUID=17")
+    (kept,) = [one for one in advised(read(tmp_path, text)).kept_out if one.driver == "ufshcd-rockchip"]
+    assert kept.text == "the root file system may be on a device of it: root=UUID=17 does not say"
+
+
+def test_guessed_names_are_a_limit(tmp_path: Path) -> None:
+    unnamed = re.sub(" with driver [^ ]+", "", flipper())
+    assert any("guessed from their initcalls" in line for line in advised(read(tmp_path, unnamed)).limits)
+    assert not any("guessed from their initcalls" in line for line in advised(read(tmp_path, flipper())).limits)

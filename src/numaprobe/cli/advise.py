@@ -10,8 +10,10 @@ from numaprobe.cli.progress import ProgressLine
 from numaprobe.units import parse_time
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import TextIO
 
+    from numaprobe.records import Trace
     from numaprobe.study.advise import Advice, Around, SearchProgress
 
 
@@ -20,6 +22,10 @@ def advise(  # noqa: PLR0917  a command's signature is its options
     allow: Annotated[
         list[str] | None,
         typer.Option("--allow", metavar="DRIVER", help="Do not keep DRIVER out, whatever speaks for it. Repeatable."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="TEXT", help="Of a boot: the milestone, device or line to reach sooner."),
     ] = None,
     patience: Annotated[
         str, typer.Option("--for", metavar="TIME", help="Search so long at most; the best so far is the answer.")
@@ -41,14 +47,18 @@ def advise(  # noqa: PLR0917  a command's signature is its options
     isolcpus=. Each, and each combination, is run on the virtual machine: none is added up. Drivers whose order somebody
     may rely on are kept out, each with its reason. That nothing would help is an answer, too.
 
+    Of a boot's log (initcall_debug) what counts is a milestone: --until "Run /init", which is also what counts if
+    nothing is said, a device whose probe is waited for, or a piece of any line.
+
     FORMAT is table or json.
     """
     from numaprobe import study
     from numaprobe.study.advise import advise as search
+    from numaprobe.study.advise import goal_of
 
     chosen = choose_format(format, as_json, output, ADVICE_SHAPES)
     seconds = parse_time(patience) / 1e9
-    recorded = study.read_trace(what, machine=machine, kprobes=kprobes) if study.is_trace(what) else None
+    recorded = _recorded(what, machine, kprobes, until)
     changes: Any = {"kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
     kprobes = None if recorded else kprobes
     setting = study.make_setting(recorded or what, machine=None if recorded else machine, kprobes=kprobes, **changes)
@@ -61,12 +71,22 @@ def advise(  # noqa: PLR0917  a command's signature is its options
             setting,
             recorded=recorded,
             around=_around(what, machine),
+            goal=goal_of(until, recorded),
             allowed=tuple(allow or ()),
             seconds=seconds,
             progress=tell,
         )
     write(advice, ADVICE_SHAPES[chosen], chosen, output)
     return 0
+
+
+def _recorded(what: str, machine: str | None, kprobes: "Path | None", until: str | None) -> "Trace | None":
+    """Return the trace that INPUT is; None: it is a scenario."""
+    from numaprobe import study
+
+    if not study.is_trace(what):
+        return None
+    return study.read_trace(what, machine=machine, kprobes=kprobes, until=() if until is None else (until,))
 
 
 def _around(what: str, machine: str | None) -> "Around | None":

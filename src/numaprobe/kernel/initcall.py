@@ -29,6 +29,7 @@ from numaprobe.reading.budget import MAX_PROBES
 from numaprobe.records import RunWarning, Trace, parse_printk_line
 from numaprobe.records.errnos import UNTOLD_NAME
 from numaprobe.records.printk import in_order
+from numaprobe.topology import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -296,10 +297,12 @@ def read_log(
         devices = {device.name: device for device in topology.devices}
         probes = [placed(record, devices.get(record.device), topology) for record in probes]
     timeline = reader.boots[0].timeline  # of several boots the first: their times do not compare
+    machine = timeline.topology(reader.release) if timeline.initcalls and topology is None else None
     return Trace(
         source="kernel",
         probes=tuple(probes),
         kernel=reader.release,
+        machine={} if machine is None else to_json(machine),
         warnings=warnings,
         initcalls=tuple(timeline.initcalls),
         milestones=timeline.milestones,

@@ -11,16 +11,18 @@ Of the moments the log names a few by itself (``Run /init as init process``); ot
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.log_drivers import CALLING, RETRIES_DEFERRED, RETURNED_FROM
 from numaprobe.records import Initcall, Milestone
+from numaprobe.topology import parse_compact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numaprobe.kernel.log_drivers import OpenInitcall
+    from numaprobe.topology import Topology
 
 #: ``kernel_init``, as callers are written.
 KERNEL_INIT: Final = "T1"
@@ -33,6 +35,8 @@ _KNOWN: Final = re.compile(
     r"Run (?P<init>/\S{1,64}) as init process"
     r"|(?P<root>VFS: Mounted root)\b"
     r"|(?P<free>Freeing unused kernel (?:image|memory))\b"
+    r"|smp: Brought up (?P<nodes>\d{1,4}) nodes?, (?P<cpus>\d{1,5}) CPUs?"
+    r"|Kernel command line: (?P<cmdline>.{0,4096})"
     r"|(?P<disk>sd[a-z]{1,3}|vd[a-z]{1,3}|nvme\d{1,4}n\d{1,4}|mmcblk\d{1,3}): (?P=disk)p?\d",
     re.ASCII,
 )
@@ -53,6 +57,9 @@ class Timeline:
 
     until: Sequence[str] = ()
     initcalls: list[Initcall] = field(default_factory=list)
+    #: nodes and CPUs that came up; None: it does not say
+    machine: tuple[int, int] | None = None
+    cmdline: str | None = None
     _milestones: dict[str, int] = field(default_factory=dict)
     #: function, module and start of the one under way; devices probed in it
     _open: tuple[str, str | None, int] | None = None
@@ -63,6 +70,16 @@ class Timeline:
         """The milestones in order of time."""
         found = [Milestone(name, time_ns) for name, time_ns in self._milestones.items()]
         return tuple(sorted(found, key=lambda one: one.time_ns))
+
+    def topology(self, release: str | None) -> Topology | None:
+        """Return the machine as far as the log tells it: its nodes, as large as each other, and the command line."""
+        nodes, cpus = self.machine or (0, 0)
+        if not nodes or cpus % nodes:
+            return None
+        info = {"kernel": release or "", "cmdline": self.cmdline or ""}
+        return replace(
+            parse_compact(f"{nodes} nodes x {cpus // nodes} cores"), info={k: v for k, v in info.items() if v}
+        )
 
     def initcall(self, text: str, time_ns: int | None) -> None:
         """Take a line that an initcall begins or ends with."""
@@ -88,7 +105,12 @@ class Timeline:
     def said(self, text: str, time_ns: int | None) -> None:
         """Take any other line."""
         if (known := _KNOWN.match(text)) is not None:
-            self._reached(_name_of(known), time_ns)
+            if known["cpus"] is not None:
+                self.machine = int(known["nodes"]), int(known["cpus"])
+            elif known["cmdline"] is not None:
+                self.cmdline = known["cmdline"].strip()
+            else:
+                self._reached(_name_of(known), time_ns)
         elif "systemd[1]: " in text and (known := _SYSTEMD.search(text)) is not None:
             self._reached("systemd" if known["start"] else known["target"], time_ns)
 

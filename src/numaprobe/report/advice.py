@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 #: Rows beside the recommended ones: single choices and the next best.
 SHOWN: Final = 8
 
+_SETTINGS: Final = Column(title="settings")
+_MAKESPAN: Final = "first start to last end; a range where the source leaves one"
 _COLUMNS: Final = (
-    Column(title="settings"),
-    Column(title="makespan", legend="first start to last end; a range where the source leaves one", align="right"),
-    Column(
-        title="gain", legend="of the makespan, of the row 'as it is'; at most, where two figures stand", align="right"
-    ),
+    Column(title="gain", legend="of the row 'as it is'; at most, where two figures stand", align="right"),
     Column(title="worst", legend="cost of the slowest probe", align="right", spare=1),
     Column(
         title="on node", legend="probes that started on their device's node, of those of which it is known", spare=2
@@ -38,7 +36,11 @@ def print_advice(advice: Advice, stream: TextIO | None = None, *, legend: bool =
     console.print()
     console.print(printable(_heading(advice)), soft_wrap=True)
     console.print()
-    draw(Grid(columns=_COLUMNS, rows=list(_rows(advice))), console, legend=legend)
+    goal = advice.goal
+    legend_of_goal = "when it came, of the kernel's own clock" if goal.is_moment else _MAKESPAN
+    reached = Column(title=goal.name.removeprefix("the "), legend=legend_of_goal, align="right")
+    draw(Grid(columns=(_SETTINGS, reached, *_COLUMNS), rows=list(_rows(advice))), console, legend=legend)
+    _print_milestones(advice, console)
     for title, one in (("To write", advice.recommended), ("To try", advice.hopeful)):
         _print_lines(title, one, console)
     _print_list("Kept out", [f"{one.driver} ({one.reason}): {one.text}." for one in advice.kept_out], console)
@@ -46,10 +48,32 @@ def print_advice(advice: Advice, stream: TextIO | None = None, *, legend: bool =
     _print_list("Limits", [*advice.limits], console)
 
 
+def _print_milestones(advice: Advice, console: Console) -> None:
+    """Print when each milestone comes, before and with what is recommended, in the order of the boot."""
+    one = advice.recommended or advice.hopeful
+    if one is None or not advice.base.milestones:
+        return
+    after = {each.name: each.time_ns for each in one.trial.milestones}
+    rows: list[list[str | Cell]] = [
+        [each.name, format_time(each.time_ns), format_time(after[each.name]), _earlier(each.time_ns - after[each.name])]
+        for each in advice.base.milestones
+        if each.name in after
+    ]
+    columns = (Column(title="milestone"), *(Column(title=title, align="right") for title in ("now", "then", "earlier")))
+    console.print()
+    draw(Grid(columns=columns, rows=rows), console, legend=False)
+
+
+def _earlier(ns: int) -> str:
+    return "-" if ns == 0 else f"{'-' if ns < 0 else ''}{format_time(abs(ns))}"
+
+
 def _heading(advice: Advice) -> str:
     base, bound = advice.base, advice.bound
     parts = [advice.setting.scenario.name, advice.setting.machine.name, f"kernel {advice.setting.profile.name}"]
     text = f"{', '.join(parts)}. {_searched(advice)}"
+    if bound.moment is not None:
+        return f"{text} With every driver asynchronous {bound.moment} would not come before {format_time(bound.ns)}."
     if bound.ns:
         text += f" No setting and no policy goes below {format_time(bound.ns)}: {bound.reason}."
     return text if base.makespan_ns else f"{text} Its probes take no time."

@@ -5,9 +5,10 @@ from numaprobe.scenario.change import change_scenario
 from numaprobe.scenario.host import host_scenario, machine_scenario
 from numaprobe.scenario.loading import Loading, change_loads, loadings, with_loads_from
 from numaprobe.scenario.plan import Plan, make_plan
+from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.reader import parse_override, parse_scenario, read_scenario
 from numaprobe.scenario.replay import replay_scenario
-from numaprobe.scenario.run import Outcome, run_scenario, run_setting
+from numaprobe.scenario.run import Outcome, read_setting, run_scenario, run_setting
 from numaprobe.scenario.schema import Scenario
 from numaprobe.scenario.setting import Setting, prepare
 from numaprobe.scenario.taking import CheckResult
@@ -19,6 +20,7 @@ __all__ = [
     "Loading",
     "Outcome",
     "Plan",
+    "ReadAs",
     "Scenario",
     "Setting",
     "builtin_names",
@@ -34,6 +36,7 @@ __all__ = [
     "parse_scenario",
     "prepare",
     "read_scenario",
+    "read_setting",
     "replay_scenario",
     "run_scenario",
     "run_setting",

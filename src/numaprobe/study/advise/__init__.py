@@ -11,6 +11,7 @@ from numaprobe.study.advise.answer import Advice, Recommendation
 from numaprobe.study.advise.as_json import advice_to_json
 from numaprobe.study.advise.bound import Bound
 from numaprobe.study.advise.choices import Choice, Kind, Selection, with_choices
+from numaprobe.study.advise.goal import Goal, goal_of
 from numaprobe.study.advise.keptout import Around, KeptOut, Reason
 from numaprobe.study.advise.lines import Line
 from numaprobe.study.advise.search import Searched, SearchProgress, pick
@@ -22,6 +23,7 @@ __all__ = [
     "Around",
     "Bound",
     "Choice",
+    "Goal",
     "KeptOut",
     "Kind",
     "Line",
@@ -34,6 +36,7 @@ __all__ = [
     "Trials",
     "advice_to_json",
     "advise",
+    "goal_of",
     "pick",
     "with_choices",
 ]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import NumaprobeError
 from numaprobe.study.advise.answer import Advice, Recommendation
-from numaprobe.study.advise.bound import bound_of
+from numaprobe.study.advise.bound import Bound, bound_of
 from numaprobe.study.advise.candidates import as_a_stock_kernel, find_candidates, guessed_devices
 from numaprobe.study.advise.choices import Choice, Kind
+from numaprobe.study.advise.goal import Goal
 from numaprobe.study.advise.keptout import Around, Reasons
 from numaprobe.study.advise.lines import lines_of
 from numaprobe.study.advise.search import STEP, pick, search
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 60.0
 #: Drivers that a sentence names; the others are counted.
 _SHOWN: Final = 4
-#: Kinds of warnings that take the ground from under every figure: then no gain is sure.
+#: Kinds of warnings that take the ground from under every figure: then no gain is sure. How a cost divides does not
+#: bear on a moment of a boot: there is a CPU for each of the few probes at once.
 _SHAKY: Final = ("lost-events", "torn-line", "unfinished", "untimed", "several-boots", "assumed-cost", "assumed-order")
+
+_SHAKY_MOMENT: Final = _SHAKY[:5]
 
 
 def advise(
@@ -40,6 +44,7 @@ def advise(
     *,
     recorded: Trace | None = None,
     around: Around | None = None,
+    goal: Goal | None = None,
     allowed: Collection[str] = (),
     seconds: float = PATIENCE_S,
     progress: Callable[[SearchProgress], object] | None = None,
@@ -51,6 +56,7 @@ def advise(
             are the settings of a kernel that follows its own.
         recorded: the trace that the setting repeats.
         around: what is known of the machine beside that.
+        goal: what is to come earlier (``goal_of``); None: the end of all probes.
         allowed: drivers that are not kept out, whatever speaks against it; those that always probe synchronously are.
         seconds: time for the search; what was best until then is the answer.
         progress: called before each run.
@@ -59,11 +65,11 @@ def advise(
         NumaprobeError: the setting itself cannot be run.
 
     """
-    around = around or Around()
+    around, goal = around or Around(), goal or Goal()
     deadline = time.monotonic() + seconds
     stock = as_a_stock_kernel(setting)
-    shaky = _shaky(setting.warnings, recorded)
-    trials = Trials(stock, doubted=bool(shaky or guessed_devices(stock)))
+    shaky = _shaky(setting.warnings, recorded, _SHAKY_MOMENT if goal.is_moment else _SHAKY)
+    trials = Trials(stock, goal, doubted=bool(shaky or guessed_devices(stock)))
 
     def asynchronous(driver: str) -> Trace | None:
         try:
@@ -71,7 +77,7 @@ def advise(
         except NumaprobeError:
             return None
 
-    reasons = Reasons(stock, trials.base_trace, around, asynchronous, recorded)
+    reasons = Reasons(stock, trials.base_trace, around, asynchronous, recorded, boots=goal.is_moment)
     candidates = find_candidates(stock, trials.base_trace, reasons, allowed, around.modules)
     searched = search(trials, candidates.slots, deadline=deadline, progress=progress)
     whole = trials.all()
@@ -84,6 +90,7 @@ def advise(
     hopeful, daring = made.best(whole, hopeful=True), made.best(trials.all(), hopeful=True)
     advice = Advice(
         setting=stock,
+        goal=goal,
         base=trials.base,
         recommended=recommended,
         hopeful=None if _same(hopeful, recommended) else hopeful,
@@ -91,7 +98,7 @@ def advise(
         tried=tuple(made.all(whole)),
         broken=tuple((trial.name, trial.broken) for trial in trials.all() if trial.broken),
         kept_out=tuple(candidates.kept_out),
-        bound=bound_of(stock, trials.base_trace),
+        bound=_bound_of_moment(trials, goal) if goal.is_moment else bound_of(stock, trials.base_trace),
         runnable_ns=_runnable(trials.base_trace),
         all_asynchronous=all(record.asynchronous for record in trials.base_trace.probes),
         limits=tuple(_limits(stock, recorded, candidates, shaky)),
@@ -100,6 +107,15 @@ def advise(
         warnings=setting.warnings,
     )
     return replace(advice, verdict=verdict(advice))
+
+
+def _bound_of_moment(trials: Trials, goal: Goal) -> Bound:
+    """Return when the moment comes with every driver asynchronous: what ``kernel_init`` does besides stays."""
+    try:
+        everything = trials.trace((Choice("every driver: probing", Kind.ASYNC, "*"),))
+    except NumaprobeError:
+        return Bound(ns=0, devices=(), moment=goal.name)
+    return Bound(ns=goal.reached(everything) or 0, devices=(), moment=goal.name)
 
 
 class _Maker:
@@ -136,11 +152,11 @@ def _runnable(base: Trace) -> int | None:
 
 
 # ---- limits --------------------------------------------------------------------------------------------------------
-def _shaky(warnings: Sequence[RunWarning], recorded: Trace | None) -> list[str]:
+def _shaky(warnings: Sequence[RunWarning], recorded: Trace | None, kinds: Collection[str]) -> list[str]:
     """Return what takes the ground from under every figure, each once."""
     said = [*warnings, *(recorded.warnings if recorded is not None else ())]
     guessed = "nobody measured"  # of these drivers nothing is advised
-    lines = [f"{one.kind}: {one.message}" for one in said if one.kind in _SHAKY and guessed not in one.message]
+    lines = [f"{one.kind}: {one.message}" for one in said if one.kind in kinds and guessed not in one.message]
     return list(dict.fromkeys(lines))
 
 
@@ -149,6 +165,9 @@ def _limits(setting: Setting, recorded: Trace | None, candidates: Candidates, sh
     if candidates.guessed:
         text = "nobody measured what their probes cost, so how they are probed was not looked at; record a boot"
         found.append(f"{_names(candidates.guessed)}: {text}")
+    if recorded is not None and any(one.kind == "assumed-driver" for one in recorded.warnings):
+        text = "names of drivers are guessed from their initcalls: compare with /sys/bus/*/drivers before you write one"
+        found.append(text)
     if recorded is not None:
         found.append("one trace: how much one boot differs from the next is not in these figures")
     if candidates.small:

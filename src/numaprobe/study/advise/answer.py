@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numaprobe.records import RunWarning
     from numaprobe.scenario import Setting
     from numaprobe.study.advise.bound import Bound
+    from numaprobe.study.advise.goal import Goal
     from numaprobe.study.advise.keptout import KeptOut
     from numaprobe.study.advise.lines import Line
     from numaprobe.study.advise.search import Searched
@@ -42,6 +43,8 @@ class Advice:
     #: one or two sentences; see ``verdict``
     verdict: str = ""
     setting: Setting
+    #: what is to come earlier
+    goal: Goal
     #: the setting as it is
     base: Trial
     #: what to set; None: nothing is sure to help

@@ -26,6 +26,7 @@ def advice_to_json(advice: Advice) -> dict[str, Any]:
         "machine": to_json(advice.setting.plan.topology),
         "kernel": advice.setting.profile.name,
         "verdict": advice.verdict,
+        "goal": {"name": advice.goal.name, "milestone": advice.goal.milestone, "device": advice.goal.device},
         "base": _figures(advice.base),
         "recommended": _recommendation(advice.recommended),
         "hopeful": _recommendation(advice.hopeful),
@@ -53,6 +54,7 @@ def _figures(trial: Trial) -> dict[str, Any]:
         "worst_device": trial.worst_device or None,
         "on_node": trial.local,
         "placed": trial.placed,
+        "milestones": [one._asdict() for one in trial.milestones],
     }
 
 

@@ -36,10 +36,14 @@ class Bound:
     devices: tuple[str, ...]
     #: of the lock that bounds; None: a chain does
     lock: str | None = None
+    #: of a boot: the moment that does not come earlier with every driver asynchronous
+    moment: str | None = None
 
     @property
     def reason(self) -> str:
         """What bounds, in words."""
+        if self.moment is not None:
+            return "what the kernel does besides, with every driver asynchronous"
         shown = ", ".join(self.devices[:3]) + (f" and {len(self.devices) - 3} more" if len(self.devices) > 3 else "")  # noqa: PLR2004
         if self.lock is not None:
             return f"the lock '{self.lock}', which one probe at a time has ({shown})"

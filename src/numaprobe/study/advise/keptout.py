@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: What stands after ``root=/dev/`` -> the prefix of the names that its driver gives.
 _ROOT_NAMES: Final = {"nvme": "nvme", "vd": "vd", "sd": "host", "mmcblk": "mmc", "nfs": "eth"}
+#: Families of names that disks, or the hosts they are on, have.
+_DISKS: Final = ("nvme", "vd", "host", "mmc")
 #: Devices, and changed names, that a sentence spells out.
 _SHOWN: Final = 3
 
@@ -54,11 +56,13 @@ class KeptOut:
     devices: tuple[str, ...] = ()
     #: of ``NAMES``: the names before and after, of devices that had another one in a run with the driver asynchronous
     names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    #: it is about a boot, in which no figure tells what becomes of what waits for the root file system
+    boots: bool = False
 
     @property
     def final(self) -> bool:
         """Whether nobody's word changes it."""
-        return self.reason is Reason.SYNCHRONOUS
+        return self.reason is Reason.SYNCHRONOUS or (self.boots and self.reason is Reason.ROOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Reasons:
         around: what is known of the machine besides.
         asynchronous: runs the setting with a driver probed asynchronously; None: it cannot be run.
         recorded: the trace that the setting repeats.
+        boots: it is a boot, whose root file system is still to be found.
 
     """
 
@@ -92,8 +97,11 @@ class Reasons:
         around: Around,
         asynchronous: Callable[[str], Trace | None],
         recorded: Trace | None = None,
+        *,
+        boots: bool = False,
     ) -> None:
         self._setting = setting
+        self._boots = boots
         self._base = base
         self._around = around
         self._asynchronous = asynchronous
@@ -136,11 +144,16 @@ class Reasons:
         serving = {device: self._around.serving[device] for device in mine if device in self._around.serving}
         for device, what in serving.items():
             text = f"{what} ({device})"
-            yield KeptOut(driver=driver, reason=Reason.ROOT, text=text, devices=(device,))
+            yield KeptOut(driver=driver, reason=Reason.ROOT, text=text, devices=(device,), boots=self._boots)
         root = None if serving else _root_driver(driver, self._cmdline)
         if root is not None:
             text = f"the root file system is on a device of it (root={root})"
-            yield KeptOut(driver=driver, reason=Reason.ROOT, text=text)
+            yield KeptOut(driver=driver, reason=Reason.ROOT, text=text, boots=self._boots)
+        elif self._boots and not serving and _may_have_root(driver, self._cmdline):
+            said = CommandLine.parse(self._cmdline).get("root")
+            told = f"root={said} does not say" if said else "the log's command line does not say"
+            text = f"the root file system may be on a device of it: {told}"
+            yield KeptOut(driver=driver, reason=Reason.ROOT, text=text, boots=self._boots)
 
     def _unsafe(self, driver: str) -> Iterator[KeptOut]:
         entry = known_drivers().unsafe_driver(driver)
@@ -211,11 +224,14 @@ def _deferred(trace: Trace) -> Iterator[tuple[str, tuple[str, ...]]]:
     of it: but then the probe comes from the worker that tries deferred devices again (``deferred_probe_work_func``),
     one after the other; any of them may be the next one's supplier.
     """
+    retried = next((one for one in trace.initcalls if one.function == "deferred_probe_initcall"), None)
     sent_away = {record.device for record in trace.probes if record.result == DEFERRED}
     bound = sorted((one.end_ns, one.device) for one in trace.probes if one.result == "0" and one.end_ns is not None)
     for record in trace.probes:
         if record.result != "0" or record.start_ns is None or not (record.device in sent_away or _is_retry(record)):
             continue
+        if retried is not None and retried.start_ns <= record.start_ns <= retried.end_ns:
+            continue  # the end of booting retries whatever was deferred: what bound last tells nothing
         place = bisect_right(bound, (record.start_ns, "\U0010ffff"))
         before = [device for _, device in bound[:place] if device != record.device]
         if before:
@@ -237,6 +253,14 @@ def _root_driver(driver: str, cmdline: str) -> str | None:
     name = root.removeprefix("/dev/")
     prefix = next((prefix for start, prefix in _ROOT_NAMES.items() if name.startswith(start)), None)
     return root if prefix == family.prefix else None
+
+
+def _may_have_root(driver: str, cmdline: str) -> bool:
+    """Tell whether a driver's devices are such as file systems are on, and ``root=`` names none of another kind."""
+    root = (CommandLine.parse(cmdline).get("root") or "").removeprefix("/dev/")
+    family = known_drivers().family(driver)
+    named = any(root.startswith(start) for start in _ROOT_NAMES)
+    return family is not None and family.prefix in _DISKS and not named
 
 
 def _shown(devices: list[str]) -> str:

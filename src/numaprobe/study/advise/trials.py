@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from numaprobe.analysis import summarize
 from numaprobe.analysis.summary import DEFERRED
 from numaprobe.errors import NumaprobeError
-from numaprobe.scenario import run_setting
+from numaprobe.scenario import ReadAs, read_setting, run_setting
 from numaprobe.study.advise.choices import Selection, with_choices
+from numaprobe.study.advise.goal import Goal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numaprobe.records import Trace
+    from numaprobe.records import Milestone, Trace
     from numaprobe.scenario import Setting
 
 
@@ -29,6 +30,7 @@ class Trial:
     """What one selection comes to. Times in ns."""
 
     selection: Selection
+    #: what was measured (``Goal``): the makespan, or when the moment came
     makespan_ns: int
     worst_ns: int
     worst_device: str
@@ -39,6 +41,8 @@ class Trial:
     placed: int
     #: the ground is shaky: that nothing is gained is possible, too
     doubted: bool = False
+    #: of a boot: when its milestones were reached
+    milestones: tuple[Milestone, ...] = ()
     #: why it is no choice at all: a deadlock, a check that fails, a device that is not bound in the end; "": it is one
     broken: str = ""
 
@@ -85,12 +89,14 @@ class Trials:
 
     Args:
         setting: as it is.
+        goal: what is measured of each; None: the makespan.
         doubted: no gain is sure, whatever the runs say.
 
     """
 
-    def __init__(self, setting: Setting, *, doubted: bool = False) -> None:
+    def __init__(self, setting: Setting, goal: Goal | None = None, *, doubted: bool = False) -> None:
         self._setting = setting
+        self._goal = goal or Goal()
         self._doubted = doubted
         self._known: dict[Selection, Trial] = {}
         #: selections that were run
@@ -140,21 +146,33 @@ class Trials:
                 placed=self.base.placed,
                 broken=str(error),
             )
-        return self._figures(selection, trace, _broken(self.base_trace, trace))
+        late = "" if self._goal.reached(trace) is not None else f"{self._goal.name} is not reached"
+        return self._figures(selection, trace, late or _broken(self.base_trace, trace))
 
     def _figures(self, selection: Selection, trace: Trace, broken: str) -> Trial:
         summary = summarize(trace)
         return Trial(
             selection=selection,
-            makespan_ns=summary.makespan_ns or 0,
+            makespan_ns=self._goal.reached(trace) or 0,
             worst_ns=summary.worst_ns or 0,
             worst_device=summary.worst_device or "",
-            readings={one.name: (one.makespan_ns or 0, one.worst_ns or 0) for one in trace.readings},
+            readings=self._readings(selection, trace),
             local=summary.local,
             placed=summary.local + summary.remote,
             doubted=self._doubted,
+            milestones=trace.milestones,
             broken=broken,
         )
+
+    def _readings(self, selection: Selection, trace: Trace) -> dict[str, tuple[int, int]]:
+        """Return the figures under each reading; of a moment they take a run for each, as records tell spans only."""
+        if not self._goal.is_moment or not trace.readings:
+            return {one.name: (one.makespan_ns or 0, one.worst_ns or 0) for one in trace.readings}
+        setting, found = with_choices(self._setting, selection), {}
+        for one in trace.readings:
+            run = trace if one.name == ReadAs.EXPECTED else read_setting(setting, read=ReadAs(one.name)).trace
+            found[one.name] = (self._goal.reached(run) or 0, one.worst_ns or 0)
+        return found
 
 
 def _broken(base: Trace, trace: Trace) -> str:

@@ -37,12 +37,15 @@ def why_nothing(advice: Advice) -> str:
     """Return why no setting helps, with the bound that shows it."""
     base, bound = advice.base, advice.bound
     makespan = format_time(base.makespan_ns)
+    if bound.moment is not None and bound.ns and base.makespan_ns - bound.ns <= 2 * STEP * base.makespan_ns:
+        return f"{bound.moment} comes at {makespan}, and with every driver asynchronous at {format_time(bound.ns)}"
     if bound.ns and base.makespan_ns - bound.ns <= 2 * STEP * base.makespan_ns:
         return f"{bound.reason} takes {format_time(bound.ns)} of the {makespan}, and no CPU more makes that shorter"
     tried = len(advice.tried)
     shown = f"the bound is {format_time(bound.ns)} ({bound.reason})"
     if tried:
         text = f"no setting that was run ({tried} of them) saves {_percent(STEP, 0)} of the {makespan}"
+        text += f" until {advice.goal.name}" if advice.goal.is_moment else ""
     elif advice.kept_out:
         text = f"what could be set is about drivers that are kept out ({_drivers(advice)})"
     elif advice.all_asynchronous:
@@ -66,11 +69,11 @@ def _brings(advice: Advice, one: Recommendation) -> str:
     base, (low, high) = advice.base.makespan_ns, one.trial.makespan_range()
     if low == high:
         change = f"{-100 * one.gain_ns[0] / base:+.1f} %"
-        return f"{_verb(one)} the makespan from {format_time(base)} to {format_time(low)} ({change})"
+        return f"{_verb(one)} {advice.goal.name} from {format_time(base)} to {format_time(low)} ({change})"
     least, most = (_percent(gain / base) for gain in one.gain_ns)
     return (
-        f"{_verb(one)} the makespan from {format_time(base)} to between {format_time(low)} and {format_time(high)}"
-        f" (at least {least}, at most {most} less)"
+        f"{_verb(one)} {advice.goal.name} from {format_time(base)} to between {format_time(low)} and"
+        f" {format_time(high)} (at least {least}, at most {most} less)"
     )
 
 
@@ -95,8 +98,8 @@ def _moves(advice: Advice, one: Recommendation) -> str:
 
 def _stays(advice: Advice, one: Recommendation) -> str:
     if one.gain_ns == (0, 0):
-        return f"the makespan stays at {format_time(advice.base.makespan_ns)}"
-    return f"the makespan, {format_time(advice.base.makespan_ns)}, becomes {format_time(one.trial.makespan_ns)}"
+        return f"{advice.goal.name} stays at {format_time(advice.base.makespan_ns)}"
+    return f"{advice.goal.name}, {format_time(advice.base.makespan_ns)}, becomes {format_time(one.trial.makespan_ns)}"
 
 
 def _may(advice: Advice, one: Recommendation) -> str:
