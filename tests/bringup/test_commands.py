@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jsonschema
 import pytest
 from bringup_world import BringupWorld
 
@@ -13,7 +14,7 @@ from numaprobe.bringup.plan import Plan, load_plan
 from numaprobe.bringup.tools import Tools
 from numaprobe.cli.bringup import Machine
 from numaprobe.cli.main import run_command
-from numaprobe.records import load_trace
+from numaprobe.records import json_schema, load_trace
 
 Run = Callable[..., tuple[str, str]]
 
@@ -36,6 +37,7 @@ def run(world: BringupWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
     monkeypatch.setattr("numaprobe.cli.act.open_machine", lambda _root=None: Machine(kernel.sysfs, kernel))
     monkeypatch.setattr("numaprobe.bringup.session.tools_for", tools_for)
+    monkeypatch.setattr("numaprobe.bringup.clock.system_clock", lambda: world.clock)
 
     def call(*arguments: object, code: int = 0) -> tuple[str, str]:
         found = run_command([str(one) for one in arguments])
@@ -98,6 +100,7 @@ def test_unbind_and_history(world: BringupWorld, run: Run) -> None:
     printed, _ = run("unbind", *names)
     assert printed.startswith("2 of 2 changes as asked")
     told = json.loads(run("history", "--state", world.state, "--json")[0])
+    jsonschema.validate(told, json_schema("numaprobe.history/1"))
     assert [one["step"] for one in told["runs"][0]["changes"]] == ["verified", "verified"]
     assert told["runs"][0]["command"] == "unbind"
 
@@ -127,9 +130,11 @@ def test_a_try_says_how_to_keep_it(world: BringupWorld, run: Run) -> None:
 def test_recover_undoes_a_try(world: BringupWorld, run: Run) -> None:
     (name,) = world.pci(1)
     run("bind", name, "--driver", "nvme", "--try", "1000s")
-    printed, _ = run("recover")
-    assert f"pci/{name}" in printed
-    assert "undone" in printed
+    found = json.loads(run("recover", "--json")[0])
+    jsonschema.validate(found, json_schema("numaprobe.recovery/1"))
+    assert [(one["device"], one["step"], one["driver"]) for one in found["devices"]] == [
+        (f"pci/{name}", "undone", None)
+    ]
     assert world.drivers() == {name: None}
     assert run("recover")[0] == "nothing is open\n"
 
@@ -159,6 +164,23 @@ def test_bad_usage_is_one_line(world: BringupWorld, run: Run, arguments: list[st
     assert text in said
     assert said.count("\n") == 1
     assert world.kernel.writes == []
+
+
+def test_history_and_recovery_as_tables(world: BringupWorld, run: Run) -> None:
+    bound, failed = world.pci(2)
+    world.kernel.fails[failed] = 5
+    run("bind", bound, failed, "--driver", "nvme", "--try", "1000s", code=1)
+    printed, _ = run("history", "--state", world.state)
+    assert "1 verified, 1 undone" in printed
+    assert "waits for confirm" in printed
+    printed, _ = run("recover")
+    assert [line.split()[1:3] for line in printed.splitlines()[1:2]] == [[f"pci/{bound}", "undone"]]
+    (told,) = world.history.runs
+    printed, _ = run("history", told.id, "--state", world.state)
+    rows = {line.split()[1]: line.split()[2:5] for line in printed.splitlines() if line.startswith("bind ")}
+    assert rows == {f"pci/{bound}": ["none", "nvme", "undone"], f"pci/{failed}": ["none", "nvme", "undone"]}
+    _, said = run("history", "nosuch", "--state", world.state, code=2)
+    assert "unknown run 'nosuch'" in said
 
 
 def test_a_driver_that_is_not_loaded_is_named_with_its_modprobe(world: BringupWorld, run: Run) -> None:

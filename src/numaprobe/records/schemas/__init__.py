@@ -19,6 +19,8 @@ SCHEMAS: Final = {
     "numaprobe.verify/1": "verify-1.json",
     "numaprobe.advice/1": "advice-1.json",
     "numaprobe.status/1": "status-1.json",
+    "numaprobe.history/1": "history-1.json",
+    "numaprobe.recovery/1": "recovery-1.json",
 }
 
 
