@@ -149,3 +149,31 @@ def test_a_tree_that_cannot_be_finished_leaves_nothing(tmp_path: Path, monkeypat
     monkeypatch.setattr("numaprobe.topology.sysfswrite.write_sysfs", full)
     assert run_command(["topology", "qemu-2n8c", "--format", "sysfs", "-o", str(tmp_path / "tree")]) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["run", "compare"])
+@pytest.mark.parametrize("name", ["x.pdf", "x.PDF", "x.y.docx", "x.\x1b[31m"])
+def test_a_suffix_that_nothing_is_written_as_is_refused(command: str, name: str, tmp_path: Path) -> None:
+    line = refused(command, "nvme-epyc", "-o", tmp_path / name)
+    assert "no file is written as '." in line
+    assert all(name in line for name in ("table", "json", "markdown", "csv", "svg"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "head"),
+    [
+        ("x.md", (), "pmem-2018, "),
+        ("x.csv", (), "device,driver,bus"),
+        ("x.pdf", ("-f", "csv"), "device,driver,bus"),
+        ("x", (), "pmem-2018, "),
+    ],
+)
+def test_a_suffix_or_a_name_chooses_the_format(name: str, options: tuple[str, ...], head: str, tmp_path: Path) -> None:
+    assert run_command(["run", "pmem-2018", *options, "-o", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_text().startswith(head)
+
+
+def test_a_recording_is_json_and_nothing_else(tmp_path: Path) -> None:
+    for command in (["record"], ["lab", "lab-nvme"]):
+        assert "a recording is .json" in refused(*command, "-o", tmp_path / "x.html")

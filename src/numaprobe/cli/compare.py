@@ -51,7 +51,7 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     INPUT is a scenario: a built-in one (numaprobe scenarios), a TOML file, or host: this machine's devices. Or it is
     a recorded trace: it is replayed under the policies, and stands beside them as 'recorded'. Several traces are
     compared with each other. All policies are compared unless --policy chooses; the base is the policy that the kernel
-    profile itself follows. FORMAT is table, json, html, svg, png or perfetto.
+    profile itself follows. FORMAT is table, json, markdown, csv, html, svg, png or perfetto.
 
     With --vary settings are compared in place of policies: every value of every KEY with every other, in one table. The
     base is the row with the first value of each.

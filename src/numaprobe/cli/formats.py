@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from numaprobe.cli.output import Shape, text_shape, to_json
 from numaprobe.records import RunWarning
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numaprobe.analysis import Comparison
@@ -120,9 +121,36 @@ def _comparison_perfetto(comparison: Comparison, path: Path) -> None:
     write_perfetto(comparison, path)
 
 
+def markdown(show: Callable[[Any, TextIO], None]) -> Callable[[Any], str]:
+    """Return what makes Markdown of what is printed as a table."""
+
+    def text(result: object) -> str:
+        from numaprobe.report.markdown import MarkdownPage
+
+        page = MarkdownPage()
+        show(result, page)
+        return page.text()
+
+    return text
+
+
+def _trace_csv(trace: Trace) -> str:
+    from numaprobe.report.comma import trace_csv
+
+    return trace_csv(trace)
+
+
+def _comparison_csv(comparison: Comparison) -> str:
+    from numaprobe.report.comma import comparison_csv
+
+    return comparison_csv(comparison)
+
+
 TRACE_SHAPES: Final = {
     "table": Shape(stream=_trace_table),
     "json": text_shape(_trace_json),
+    "markdown": text_shape(markdown(_trace_table)),
+    "csv": text_shape(_trace_csv),
     "printk": text_shape(_trace_printk),
     "html": text_shape(_trace_html),
     "svg": text_shape(_trace_svg),
@@ -133,6 +161,7 @@ TRACE_SHAPES: Final = {
 
 _COMPARISON_FILES: Final = {
     "json": text_shape(_comparison_json),
+    "csv": text_shape(_comparison_csv),
     "html": text_shape(_comparison_html),
     "svg": text_shape(_comparison_svg),
     "png": Shape(file=_comparison_png),
@@ -146,4 +175,4 @@ def comparison_shapes(details: bool | None) -> dict[str, Shape]:
     def table(comparison: Comparison, stream: TextIO) -> None:
         _comparison_table(comparison, stream, details)
 
-    return {"table": Shape(stream=table), **_COMPARISON_FILES}
+    return {"table": Shape(stream=table), "markdown": text_shape(markdown(table)), **_COMPARISON_FILES}

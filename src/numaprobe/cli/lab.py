@@ -88,8 +88,10 @@ def lab(
     if cmdline is not None:
         chosen = chosen.model_copy(update={"cmdline": cmdline})
     if output is not None:
+        from numaprobe.cli.output import check_trace_name
         from numaprobe.records import check_output
 
+        check_trace_name(output)
         check_output(output)
     options = guest_options(kernel, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm)
     setting = guest_setting(chosen, options, machine=machine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.cli.formats import markdown
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.progress import ProgressLine
 from numaprobe.cli.say import exit_code
@@ -76,4 +77,8 @@ def _json(validation: Validation) -> str:
 
 
 #: The formats of a validation.
-VALIDATION_SHAPES: Final = {"table": Shape(stream=_table), "json": text_shape(_json)}
+VALIDATION_SHAPES: Final = {
+    "table": Shape(stream=_table),
+    "json": text_shape(_json),
+    "markdown": text_shape(markdown(_table)),
+}

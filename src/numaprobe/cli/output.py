@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from numaprobe.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 #: where ``numaprobe record`` leaves its trace, and ``numaprobe report`` looks for one
 RECORDING: Final = "numaprobe.json"
@@ -32,6 +32,8 @@ _SUFFIXES: Final = {
     ".perfetto-trace": "perfetto",
     ".log": "printk",
     ".txt": "table",
+    ".md": "markdown",
+    ".csv": "csv",
 }
 
 
@@ -57,7 +59,7 @@ def choose_format(name: str | None, as_json: bool, output: Path | None, known: d
     """Return the format to write.
 
     Raises:
-        UsageError: ``--json`` beside another format.
+        UsageError: ``--json`` beside another format, or a suffix that stands for none of ``known``.
         UnknownNameError: not one of ``known``.
 
     """
@@ -66,10 +68,36 @@ def choose_format(name: str | None, as_json: bool, output: Path | None, known: d
             raise UsageError(f"--json and --format {name} contradict each other; give one of them")
         name = "json"
     if name is None:
-        name = _SUFFIXES.get(output.suffix.lower(), "table") if output else "table"
+        name = _by_suffix(output, known) if output is not None and output.suffix else "table"
     if name not in known:
         raise UnknownNameError("format", name[:40], known)
     return name
+
+
+def _by_suffix(output: Path, known: Iterable[str]) -> str:
+    """Return the format that a file's suffix stands for."""
+    suffix, names = output.suffix.lower(), list(known)
+    suffixes = {f".{name}": name for name in names} | {end: name for end, name in _SUFFIXES.items() if name in names}
+    if suffix not in suffixes:
+        raise UsageError(f"{_refused(suffix)}; choose with --format: {', '.join(names)}")
+    return suffixes[suffix]
+
+
+def check_trace_name(output: Path) -> None:
+    """Return if a recording, which is JSON and nothing else, can have this name.
+
+    Raises:
+        UsageError: its suffix stands for something else.
+
+    """
+    if output.suffix.lower() not in ("", ".json"):
+        text = f"{_refused(output.suffix)}; a recording is .json"
+        raise UsageError(f"{text}, and numaprobe report writes it in other formats")
+
+
+def _refused(suffix: str) -> str:
+    shown = "".join(char if char.isprintable() else "?" for char in suffix[:20])
+    return f"no file is written as '{shown}'"
 
 
 def write(result: object, shape: Shape, name: str, output: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from numaprobe.cli.options import Label  # noqa: TC001  typer reads it at run time
-from numaprobe.cli.output import RECORDING
+from numaprobe.cli.output import RECORDING, check_trace_name
 from numaprobe.cli.say import tell
 from numaprobe.errors import UsageError
 
@@ -84,6 +84,7 @@ def record(
         return
     seconds = parse_time(duration) / 1e9 if duration else None
     if not as_json:
+        check_trace_name(output)
         check_output(output)
     if collect:
         _finish(recorded_boot(tracefs=tracefs, raw=raw).labelled(label), output, as_json=as_json, note="this boot")

@@ -27,7 +27,7 @@ def report(
 
     TRACE is our JSON or Parquet, the kernel log with probe lines, or ftrace text of the kernel; compressed or not.
     Several traces are shown one after the other; numaprobe compare puts them side by side. FORMAT is table, json,
-    printk, html, svg, png, perfetto or parquet.
+    markdown, csv, printk, html, svg, png, perfetto or parquet.
     """
     from numaprobe.study import diagnose, read_trace
 

@@ -45,8 +45,9 @@ def run(  # noqa: PLR0917  a command's signature is its options
     INPUT is a scenario (a built-in one, a TOML file, or host: this machine's devices), or a recorded trace: then what
     was recorded happens once more.
 
-    FORMAT is table, json, printk (the lines that the kernel would log), html, svg, png, perfetto or parquet. With
-    --real nothing is simulated: the machine is this one (or MACHINE, if its CPUs are there), times are measured.
+    FORMAT is table, json, markdown, csv, printk (the lines that the kernel would log), html, svg, png, perfetto or
+    parquet. With --real nothing is simulated: the machine is this one (or MACHINE, if its CPUs are there), times are
+    measured.
 
     --vary sets one value of anything: a parameter of the kernel beside the others, or from where modules are loaded.
 

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperCommand
 
 from numaprobe.cli import options
+from numaprobe.cli.formats import markdown
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.say import complain, exit_code
 from numaprobe.errors import UsageError
@@ -54,7 +55,9 @@ def verify(
 
     BEFORE and AFTER are recorded boots or runs, each side at least four for a verdict: before*.json -- after*.json,
     or before='a/*.json' after='b/*.json' with any two words. PREDICTION is a trace in virtual time (numaprobe run -o);
-    it is held against one or more MEASURED. Two runs in virtual time are compared exactly. FORMAT is table or json.
+    it is held against one or more MEASURED. Two runs in virtual time are compared exactly.
+
+    FORMAT is table, json, markdown or csv.
 
     The first line is the verdict. Where none can be reached it says why, and what would help.
 
@@ -97,4 +100,15 @@ def _json(found: "Verification") -> str:
     return to_json(found.to_dict())
 
 
-SHAPES: dict[str, Shape] = {"table": Shape(stream=_table), "json": text_shape(_json)}
+def _csv(found: "Verification") -> str:
+    from numaprobe.report.comma import verification_csv
+
+    return verification_csv(found)
+
+
+SHAPES: dict[str, Shape] = {
+    "table": Shape(stream=_table),
+    "json": text_shape(_json),
+    "markdown": text_shape(markdown(_table)),
+    "csv": text_shape(_csv),
+}

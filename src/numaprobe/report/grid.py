@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TextIO, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Running text in a pipe is wrapped here; tables are not.
 PIPE_WIDTH: Final = 100
+#: Wider than any line.
+UNWRAPPED: Final = 100_000
 #: Stands for "the source does not tell": never a zero.
 UNKNOWN: Final = "-"
 
@@ -77,16 +79,29 @@ class Grid:
         return sorted(kept)
 
 
+@runtime_checkable
+class TakesGrids(Protocol):
+    """A stream that makes something else of a grid than lines, and of lines something of any width."""
+
+    def add_grid(self, grid: Grid) -> None:
+        """Take a grid."""
+
+
 def console_for(stream: TextIO) -> Console:
     """Return a console on ``stream`` that honours ``NO_COLOR``, ``COLUMNS`` and pipes."""
     from rich.console import Console
 
+    if isinstance(stream, TakesGrids):
+        return Console(file=stream, width=UNWRAPPED, highlight=False, markup=False, emoji=False)
     narrow = stream.isatty() or "COLUMNS" in os.environ
     return Console(file=stream, width=None if narrow else PIPE_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def draw(grid: Grid, console: Console, *, legend: bool = True) -> None:
     """Print a table, and below it what its columns are."""
+    if isinstance(console.file, TakesGrids):
+        console.file.add_grid(grid)
+        return
     free = is_free(console)
     kept = list(range(len(grid.columns))) if free else grid.fitting(console.width)
     if grid.title:
