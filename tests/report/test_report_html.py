@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import json
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from counting import lines_run
 from numaprobe.analysis import compare
-from numaprobe.records import ProbeRecord, RunWarning, Trace
+from numaprobe.records import Identity, ProbeRecord, RunWarning, Trace
 from numaprobe.report import html as report
 from numaprobe.report.html import embed, html_page, write_html
 from numaprobe.report.lanes import lanes
@@ -91,6 +92,29 @@ def test_times_are_relative_and_exact() -> None:
     late = s.probe(start_ns=2**62 + 1, cost_ns=7)
     _, data = read(html_page(compare([s.trace(s.probe("first", start_ns=2**62), late)])))
     assert [row[7] for row in data["traces"][0]["probes"]] == [0, 1]
+
+
+def test_a_page_says_what_it_is_of_and_who_recorded_it() -> None:
+    identity = Identity(host="db-7", date="2026-11-21T19:50:55Z", label="before")
+    recorded = replace(s.nvme_before(), source="kernel", kernel="7.2.12", identity=identity)
+    page = html_page(compare([recorded, replace(s.nvme_after(), kernel="7.2")]))
+    _, data = read(page)
+    assert "<title>numaprobe: nvme-epyc · epyc-9a64 · kernel 7.2.12 (kernel), kernel 7.2 (virtual)</title>" in page
+    assert data["title"] == "numaprobe: nvme-epyc"
+    assert data["subtitle"].startswith("epyc-9a64 · kernel 7.2.12 (kernel), kernel 7.2 (virtual) · percentages are of")
+    assert data["traces"][0]["about"] == "3 probes, kernel 7.2.12 (kernel), db-7, 2026-11-21 19:50"
+
+
+def test_equal_runs_are_one_panel_and_keep_their_figures_and_findings() -> None:
+    again = [replace(s.nvme_before(), policy=name) for name in ("one", "two")]
+    _, data = read(html_page(compare([again[0], s.nvme_after(), again[1]], "one")))
+    assert [panel["labels"] for panel in data["traces"]] == [["one", "two"], [s.nvme_after().policy]]
+    assert [(run["label"], run["panel"]) for run in data["runs"]] == [
+        ("one", 0),
+        (s.nvme_after().policy, 1),
+        ("two", 0),
+    ]
+    assert data["runs"][2]["findings"] == data["runs"][0]["findings"] != []
 
 
 def test_too_many_stretches_are_left_out_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +277,20 @@ def test_keys_walk_the_probes(small: Page) -> None:
     assert "0000:02:00.0" in small.text("#tip")
     small.browser.key("p")
     assert "0000:01:00.0" in small.text("#tip")
+
+
+@needs_browser
+def test_equal_runs_are_drawn_once_with_a_row_each(browser: Browser, tmp_path: Path) -> None:
+    again = [replace(s.nvme_before(), policy=name) for name in ("one", "two")]
+    write_html(compare([again[0], s.nvme_after(), again[1]], "one"), tmp_path / "equal.html")
+    page = Page(browser, tmp_path / "equal.html")
+    assert page.ask("document.querySelectorAll('.panel').length") == 2
+    assert page.ask("document.querySelectorAll('#overview tr').length") == 4
+    assert "the same under two" in page.text(".panel")
+    assert page.text(".finding .runs") == "one, two"
+    page.press(".finding")
+    assert len(page.ask("numaprobe.highlighted(0)")) == 3
+    assert browser.complaints() == []
 
 
 @needs_browser

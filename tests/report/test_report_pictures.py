@@ -85,6 +85,64 @@ def test_a_probe_that_moved_is_pale_while_it_is_elsewhere() -> None:
     assert pale == [2, 1]
 
 
+def words(text: str) -> list[str]:
+    return [word.text or "" for word in ET.fromstring(text).iter(f"{SVG}text")]  # noqa: S314  our own text
+
+
+def test_a_picture_says_what_it_is_of() -> None:
+    text = svg(compare([s.nvme_before(), s.nvme_after()]))
+    assert words(text)[:2] == ["nvme-epyc", "epyc-9a64 · kernel 6.19 (virtual)"]
+    title = ET.fromstring(text).find(f"{SVG}title")  # noqa: S314  our own text
+    assert title is not None
+    assert title.text == "nvme-epyc · epyc-9a64 · kernel 6.19 (virtual)"
+    two = [replace(s.nvme_before(), scenario=name, kernel=kernel) for name, kernel in (("a", "6.1"), ("b", "7.2"))]
+    labelled = words(svg(compare(two, labels=["before", "after.json"])))
+    assert labelled[:2] == ["before, after.json", "epyc-9a64 · kernel 6.1 (virtual), kernel 7.2 (virtual)"]
+
+
+def test_equal_runs_are_drawn_once_and_all_are_named() -> None:
+    again = [replace(s.nvme_before(), policy=name) for name in ("one", "two", "three")]
+    late = tuple(
+        replace(one, start_ns=(one.start_ns or 0) + 7, end_ns=(one.end_ns or 0) + 7, segments=None)
+        for one in again[1].probes
+    )
+    plain = [replace(one, probes=tuple(replace(r, segments=None) for r in one.probes)) for one in (again[0], again[2])]
+    told = words(svg(compare([plain[0], replace(again[1], probes=late), plain[1], s.nvme_after()])))
+    assert told.count("0000:01:00.0") == 2
+    assert "the same under two, three" in told
+    other = replace(again[1], probes=(replace(late[0], comm="kworker/9:9"), *late[1:]))
+    assert words(svg(compare([plain[0], other]))).count("0000:01:00.0") == 2
+
+
+def test_no_name_covers_the_start_of_a_bar() -> None:
+    """The name stands at the end of its bar, or nowhere: the first 20 px are what the probe did first."""
+    for cost in (10, 50, 300, 1000):
+        long = s.probe("0000:02:00.0", start_ns=0, cost_ns=1000 * s.MS, cpu=2)
+        text = svg(compare([s.trace(s.probe("0000:01:00.0", start_ns=0, cost_ns=cost * s.MS), long)]))
+        plates = [rect for rect in ET.fromstring(text).iter(f"{SVG}rect") if rect.get("fill-opacity") == ".82"]  # noqa: S314
+        assert len(plates) == 1 + (cost > 100)
+        ends = sorted(float(rect.get("x") or 0) + float(rect.get("width") or 0) for rect in plates)
+        assert ends[-1] == 1200 - 20 - 3
+        assert all(float(rect.get("x") or 0) > 130 + 20 for rect in plates)
+
+
+def test_a_thin_lane_has_a_bar_for_what_ran_there_alone() -> None:
+    parts = (
+        Segment(0, 10, RunState.RUNNING, 1),
+        Segment(10, 20, RunState.RUNNABLE, 1),
+        Segment(20, 30, RunState.SLEEPING, 1),
+        Segment(30, 40, RunState.RUNNING, 3),
+    )
+    row = {"cost_ns": 40, "running_ns": 20, "runnable_ns": 10, "sleeping_ns": 10, "segments": parts}
+    text = svg(compare([s.trace(*(s.probe(f"d{index}", **row) for index in range(200)))]))
+    rects = [rect.attrib for rect in ET.fromstring(text).iter(f"{SVG}rect")]  # noqa: S314  our own text
+    blue = [rect for rect in rects if rect["fill"] == "#0072b2" and "fill-opacity" not in rect]
+    assert len(blue) == 200 + 1
+    lines = [rect for rect in rects if rect["height"] == "0.80"]
+    assert len(lines) == 3 * 200
+    assert not [rect for rect in rects[:-6] if rect["fill"] == "url(#h)"]
+
+
 def test_hostile_names_stay_text_in_svg() -> None:
     name = "<script>alert(1)</script>&\"'\x00\x1b"
     text = svg(compare([s.trace(s.probe(name), policy=name)]))

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.machine import topology_of
 from numaprobe.records import RunState, write_atomically
+from numaprobe.report.alike import alike, first_start
 from numaprobe.report.explain import evidence_text, rank_of, summary_of
 from numaprobe.report.lanes import stretches
+from numaprobe.report.titles import about, subject, surroundings
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from numaprobe.analysis.compare import Comparison, Entry
     from numaprobe.records import Finding, ProbeRecord, Trace
@@ -45,13 +47,13 @@ def write_html(comparison: Comparison, path: str | os.PathLike[str], *, title: s
 
 def html_page(comparison: Comparison, *, title: str | None = None) -> str:
     """Return the page of a comparison (of one trace, if it has one entry)."""
-    heading = title or f"numaprobe: {comparison.scenario or comparison.entries[0].trace.source}"
+    heading = title or f"numaprobe: {subject(comparison)}"
     style = _asset("page.css")
     script = '"use strict";\n(() => {\n' + "\n".join(_asset(name) for name in _SCRIPTS) + "\n})();\n"
     parts = {
         "SCRIPT_HASH": _hash(script),
         "STYLE_HASH": _hash(style),
-        "TITLE": html.escape(heading),
+        "TITLE": html.escape(" · ".join([heading, *([] if title else surroundings(comparison))])),
         "STYLE": style,
         "SCRIPT": script,
         "DATA": embed(payload(comparison, heading)),
@@ -91,21 +93,21 @@ def payload(comparison: Comparison, title: str) -> dict[str, Any]:
     """Return what the page's script reads (``data.js`` has the other half)."""
     strings = _Strings()
     total = sum(len(record.segments or ()) for entry in comparison.entries for record in entry.trace.probes)
-    traces = [_trace(entry, strings, with_segments=total <= MAX_SEGMENTS) for entry in comparison.entries]
+    panels = alike(comparison.entries)
+    panel_of = {entry.label: index for index, panel in enumerate(panels) for entry in panel}
+    traces = [_panel(panel, strings, with_segments=total <= MAX_SEGMENTS) for panel in panels]
     return {
         "title": title,
         "subtitle": _subtitle(comparison, cut=total > MAX_SEGMENTS),
         "baseline": comparison.baseline,
         "traces": traces,
+        "runs": [_run(entry, panel_of[entry.label], strings) for entry in comparison.entries],
         "strings": list(strings.index),
     }
 
 
 def _subtitle(comparison: Comparison, *, cut: bool) -> str:
-    trace = comparison.entries[0].trace
-    machine = trace.machine.get("name")
-    parts = [str(machine)] if machine else []
-    parts.append(f"kernel {trace.kernel} ({trace.source})" if trace.kernel else trace.source)
+    parts = surroundings(comparison)
     if len(comparison.entries) > 1:
         parts.append(f"percentages are of {comparison.baseline}")
     if cut:
@@ -113,26 +115,30 @@ def _subtitle(comparison: Comparison, *, cut: bool) -> str:
     return " · ".join(parts)
 
 
-def _trace(entry: Entry, strings: _Strings, *, with_segments: bool) -> dict[str, Any]:
-    trace = entry.trace
-    first = first_start(trace.probes)
-    nodes, places = _places(trace)
+def _run(entry: Entry, panel: int, strings: _Strings) -> dict[str, Any]:
+    """Return a row of the overview: a run's figures and findings, and where it is drawn."""
     return {
         "label": entry.label,
-        "about": f"{len(trace.probes)} probes, {trace.source}" + (f", kernel {trace.kernel}" if trace.kernel else ""),
+        "panel": panel,
         "summary": entry.summary.to_dict(),
         "difference": entry.difference.to_dict(),
-        "nodes": nodes,
-        "places": places,
-        "findings": [_finding(finding, strings) for finding in trace.findings],
-        "warnings": [f"{warning.kind}: {warning.message}" for warning in trace.warnings],
-        "probes": [_probe(record, first, strings, with_segments=with_segments) for record in trace.probes],
+        "findings": [_finding(finding, strings) for finding in entry.trace.findings],
     }
 
 
-def first_start(probes: Iterable[ProbeRecord]) -> int:
-    """Return the earliest start; 0 if none is known."""
-    return min((record.start_ns for record in probes if record.start_ns is not None), default=0)
+def _panel(entries: Sequence[Entry], strings: _Strings, *, with_segments: bool) -> dict[str, Any]:
+    """Return what is drawn of runs that look the same."""
+    trace = entries[0].trace
+    first = first_start(trace)
+    nodes, places = _places(trace)
+    return {
+        "labels": [entry.label for entry in entries],
+        "about": about(trace),
+        "nodes": nodes,
+        "places": places,
+        "warnings": [f"{warning.kind}: {warning.message}" for warning in trace.warnings],
+        "probes": [_probe(record, first, strings, with_segments=with_segments) for record in trace.probes],
+    }
 
 
 def _places(trace: Trace) -> tuple[dict[str, int], dict[str, list[int | None]]]:

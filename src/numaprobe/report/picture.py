@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
 from numaprobe.records import RunState, write_atomically
+from numaprobe.report.alike import alike
 from numaprobe.report.grid import printable
 from numaprobe.report.lanes import lanes, stretches
+from numaprobe.report.titles import subject, surroundings
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ _NODE_HEIGHT: Final = 20
 _ROW_STEPS: Final = ((40, 20), (120, 12), (400, 6), (1500, 3))
 _LOWEST_ROW: Final = 2
 _LABELLED_ROW: Final = 12
+#: Up to this height only what ran there is a bar, and all else a thin line: hatched or pale would look like it.
+_THIN_ROW: Final = 6
+#: px of a bar that no name covers: its name stands at its end.
+_START: Final = 30
 #: px: about the width of a character of a label, and of a title
 _CHAR: Final = 6.2
 _TITLE_CHAR: Final = 8.8
@@ -60,14 +66,15 @@ def write_png(comparison: Comparison, path: str | os.PathLike[str], *, scale: fl
 
 def svg(comparison: Comparison) -> str:
     """Return the picture as SVG text; the same comparison gives the same text."""
-    charts = [(entry, lanes(entry.trace)) for entry in comparison.entries]
+    charts = [(group, lanes(group[0].trace)) for group in alike(comparison.entries)]
     rows = sum(lane.rows for _, made in charts for lane in made)
     end = max(
         (bar.start_ns + bar.record.cost_ns for _, made in charts for lane in made for bar in lane.bars), default=1
     )
     drawing = _Drawing(_row_height(rows), max(1, end))
-    for entry, made in charts:
-        drawing.chart(entry, made, entry.label == comparison.baseline)
+    drawing.title(subject(comparison), " · ".join(surroundings(comparison)))
+    for group, made in charts:
+        drawing.chart(group, made, comparison.baseline)
     return drawing.text()
 
 
@@ -83,13 +90,15 @@ class _Drawing:
         self.end_ns = end_ns
         self.y = 10.0
         self.parts: list[str] = []
+        self.name = ""
 
     def text(self) -> str:
         height = round(self.y + 24)
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}"'
             f' viewBox="0 0 {_WIDTH} {height}">'
-            f"<style>{_STYLE}</style><defs><pattern id='h' width='6' height='6' patternUnits='userSpaceOnUse'"
+            f"<title>{escape(self.name)}</title><style>{_STYLE}</style>"
+            "<defs><pattern id='h' width='6' height='6' patternUnits='userSpaceOnUse'"
             " patternTransform='rotate(45)'><rect width='6' height='6' fill='#e69f00'/>"
             "<rect width='1.4' height='6' fill='#fff' fill-opacity='.7'/></pattern></defs>"
             f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>'
@@ -108,10 +117,24 @@ class _Drawing:
         kind = f' class="{style}"' if style else ""
         self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}"{kind}>{escape(printable(text))}</text>')
 
-    def chart(self, entry: Entry, made: Sequence[Lane], base: bool) -> None:
+    def title(self, what: str, where: str) -> None:
+        """Say what the picture is of; it is the document's title, too."""
+        self.name = f"{what} · {where}"
+        self.say(8, self.y + 14, what, "t")
+        self.say(24 + len(what) * _TITLE_CHAR, self.y + 14, where, "d")
+        self.y += 28
+
+    def chart(self, group: Sequence[Entry], made: Sequence[Lane], baseline: str) -> None:
+        """Draw runs that look the same, once."""
+        entry = next((one for one in group if one.label == baseline), group[0])
         self.say(8, self.y + 14, entry.label, "t")
-        self.say(max(_LEFT, 24 + len(entry.label) * _TITLE_CHAR), self.y + 14, _figures(entry, base=base), "d")
+        figures = _figures(entry, base=entry.label == baseline)
+        self.say(max(_LEFT, 24 + len(entry.label) * _TITLE_CHAR), self.y + 14, figures, "d")
         self.y += 24
+        others = [one.label for one in group if one is not entry]
+        if others:
+            self.say(8, self.y + 8, _fitting(f"the same under {', '.join(others)}"), "d")
+            self.y += 16
         top = self.y + 16
         self.y = top
         node: object = self
@@ -152,10 +175,11 @@ class _Drawing:
                 left, y, right - left, height, "none", f' stroke="{_REMOTE}" stroke-width="{min(2, height / 3):.1f}"'
             )
         label = ("! " if bar.record.local is False else "") + bar.record.device
-        if self.row >= _LABELLED_ROW and right - left > len(label) * _CHAR + 8:
+        width = len(label) * _CHAR
+        if self.row >= _LABELLED_ROW and right - left > width + _START:
             plate = ' fill-opacity=".82"'
-            self.rect(left + 3, y + height / 2 - 6.5, len(label) * _CHAR + 4, 13, "#fff", plate)
-            self.say(left + 5, y + height / 2 + 4, label)
+            self.rect(right - width - 7, y + height / 2 - 6.5, width + 4, 13, "#fff", plate)
+            self.say(right - width - 5, y + height / 2 + 4, label)
 
     def states(self, bar: Bar, left: float, right: float, y: float, height: float) -> None:
         record = bar.record
@@ -163,13 +187,19 @@ class _Drawing:
             self.rect(left, y, right - left, height, _PLAIN if record.running_ns is None else _COLOR[RunState.RUNNING])
         elif record.segments:
             for x, width, state, cpu in self.stretches(bar):
+                if self.row <= _THIN_ROW and (state is not RunState.RUNNING or cpu != record.cpu):
+                    self.thin(x, width, state, y, height)
+                    continue
                 if state is RunState.RUNNING and cpu != record.cpu:
                     self.rect(x, y, width, height, _COLOR[state], ' fill-opacity=".35"')
                 else:
                     self.state(x, width, state, y, height)
         else:
             for share, offset, state in _bands(record):
-                self.rect(left, y + offset * height, right - left, share * height, _COLOR[state])
+                if self.row <= _THIN_ROW and state is not RunState.RUNNING:
+                    self.thin(left, right - left, state, y + offset * height, share * height)
+                else:
+                    self.rect(left, y + offset * height, right - left, share * height, _COLOR[state])
 
     def stretches(self, bar: Bar) -> Iterator[tuple[float, float, RunState, int]]:
         """Yield x, width, state, CPU; a stretch below half a pixel goes to the next one."""
@@ -189,6 +219,11 @@ class _Drawing:
             self.rect(x, y, width, height, "url(#h)")
         else:
             self.rect(x, y, width, height, _COLOR[state])
+
+    def thin(self, x: float, width: float, state: RunState, y: float, height: float) -> None:
+        """Draw what did not run on this lane's CPU, in a lane where hatched or pale bars cannot be told apart."""
+        color = _COLOR[RunState.RUNNABLE if state is RunState.RUNNABLE else RunState.SLEEPING]
+        self.rect(x, y + height / 2 - 0.4, width, 0.8, color)
 
     def axis(self, top: float, bottom: float) -> None:
         step = next(s for s in _steps() if s * 8 >= self.end_ns)
@@ -217,6 +252,12 @@ def _bands(record: ProbeRecord) -> Iterator[tuple[float, float, RunState]]:
     for part, state in zip(parts, (RunState.RUNNING, RunState.RUNNABLE, RunState.SLEEPING), strict=True):
         yield part / total, offset, state
         offset += part / total
+
+
+def _fitting(text: str) -> str:
+    """Return as much of a line as fits on the page."""
+    most = int((_WIDTH - _RIGHT) / _CHAR)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _figures(entry: Entry, *, base: bool) -> str:

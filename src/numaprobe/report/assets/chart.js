@@ -2,6 +2,9 @@
 const GUTTER = 148;
 const AXIS = 26;
 const ELSEWHERE = 3;
+// px of a bar that no name covers; and up to which height only what ran there is a bar, and all else a thin line.
+const START = 28;
+const THIN = 6;
 
 class Chart {
   constructor(trace, page) {
@@ -10,7 +13,7 @@ class Chart {
     this.box = element("div", "chart");
     this.box.tabIndex = 0;
     this.box.setAttribute("role", "application");
-    this.box.setAttribute("aria-label", `Probes of ${trace.label} by CPU; arrows move, plus and minus zoom, n and p walk the probes`);
+    this.box.setAttribute("aria-label", `Probes of ${trace.labels.join(", ")} by CPU; arrows move, plus and minus zoom, n and p walk the probes`);
     this.canvas = element("canvas");
     this.spacer = element("div");
     this.box.append(this.canvas, this.spacer);
@@ -159,7 +162,7 @@ class Chart {
     context.fillStyle = this.colors.caller;
     context.fillRect(left, middle - 4, 2, 8);
     context.fillRect(right - 2, middle - 4, 2, 8);
-    if (height > 11) this.drawText(context, `${item.probe.callerComm ?? "caller"} waits for ${item.probe.device}`, left + 6, item.y, right - left - 10, height, this.colors.caller, true);
+    if (height > 11) this.drawText(context, `${item.probe.callerComm ?? "caller"} waits for ${item.probe.device}`, left, item.y, right, height, this.colors.caller, true);
   }
 
   drawBar(context, item, left, right, height) {
@@ -179,7 +182,7 @@ class Chart {
     if (probe === this.picked || probe === this.over) this.frame(context, item.y, left, right, height, this.colors.pick, 2);
     if (height > 11) {
       const label = (probe.away ? "! " : "") + probe.device + (probe.result !== null && probe.result !== "0" ? " " + probe.result : "");
-      this.drawText(context, label, left + 4, item.y, right - left - 8, height, this.colors.ink, false);
+      this.drawText(context, label, left, item.y, right, height, this.colors.ink, false);
     }
   }
 
@@ -195,9 +198,10 @@ class Chart {
     for (let i = 0; i < probe.segments.length && left < this.width; i += 3) {
       at += probe.segments[i];
       const right = Math.min(this.x(at), this.width + 20);
-      if (right - left < 0.7 && i + 3 < probe.segments.length) continue;
       const state = probe.segments[i + 1] === 0 && probe.segments[i + 2] !== probe.cpu ? ELSEWHERE : probe.segments[i + 1];
-      if (right > left) fillState(context, this.colors, state, left, y, right - left, height);
+      const thin = height <= THIN, ran = state === 0;
+      if (right - left < 0.7 && i + 3 < probe.segments.length && !(thin && ran)) continue;
+      if (right > left) (thin && !ran ? fillThin : fillState)(context, this.colors, state, left, y, Math.max(right - left, 0.7), height);
       left = Math.max(left, right);
     }
   }
@@ -208,7 +212,8 @@ class Chart {
     let top = y;
     STATES.forEach((name, state) => {
       const part = (height * probe[name]) / total;
-      fillState(context, this.colors, state, left, top, right - left, part, true);
+      if (height > THIN || state === 0) fillState(context, this.colors, state, left, top, right - left, part, true);
+      else fillThin(context, this.colors, state, left, top, right - left, part);
       top += part;
     });
   }
@@ -219,19 +224,21 @@ class Chart {
     context.strokeRect(left + width / 2, y + width / 2, Math.max(1, right - left - width), Math.max(1, height - width));
   }
 
-  // A name on a plate of the ground's colour: legible on every state.
-  drawText(context, text, left, y, room, height, color, bare) {
-    left = Math.max(left, GUTTER + 4);
+  // A name on a plate of the ground's colour, legible on every state: at the end of what is seen of the bar, whose
+  // start stays free; none where both have no room.
+  drawText(context, text, left, y, right, height, color, bare) {
+    const from = Math.max(left, GUTTER), to = Math.min(right, this.width) - 6;
     context.font = '11px system-ui, "DejaVu Sans", sans-serif';
     context.textBaseline = "middle";
     const width = context.measureText(text).width;
-    if (width + 6 > room) return;
+    if (width + 6 + START > to - from) return;
+    const at = to - width;
     context.fillStyle = this.colors.bg;
     context.globalAlpha *= bare ? 0.75 : 0.82;
-    context.fillRect(left - 2, y + height / 2 - 7, width + 5, 14);
+    context.fillRect(at - 2, y + height / 2 - 7, width + 4, 14);
     context.globalAlpha = context.globalAlpha < 0.5 ? 0.35 : 1;
     context.fillStyle = color;
-    context.fillText(text, left, y + height / 2 + 0.5);
+    context.fillText(text, at, y + height / 2 + 0.5);
   }
 
   // From the caller's lane to the probe's start: all while they are few, else the one looked at.
@@ -328,6 +335,12 @@ function fillState(context, colors, state, x, y, width, height, band = false) {
   }
   context.fillRect(x, y, width, height);
   if (state === 1 && width > 3 && height > 5) hatch(context, colors, x, y, width, height);
+}
+
+// In a thin lane a hatched or pale bar would look like one that ran there.
+function fillThin(context, colors, state, x, y, width, height) {
+  context.fillStyle = state === 1 ? colors.runnable : colors.sleeping;
+  context.fillRect(x, y + height / 2 - 0.5, width, 1);
 }
 
 function hatch(context, colors, x, y, width, height) {

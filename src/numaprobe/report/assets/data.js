@@ -10,8 +10,9 @@ function unpack() {
   for (const trace of data.traces) {
     trace.probes = trace.probes.map((row, index) => unpackProbe(row, index, trace, data.strings));
     trace.end = trace.probes.reduce((end, probe) => Math.max(end, probe.end), 1);
-    for (const finding of trace.findings) finding.devices = new Set(finding.devices.map((id) => data.strings[id]));
   }
+  for (const run of data.runs)
+    for (const finding of run.findings) finding.devices = new Set(finding.devices.map((id) => data.strings[id]));
   data.end = Math.max(...data.traces.map((trace) => trace.end));
   return data;
 }

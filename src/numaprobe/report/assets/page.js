@@ -64,7 +64,9 @@ class Page {
     this.charts.forEach((chart) => {
       const panel = element("section", "panel");
       const head = element("header");
-      head.append(element("h2", "", chart.trace.label), element("span", "", chart.trace.about));
+      const [label, ...others] = chart.trace.labels;
+      head.append(element("h2", "", label), element("span", "", chart.trace.about));
+      if (others.length) head.append(element("span", "same", `the same under ${others.join(", ")}`));
       const fit = element("button", "", "Fit this run");
       fit.addEventListener("click", () => this.show(-chart.trace.end * 0.02, chart.trace.end * 1.04));
       head.append(fit);
@@ -79,17 +81,17 @@ class Page {
     const table = element("table");
     const head = element("tr");
     const titles = ["run", "worst", "vs base", "mean", "vs base", "makespan", "vs base", "on node", "findings"];
-    for (const title of titles.filter((title) => this.charts.length > 1 || title !== "vs base")) {
+    for (const title of titles.filter((title) => this.data.runs.length > 1 || title !== "vs base")) {
       const cell = element("th", "", title);
       cell.scope = "col";
       head.append(cell);
     }
-    table.append(head, ...this.charts.map((chart) => this.overviewRow(chart)));
+    table.append(head, ...this.data.runs.map((run) => this.overviewRow(run)));
     byId("overview").append(table);
   }
 
-  overviewRow(chart) {
-    const { label, summary, difference, findings } = chart.trace;
+  overviewRow({ label, panel, summary, difference, findings }) {
+    const chart = this.charts[panel];
     const row = element("tr");
     const jump = element("button", "", label);
     jump.addEventListener("click", () => chart.panel.scrollIntoView({ behavior: "smooth", block: "center" }));
@@ -98,7 +100,7 @@ class Page {
     row.append(first);
     for (const name of ["worst", "mean", "makespan"]) {
       row.append(element("td", "", summary[name + "_ns"] === null ? "-" : formatTime(summary[name + "_ns"])));
-      if (this.charts.length > 1) row.append(this.percentCell(difference[name + "_percent"], label === this.data.baseline));
+      if (this.data.runs.length > 1) row.append(this.percentCell(difference[name + "_percent"], label === this.data.baseline));
     }
     row.append(element("td", "", summary.local_share === null ? "-" : Math.round(100 * summary.local_share) + " %"));
     row.append(element("td", "text", [...new Set(findings.map((finding) => finding.kind))].join(", ") || "none"));
@@ -144,28 +146,30 @@ class Page {
   buildFindings() {
     const side = byId("findings");
     side.append(element("h2", "", "Findings"));
-    if (this.charts.every((chart) => !chart.trace.findings.length)) side.append(element("p", "quiet", "Nothing found."));
+    if (this.data.runs.every((run) => !run.findings.length)) side.append(element("p", "quiet", "Nothing found."));
     for (const card of this.cards()) side.append(this.findingButton(card));
   }
 
   // What is true of several runs is one card; the order is the catalogue's.
   cards() {
     const cards = new Map();
-    for (const chart of this.charts)
-      for (const finding of chart.trace.findings) {
+    for (const run of this.data.runs)
+      for (const finding of run.findings) {
         const key = JSON.stringify([finding.kind, finding.evidence, finding.advice, [...finding.devices]]);
-        if (!cards.has(key)) cards.set(key, { finding, charts: [] });
-        cards.get(key).charts.push(chart);
+        if (!cards.has(key)) cards.set(key, { finding, labels: [], charts: [] });
+        const { labels, charts } = cards.get(key), chart = this.charts[run.panel];
+        labels.push(run.label);
+        if (!charts.includes(chart)) charts.push(chart);
       }
     return [...cards.values()].sort((a, b) => a.finding.rank - b.finding.rank);
   }
 
   findingButton(card) {
-    const { finding, charts } = card;
+    const { finding, labels } = card;
     const button = element("button", "finding");
     button.setAttribute("aria-pressed", "false");
     const count = finding.devices.size;
-    if (this.charts.length > 1) button.append(element("span", "runs", charts.map((chart) => chart.trace.label).join(", ")));
+    if (this.data.runs.length > 1) button.append(element("span", "runs", labels.join(", ")));
     button.append(element("b", "", finding.kind), element("span", "what", `${finding.summary} (${count} device${count === 1 ? "" : "s"})`),
       element("span", "evidence", finding.evidence), element("span", "advice", finding.advice));
     button.addEventListener("click", () => this.toggleFinding(card, button));
