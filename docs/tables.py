@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.hold import Hold, Holds
 from numaprobe.analysis.machine import topology_of
+from numaprobe.analysis.verify.places import compare_places
 from numaprobe.bringup.parallel import safeties
 from numaprobe.bringup.reasons import CODES, FINAL
 from numaprobe.kernel.readers import read_trace
@@ -305,6 +307,38 @@ def _as_async(recorded: Trace) -> Trace:
     return run_setting(setting, setting.profile.pci_policy).trace
 
 
+def predictions() -> Table:
+    """Each repetition's replay held against the others, which it does not know; and these against each other."""
+    lines = []
+    for folder in sorted(GUESTS.glob("debian-*/*/")):
+        for group, scenarios in GROUPS.items():
+            cases = [case for scenario in scenarios for case in permutations(_replayed(folder, scenario), 2)]
+            cases = [case for case in cases if _probed(case[0][0]) == _probed(case[1][0])]
+            if not cases:
+                continue
+            places = [compare_places([p], [other], topology_of(p), predicted=True) for (_, p), (other, _) in cases]
+            probes = sum(one.probes for one in places)
+            agree = probes - sum(len(one.differing) for one in places)
+            errors = [makespan(p.probes) / makespan(other.probes) - 1 for (_, p), (other, _) in cases]
+            runs = [makespan(run.probes) / makespan(other.probes) - 1 for (run, _), (other, _) in cases]
+            cells = [cell for values in (errors, runs) for cell in _spread(values)]
+            guest = f"{folder.parent.name} {folder.name}"
+            lines.append((guest, group, str(len(cases)), f"{agree} of {probes}", *cells))
+    header = ("guest", "probes came by", "predictions", "ran as predicted")
+    figures = ("makespan off by: median", "nine in ten", "another run off by: median", "nine in ten")
+    return (*header, *figures), lines
+
+
+def _probed(trace: Trace) -> set[tuple[str, str]]:
+    return {(record.driver, record.device) for record in trace.probes}
+
+
+def _spread(errors: Sequence[float]) -> tuple[str, str]:
+    """Return the median of the distances, and below what nine in ten are."""
+    off = sorted(map(abs, errors))
+    return f"{100 * median(off):.0f} %", f"{100 * off[round(0.9 * (len(off) - 1))]:.0f} %"
+
+
 # ---- where probes run ----------------------------------------------------------------------------------------------
 def _where(trace: Trace) -> str:
     """Say in a few words where a trace's probes started, and whether they left."""
@@ -375,6 +409,7 @@ TABLES: Final[dict[str, Callable[[], Table]]] = {
     "caches": caches,
     "facts": facts,
     "replay": replay,
+    "predictions": predictions,
     "replay-prediction": replay_prediction,
     **{name: (lambda name=name: _matrix(name)) for name in MATRIX},  # type: ignore[misc]
 }

@@ -145,7 +145,5 @@ def _refuse_different(names: Sequence[str], runs: Sequence[object]) -> None:
 
 def _refuse_strangers(first: VerifiedSide, second: VerifiedSide, paired: bool) -> None:
     if not paired:
-        text = (
-            f"{first.label} and {second.label} have no probe in common: no device is probed by the same driver in both"
-        )
-        raise InputError(text)
+        why = "no device is probed by the same driver in both (numaprobe lab --check knows the names of a guest)"
+        raise InputError(f"{first.label} and {second.label} have no probe in common: {why}")
