@@ -285,28 +285,6 @@ def replay() -> Table:
     return header, lines
 
 
-def replay_prediction() -> Table:
-    """Synchronous loads of the 7.2 guests replayed as asynchronous ones, beside what asynchronous loads did."""
-    lines = []
-    for guest in ("two-nodes", "two-nodes-isolated"):
-        folder = GUESTS / "debian-7.2" / guest
-        serial = [recorded for name in ("sync", "sync3", "syncf") for recorded, _ in _replayed(folder, name)]
-        measured = [recorded.probes for name in ("async", "asyncparam") for recorded, _ in _replayed(folder, name)]
-        predicted = [_as_async(recorded).probes for recorded in serial]
-        for what, figure in (("worst", worst), ("makespan", makespan)):
-            alone, ours, theirs = (
-                median(map(figure, group)) for group in ([trace.probes for trace in serial], predicted, measured)
-            )
-            lines.append((guest, what, ms(alone), ms(ours), ms(theirs), percent(ours / theirs - 1)))
-    header = ("7.2 guest", "median of", "sync, recorded", "as async, replayed", "async, recorded", "error")
-    return header, lines
-
-
-def _as_async(recorded: Trace) -> Trace:
-    setting = prepare(replay_scenario(recorded, overrides=["drivers[0].probe_type=async"]))
-    return run_setting(setting, setting.profile.pci_policy).trace
-
-
 def predictions() -> Table:
     """Each repetition's replay held against the others, which it does not know; and these against each other."""
     lines = []
@@ -410,6 +388,5 @@ TABLES: Final[dict[str, Callable[[], Table]]] = {
     "facts": facts,
     "replay": replay,
     "predictions": predictions,
-    "replay-prediction": replay_prediction,
     **{name: (lambda name=name: _matrix(name)) for name in MATRIX},  # type: ignore[misc]
 }

@@ -208,6 +208,8 @@ class _Writer:
             driver["remove"] = [{rng.choice(["sleep", "compute"]): rng.choice(TIMES)}]
         if self.chance(0.2):
             driver["jitter"] = 0.1
+        if self.chance(0.1):
+            driver["spread"] = [0.5, 2]
         return driver
 
     def _plain(self) -> list[Table]:

@@ -14,6 +14,9 @@ WRONG = [
     ("shared", {"hold_range_ns": [1]}, "shared[0].hold_range_ns", "[low, high]"),
     ("shared", {"evidence": "proved"}, "shared[0].evidence", "must be one of seen, suspected"),
     ("shared", {"members": ["nvme", 1]}, "shared[0].members[1]", "a text"),
+    ("shared", {"slowdown": -0.5}, "shared[0].slowdown", "not negative"),
+    ("shared", {"slowdown_range": [0.5, 0.1]}, "shared[0].slowdown_range", "[low, high]"),
+    ("shared", {"by_member": {"nvme": "82ms"}}, "shared[0].by_member.nvme", "a whole number"),
     ("readings", {"worst_ns": -1}, "readings[0].worst_ns", "negative"),
     ("readings", {"name": None}, "readings[0].name", "a text"),
 ]

@@ -166,3 +166,15 @@ def test_a_comparison_shows_ranges_policy_by_policy() -> None:
     low, high = strict.difference.makespan_range_percent or (0, 0)
     assert low <= high
     assert run_setting(prepare(made), readings=False).trace.readings == ()
+
+
+def test_a_run_tells_which_probe_waited_for_which_lock_and_how_long_each_had_it() -> None:
+    held = {"hold": {"lock": "acpi", "phases": [{"sleep": "4ms"}]}}
+    trace = outcome(phases=[held, {"compute": "1ms"}]).trace
+    waits = {record.device: record.waits for record in trace.probes}
+    assert waits["x0"] == ()
+    assert [(wait.held_by, wait.wait_ns) for wait in waits["x2"] or ()] == [("x0", 4 * MS), ("x1", 4 * MS)]
+    assert sum(record.lock_wait_ns or 0 for record in trace.probes) == 12 * MS
+    (found,) = trace.shared
+    assert (found.resource, found.hold_ns, found.members, found.evidence) == ("acpi", 4 * MS, ("d",), "seen")
+    assert outcome(phases=[{"compute": "1ms"}]).trace.probes[0].waits is None

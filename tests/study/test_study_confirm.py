@@ -37,21 +37,17 @@ def sync_drives(*phases: dict[str, str]) -> dict:
 # ---- contradictions that there were -----------------------------------------------------------------------------
 
 
-def test_a_serial_load_is_told_what_asynchronous_probing_did_and_what_it_cost() -> None:
-    """It said that this saves 285 ms at best; it saves 49, and the slowest probe takes twice as long."""
+def test_a_serial_load_alone_is_promised_nothing_of_asynchronous_probing() -> None:
+    """It said that this saves 285 ms at best. What the drives share is not known: the kernel got 10 % slower."""
     trace = read_trace(GUEST / "sync.1.trace.gz", machine=str(GUEST))
     finding = advised(diagnose(trace).findings, "serial-sync")
+    assert finding.remedies == ()
+    assert "driver_async_probe" not in finding.advice
     setting = make_setting(trace)
-    runs = [run(one).trace for one in (setting, vary(setting, parameters={"driver_async_probe": "nvme"}))]
-    makespans = [max(r.end_ns or 0 for r in one.probes) - min(r.start_ns or 0 for r in one.probes) for one in runs]
-    (remedy,) = finding.remedies
-    assert remedy.before is not None
-    assert remedy.after is not None
-    assert [remedy.before.makespan_ns, remedy.after.makespan_ns] == makespans
-    assert remedy.after.worst_ns > 2 * (remedy.before.worst_ns or 0)  # type: ignore[operator]
-    assert "worst" in finding.advice
-    assert "+122" in finding.advice
-    assert "best" not in finding.advice
+    changed = vary(setting, parameters={"driver_async_probe": "nvme"})
+    low, high = run(changed).trace.makespan_range_ns or (0, 0)
+    before = run(setting).trace
+    assert low < max(r.end_ns or 0 for r in before.probes) - min(r.start_ns or 0 for r in before.probes) < high
 
 
 def test_what_does_not_help_is_not_advised() -> None:

@@ -39,6 +39,7 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     overrides: options.Overrides = None,
     vary: options.Vary = None,
     kprobes: options.Kprobes = None,
+    learn: options.Learn = None,
     details: options.Details = None,
     measure: options.Measure = False,
     repeat: options.Repeat = None,
@@ -52,6 +53,9 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     a recorded trace: it is replayed under the policies, and stands beside them as 'recorded'. Several traces are
     compared with each other. All policies are compared unless --policy chooses; the base is the policy that the kernel
     profile itself follows. FORMAT is table, json, markdown, csv, html, svg, png or perfetto.
+
+    Which gain comes depends on what probes share, a lock or a controller. --learn takes it from further traces of the
+    machine: serial beside parallel ones. Without, figures are ranges, and a gain is at most what is shown.
 
     With --vary settings are compared in place of policies: every value of every KEY with every other, in one table. The
     base is the row with the first value of each.
@@ -72,14 +76,14 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     shapes = comparison_shapes(details)
     chosen = choose_format(format, as_json, output, shapes)
     if is_trace(named_file(what[0])[1]) and not _is_replay(replay, len(what)):
-        refuse_scenario_options({"policy": policy, "vary": vary, **changes})
+        refuse_scenario_options({"policy": policy, "vary": vary, "learn": learn, **changes})
         labels, traces = zip(*read_traces(what, machine=machine, kprobes=kprobes), strict=True)
         write(put_together(traces, baseline, labels=labels), shapes[chosen], chosen, output)
         return 0
     what = [named_file(one)[1] for one in what]
     if not is_trace(what[0]):
-        refuse_trace_options(what, {"--replay": replay, "--kprobes": kprobes})
-    compared = _compare(what[0], machine, kprobes, changes, (policy, vary), baseline, timeline=chosen in DRAWN)
+        refuse_trace_options(what, {"--replay": replay, "--kprobes": kprobes, "--learn": learn})
+    compared = _compare(what[0], machine, (kprobes, learn), changes, (policy, vary), baseline, timeline=chosen in DRAWN)
     write(compared.comparison, shapes[chosen], chosen, output)
     return exit_code(compared.failures, chosen, output)
 
@@ -87,7 +91,7 @@ def compare(  # noqa: PLR0917  a command's signature is its options
 def _compare(
     what: str,
     machine: str | None,
-    kprobes: "Path | None",
+    reading: "tuple[Path | None, list[str] | None]",
     changes: Any,  # noqa: ANN401  options of ``make_setting``
     rows: "tuple[list[str] | None, list[str] | None]",
     baseline: str | None,
@@ -96,9 +100,10 @@ def _compare(
 ) -> "Compared":
     from numaprobe import study
 
-    policies, varied = rows
+    (policies, varied), (kprobes, learn) = rows, reading
     recorded = study.read_trace(what, machine=machine, kprobes=kprobes) if study.is_trace(what) else None
-    setting = study.make_setting(recorded or what, machine=None if recorded else machine, **changes)
+    taught = [study.read_trace(one, machine=machine, kprobes=kprobes) for one in learn or ()]
+    setting = study.make_setting(recorded or what, machine=None if recorded else machine, learn=taught, **changes)
     shared: Any = {"baseline": baseline, "recorded": recorded, "timeline": timeline}
     if not varied:
         with ProgressLine("policy") as line:

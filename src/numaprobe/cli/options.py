@@ -42,6 +42,10 @@ Kprobes = Annotated[
     Path | None,
     typer.Option("--kprobes", metavar="FILE", help="What the trace's kprobes stand for: lines of kprobe_events."),
 ]
+Learn = Annotated[
+    list[str] | None,
+    typer.Option("--learn", metavar="TRACE", help="Another trace of this machine: what do probes share? Repeatable."),
+]
 Baseline = Annotated[
     str | None, typer.Option("--baseline", "-b", metavar="NAME", help="The policy that others are compared with.")
 ]

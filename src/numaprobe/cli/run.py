@@ -30,6 +30,7 @@ def run(  # noqa: PLR0917  a command's signature is its options
     overrides: options.Overrides = None,
     vary: options.Vary = None,
     kprobes: options.Kprobes = None,
+    learn: options.Learn = None,
     save: Annotated[
         Path | None,
         typer.Option("--save-scenario", metavar="FILE", help="Also write the scenario to FILE.toml, to be edited."),
@@ -65,6 +66,7 @@ def run(  # noqa: PLR0917  a command's signature is its options
         devices=devices,
         overrides=overrides or (),
         kprobes=kprobes,
+        learn=learn or (),
     )
     if policy is not None:
         setting = study.vary(setting, policy=policy)

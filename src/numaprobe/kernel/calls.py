@@ -13,10 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.kernel.lockwaits import TaskWaits
 from numaprobe.kernel.outer import OUTER
 from numaprobe.records import RunState, Segment
 
 if TYPE_CHECKING:
+    from numaprobe.kernel.lockwaits import Wait
     from numaprobe.kernel.roads import Road
 
 #: Changes of state that all logs together keep (about 40 MB); beyond, calls keep their sums and lose their segments.
@@ -93,6 +95,8 @@ class Call:
     account: Account = field(default_factory=Account)
     #: events were lost meanwhile: the parts are not to be trusted
     gap: bool = False
+    #: the task's waits for others since it was entered, once it returned; None: there were too many
+    waits: tuple[Wait, ...] | None = ()
 
     def settle(self, end_ns: int) -> Account:
         """Return where its time went."""
@@ -162,6 +166,13 @@ class TaskTime:
     calls: list[Call] = field(default_factory=list)
     #: changes of state since the outermost open call began; times never go back
     log: list[Change] = field(default_factory=list)
+    #: for which other tasks it waited
+    waits: TaskWaits = field(default_factory=TaskWaits)
+
+    @property
+    def asleep_since(self) -> int | None:
+        """Since when it sleeps; None: it does not, or nobody knows."""
+        return self.log[-1][0] if self.state is SLEEPING and self.log else None
 
     def enter(self, state: RunState, now: int, cpu: int) -> None:
         """Change state at ``now``; a clock that steps back stands still."""
@@ -192,6 +203,8 @@ class TaskTime:
                 call, *missed = self.calls[index:]
                 del self.calls[index:]
                 call.changes = self.log[call.first :]
+                since = (wait for wait in self.waits.waits if wait.end_ns > call.start_ns)
+                call.waits = None if self.waits.overflown else tuple(since)
                 return call, missed
         return None, []
 
@@ -209,3 +222,4 @@ class TaskTime:
         """The task has no open call any more: give back its log's space."""
         self.space.used -= len(self.log)
         self.log = []
+        self.waits.forget()

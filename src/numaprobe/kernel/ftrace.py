@@ -42,6 +42,8 @@ from numaprobe.kernel.kprobes import (
     kprobe_definitions,
 )
 from numaprobe.kernel.lines import Lines
+from numaprobe.kernel.lockevents import LockEvents
+from numaprobe.kernel.lockwaits import TaskWaits, woken
 from numaprobe.kernel.probes import UNNAMED, ProbeAssembler
 from numaprobe.kernel.reader_warnings import ReaderCounts, reader_warnings
 from numaprobe.kernel.roads import WaitingTask
@@ -119,11 +121,15 @@ class FtraceReader:
         self._kprobes: dict[bytes, _Kprobe] = {}
         self._last_ns = 0
         self._has_dot: bool | None = None
+        self._locks = LockEvents(self._tasks, self.assembler.locks, self._where)
         self._handlers: dict[bytes, Callable[[bytes, bytes, bytes], None]] = {
             b"sched_switch": self._on_switch,
             b"sched_wakeup": self._on_wakeup,
             b"sched_wakeup_new": self._on_wakeup,
             b"sched_migrate_task": self._on_migrate,
+            b"contention_begin": self._locks.contention,
+            b"contention_end": self._locks.contention,
+            b"kernel_stack": self._locks.stack,
             b"workqueue_queue_work": self._on_queue,
             b"workqueue_execute_start": self._on_start,
             b"workqueue_execute_end": self._on_end,
@@ -194,7 +200,7 @@ class FtraceReader:
             self.counts.lost_places += 1
             self.assembler.gap()
         elif text and not text.startswith((b"cpus=", b"version", b"CPU ", b"trace-cmd")):
-            self.counts.torn += 1
+            self.counts.torn += not self._locks.is_of_stack(line)
 
     def _meaning(self, name: str, found: KprobeArguments) -> _Kprobe:
         definition = self._definitions.get(name)
@@ -314,10 +320,23 @@ class FtraceReader:
             if task.comm is None:
                 task.comm = decode(middle.partition(b" ==> ")[2].removeprefix(b"next_comm=")[:MAX_COMM])
 
-    def _on_wakeup(self, head: bytes, arguments: bytes, _: bytes) -> None:
+    def _on_wakeup(self, head: bytes, arguments: bytes, line: bytes) -> None:
         self._seen.wakeup = True
         if self._tasks and (task := self._target(arguments)) is not None and task.state is SLEEPING:
+            self._woken(head, line, task)
             self._moved(head, arguments, task)
+
+    def _woken(self, head: bytes, line: bytes, task: TaskTime) -> None:
+        """Note which task ended a sleep, if that task is in a probe, too, or the sleep was for a lock."""
+        pid, is_interrupt = task_of(head, line)
+        where, since = self._where(head), task.asleep_since
+        if is_interrupt or where is None or since is None:
+            return
+        waker = self._tasks.get(pid)
+        if waker is not None and waker.calls and waker is not task:
+            woken(task.waits, since, where[1], waker.waits)
+        elif waker is None and task.waits.contended and (parsed := parse_event_line(line)) is not None:
+            woken(task.waits, since, where[1], TaskWaits(name=decode(parsed.comm)))
 
     def _on_migrate(self, head: bytes, arguments: bytes, _: bytes) -> None:
         if self._tasks and (task := self._target(arguments)) is not None and task.state is RUNNABLE:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.calls import Account, Call, Finished, LogSpace, OpenProbe, TaskTime
 from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE, REALLY_PROBE
+from numaprobe.kernel.lockwaits import UNNAMED_LOCK, LockNames
 from numaprobe.kernel.roads import Roads, WaitingTask
 from numaprobe.records import NO_NODE, ProbeRecord, Segment
 from numaprobe.records.errnos import EPROBE_DEFER, UNTOLD, errno_name
@@ -84,6 +85,7 @@ class ProbeAssembler:
         self._deferred: dict[tuple[str, str], int] = {}
         self._left: list[ProbeRecord] = []
         self._space = LogSpace()
+        self.locks = LockNames()
 
     # ---- works -------------------------------------------------------------------------------------------------------
     def queued(self, pid: bytes, work: bytes) -> None:
@@ -225,6 +227,7 @@ class ProbeAssembler:
             probe.root = call
             self._open[probe.device] = probe
         task.open(call)
+        task.waits.name = probe.device
 
     def _belongs_to(self, pid: bytes, device: str | None) -> OpenProbe | None:
         if device is not None:
@@ -313,8 +316,10 @@ class ProbeAssembler:
 
     def _parts(self, body: Finished, node: int | None) -> dict[str, object]:
         """Return what the scheduler's events tell, as far as they were recorded."""
-        if not self.seen.switch or body.call.gap:
+        if body.call.gap:
             return {}
+        if not self.seen.switch:
+            return self._waits(body) if self.locks.seen else {}
         account = body.call.settle(body.end_ns)
         running = account.running_ns
         parts: dict[str, object] = {"running_ns": running, "cpus": tuple(account.by_cpu)}
@@ -324,7 +329,17 @@ class ProbeAssembler:
         if self.seen.wakeup or not account.sleeping_ns:
             parts |= {"runnable_ns": account.runnable_ns, "sleeping_ns": account.sleeping_ns}
             parts["segments"] = self._segments(account)
+            parts |= self._waits(body)
         return parts
+
+    def _waits(self, body: Finished) -> dict[str, object]:
+        """Return for which others it waited: all there is with lock events, else those that woke it."""
+        if body.call.waits is None:
+            return {}
+        waits = self.locks.sums(body.call.waits, body.call.start_ns, body.end_ns)
+        if not self.locks.seen:
+            return {"waits": waits} if waits else {}
+        return {"waits": waits, "lock_wait_ns": sum(one.wait_ns for one in waits if one.lock != UNNAMED_LOCK)}
 
     def _segments(self, account: Account) -> tuple[Segment, ...] | None:
         counts = self.counts

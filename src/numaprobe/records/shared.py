@@ -11,8 +11,11 @@ which is how a shared hold is run again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: ``seen``: the kernel's lock events name it. ``suspected``: times fit it, and nothing names it.
 Evidence = Literal["seen", "suspected"]
@@ -46,10 +49,19 @@ class SharedHold:
     hold_range_ns: tuple[int, int]
     #: drivers whose probes take it, in order of their names
     members: tuple[str, ...]
+    #: member -> its own hold, in ns, where they differ; empty: each holds it as long as ``hold_ns`` says
+    by_member: Mapping[str, int] = field(default_factory=dict)
+    #: how much longer a probe computes while another member's is under way (0.2: a fifth), and what that can be
+    slowdown: float = 0.0
+    slowdown_range: tuple[float, float] = (0.0, 0.0)
     #: how often one probe takes it; None: not known, and then often enough that probes mix
     takes: int | None = None
     evidence: Evidence
     source: HoldSource
+
+    def hold_of(self, driver: str) -> int:
+        """Return how long a probe of this member holds it, in ns."""
+        return self.by_member.get(driver, self.hold_ns)
 
 
 class Reading(NamedTuple):

@@ -7,7 +7,7 @@ from numaprobe.scenario.loading import Loading, change_loads, loadings, with_loa
 from numaprobe.scenario.plan import Plan, make_plan
 from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.reader import parse_override, parse_scenario, read_scenario
-from numaprobe.scenario.replay import replay_scenario
+from numaprobe.scenario.replay import Lesson, learn, replay_scenario
 from numaprobe.scenario.run import Outcome, read_setting, run_scenario, run_setting
 from numaprobe.scenario.schema import Scenario
 from numaprobe.scenario.setting import Setting, prepare
@@ -17,6 +17,7 @@ from numaprobe.scenario.write import save_scenario, scenario_toml
 __all__ = [
     "Builtin",
     "CheckResult",
+    "Lesson",
     "Loading",
     "Outcome",
     "Plan",
@@ -28,6 +29,7 @@ __all__ = [
     "change_loads",
     "change_scenario",
     "host_scenario",
+    "learn",
     "load_scenario",
     "loadings",
     "machine_scenario",

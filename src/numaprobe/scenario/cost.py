@@ -47,10 +47,12 @@ def probe_body(driver: DriverModel, around: BodySurroundings, seed: int | None) 
     """Return the probe function of a driver."""
     attempts: dict[str, int] = {}
     jitter_ppm = round(driver.jitter * MILLION)
+    spread_ppm = round(driver.spread_as(around.read_as) * MILLION)
 
     async def body(dev: Device) -> int:
         attempt = attempts[dev.name] = attempts.get(dev.name, 0) + 1
-        probe = Probe(dev, around, attempt, jitter_ppm, f"{seed}/{driver.bus}/{driver.name}/{dev.name}")
+        name = f"{seed}/{driver.bus}/{driver.name}/{dev.name}"
+        probe = Probe(dev, around, attempt, jitter_ppm, spread_ppm, name, start_ns=around.machine.now())
         own = around.phases_of(dev)
         phases = driver.phases if own is None else own
         watched = around.watched(dev.name)
@@ -73,7 +75,7 @@ def probe_body(driver: DriverModel, around: BodySurroundings, seed: int | None) 
         if not shares:
             return await do_all(phases, probe)
         compute, sleep = spans_of(phases, around.read_as)
-        async with Turns(around.machine, shares, compute, sleep, around.turns) as turns:
+        async with Turns(around.machine, probe.waiter, shares, compute, sleep, around.turns) as turns:
             probe.turns = turns
             return await do_all(phases, probe)
 

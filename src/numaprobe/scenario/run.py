@@ -19,6 +19,7 @@ from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.schema import differs
 from numaprobe.scenario.setting import Setting, prepare
 from numaprobe.scenario.taking import CheckResult, Steps
+from numaprobe.scenario.waiting import LockBook, Waiter
 from numaprobe.scenario.world import World
 from numaprobe.topology import to_json
 from numaprobe.version import __version__
@@ -26,6 +27,7 @@ from numaprobe.virtual import VirtualMachine
 
 if TYPE_CHECKING:
     from numaprobe.policies import Policy
+    from numaprobe.records import ProbeRecord
     from numaprobe.records.model import Source
     from numaprobe.runtime import KernelProfile, Machine
     from numaprobe.scenario.schema import Scenario
@@ -124,13 +126,14 @@ def run_on(
     """
     chosen = make_policy(policy) if isinstance(policy, str) else policy or setting.policy
     core = DriverCore(machine, chosen, setting.options)
-    steps = Steps(World(setting.plan, core, read), hotplug)
+    world = World(setting.plan, core, read)
+    steps = Steps(world, hotplug)
     deadlock = None
     try:
         steps.run()
     except DeadlockError as error:
         deadlock = str(error)
-    return _outcome(setting, core, chosen.label, steps, deadlock, source)
+    return _outcome(setting, core, chosen.label, steps, deadlock, source, world.book)
 
 
 def _outcome(
@@ -140,6 +143,7 @@ def _outcome(
     steps: Steps,
     deadlock: str | None,
     source: Source,
+    book: LockBook,
 ) -> Outcome:
     scenario, checks = setting.plan.scenario, tuple(steps.checks)
     # Records come in the order of their ends; a probe that starts inside another one at once comes after that.
@@ -147,6 +151,12 @@ def _outcome(
     if (odd := next((record for record in probes if not fits(record)), None)) is not None:
         text = f"the probe of {odd.device} ends after 146 years or takes 4 EiB: more than a record can hold"
         raise InputError(text, scenario.where)
+    shared = tuple(model.as_record() for model in scenario.shared if model.hold)
+    if book.used:
+        probes = tuple(_with_waits(record, book) for record in probes)
+        known = {hold.resource for hold in shared}
+        seen = book.shared({_waiter(record): record.driver for record in probes})
+        shared += tuple(hold for hold in seen if hold.resource not in known)
     if scenario.expect_async_on_node:
         away = [r for r in probes if r.asynchronous and r.local is False]
         shown = f"{len(away)} elsewhere" + (f", first {away[0].device} on CPU {away[0].cpu}" if away else "")
@@ -164,10 +174,20 @@ def _outcome(
         identity=Identity(numaprobe=__version__),
         machine=to_json(setting.plan.topology),
         warnings=(*setting.warnings, *core.machine.warnings, *waiting, *hung, *failed),
-        shared=tuple(model.as_record() for model in scenario.shared if model.hold),
+        shared=shared,
         milestones=tuple(steps.milestones),
     )
     return Outcome(trace=trace, checks=checks, deadlock=deadlock)
+
+
+def _waiter(record: ProbeRecord) -> Waiter:
+    return Waiter(record.bus or "", record.device, record.start_ns or 0)
+
+
+def _with_waits(record: ProbeRecord, book: LockBook) -> ProbeRecord:
+    """Return a record with what its probe waited for."""
+    waits = book.of(_waiter(record))
+    return replace(record, waits=waits, lock_wait_ns=sum(wait.wait_ns for wait in waits))
 
 
 def run_scenario(

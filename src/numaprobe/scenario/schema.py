@@ -26,6 +26,9 @@ from numaprobe.topology import Topology
 BUS_KINDS = tuple(KINDS)
 
 
+Factor = Annotated[float, Field(ge=0.001, le=1000, strict=False)]
+
+
 class DriverModel(Table):
     """``[[drivers]]``: what a driver matches, how it wants to be probed, and what its probe costs."""
 
@@ -42,6 +45,18 @@ class DriverModel(Table):
     remove: Phases = ()
     #: each compute and sleep is scaled by a factor drawn from 1 - jitter to 1 + jitter (needs the scenario's ``seed``)
     jitter: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
+    #: what repeated probes of one device differ by: compute and sleep are so many times as long, at least and at most
+    spread: Annotated[tuple[Factor, Factor], Field(strict=False)] = (1.0, 1.0)
+
+    @model_validator(mode="after")
+    def _spread_is_a_range(self) -> Self:
+        if not self.spread[0] <= 1.0 <= self.spread[1]:
+            raise refused("'spread' is [least, most] as factors: the least is 1.0 or less, the most 1.0 or more")
+        return self
+
+    def spread_as(self, read: ReadAs) -> float:
+        """Return how many times as long its compute and sleep take, read so."""
+        return read.of(1.0, *self.spread)
 
 
 def _bus_kind(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
@@ -150,6 +165,8 @@ def differs(scenario: Scenario, read: ReadAs) -> bool:
     if read is ReadAs.EXPECTED:
         return False
     if any(one.hold_as(read) != one.hold or one.slowdown_as(read) != one.slowdown for one in scenario.shared):
+        return True
+    if any(driver.spread_as(read) != 1.0 for driver in scenario.drivers):
         return True
     return any(phase.in_doubt for phase in _all_phases(scenario))
 

@@ -18,7 +18,8 @@ from numaprobe.scenario.phases.base import MILLION
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from numaprobe.runtime import Lock, Machine
+    from numaprobe.runtime import Machine
+    from numaprobe.scenario.waiting import Waiter, WatchedLock
 
 #: Turns in which a probe has a resource: enough that probes mix. A run of many probes makes fewer, together as many.
 TURNS: Final = 32
@@ -32,7 +33,7 @@ SHORTEST_TURN: Final = 1_000
 class Resource:
     """A resource of a run, and how many probes that take it are under way."""
 
-    lock: Lock
+    lock: WatchedLock
     inside: int = 0
 
 
@@ -56,6 +57,7 @@ class Turns:
 
     Args:
         machine: where it runs.
+        waiter: the probe.
         shares: its driver's parts in resources.
         compute_ns: what its phases compute in all.
         sleep_ns: what they sleep.
@@ -64,9 +66,16 @@ class Turns:
     """
 
     def __init__(
-        self, machine: Machine, shares: Sequence[Share], compute_ns: int, sleep_ns: int, turns: int = TURNS
+        self,
+        machine: Machine,
+        waiter: Waiter,
+        shares: Sequence[Share],
+        compute_ns: int,
+        sleep_ns: int,
+        turns: int = TURNS,
     ) -> None:
         self._machine = machine
+        self._waiter = waiter
         self._shares = shares
         self._totals = compute_ns, sleep_ns
         self._slows = any(share.slowdown_ppm for share in shares)
@@ -112,7 +121,7 @@ class Turns:
                 await spend(free)
             for share, own in zip(self._shares, held, strict=True):
                 if part := _part(own, turn, count):
-                    async with share.resource.lock:
+                    async with share.resource.lock.taken_by(self._waiter):
                         await spend(part)
 
 

@@ -18,12 +18,13 @@ from numaprobe.scenario.plan import DeviceSpec, expand_group
 from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.tables import MAX_DEVICES
 from numaprobe.scenario.turns import Resource, Share, turns_of
+from numaprobe.scenario.waiting import LockBook, WatchedLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numaprobe.drivercore import Bus, Device, DriverCore
-    from numaprobe.runtime import Event, Lock
+    from numaprobe.runtime import Event
     from numaprobe.scenario.phases import DeviceGroup, Phase
     from numaprobe.scenario.plan import Plan
     from numaprobe.scenario.schema import DriverModel
@@ -45,7 +46,9 @@ class World:
         self._shares: dict[str, tuple[Share, ...]] | None = None
         self.core = core
         self.machine = core.machine
-        self._locks: dict[str, Lock] = {}
+        self._locks: dict[str, WatchedLock] = {}
+        #: which probe waited for which
+        self.book = LockBook()
         self._bound: dict[str, Event] = {}
         self._watched: dict[str, Event] = {}
         self._added = 0
@@ -145,11 +148,14 @@ class World:
         )
 
     # ---- for bodies (see cost.BodySurroundings) -------------------------------------------------------------------
-    def lock(self, name: str) -> Lock:
+    def lock(self, name: str) -> WatchedLock:
         """Return the lock that all bodies share by this name."""
         if name not in self._locks:
-            self._locks[name] = self.machine.lock(name)
+            self._locks[name] = self._watched_lock(name)
         return self._locks[name]
+
+    def _watched_lock(self, name: str) -> WatchedLock:
+        return WatchedLock(self.machine.lock(name), self.machine.now, self.book)
 
     def shares(self, driver: str) -> tuple[Share, ...]:
         """Return the parts that a probe of this driver has in shared resources."""
@@ -165,7 +171,7 @@ class World:
             if not (hold or slowdown):
                 continue
             if model.lock not in resources:
-                resources[model.lock] = Resource(self.machine.lock(model.lock))
+                resources[model.lock] = Resource(self._watched_lock(model.lock))
             share = Share(resources[model.lock], hold, slowdown)
             for driver in model.drivers:
                 found[driver] = (*found.get(driver, ()), share)

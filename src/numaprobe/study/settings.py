@@ -19,6 +19,7 @@ from numaprobe.scenario import (
     prepare,
     replay_scenario,
 )
+from numaprobe.scenario import learn as learn_from
 from numaprobe.study.traces import is_trace, read_trace
 from numaprobe.topology import load_topology
 
@@ -42,6 +43,7 @@ def make_setting(
     devices: int | None = None,
     overrides: Sequence[str] | None = None,
     kprobes: Path | None = None,
+    learn: Sequence[str | Path | Trace] = (),
 ) -> Setting:
     """Return what a run of ``source`` depends on; what is None comes from ``source``.
 
@@ -57,6 +59,7 @@ def make_setting(
         overrides: ``drivers[0].probe_type=sync``: put in place of what a file says before it is checked. An object is
             changed by ``vary``.
         kprobes: see ``read_trace``.
+        learn: of a trace: further traces of its machine and kernel, files or objects, that teach what its probes share.
 
     Raises:
         InputError: a file, the machine, or the one on the other makes no sense.
@@ -66,7 +69,10 @@ def make_setting(
     if isinstance(source, Trace) or is_trace(source):
         if devices is not None:
             raise UsageError("--devices is for scenarios; a replay has the devices of its trace")
-        return _replay(*_trace(source, machine, kprobes), kernel, cmdline, overrides or (), policy)
+        taught = [_trace(one, machine, kprobes)[0] for one in learn]
+        return _replay(*_trace(source, machine, kprobes), taught, kernel, cmdline, overrides or (), policy)
+    if learn:
+        raise UsageError(f"--learn is for recorded traces, and '{str(source)[:80]}' is none")
     if kprobes is not None:
         raise UsageError(f"--kprobes is for recorded traces, and '{str(source)[:80]}' is none")
     scenario = scenario_of(source, overrides, devices=devices, machine=machine)
@@ -105,13 +111,15 @@ def _trace(
 def _replay(
     trace: Trace,
     machine: Topology | None,
+    taught: Sequence[Trace],
     kernel: KernelProfile | str | None,
     cmdline: str | None,
     overrides: Sequence[str],
     policy: Policy | str | None,
 ) -> Setting:
     name = kernel if kernel is None or isinstance(kernel, str) else kernel.name
-    scenario = replay_scenario(trace, machine, name, overrides=overrides)
+    lesson = learn_from(trace, taught, machine) if taught else None
+    scenario = replay_scenario(trace, machine, name, overrides=overrides, lesson=lesson)
     setting = prepare(scenario, kernel=None if isinstance(kernel, str) else kernel, cmdline=cmdline, policy=policy)
     own = None if policy is not None else recorded_policy(trace)
     return setting if own is None else replace(setting, policy=own, follows_kernel=False)

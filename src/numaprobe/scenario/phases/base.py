@@ -14,10 +14,11 @@ from pydantic import Field
 from numaprobe.errors import InternalError
 from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.tables import Tagged
+from numaprobe.scenario.waiting import Waiter, WatchedLock
 
 if TYPE_CHECKING:
     from numaprobe.drivercore import Device
-    from numaprobe.runtime import Event, Lock, Machine
+    from numaprobe.runtime import Event, Machine
 
 #: Parts per million: jitter is drawn in integers.
 MILLION: Final = 1_000_000
@@ -30,7 +31,7 @@ class Surroundings(Protocol):
     #: how what is in doubt is read in this run
     read_as: ReadAs
 
-    def lock(self, name: str) -> "Lock":
+    def lock(self, name: str) -> WatchedLock:
         """Return the lock that all bodies share by this name."""
         ...
 
@@ -67,10 +68,19 @@ class Probe:
     around: Surroundings
     attempt: int = 1
     jitter_ppm: int = 0
+    #: how many times as long its spans take in this reading, in parts per million
+    spread_ppm: int = MILLION
     seed: str = ""
     draws: int = field(default=0)
+    #: when it began
+    start_ns: int = 0
     #: how it shares resources with other probes; None: it shares none
     turns: Spender | None = None
+
+    @property
+    def waiter(self) -> Waiter:
+        """How its waits for locks are written down."""
+        return Waiter(self.device.bus.name, self.device.name, self.start_ns)
 
     @property
     def spender(self) -> Spender:
@@ -78,7 +88,9 @@ class Probe:
         return self.around.machine if self.turns is None else self.turns
 
     def scaled(self, ns: int) -> int:
-        """Return ``ns`` scaled by the next draw, from 1 - jitter to 1 + jitter."""
+        """Return ``ns`` scaled as it is read, and by the next draw, from 1 - jitter to 1 + jitter."""
+        if self.spread_ppm != MILLION:
+            ns = ns * self.spread_ppm // MILLION
         if not self.jitter_ppm:
             return ns
         self.draws += 1

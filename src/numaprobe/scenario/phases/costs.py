@@ -113,7 +113,7 @@ class HoldLock(Phase):
 
     async def do(self, probe: Probe) -> int:
         """Do what is inside with the lock held."""
-        async with probe.around.lock(self.hold.lock):
+        async with probe.around.lock(self.hold.lock).taken_by(probe.waiter):
             return await do_all(self.hold.phases, probe)
 
     def inside(self) -> tuple[Phase, ...]:

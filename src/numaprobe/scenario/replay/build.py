@@ -20,6 +20,8 @@ from numaprobe.scenario.reader import describe, made_scenario
 from numaprobe.scenario.replay.boot import KERNEL_INIT, RETRIES_DEFERRED, boot_history, boot_steps
 from numaprobe.scenario.replay.collected import ReplayWarnings
 from numaprobe.scenario.replay.events import history
+from numaprobe.scenario.replay.fit import find_growth, makespan_of, recorded_makespan, slowed
+from numaprobe.scenario.replay.lessons import sharing_of
 from numaprobe.scenario.replay.phases import device_phases, first_to_differ
 from numaprobe.scenario.replay.probes import node_of, ready
 from numaprobe.scenario.replay.steps import first_caller, steps_of
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from numaprobe.records import Trace
     from numaprobe.runtime import KernelProfile
     from numaprobe.scenario.replay.events import History
+    from numaprobe.scenario.replay.lessons import Lesson, Sharing
     from numaprobe.scenario.replay.probes import Key, TracedProbe
     from numaprobe.scenario.schema import Scenario
     from numaprobe.topology import DeviceInfo, Topology
@@ -42,12 +45,19 @@ BOOT_MACHINE: Final = "1 node x 8 cores"
 MAX_PHASES: Final = 960
 MAX_PHASES_TOGETHER: Final = 200_000
 _FEWEST_PHASES: Final = 6
+#: A trace with more probes is not replayed to find out what company added.
+LARGEST_FIT: Final = 200
 #: Parameters of the recorded kernel that bear on placement and are not in the records already.
 _PARAMETERS: Final = (*SETTINGS, "deferred_probe_timeout")
 
 
 def replay_scenario(
-    trace: Trace, topology: Topology | None = None, kernel: str | None = None, *, overrides: Sequence[str] = ()
+    trace: Trace,
+    topology: Topology | None = None,
+    kernel: str | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    lesson: Lesson | None = None,
 ) -> Scenario:
     """Return the scenario that repeats ``trace``.
 
@@ -56,6 +66,7 @@ def replay_scenario(
         topology: the machine it was recorded on; None: the one that the trace holds.
         kernel: kernel profile; None: that of the trace's kernel, else the default.
         overrides: values put in place, as for a file.
+        lesson: what other traces of this machine taught (``learn``); None: nothing, so figures are ranges.
 
     Raises:
         InputError: the machine is not known, nothing can be replayed, or a figure is absurd.
@@ -66,8 +77,9 @@ def replay_scenario(
     warnings = ReplayWarnings()
     machine = topology or _machine(trace, where, warnings)
     seen = ready(trace.probes, machine, warnings)
-    if trace.source != "virtual":
-        _say_overlap(seen, warnings)
+    sharing = sharing_of(trace, [one.record for one in seen], lesson)
+    for kind, text, device in sharing.said:
+        warnings.say(kind, text, device)
     boots = bool(trace.initcalls)
     past = boot_history(seen, trace.initcalls, warnings) if boots else history(seen, machine, warnings)
     caller = KERNEL_INIT if boots else first_caller(past.events)
@@ -80,15 +92,29 @@ def replay_scenario(
             "kernel": kernel or _profile(recorded, warnings),
             "cmdline": _cmdline(machine, recorded),
             "caller": caller,
-            "drivers": _drivers(seen),
-            "devices": _Devices(past, machine, warnings).top(),
+            "drivers": _drivers(seen, sharing),
+            "devices": _Devices(past, machine, warnings, sharing).top(),
+            "shared": sharing.shared,
             "steps": boot_steps(past, trace.initcalls, trace.milestones) if boots else steps_of(past, caller),
             "booting": any(one.function == RETRIES_DEFERRED for one in trace.initcalls),
         }
     except ValidationError as error:
         raise InputError(describe(error), where) from None
+    if lesson is None and len(seen) <= LARGEST_FIT and any(table.evidence == "seen" for table in sharing.shared):
+        again = made_scenario(data, where).with_origin(where, machine)
+        data["shared"] = slowed(sharing.shared, _growth(again, trace))
     scenario = made_scenario(data, where, overrides=overrides)
     return scenario.with_origin(where, machine, warnings.all())
+
+
+def _growth(scenario: Scenario, trace: Trace) -> float:
+    """Return what company added to the probes of a trace beyond the waits that were seen."""
+
+    def makespan(growth: float) -> int:
+        shared = tuple(slowed(scenario.shared, growth))
+        return makespan_of(scenario.model_copy(update={"shared": shared}).with_origin_of(scenario), trace)
+
+    return find_growth(makespan, recorded_makespan(trace))
 
 
 def _machine(trace: Trace, where: str, warnings: ReplayWarnings) -> Topology:
@@ -108,19 +134,6 @@ def _machine(trace: Trace, where: str, warnings: ReplayWarnings) -> Topology:
         raise InputError(error.what, f"{where}: {error.where or 'machine'}") from None
 
 
-def _say_overlap(seen: Iterable[TracedProbe], warnings: ReplayWarnings) -> None:
-    """Say which probes may have slept because of each other: their sleep is more than their device's."""
-    end = 0
-    for one in seen:
-        if one.depth == 0 and one.start < end and one.record.sleeping_ns != 0:
-            text = (
-                "overlapped other probes, and what they waited for each other counts as sleep: policies gain at least "
-                "what is shown. A trace of one probe at a time tells more"
-            )
-            warnings.say("overlapped", text, one.record.device)
-        end = max(end, one.end)
-
-
 def _profile(recorded: KernelProfile, warnings: ReplayWarnings) -> str:
     for line in recorded.assumptions:
         warnings.say("kernel-profile", line)
@@ -135,11 +148,13 @@ def _cmdline(topology: Topology, recorded: KernelProfile) -> str:
     return str(CommandLine((*parsed.only(_PARAMETERS).parameters, *unusual)))
 
 
-def _drivers(seen: Iterable[TracedProbe]) -> list[DriverModel]:
+def _drivers(seen: Iterable[TracedProbe], sharing: Sharing) -> list[DriverModel]:
     found: dict[Key, dict[str, Any]] = {}
     for one in seen:
         bus, name = one.driver
         entry = found.setdefault(one.driver, {"name": name, "bus": bus})
+        if name in sharing.spread:
+            entry["spread"] = sharing.spread[name]
         if one.asynchronous:
             entry["probe_type"] = "async"
         if one.record.function and one.record.function != f"{name}_probe":
@@ -150,7 +165,8 @@ def _drivers(seen: Iterable[TracedProbe]) -> list[DriverModel]:
 class _Devices:
     """The devices of a replay as groups of one."""
 
-    def __init__(self, past: History, topology: Topology, warnings: ReplayWarnings) -> None:
+    def __init__(self, past: History, topology: Topology, warnings: ReplayWarnings, sharing: Sharing) -> None:
+        self._sharing = sharing
         self._past = past
         self._topology = topology
         self._warnings = warnings
@@ -174,7 +190,8 @@ class _Devices:
         if parent is not None and self._is_virtual_function(one, parent):
             group["virtual_function"] = True
         try:
-            group["phases"] = device_phases(probes, groups, self._topology, self._warnings, self._limit)
+            scale = self._sharing.scale_of(one.record)
+            group["phases"] = device_phases(probes, groups, self._topology, self._warnings, self._limit, scale)
         except ValidationError as error:
             raise InputError(f"the probe of {name}: {describe(error)}") from None
         return DeviceGroup.of(**group)

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from numaprobe.errors import InputError
 from numaprobe.records import RunState
 from numaprobe.records.errnos import errno_value
-from numaprobe.scenario.phases import Allocate, AllocateMemory, Compute, Fail, RegisterChildren, Sleep, Span
+from numaprobe.scenario.phases import (
+    Allocate,
+    AllocateMemory,
+    Compute,
+    Fail,
+    RegisterChildren,
+    Sleep,
+    Span,
+    Undivided,
+    UndividedCost,
+)
+from numaprobe.scenario.replay.lessons import PLAIN
 from numaprobe.units import MAX_SIZE
 
 if TYPE_CHECKING:
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
 
     from numaprobe.scenario.phases import DeviceGroup, Phase
     from numaprobe.scenario.replay.collected import ReplayWarnings
+    from numaprobe.scenario.replay.lessons import Scale
     from numaprobe.scenario.replay.probes import TracedProbe
     from numaprobe.topology import Topology
 
@@ -52,6 +64,7 @@ def device_phases(
     topology: Topology,
     warnings: ReplayWarnings,
     limit: int,
+    scale: Scale = PLAIN,
 ) -> list[Phase]:
     """Return the phases of a device, whose first probes may have been deferred or failed.
 
@@ -61,11 +74,12 @@ def device_phases(
         topology: to know nodes.
         warnings: what had to be assumed.
         limit: the most phases to cut its time into.
+        scale: how the time of the probe that decided is scaled.
 
     """
     failed, one = first_to_differ(probes)
     pieces = capped(merged(_pieces(one, groups, warnings)), limit)
-    phases = [*_memory(one, topology), *_as_phases(pieces)]
+    phases = [*_memory(one, topology), *_as_phases(pieces, scale), *_around(scale)]
     if failed:
         first = probes[0].record
         failure = Fail.of(fail=_result(probes[0], warnings), attempts=min(failed, 1000))
@@ -178,9 +192,30 @@ def capped(pieces: list[Piece], limit: int) -> list[Piece]:
     return short
 
 
-def _as_phases(pieces: Iterable[Piece]) -> Iterator[Phase]:
+def _as_phases(pieces: Iterable[Piece], scale: Scale) -> Iterator[Phase]:
     for kind, amount in pieces:
-        yield kind.of(**{kind.key: amount})
+        if kind is Compute:
+            yield Compute.of(compute=round(amount * scale.running))
+        elif kind is Sleep:
+            yield _sleep(amount, scale)
+        else:
+            yield kind.of(**{kind.key: amount})
+
+
+def _around(scale: Scale) -> Iterator[Phase]:
+    """Return the time around the body, where it may count."""
+    if scale.around_ns:
+        yield UndividedCost(undivided=Undivided(expected=(), most=(Compute.of(compute=scale.around_ns),)))
+
+
+def _sleep(ns: int, scale: Scale) -> Phase:
+    """Return a sleep; one that may be shorter or longer as an undivided cost."""
+    expected, least, most = (
+        Sleep.of(sleep=round(ns * share)) for share in (scale.sleeping, scale.sleeping_least, scale.sleeping_most)
+    )
+    if expected == least == most:
+        return expected
+    return UndividedCost(undivided=Undivided(expected=(expected,), least=(least,), most=(most,)))
 
 
 # ---- memory --------------------------------------------------------------------------------------------------------
