@@ -29,7 +29,7 @@ def note(machine: VirtualMachine, seen: list[tuple[str, int]], compute_ns: int =
 
 
 @pytest.mark.parametrize("model", [CpuModel(), CpuModel.off], ids=["modelled", "off"])
-def test_tasks_leave_a_cpu_that_goes_off_line(make: Make, model: CpuModel) -> None:
+def test_tasks_leave_a_cpu_that_goes_offline(make: Make, model: CpuModel) -> None:
     """Also one that was pinned there (it may run anywhere then), and the one that takes it offline."""
     machine = make(cpu_model=model)
     seen: list[int] = []
@@ -55,7 +55,7 @@ def test_tasks_leave_a_cpu_that_goes_off_line(make: Make, model: CpuModel) -> No
     assert machine.now() == 12 * MS
 
 
-def test_workers_of_an_off_line_cpu_run_anywhere_and_come_back(make: Make) -> None:
+def test_workers_of_an_offline_cpu_run_anywhere_and_come_back(make: Make) -> None:
     machine = make()
     seen: list[tuple[str, int]] = []
 

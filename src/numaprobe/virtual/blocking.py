@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numaprobe.runtime import Task
-    from numaprobe.virtual.cpu import CpuModel
     from numaprobe.virtual.task import VirtualTask
 
 
 class SchedulerLike(Protocol):
     """What the machine asks of its scheduler, modelled (``Scheduler``) or switched off (``FreeCpus``)."""
 
-    model: CpuModel
     online: int
     domain: int
 

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 class FreeCpus:
     """Stands in for the scheduler, with the same methods."""
 
-    def __init__(self, loop: EventLoop, topology: Topology, model: CpuModel) -> None:
+    def __init__(self, loop: EventLoop, topology: Topology, _model: CpuModel) -> None:
         self.loop = loop
-        self.model = model
         self.online = topology.online.bits
         self.domain = topology.possible.bits & ~topology.housekeeping.isolated.bits
 
@@ -56,7 +55,7 @@ class FreeCpus:
             self.loop.at(self.loop.now + ns, PRIORITY_CPU, self._computed, task)
 
     def _computed(self, task: VirtualTask) -> None:
-        task.executed += task.account(self.loop.now)
+        task.account(self.loop.now)
         task.remaining = 0
         self.loop.step(task)
 
@@ -65,7 +64,7 @@ class FreeCpus:
         task.mask = mask
         if task.on_cpu:
             if task.remaining:
-                task.executed += task.account(self.loop.now)
+                task.account(self.loop.now)
             task.cpu = self._place(task)
             task.visited()
 

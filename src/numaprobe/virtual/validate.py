@@ -53,6 +53,7 @@ def validate(workqueues: Workqueues, known: Tasks, scheduler: SchedulerLike, blo
     for pool in workqueues.pools.all():
         _check_pool(pool)
     for task in tasks:
+        hold(task.on_cpu == (task.state is State.RUNNING), f"{task} is on a CPU iff it runs")
         _check_blocked(task, blocker.blocked)
     _check_live(loop, tasks)
 
@@ -66,7 +67,6 @@ def _check_scheduler(scheduler: Scheduler, tasks: Iterable[VirtualTask]) -> None
         queue = scheduler.queue(task.cpu)
         waiting = sum(entry[2] is task for heap in queue.waiting.values() for entry in heap)
         hold((queue.current is task) == (task.state is State.RUNNING), f"{task} runs iff its CPU runs it")
-        hold(task.on_cpu == (task.state is State.RUNNING), f"{task} is on a CPU iff it runs")
         hold(waiting == (task.state is State.RUNNABLE), f"{task} waits in one queue iff it is runnable")
         if task.state in (State.RUNNING, State.RUNNABLE):
             hold(bool(scheduler.allowed(task) & queue.bit), f"{task} is on a CPU that it may use")
