@@ -8,8 +8,10 @@ Guests have NVMe drives, virtio disks and virtio links on every node, all unboun
 ``cuts``   the power goes at a random moment of a run (sysrq b), again and again, the journal on the host's disk: the
            next boot closes the run and replays nothing.
 ``pull``   a drive is pulled (QMP device_del) while it is bound and unbound: the others are bound, no run stays open.
+``boot``   systemd with an installed plan, as the first process of a namespace: a good plan, one whose Python is gone or
+           hangs, one with a device that is not there. Every device is bound in the end, nothing is held, nothing stays.
 
-Usage: python -m bench.bind_guest [table|kills|cuts|pull]... [--kernel 6.12] [--nodes 2,4] [--count N]
+Usage: python -m bench.bind_guest [table|kills|cuts|pull|boot]... [--kernel 6.12] [--nodes 2,4] [--count N]
 """
 
 from __future__ import annotations
@@ -169,7 +171,20 @@ def _pull(word: Path, monitor: Path, plan: GuestPlan) -> None:
             print("qmp:", answers.readline().strip(), flush=True)
 
 
-MODES = {"table": table, "kills": kills, "cuts": cuts, "pull": pull}
+def boot(options: GuestOptions, nodes: int, _count: int) -> list[str]:
+    """Boot with an installed plan; return what does not hold."""
+    with options.guest() as settings:
+        found = _boot(_plan(nodes), "boot", settings=settings)
+    print(f"\n{nodes} nodes, a boot with an installed plan (limit 25 s):")
+    faults = [f"left in /etc: {name}" for name in found.pop("a trace is left")]
+    for name, case in found.items():
+        print(f"  {name:16} {case}")
+        if case["bound"] != case["of"] or case["held still"] or case["bound by udev"] or case["seconds"] > 60:
+            faults.append(f"{name}: {case}")
+    return faults
+
+
+MODES = {"table": table, "kills": kills, "cuts": cuts, "pull": pull, "boot": boot}
 
 
 def main() -> int:

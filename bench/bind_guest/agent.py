@@ -6,6 +6,8 @@ Called with the folder that it shares with the host and a mode:
 ``kills N``  N times: kill -9 at a random moment of a run, recover; N times: ask it to stop (Ctrl-C) at a random moment
 ``cut``      recover what the last boot left, begin a run, and stay in it until the power goes
 ``pull``     bind and unbind one device until it is gone
+``boot``     systemd as the first process of a namespace, with an installed plan: one that is good, one whose Python is
+             gone, one that hangs, one with a device that is not there
 """
 
 from __future__ import annotations
@@ -19,10 +21,13 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.bringup.apart import perform_apart
+from numaprobe.bringup.boot.install import Settings, install, uninstall
+from numaprobe.bringup.boot.plan import LATER, boot_plan
 from numaprobe.bringup.guard import Guard
 from numaprobe.bringup.history import read_history
 from numaprobe.bringup.perform import Performance
@@ -325,6 +330,132 @@ def pull(folder: Path) -> dict[str, Any]:
     }
 
 
+# ---- a boot ----------------------------------------------------------------------------------------------------------
+#: seconds after which all is as without us
+LIMIT = 25
+#: what udev does: it loads the drivers, which would bind everything at once
+UDEV = """\
+[Unit]
+DefaultDependencies=no
+After=numaprobe-hold.service
+Before=numaprobe-bringup.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /tmp/np-udev.sh
+"""
+UDEV_SH = """\
+for driver in nvme virtio_blk virtio_net; do modprobe $driver; done
+sleep 1
+for driver in nvme virtio_blk virtio_net; do ls -d /sys/bus/*/drivers/$driver/*[0-9]; done >/run/after-udev 2>/dev/null
+true
+"""
+END = """\
+[Unit]
+DefaultDependencies=no
+After=numaprobe-bringup.service numaprobe-hold.service
+[Service]
+Type=oneshot
+TimeoutStartSec=infinity
+ExecStart=/bin/sh /tmp/np-end.sh
+"""
+END_SH = """\
+systemctl show -p Result -p ExecMainStatus numaprobe-bringup.service >/run/result
+sleep %d
+systemctl exit
+"""
+TARGET = """\
+[Unit]
+DefaultDependencies=no
+Wants=numaprobe-hold.service numaprobe-bringup.service numaprobe-release.timer np-udev.service np-end.service
+"""
+
+
+def boot(folder: Path) -> dict[str, Any]:
+    """Boot with each kind of plan; return what each left."""
+    plan = _held_plan()
+    good = sys.executable
+    hangs = Path("/tmp/hangs")  # noqa: S108  the guest's own
+    hangs.write_text("#!/bin/sh\nexec sleep 1000\n")
+    hangs.chmod(0o755)
+    missing = replace(plan.changes[0], device="devices/pci0000:fe/0000:fe:00.0", name="0000:fe:00.0")
+    cases = {
+        "good": (plan, good),
+        "device missing": (replace(plan, changes=(*plan.changes, missing)), good),
+        "python gone": (plan, "/nowhere/bin/python"),
+        "python hangs": (plan, str(hangs)),
+    }
+    before = _etc()
+    found: dict[str, Any] = {}
+    for name, (case, python) in cases.items():
+        found[name] = _boot(case, python)
+        print("agent: boot:", name, found[name], flush=True)
+    found["a trace is left"] = sorted(before ^ _etc())
+    (folder / "units").mkdir(exist_ok=True)
+    return found
+
+
+def _held_plan() -> Plan:
+    """Return the plan that binds everything, as it was made on the running system."""
+    plan = plan_for("bind")
+    return replace(boot_plan(plan), deadline_ns=None)
+
+
+def _boot(plan: Plan, python: str) -> dict[str, Any]:
+    perform("unbind", Path("/tmp/state"))  # noqa: S108
+    for drivers in DRIVERS.values():
+        subprocess.run(["rmmod", *drivers], check=True)
+    _unbind_virtio_pci(plan)
+    autoprobe(1)
+    install(plan, Path("/"), Settings(python=python, limit_s=LIMIT))
+    units = Path("/etc/systemd/system")
+    wait = LIMIT if python == sys.executable else 5
+    for name, text in (("np-udev.service", UDEV), ("np-end.service", END), ("np.target", TARGET)):
+        (units / name).write_text(text)
+    for name, text in (("np-udev.sh", UDEV_SH), ("np-end.sh", END_SH % wait)):
+        Path("/tmp", name).write_text(text)  # noqa: S108  the guest's own
+    start = time.monotonic()
+    command = ["unshare", "--fork", "--pid", "--mount", "--mount-proc", "/lib/systemd/systemd", "--unit=np.target"]
+    subprocess.run(
+        command,
+        env={"container": "numaprobe", "PATH": os.environ["PATH"]},
+        check=False,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+    )
+    took = time.monotonic() - start - wait
+    autoprobe(0)
+    for name in ("np-udev.service", "np-end.service", "np.target"):
+        (units / name).unlink()
+    uninstall(Path("/"))
+    return {
+        "bound": sum(driver is not None for driver, _ in standing().values()),
+        "of": len(standing()),
+        "held still": sum(one.override == LATER for one in SYSFS.devices(("pci",))),
+        "bound by udev": len(_read("/run/after-udev").split()),
+        "service": _read("/run/result").split(),
+        "seconds": round(took, 1),
+    }
+
+
+def _unbind_virtio_pci(plan: Plan) -> None:
+    """Take the virtio functions of the plan from their driver, as they are before udev."""
+    for change in plan.changes:
+        if change.driver_after == "virtio-pci":
+            with contextlib.suppress(OSError):
+                Path("/sys/bus/pci/drivers/virtio-pci/unbind").write_text(change.name)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _etc() -> set[str]:
+    return {str(path) for path in Path("/etc").rglob("*")}
+
+
 def main() -> None:
     folder, mode, *more = Path(sys.argv[1]), *sys.argv[2:]
     autoprobe(0)
@@ -337,6 +468,7 @@ def main() -> None:
         "kills": lambda: kills(count, int(more[1])),
         "cut": lambda: cut(folder),
         "pull": lambda: pull(folder),
+        "boot": lambda: boot(folder),
     }
     result = bodies[mode]()
     (folder / "result.json").write_text(json.dumps(result, indent=1))

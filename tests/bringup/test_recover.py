@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from bringup_world import BringupWorld
 
-from numaprobe.bringup.plan import Change
+from numaprobe.bringup.perform import Performance
+from numaprobe.bringup.plan import Change, Plan
 from numaprobe.bringup.recover import recover
 from numaprobe.bringup.steps import Step
 from numaprobe.bringup.trying import confirm, watch
@@ -175,6 +176,30 @@ def test_a_try_killed_at_every_point_is_undone(tmp_path: Path) -> None:
         assert recover(world.tools).is_whole
         for name, standing in world.kernel.snapshot().items():
             assert standing == before[name] or (not waits and standing == asked(name, before)), (point, name)
+
+
+@pytest.mark.usefixtures("no_sync")
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_asked_to_stop_at_every_write_nothing_is_half_done(tmp_path: Path, jobs: int) -> None:
+    """Ctrl-C, at each write in turn: what is under way ends, halves go back, the run is over."""
+    for point in range(10_000):
+        world = BringupWorld(tmp_path / str(point))
+        changes = one_of_each(world)
+        before = world.kernel.snapshot()
+        plan = Plan(changes=tuple(changes), jobs=jobs)
+        with Performance(plan, world.tools, command="bind") as performance:
+            count = iter(range(point, -1, -1))
+            world.before_store = lambda _path, _text, count=count, stop=performance.stop: (
+                stop() if next(count, None) == 0 else None
+            )
+            report = performance.run()
+        for name, standing in world.kernel.snapshot().items():
+            assert standing in (before[name], asked(name, before)), (point, name, standing)
+        assert not world.history.open_runs
+        assert all(entry.is_settled for run in world.history.runs for entry in run.entries.values())
+        if not report.interrupted:
+            assert point > 2 * len(changes)
+            return
 
 
 def test_an_unfinished_run_refuses_the_next_until_it_is_recovered(world: BringupWorld) -> None:
