@@ -397,7 +397,7 @@ def boot(folder: Path) -> dict[str, Any]:
 def _held_plan() -> Plan:
     """Return the plan that binds everything, as it was made on the running system."""
     plan = plan_for("bind")
-    return replace(boot_plan(plan), deadline_ns=None)
+    return boot_plan(plan, LIMIT)
 
 
 def _boot(plan: Plan, python: str) -> dict[str, Any]:

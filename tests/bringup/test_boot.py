@@ -37,8 +37,10 @@ def listing(root: Path) -> list[str]:
 
 # ---- the plan for the boot -------------------------------------------------------------------------------------------
 def test_at_boot_whatever_is_bound_is_bound_from_being_held(plan: Plan) -> None:
-    found = boot_plan(plan)
+    found = boot_plan(plan, 30)
     found.validate()
+    assert found.deadline_ns == 15 * 10**9
+    assert boot_plan(replace(plan, deadline_ns=5), 30).deadline_ns == 5
     assert [(one.action, one.road, one.wave) for one in found.changes] == [
         ("bind", "override", 1),
         ("bind", "override", 0),
@@ -55,7 +57,7 @@ def test_at_boot_whatever_is_bound_is_bound_from_being_held(plan: Plan) -> None:
 def test_a_virtio_device_is_held_by_what_it_stands_on(world: BringupWorld) -> None:
     world.kernel.device("pci", "0000:00:05.0", driver="virtio-pci", node=1, ids=(0x1AF4, 0x1001))
     world.kernel.device("virtio", "virtio3", driver="virtio_blk", above="0000:00:05.0")
-    (change,) = boot_plan(Plan(changes=(world.change("virtio3", "rebind", "virtio_blk"),))).changes
+    (change,) = boot_plan(Plan(changes=(world.change("virtio3", "rebind", "virtio_blk"),)), 30).changes
     assert (change.bus, change.name, change.driver_after) == ("pci", "0000:00:05.0", "virtio-pci")
     assert change.device == "devices/pci0000:00/0000:00:05.0"
 
@@ -63,13 +65,13 @@ def test_a_virtio_device_is_held_by_what_it_stands_on(world: BringupWorld) -> No
 def test_a_bus_without_override_is_refused(world: BringupWorld) -> None:
     world.kernel.device("usb", "1-1:1.0", driver="uas")
     with pytest.raises(InputError, match=r"usb/1-1:1.0: its bus has no driver_override"):
-        boot_plan(Plan(changes=(world.change("1-1:1.0", "rebind", "uas"),)))
+        boot_plan(Plan(changes=(world.change("1-1:1.0", "rebind", "uas"),)), 30)
 
 
 def test_a_plan_that_binds_nothing_is_refused(world: BringupWorld) -> None:
     (name,) = world.pci(1, "nvme")
     with pytest.raises(InputError, match="binds nothing"):
-        boot_plan(Plan(changes=(world.change(name, "unbind"),)))
+        boot_plan(Plan(changes=(world.change(name, "unbind"),)), 30)
 
 
 def test_a_held_device_is_bound_and_its_hold_is_gone(world: BringupWorld, plan: Plan) -> None:
@@ -77,7 +79,7 @@ def test_a_held_device_is_bound_and_its_hold_is_gone(world: BringupWorld, plan: 
     for name in world.drivers():
         world.kernel.write(world.kernel.sysfs.unbind_file("pci", "nvme"), name)
         world.kernel.write(world.kernel.sysfs.override_file(world.kernel.find(name).path), LATER)
-    report = world.perform(boot_plan(plan).changes)
+    report = world.perform(boot_plan(plan, 30).changes)
     assert [one.step for one in report.outcomes] == [Step.VERIFIED] * 2
     assert list(world.kernel.snapshot().values()) == [("nvme", None), (None, LATER), ("vfio-pci", None)]
 
@@ -86,7 +88,7 @@ def test_a_held_device_is_bound_and_its_hold_is_gone(world: BringupWorld, plan: 
 def boot_sh(world: BringupWorld, verb: str, plan: Plan, **more: str) -> None:
     here, run = world.folder / "here", world.folder / "run"
     here.mkdir(exist_ok=True)
-    (here / "devices").write_text(device_list(boot_plan(plan)))
+    (here / "devices").write_text(device_list(boot_plan(plan, 30)))
     settings = {
         "NUMAPROBE_HERE": str(here),
         "NUMAPROBE_RUN": str(run),
@@ -163,9 +165,9 @@ def test_what_was_installed_goes_without_a_trace(tmp_path: Path, plan: Plan, whe
     (root / "etc/fstab").write_text("")
     before = listing(root)
     settings = replace(SETTINGS, where=where, python="/etc/fstab")  # type: ignore[arg-type]
-    names = install(boot_plan(plan), root, settings)
+    names = install(boot_plan(plan, 30), root, settings)
     assert set(names) | {MANIFEST} <= set(listing(root))
-    assert check(boot_plan(plan), root, settings) == []
+    assert check(boot_plan(plan, 30), root, settings) == []
     uninstall(root)
     assert listing(root) == before
 
@@ -178,10 +180,10 @@ def image(tmp_path: Path) -> Path:
 
 def test_an_image_is_checked(image: Path, plan: Plan) -> None:
     assert "nothing is installed" in check(None, image, SETTINGS)[0]
-    install(boot_plan(plan), image, SETTINGS)
+    install(boot_plan(plan, 30), image, SETTINGS)
     (image / "etc/numaprobe/boot.sh").write_text("exit 0\n")
     (image / "etc/udev/rules.d/40-numaprobe.rules").unlink()
-    faults = check(boot_plan(plan), image, SETTINGS)
+    faults = check(boot_plan(plan, 30), image, SETTINGS)
     assert [fault.partition(": ")[2] for fault in faults] == [
         "is not there",
         "is not there; at boot the devices would be given back to the kernel at once",
@@ -194,7 +196,7 @@ def test_nothing_of_others_is_replaced_and_nothing_half_installed(image: Path, p
     (image / "etc/systemd/system/numaprobe-hold.service").write_text("theirs")
     before = listing(image)
     with pytest.raises(InputError, match="is there already, and is not ours"):
-        install(boot_plan(plan), image, SETTINGS)
+        install(boot_plan(plan, 30), image, SETTINGS)
     assert listing(image) == before
 
 
@@ -211,14 +213,14 @@ def test_an_installation_that_breaks_off_is_taken_away(
 
     monkeypatch.setattr(installing, "write_atomically", breaks)
     with pytest.raises(RefusedError, match="No space left"):
-        install(boot_plan(plan), image, SETTINGS)
+        install(boot_plan(plan, 30), image, SETTINGS)
     assert listing(image) == []
 
 
 def test_a_second_plan_is_not_put_over_the_first(image: Path, plan: Plan) -> None:
-    install(boot_plan(plan), image, SETTINGS)
+    install(boot_plan(plan, 30), image, SETTINGS)
     with pytest.raises(InputError, match="numaprobe uninstall"):
-        install(boot_plan(plan), image, SETTINGS)
+        install(boot_plan(plan, 30), image, SETTINGS)
 
 
 def test_a_manifest_that_leads_elsewhere_removes_nothing(tmp_path: Path) -> None:
@@ -232,7 +234,7 @@ def test_a_manifest_that_leads_elsewhere_removes_nothing(tmp_path: Path) -> None
 
 def test_every_script_is_one(tmp_path: Path, plan: Plan) -> None:
     for where in ("system", "dracut", "initramfs-tools"):
-        for name, text in boot_files(boot_plan(plan), where, python="/bin/python3", limit_s=5).items():  # type: ignore[arg-type]
+        for name, text in boot_files(boot_plan(plan, 30), where, python="/bin/python3", limit_s=5).items():  # type: ignore[arg-type]
             if text.startswith("#!"):
                 (tmp_path / "script").write_text(text)
                 subprocess.run([text[2:].split("\n")[0], "-n", tmp_path / "script"], check=True), name
@@ -240,7 +242,7 @@ def test_every_script_is_one(tmp_path: Path, plan: Plan) -> None:
 
 def test_units_are_what_systemd_takes(tmp_path: Path, plan: Plan) -> None:
     """By systemd's own word where it is installed; by its sections and their keys in any case."""
-    contents = boot_files(boot_plan(plan), "system", python="/bin/sh", limit_s=30)
+    contents = boot_files(boot_plan(plan, 30), "system", python="/bin/sh", limit_s=30)
     units = {Path(name).name: text for name, text in contents.items() if "systemd/system" in name}
     assert len(units) == 4
     for name, text in units.items():
@@ -263,13 +265,13 @@ def test_units_are_what_systemd_takes(tmp_path: Path, plan: Plan) -> None:
 
 
 def test_a_path_with_blanks_is_one_word_to_systemd(plan: Plan) -> None:
-    text = boot_files(boot_plan(plan), "system", python="/opt/my 50%/py$thon", limit_s=5)
+    text = boot_files(boot_plan(plan, 30), "system", python="/opt/my 50%/py$thon", limit_s=5)
     assert 'ExecStart="/opt/my 50%%/py$$thon" -m numaprobe bind' in text["etc/systemd/system/numaprobe-bringup.service"]
 
 
 def test_a_name_is_no_pattern_for_udev(world: BringupWorld) -> None:
     world.kernel.device("platform", "a*b|c[d]", driver="x")
-    plan = boot_plan(Plan(changes=(world.change("a*b|c[d]", "rebind", "x"),)))
+    plan = boot_plan(Plan(changes=(world.change("a*b|c[d]", "rebind", "x"),)), 30)
     assert (
         'KERNEL=="a?b?c?d?"'
         in boot_files(plan, "system", python="/p", limit_s=5)["etc/udev/rules.d/40-numaprobe.rules"]
@@ -280,7 +282,7 @@ def test_a_name_with_a_blank_is_refused(world: BringupWorld) -> None:
     path = world.kernel.device("platform", "a b", driver="x")
     change = Change(device=path, bus="platform", name="a b", action="bind", driver_after="x")
     with pytest.raises(InputError, match="a name with a blank"):
-        device_list(boot_plan(Plan(changes=(change,))))
+        device_list(boot_plan(Plan(changes=(change,)), 30))
 
 
 # ---- the commands ----------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def install(
     interpreter = str(python or sys.executable)
     settings = Settings(where=where, python=interpreter, limit_s=max(1, parse_time(limit) // _SECOND_NS))  # type: ignore[arg-type]  # checked above
     given = None if plan is None else _read(plan)
-    wanted = None if given is None else boot_plan(given)
+    wanted = None if given is None else boot_plan(given, settings.limit_s)
     if check:
         faults = check_installed(wanted, root, settings)
         for fault in faults:

@@ -31,8 +31,12 @@ HOLDING: Final = frozenset({"pci", "platform", "amba", "cdx", "fsl-mc", "spi", "
 _BELOW_VIRTIO: Final = {"pci": "virtio-pci", "platform": "virtio-mmio"}
 
 
-def boot_plan(plan: Plan) -> Plan:
-    """Return what is done at boot.
+def boot_plan(plan: Plan, limit_s: int) -> Plan:
+    """Return what is done at boot; a driver that hangs is given up at half of the limit, unless the plan is stricter.
+
+    Args:
+        plan: as it was made on the running machine.
+        limit_s: seconds after which everything is as without us.
 
     Raises:
         InputError: nothing is to be bound, or a device cannot be held.
@@ -47,7 +51,14 @@ def boot_plan(plan: Plan) -> Plan:
         raise InputError(
             "binds nothing, so there is nothing to do at boot; make one with bind or rebind --save-plan", "plan"
         )
-    return replace(plan, changes=tuple(_from_wave_0(wanted.values())), skipped=(), warnings=())
+    half_ns = limit_s * 10**9 // 2
+    return replace(
+        plan,
+        changes=tuple(_from_wave_0(wanted.values())),
+        deadline_ns=min(half_ns, plan.deadline_ns or half_ns),
+        skipped=(),
+        warnings=(),
+    )
 
 
 def _held(change: Change) -> Change:
