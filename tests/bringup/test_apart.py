@@ -135,8 +135,8 @@ def test_with_the_record_it_is_said_who_decided_where_probes_ran(world: BringupW
         ),
     )
     trace = trace_of(plan, report, command="bind", machine={}, recorded=recorded)
-    on_pci = "pci: 2 probes ran where the kernel queued them, not where they were written: kworker/0:1 on CPU 0"
+    on_pci = "pci: probes where the kernel queued them, whatever the writer's pin: kworker/0:1 on CPU 0 (2)"
     assert [one.message for one in trace.warnings if one.kind == "placed"] == [
-        "virtio: 1 probe ran in the writer's task, so its pin decided the CPU; 1 of 1 on their device's node",
+        "virtio: probes in the writer's task, so its pin decided the CPU (1); 1 of 1 on their device's node",
         f"{on_pci}; 1 of 2 on their device's node",
     ]

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: what the kernel calls the way to the probe, and the function that takes the write (drivers/base/bus.c)
 _PATH: Final = "device_driver_attach"
 _FUNCTION: Final = "bind_store"
+#: kind of the warnings that say what decided where probes ran
+PLACED: Final = "placed"
 #: names of devices that a sentence lists before it counts
 _NAMED: Final = 4
 
@@ -117,20 +119,19 @@ def placement_of(report: Report, recorded: Trace) -> tuple[RunWarning, ...]:
         if writer is not None and record.comm is not None:
             (pinned if record.comm == writer else queued).setdefault(record.bus or "", []).append(record)
     return (
-        *(_placed(bus, found, "ran in the writer's task, so its pin decided the CPU") for bus, found in pinned.items()),
+        *(_placed(bus, found, "in the writer's task, so its pin decided the CPU") for bus, found in pinned.items()),
         *(
-            _placed(bus, found, f"ran where the kernel queued them, not where they were written: {_tasks(found)}")
+            _placed(bus, found, f"where the kernel queued them, whatever the writer's pin: {_tasks(found)}")
             for bus, found in queued.items()
         ),
     )
 
 
 def _placed(bus: str, records: Sequence[ProbeRecord], where: str) -> RunWarning:
-    count = f"{len(records)} probe{'s' * (len(records) > 1)}"
     local = sum(record.local is True for record in records)
     known = sum(record.local is not None for record in records)
     on_node = f"; {local} of {known} on their device's node" if known else ""
-    return RunWarning(kind="placed", message=f"{bus}: {count} {where}{on_node}")
+    return RunWarning(kind=PLACED, message=f"{bus}: probes {where} ({len(records)}){on_node}")
 
 
 def _tasks(records: Iterable[ProbeRecord]) -> str:

@@ -115,7 +115,7 @@ def act(asked: Asked, *, name: str | None, as_json: bool, output: Path | None) -
         return _code(plan, ())
     done = _carry_out(machine, plan, asked)
     write(done, formats[chosen], chosen, output)
-    _say(done, chosen, output)
+    _say(done, asked, chosen, output)
     return _INTERRUPTED if done.report.interrupted else _code(plan, done.report.failures)
 
 
@@ -263,11 +263,11 @@ def _table(done: Done, stream: TextIO) -> None:
     print_changes(done.plan, done.report, done.trace, stream)
 
 
-def _say(done: Done, chosen: str, output: Path | None) -> None:
+def _say(done: Done, asked: Asked, chosen: str, output: Path | None) -> None:
     """Say on standard error what must not be missed."""
     report = done.report
     if report.waits_until_ns is not None:
-        tell(f"run {report.run} is undone when its time is up, unless: numaprobe confirm")
+        tell(f"run {report.run} is undone {asked.try_for} after its last change, unless: numaprobe confirm")
     if report.failures and (chosen != "table" or output is not None):
         more = f"; and {len(report.failures) - 1} more" if len(report.failures) > 1 else ""
         complain(f"{report.failures[0]}{more}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TextIO
 
+from numaprobe.bringup.happened import PLACED
 from numaprobe.bringup.outcome import key_of
 from numaprobe.report.bringup import print_skipped
 from numaprobe.report.explain import print_warnings
@@ -22,7 +23,7 @@ _COLUMNS: Final = (
     Column(title="change"),
     Column(
         title="became",
-        legend="verified: as asked; undone: as before; refused: not touched; left: neither; late: not back yet",
+        legend="verified: as asked; undone: as before; refused: not touched; left: neither; late: not back",
     ),
     Column(title="driver", legend="that it has now"),
     Column(title="node", legend="the device's", align="right"),
@@ -38,7 +39,7 @@ _COLUMNS: Final = (
     ),
 )
 #: kinds of warnings that the table or the lines below it say already
-_SAID: Final = frozenset({"verified", "undone", "refused", "left", "late", "unbound", "passed-over"})
+_SAID: Final = frozenset({"verified", "undone", "refused", "left", "late", "unbound", "passed-over", PLACED})
 
 
 def print_changes(plan: Plan, report: Report, trace: Trace, stream: TextIO | None = None) -> None:
@@ -51,11 +52,12 @@ def print_changes(plan: Plan, report: Report, trace: Trace, stream: TextIO | Non
         seen = {(record.bus, record.device): record for record in trace.probes}
         console.print()
         draw(Grid(columns=_COLUMNS, rows=[_row(one, seen) for one in report.outcomes]), console)
-    told = [one for one in report.outcomes if one.sentence]
-    if told:
+    lines = [f"{key_of(one.change)}: {one.sentence}" for one in report.outcomes if one.sentence]
+    lines += [one.message for one in trace.warnings if one.kind == PLACED]
+    if lines:
         console.print()
-    for one in told:
-        console.print(f"{key_of(one.change)}: {printable(one.sentence)}", soft_wrap=True)
+    for line in lines:
+        console.print(printable(line), soft_wrap=True)
     print_skipped(plan.skipped, console)
     print_warnings([one for one in trace.warnings if one.kind not in _SAID], console)
 
