@@ -78,6 +78,8 @@ class FakeKernel:
         self.claimed: set[str] = set()
         self.vsocks: set[tuple[int, str]] = set()
         self.signatures: dict[str, str] = {}
+        #: files that may only grow from now on; None: all may be replaced
+        self.kept: set[str] | None = None
         self._lock = threading.RLock()
         self._owner: FakeDevice | None = None
         self._mounts: list[str] = []
@@ -98,6 +100,10 @@ class FakeKernel:
 
     def put(self, path: str, text: str) -> None:
         place = self.folder / path
+        if self.kept is not None:
+            if path in self.kept and place.exists() and place.read_text().strip() not in text:
+                raise FileExistsError(errno.EEXIST, "somebody else says something else there", path)
+            self.kept.add(path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text if text.endswith("\n") else f"{text}\n")
         self._note(path)
@@ -363,6 +369,12 @@ class FakeKernel:
         else:
             self._part(owner, build)
 
+    def holds(self, node: str, what: str) -> None:
+        """Let a probe of a disk say what it holds."""
+        if self.kept is not None and self.signatures.get(node, what) != what:
+            raise FileExistsError(errno.EEXIST, "it holds something else", node)
+        self.signatures[node] = what
+
     def mount(
         self, number: str, point: str, kind: str, source: str, options: str = "rw", pid: int | str = "self"
     ) -> None:
@@ -429,6 +441,8 @@ class FakeKernel:
         for end, one in ends.items():
             self.link_to(f"{here}/{end}", f"sys/{one.path}")
         self.link_to(f"sys/class/devlink/{name}", here)
+        for end, other in (("consumer", "supplier"), ("supplier", "consumer")):
+            self.link_to(f"sys/{ends[other].path}/{end}:{ends[end].bus}:{ends[end].name}", here)
 
     def udev(self, number: str, **properties: str) -> None:
         """Put properties of a block device into udev's database."""

@@ -131,13 +131,13 @@ def bcachefs_member(kernel: FakeKernel) -> None:
 
 
 def zfs_member(kernel: FakeKernel) -> None:
-    kernel.signatures["nvme0n1"] = "zfs_member 'tank'"
+    kernel.holds("nvme0n1", "zfs_member 'tank'")
     kernel.claimed.add("nvme0n1")
     kernel.mount("0:57", "/tank/home", "zfs", "tank/home")
 
 
 def zfs_of_the_root(kernel: FakeKernel) -> None:
-    kernel.signatures["nvme0n1p1"] = "zfs_member 'rpool'"
+    kernel.holds("nvme0n1p1", "zfs_member 'rpool'")
     kernel.mount("0:57", "/", "zfs", "rpool/ROOT")
 
 
@@ -197,6 +197,16 @@ def memory_of_the_system(kernel: FakeKernel) -> None:
     kernel.device("dax", "dax1.0", driver="kmem", node=1)
 
 
+def memory_of_the_system_over_cxl(kernel: FakeKernel) -> None:
+    kernel.device("cxl", "mem0", driver="cxl_mem")
+    kernel.device("cxl", "region0")
+    kernel.device("dax", "dax2.0", above="region0", driver="kmem")
+
+
+def memory_of_a_virtual_machine(kernel: FakeKernel) -> None:
+    kernel.device("virtio", "virtio7", driver="virtio_mem", ids=(0x1AF4, 24))
+
+
 def open_vfio_group(kernel: FakeKernel) -> None:
     kernel.char(None, "vfio", "8", "511:0", "vfio/8")
     kernel.process(506, "qemu-system-x86", fds=["/dev/vfio/8"])
@@ -216,12 +226,12 @@ def ublk_served_from_a_disk(kernel: FakeKernel) -> None:
 
 
 def data_on_an_unused_disk(kernel: FakeKernel) -> None:
-    kernel.signatures["nvme0n1"] = "ext4 'backup'"
+    kernel.holds("nvme0n1", "ext4 'backup'")
 
 
 def partition_table(kernel: FakeKernel) -> None:
     kernel.udev("259:0", ID_PART_TABLE_TYPE="gpt")
-    kernel.signatures["nvme0n1"] = "a gpt partition table"
+    kernel.holds("nvme0n1", "a gpt partition table")
 
 
 def nobody_can_read_it(kernel: FakeKernel) -> None:
@@ -253,7 +263,7 @@ def link_up(kernel: FakeKernel) -> None:
 
 
 def link_with_an_address(kernel: FakeKernel) -> None:
-    kernel.addresses["eth1"] = ["198.51.100.7"]
+    kernel.addresses.setdefault("eth1", []).append("198.51.100.7")
 
 
 def link_with_an_ipv6_address(kernel: FakeKernel) -> None:
@@ -288,7 +298,7 @@ def link_in_another_namespace(kernel: FakeKernel) -> None:
 
 
 def login_by_ssh(kernel: FakeKernel) -> None:
-    kernel.addresses["eth1"] = ["192.0.2.9"]
+    kernel.addresses.setdefault("eth1", []).append("192.0.2.9")
     kernel.process(4000, "bash", parent=3999, environ={"SSH_CONNECTION": "203.0.113.5 50000 192.0.2.9 22"})
 
 
@@ -436,6 +446,8 @@ SITUATIONS = [
     Situation(mapped_gpu, GPU, {"open"}, "card0 is mapped in python (pid 504)"),
     Situation(mapped_dax, "dax0.0", {"open"}, "dax0.0 is mapped in redis (pid 505)"),
     Situation(memory_of_the_system, "dax1.0", {"memory"}, "dax1.0 is memory of the system's"),
+    Situation(memory_of_the_system_over_cxl, "mem0", {"memory"}, "dax2.0 is memory of the system's over CXL"),
+    Situation(memory_of_a_virtual_machine, "virtio7", {"memory"}, "virtio7 is memory of the system's (virtio_mem)"),
     Situation(open_vfio_group, GPU, {"open"}, "vfio/8 is open in qemu-system-x86 (pid 506)"),
     Situation(
         open_vfio_device_of_a_partner, GPU, {"open"}, "vfio0 is open in qemu-system-x86 (pid 507)", "pci/0000:85:00.0"

@@ -1,13 +1,15 @@
 """Devices as a tree shows them, the door's ends, and the fake kernel that other tests rely on."""
 
 import errno
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_kernel import FakeKernel
 
 from numaprobe.bringup.root import Root
-from numaprobe.errors import InputError, MissingInterfaceError
+from numaprobe.errors import InputError, MissingInterfaceError, NotPermittedError
 
 
 @pytest.fixture
@@ -30,7 +32,6 @@ def test_a_device_is_read_whole(kernel: FakeKernel) -> None:
     assert kernel.sysfs.at(found.path) == found
     assert found in list(kernel.sysfs.devices())
     assert kernel.sysfs.group_members("7") == [found.path]
-    assert kernel.sysfs.bus_device_above(f"{found.path}/block/nvme0n1/nvme0n1p1") == found.path
 
 
 def test_a_node_that_nobody_tells_stays_unknown(kernel: FakeKernel) -> None:
@@ -63,6 +64,38 @@ def test_a_link_out_of_the_tree_is_no_device(kernel: FakeKernel) -> None:
 def test_a_folder_without_sysfs_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(MissingInterfaceError, match="is no sysfs; mount it"):
         Root(tmp_path).must_be_sysfs()
+
+
+@pytest.fixture
+def live(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> Root:
+    """A tree that is taken for the running machine's, as root sees it."""
+    monkeypatch.setattr(Root, "is_live", True)
+    monkeypatch.setattr("numaprobe.bringup.root._filesystem_type", lambda path: 0x62656572)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    return kernel.root
+
+
+def test_a_sysfs_that_can_be_written_is_accepted(live: Root) -> None:
+    live.must_be_sysfs()
+
+
+def test_a_foreign_file_system_at_sys_is_refused(live: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numaprobe.bringup.root._filesystem_type", lambda path: 0x01021994)
+    with pytest.raises(MissingInterfaceError, match="is not the kernel's sysfs but another file system"):
+        live.must_have_sysfs()
+
+
+def test_a_sysfs_that_is_read_only_is_refused(live: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    live.must_have_sysfs()
+    with pytest.raises(NotPermittedError, match="mounted read-only, as in a container"):
+        live.must_be_sysfs()
+
+
+def test_only_root_may_write(live: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(NotPermittedError, match="run this as root"):
+        live.must_be_sysfs()
 
 
 def test_a_loop_of_links_and_a_pipe_are_nothing(kernel: FakeKernel) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from fake_kernel import FakeKernel
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from situations import BRIDGE, GPU, NIC, NVME, SITUATIONS, Situation, machine
 
 from numaprobe.bringup.guard import Guard, Intent
@@ -51,6 +53,42 @@ def test_a_device_in_use_is_refused_for_what_uses_it_and_each_flag_lifts_its_rea
             left = Guard(kernel.sysfs, kernel, (Allowance(device=device, code=code),)).refusals(reasons)
             assert set(left) == {other for other in reasons if (other.code, other.device) != (one.code, one.device)}
     assert kernel.writes == []
+
+
+#: A disk with another use is not looked at for data, nor for who else may hold it.
+IF_UNUSED = {"data", "unknown-data", "claimed"}
+#: These change what another situation is about.
+ALONE = {"nobody_can_read_it", "link_in_another_namespace", "process_that_may_not_be_looked_into"}
+MIXED = [case for case in {case.name: case for case in SITUATIONS}.values() if case.name not in ALONE]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(MIXED), min_size=2, max_size=5, unique_by=lambda case: case.name))
+def test_situations_together_hide_none_of_each_other(
+    tmp_path_factory: pytest.TempPathFactory, cases: list[Situation]
+) -> None:
+    kernel = machine(tmp_path_factory.mktemp("mixed"))
+    kernel.kept = set()
+    made = [case for case in cases if made_beside(kernel, case)]
+    sysfs = Sysfs(kernel.root)
+    survey = Guard(sysfs, kernel).survey(read_disks=True)
+    for case in made:
+        device = sysfs.device(kernel.find(case.device).bus, case.device)
+        assert device is not None
+        codes = {one.code for one in survey.reasons(device, UNBIND)}
+        assert codes >= case.codes - IF_UNUSED
+        assert codes
+    for device in sysfs.devices():
+        assert set(rechecked(kernel, f"{device.bus}/{device.name}")) == set(survey.reasons(device, UNBIND))
+
+
+def made_beside(kernel: FakeKernel, case: Situation) -> bool:
+    """Bring a situation about beside others; return whether it could be: two may want the same thing otherwise."""
+    try:
+        case.make(kernel)
+    except OSError:
+        return False
+    return True
 
 
 def test_every_code_has_a_situation() -> None:

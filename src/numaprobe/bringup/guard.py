@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numaprobe.bringup.plan import Allowance, Change, Plan
     from numaprobe.bringup.senses import Senses
-    from numaprobe.bringup.sysfs import Device, DeviceLink, Sysfs
+    from numaprobe.bringup.sysfs import Device, Sysfs
     from numaprobe.bringup.things import Finder, Things
 
 #: A sentence names so many users of one kind; the others are counted.
@@ -55,9 +55,6 @@ class Survey:
         self._own: dict[str, tuple[Reason, ...]] = {}
         self._things: dict[str, Things] = {}
         self._devices: dict[str, Device | None] = {}
-        self._consumers: dict[str, list[DeviceLink]] = {}
-        for link in sysfs.links():
-            self._consumers.setdefault(link.supplier, []).append(link)
 
     @property
     def denied(self) -> int:
@@ -115,7 +112,7 @@ class Survey:
                 yield from self._taken(other, planned, seen)
 
     def _active_consumers(self, path: str) -> list[str]:
-        links = self._consumers.get(path, ())
+        links = self._finder.consumers_of(path)
         return [link.consumer for link in links if link.status in _ACTIVE and self._sysfs.driver_of(link.consumer)]
 
     def _partners(self, device: Device, intent: Intent, planned: Collection[str]) -> Iterator[Reason]:

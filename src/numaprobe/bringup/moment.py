@@ -80,8 +80,7 @@ class Moment:
             yield mount, f"holds {mount.point}"
         for process in self.processes.values():
             space = None if process.mount_space == self._own_space else process.mount_space
-            held = self.mounts.holding(process.exe or "", space) if process.exe else None
-            if held is not None:
+            for held in self.mounts.holding(process.exe, space) if process.exe else ():
                 yield held, f"holds {process.exe}, which runs (pid {process.pid})"
 
     def _system_points(self) -> list[Mount]:
@@ -114,6 +113,13 @@ class Moment:
                 point, is_system = found.get(pool, (mount.point, False))
                 found[pool] = (point, is_system or mount in needed)
         return found
+
+    @cached_property
+    def cxl_memory(self) -> list[str]:
+        """DAX devices that are memory of the system and lie in a CXL region: which devices that spans is not told."""
+        base = "sys/bus/dax/drivers/kmem"
+        targets = {name: self.root.target(f"{base}/{name}") for name in self.root.names(base)}
+        return [name for name, target in targets.items() if target is not None and "/region" in target]
 
     @cached_property
     def login_links(self) -> set[str]:

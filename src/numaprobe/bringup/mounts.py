@@ -87,7 +87,7 @@ class Mounts:
     def read_space(self, pid: int | str, space: str | None) -> None:
         """Read the mounts of the namespace that a process is in, too."""
         mounts = list(self._lines(str(pid), space))
-        self._spaces[space] = sorted(mounts, key=lambda mount: len(mount.point))
+        self._spaces[space] = sorted(mounts, key=lambda mount: (len(mount.point), mount.point))
         for mount in mounts:
             for node in self.nodes_of(mount):
                 self.at.setdefault(node, []).append(mount)
@@ -110,29 +110,32 @@ class Mounts:
         kinds = (*REMOTE, "fuse", "9p")
         return tuple(f"{mount.point.rstrip('/')}/" for mount in self.own if mount.kind in kinds and mount.point != "/")
 
-    def holding(self, path: str, space: str | None = None) -> Mount | None:
-        """Return the mount that a file lies on, as a namespace names it."""
+    def holding(self, path: str, space: str | None = None) -> list[Mount]:
+        """Return the mounts that a file lies on, as a namespace names it.
+
+        Several where one is mounted over another: a file that was opened before may lie on the lower one.
+        """
+        found: list[Mount] = []
         for mount in reversed(self._spaces.get(space, [])):
-            if path == mount.point or path.startswith(mount.point.rstrip("/") + "/"):
-                return mount
-        return None
+            if found and mount.point != found[0].point:
+                break
+            if found or path == mount.point or path.startswith(mount.point.rstrip("/") + "/"):
+                found.append(mount)
+        return found
 
     def nodes_of_file(self, path: str) -> list[Node]:
         """Return the block devices that a file of ours lies on; a device node stands for itself."""
         if path.startswith("/dev/"):
             node = self._nodes.of_name(path)
             return [] if node is None else [node]
-        mount = self.holding(path.removesuffix(" (deleted)"))
-        return [] if mount is None else self.nodes_of(mount)
+        mounts = self.holding(path.removesuffix(" (deleted)"))
+        return list(dict.fromkeys(node for mount in mounts for node in self.nodes_of(mount)))
 
     def nodes_of(self, mount: Mount, depth: int = 4) -> list[Node]:
         """Return the block devices that a mount lies on; none for one that has none."""
         if mount.kind == "overlay" and depth:
-            below = (self.holding(folder) for folder in _overlay_folders(mount.options))
-            found = [
-                node for one in below if one is not None and one != mount for node in self.nodes_of(one, depth - 1)
-            ]
-            return list(dict.fromkeys(found))
+            below = (one for folder in _overlay_folders(mount.options) for one in self.holding(folder) if one != mount)
+            return list(dict.fromkeys(node for one in below for node in self.nodes_of(one, depth - 1)))
         if not mount.number.startswith("0:"):
             return self._with_members(Node("block", mount.number))
         named = (self._nodes.of_name(part) for part in mount.source.split(":") if part.startswith("/dev/"))

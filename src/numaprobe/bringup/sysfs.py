@@ -111,17 +111,13 @@ class Sysfs:
         bus = self._name_of(f"sys/{check_device(path)}/subsystem", "sys/bus/")
         return None if bus is None else self._read(path, bus, path.rpartition("/")[2])
 
-    def bus_device_above(self, path: str) -> str | None:
-        """Return the nearest directory at or above ``path`` that is a device on a bus; None if there is none."""
-        while path.count("/") > 1:
-            if path in self.known_paths:
-                return path
-            path = path.rpartition("/")[0]
-        return None
-
     @cached_property
     def known_paths(self) -> dict[str, tuple[str, str]]:
-        """The directory of every device on a bus, and its bus and name; read once."""
+        """What ``read_paths`` returned first: for one command's choice of devices."""
+        return self.read_paths()
+
+    def read_paths(self) -> dict[str, tuple[str, str]]:
+        """Return the directory of every device that is on a bus now, with its bus and name."""
         found = {}
         for bus in self.buses():
             for name in self.device_names(bus):
@@ -221,6 +217,12 @@ class Sysfs:
             return None
         status = self.root.text(f"{here}/status") or "unknown"
         return DeviceLink(supplier.removeprefix("sys/"), consumer.removeprefix("sys/"), status)
+
+    def consumer_links(self, path: str) -> list[DeviceLink]:
+        """Return the links from one supplier to its consumers, as its own directory has them."""
+        names = (name for name in self.root.names(f"sys/{path}") if name.startswith("consumer:"))
+        found = (self._link(self.root.target(f"sys/{path}/{name}")) for name in names)
+        return [link for link in found if link is not None]
 
     def group_members(self, group: str) -> list[str]:
         """Return the directories of the devices in an IOMMU group, below ``/sys``."""

@@ -21,7 +21,7 @@ from numaprobe.bringup.nodes import Node
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numaprobe.bringup.sysfs import Device, Sysfs
+    from numaprobe.bringup.sysfs import Device, DeviceLink, Sysfs
 
 #: Directories below a device that hold attributes of what is there, and no further devices.
 _ATTRIBUTES: Final = frozenset(
@@ -65,6 +65,9 @@ class Finder(Protocol):
     def things_of(self, device: Device) -> Things:
         """Return what a device gives, without that of the devices below it."""
 
+    def consumers_of(self, path: str) -> list[DeviceLink]:
+        """Return the links from a supplier to its consumers."""
+
 
 class Walker:
     """Finds it by walking the device's directory: as it is now."""
@@ -80,6 +83,10 @@ class Walker:
             found.blocks += shared_disks(self._sysfs, controller)
         found.chars += vfio_groups(self._sysfs, device)
         return found
+
+    def consumers_of(self, path: str) -> list[DeviceLink]:
+        """Return the links from a supplier to its consumers."""
+        return self._sysfs.consumer_links(path)
 
     def _walk(self, path: str, found: Things, controllers: list[str]) -> None:
         for name in self._root.folders(f"sys/{path}")[1]:
@@ -113,7 +120,10 @@ class Index:
 
     def __init__(self, sysfs: Sysfs) -> None:
         self._sysfs, self._root = sysfs, sysfs.root
-        self._things: dict[str, Things] = {path: Things() for path in sysfs.known_paths}
+        self._things: dict[str, Things] = {path: Things() for path in sysfs.read_paths()}
+        self._consumers: dict[str, list[DeviceLink]] = {}
+        for link in sysfs.links():
+            self._consumers.setdefault(link.supplier, []).append(link)
         for kind in ("block", "char"):
             for number in self._root.names(f"sys/dev/{kind}"):
                 self._add_node(Node(kind, number))
@@ -124,7 +134,7 @@ class Index:
         for _, path in self._class("nvme"):
             self._owner(path).blocks += shared_disks(self._sysfs, path)
         for path in self._things:
-            above = sysfs.bus_device_above(path.rpartition("/")[0])
+            above = self._device_at(path.rpartition("/")[0])
             if above is not None:
                 self._things[above].children.append(path)
 
@@ -140,8 +150,20 @@ class Index:
     def _has_vfio(self) -> bool:
         return bool(self._root.names("sys/class/vfio"))
 
+    def consumers_of(self, path: str) -> list[DeviceLink]:
+        """Return the links from a supplier to its consumers."""
+        return self._consumers.get(path, [])
+
+    def _device_at(self, path: str) -> str | None:
+        """Return the nearest directory at or above ``path`` that is a device on a bus."""
+        while path.count("/") > 1:
+            if path in self._things:
+                return path
+            path = path.rpartition("/")[0]
+        return None
+
     def _owner(self, path: str) -> Things:
-        above = self._sysfs.bus_device_above(path)
+        above = self._device_at(path)
         return Things() if above is None else self._things[above]
 
     def _add_node(self, node: Node) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Use = tuple[str, str]
 
 _ZFS: Final = "zfs_member"
+#: Drivers that make memory of the system out of a device.
+_MEMORY_DRIVERS: Final = ("kmem", "virtio_mem")
 #: Parts of the names of drivers that carry sockets between a guest and its host.
 _TO_THE_HOST: Final = ("vsock", "hv_sock")
 #: driver of virtio -> kind of file system
@@ -30,19 +32,16 @@ _SHARED_FOLDERS: Final = {"9pnet_virtio": "9p", "virtiofs": "virtiofs"}
 
 def uses_of(device: Device, things: Things, moment: Moment, contents: Contents) -> Iterator[Use]:
     """Yield how a device is in use, without what hangs on it."""
-    if device.driver == "kmem":
-        yield "memory", f"{device.name} is memory of the system's (kmem)"
+    yield from _memory(device, moment)
     yield from _folders(device, moment)
     for disk, parts in _disks(things, moment).items():
         yield from _disk(disk, parts, moment, contents)
-    if device.driver is not None and any(mark in device.driver for mark in _TO_THE_HOST):
+    if any(mark in (device.driver or "") for mark in _TO_THE_HOST):
         yield from _sockets(device, moment)
     for node, name in things.chars:
         yield from _char(node, name, moment)
-    if moment.denied and (things.blocks or things.chars):
-        first = moment.denied[0]
-        more = f" and {len(moment.denied) - 1} more" if len(moment.denied) > 1 else ""
-        yield "unseen", f"what {first.name} (pid {first.pid}){more} may have open cannot be seen"
+    if things.blocks or things.chars:
+        yield from _unseen(moment)
     for link in things.links:
         yield from _link(link, moment)
     if things.hidden_link:
@@ -50,6 +49,21 @@ def uses_of(device: Device, things: Things, moment: Moment, contents: Contents) 
     for channel in things.channels:
         if moment.root.attribute(f"sys/{channel}/in_use") == "1":
             yield "dma", f"{channel.rpartition('/')[2]} has a client in the kernel"
+
+
+def _memory(device: Device, moment: Moment) -> Iterator[Use]:
+    if device.driver in _MEMORY_DRIVERS:
+        yield "memory", f"{device.name} is memory of the system's ({device.driver})"
+    elif device.bus == "cxl" or (device.driver or "").startswith("cxl_"):
+        for name in moment.cxl_memory:
+            yield "memory", f"{name} is memory of the system's over CXL, and may lie on {device.name}"
+
+
+def _unseen(moment: Moment) -> Iterator[Use]:
+    if moment.denied:
+        first = moment.denied[0]
+        more = f" and {len(moment.denied) - 1} more" if len(moment.denied) > 1 else ""
+        yield "unseen", f"what {first.name} (pid {first.pid}){more} may have open cannot be seen"
 
 
 def _sockets(device: Device, moment: Moment) -> Iterator[Use]:
@@ -82,12 +96,11 @@ def _disks(things: Things, moment: Moment) -> dict[tuple[Node, str], list[tuple[
 
 def _disk(disk: tuple[Node, str], parts: list[tuple[Node, str]], moment: Moment, contents: Contents) -> Iterator[Use]:
     found = [use for node, _ in parts for use in _block(node, moment)]
+    found += _pool(parts, moment, contents) if moment.pools else ()
     yield from found
     if found or moment.root.attribute(f"sys/dev/block/{disk[0].number}/size") == "0":
         return
-    if moment.pools:
-        yield from _pool(parts, moment, contents)
-    elif contents.is_claimed(disk[1]):
+    if contents.is_claimed(disk[1]):
         yield "claimed", f"the kernel holds {disk[1]} exclusively, for somebody that no table names"
     else:
         yield from _data(disk, contents)
@@ -138,23 +151,16 @@ def _link(link: str, moment: Moment) -> Iterator[Use]:
 
 def _pool(parts: list[tuple[Node, str]], moment: Moment, contents: Contents) -> Iterator[Use]:
     """Yield the use of a disk while a ZFS pool is mounted: its members say the pool's name, and nothing else does."""
-    disk = parts[0]
     for part in parts:
-        said = contents.of(part)
-        pool = (said or "").removeprefix(_ZFS).strip(" '")
-        if said is not None and said.startswith(_ZFS) and pool in moment.pools:
+        said = contents.of(part) or ""
+        pool = said.removeprefix(_ZFS).strip(" '") if said.startswith(_ZFS) else ""
+        if pool in moment.pools:
             point, is_system = moment.pools[pool]
             use = f"{part[1]} is a part of the ZFS pool '{pool}', mounted on {point}"
             yield ("system", f"{use} (the running system)") if is_system else ("mounted", use)
-            return
-    if contents.is_claimed(disk[1]):
-        unread = any(contents.of(part) is None for part in parts)
-        if unread and any(is_system for _, is_system in moment.pools.values()):
-            yield "system", f"the kernel holds {disk[1]} exclusively, as it does the disks of the ZFS pool of /"
-        else:
-            yield "claimed", f"the kernel holds {disk[1]} exclusively, for somebody that no table names"
-    else:
-        yield from _data(disk, contents)
+    unread = any(contents.of(part) is None for part in parts)
+    if unread and any(is_system for _, is_system in moment.pools.values()) and contents.is_claimed(parts[0][1]):
+        yield "system", f"the kernel holds {parts[0][1]} exclusively, as it does the disks of the ZFS pool of /"
 
 
 def _data(disk: tuple[Node, str], contents: Contents) -> Iterator[Use]:
