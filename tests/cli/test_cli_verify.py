@@ -138,3 +138,12 @@ def test_narrow_terminals_lose_columns_and_never_a_number() -> None:
     assert "left out on this width: 95 %" in narrow
     assert "+200.9 %  p=0.000 n=9+6\n" in narrow
     assert "+200.9 %  p=0.000 n=9+6  +159.7 % to +239.2 %" in wide
+
+
+def test_a_hostile_label_stays_in_its_line(run: Any, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run("run", "pmem-2018", "--label", f"{name}\n\x1b[31m|", "-o", tmp_path / f"{name}.json")
+    text = run("verify", tmp_path / "a.json", tmp_path / "b.json")
+    assert "\x1b" not in text
+    assert "a\\n\\x1b[31m|: 1 run (a.json)" in text
+    assert "a\\\\n\\\\x1b\\[31m\\|" in run("verify", tmp_path / "a.json", tmp_path / "b.json", "-f", "markdown")

@@ -96,8 +96,8 @@ def _grid(found: Verification) -> Grid:
 def _changed_columns(found: Verification, change: str) -> tuple[Column, ...]:
     return (
         _FIGURE,
-        Column(title=found.first.label, legend="" if found.mode == "exact" else _INTERVAL, align="right"),
-        Column(title=found.second.label, align="right"),
+        Column(title=printable(found.first.label), legend="" if found.mode == "exact" else _INTERVAL, align="right"),
+        Column(title=printable(found.second.label), align="right"),
         Column(title="change", legend=change, align="right"),
         Column(title="chance", legend="of ranks so far apart if nothing had changed; and the runs", spare=1),
         Column(title="95 %", legend="where the shift lies (Hodges-Lehmann)", align="right", spare=2),
@@ -107,8 +107,8 @@ def _changed_columns(found: Verification, change: str) -> tuple[Column, ...]:
 def _predicted_columns(found: Verification) -> tuple[Column, ...]:
     return (
         _FIGURE,
-        Column(title=found.first.label, legend="what was predicted, and its range", align="right"),
-        Column(title=found.second.label, legend=_INTERVAL, align="right"),
+        Column(title=printable(found.first.label), legend="what was predicted, and its range", align="right"),
+        Column(title=printable(found.second.label), legend=_INTERVAL, align="right"),
         Column(title="error", legend="(predicted - measured) / measured", align="right"),
         Column(title="inside", legend="the range; without one, the interval of what was measured", spare=1),
     )
