@@ -116,6 +116,9 @@ def test_recorded_traces_are_compared_with_each_other(run: Any, tmp_path: Path) 
     )
     assert result["policies"][1]["difference"]["worst_percent"] == pytest.approx(-35.2, abs=0.1)
     assert run("report", *files).count("0000:01:00.0") >= 2
+    guests = Path(__file__).parents[1] / "data/kernel/debian-7.2/two-nodes"
+    told = run("report", guests / "sync.1.trace.gz", guests / "sync.2.trace.gz")
+    assert [name in told for name in ("sync.1.trace.gz, ", "sync.2.trace.gz, ")] == [True, True]
 
 
 def test_details_are_shown_for_few_probes_or_when_asked_for(run: Any) -> None:

@@ -38,7 +38,7 @@ def report(
     if len(names) > 1 and (output is not None or chosen not in {"table", "printk"}):
         raise UsageError(f"one trace at a time as {chosen}; numaprobe compare puts several into one")
     for name in names:
-        trace = read_trace(name, machine=machine, kprobes=kprobes, named=False)
+        trace = read_trace(name, machine=machine, kprobes=kprobes, named=len(names) > 1)
         with ProgressLine("repetition") as line:
             diagnosed = diagnose(trace, progress=line.tell)
         write(diagnosed, TRACE_SHAPES[chosen], chosen, output)
