@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from numaprobe.analysis.hold import Hold, Holds
 from numaprobe.analysis.machine import topology_of
 from numaprobe.analysis.verify.places import compare_places
-from numaprobe.bringup.parallel import safeties
 from numaprobe.bringup.reasons import CODES, FINAL
 from numaprobe.kernel.readers import read_trace
 from numaprobe.policies import POLICIES
 from numaprobe.reading.budget import BUDGETS
 from numaprobe.runtime.facts import FACTS, OLDEST
+from numaprobe.runtime.parallel import safeties
 from numaprobe.scenario import (
     Scenario,
     load_scenario,

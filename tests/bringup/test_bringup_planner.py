@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from situations import BRIDGE, GPU, NIC, NVME, machine
 
 from numaprobe.bringup.guard import Guard
-from numaprobe.bringup.parallel import ONE_BY_ONE, PARALLEL, safeties, safety
 from numaprobe.bringup.plan import Allowance, Change, Plan
 from numaprobe.bringup.planner import Wish, in_turns, make_plan
 from numaprobe.bringup.select import select
 from numaprobe.bringup.sysfs import Sysfs
 from numaprobe.errors import InputError, MissingInterfaceError, NumaprobeError, UsageError
+from numaprobe.runtime.parallel import ONE_BY_ONE, PARALLEL, safeties, safety
 
 
 def chosen(kernel: FakeKernel, *terms: str) -> list[str]:

@@ -61,7 +61,7 @@ class Change:
     cpus: CpuSet = NO_CPUS
     #: a change begins when all of the waves before have ended; from 0
     wave: int = 0
-    #: not beside another exclusive change of this driver (see ``parallel.toml``)
+    #: not beside another exclusive change of this driver (see ``runtime/parallel.toml``)
     exclusive: bool = False
 
 

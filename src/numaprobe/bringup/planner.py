@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.bringup.guard import Intent
 from numaprobe.bringup.modules import Modules
-from numaprobe.bringup.parallel import ONE_BY_ONE, PARALLEL, UNKNOWN, WARNING, safety
 from numaprobe.bringup.plan import Change, Plan, Skipped
 from numaprobe.bringup.reasons import Reason
 from numaprobe.errors import MissingInterfaceError, UsageError
+from numaprobe.runtime.parallel import ONE_BY_ONE, PARALLEL, UNKNOWN, WARNING, safety
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -50,7 +50,7 @@ def safeties() -> dict[str, Safety]:
         InternalError: it says something that it must not.
 
     """
-    data = tomllib.loads((files("numaprobe.bringup") / "parallel.toml").read_text(encoding="utf-8"))
+    data = tomllib.loads((files("numaprobe.runtime") / "parallel.toml").read_text(encoding="utf-8"))
     found = {name: Safety(driver=name, **{**row, "evidence": tuple(row["evidence"])}) for name, row in data.items()}
     for row in found.values():
         if not {row.bind, row.unbind} <= {PARALLEL, ONE_BY_ONE, UNKNOWN} or not row.evidence:
