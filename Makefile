@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: recorder lab-bind demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lock clean help free-threaded
+.PHONY: recorder lab-bind demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -97,6 +97,13 @@ BIND_COUNT ?= 3
 
 lab-bind: lab-tools  ## bind, kill, cut and pull at devices on a real kernel in QEMU; the table of docs/bind.md
 	$(BIN)/numaprobe lab --fetch $(BIND_KERNEL) && $(BIN)/python -m bench.bind_guest --kernel $(BIND_KERNEL) --count $(BIND_COUNT)
+
+# Boots of each side, before and after what is advised is set.
+ADVICE_BOOTS ?= 5
+lab-advise: lab-tools  ## advice taken at its word in guests: recorded, advised, set, recorded again
+	$(BIN)/numaprobe lab --fetch 6.1
+	$(BIN)/numaprobe lab --fetch 6.12
+	$(BIN)/python -m bench.guest_advice $(ADVICE_BOOTS)
 
 # A Python without an interpreter lock: nobody ships one built, so Debian's source is built here. apt checks the source; its
 # lists and settings are of this folder, and those of the computer stay as they are.
