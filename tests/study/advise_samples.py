@@ -45,14 +45,25 @@ def candidates(setting: Setting, allowed: Collection[str] = (), around: Around |
     def asynchronous(driver: str) -> Trace:
         return trials.trace((Choice(f"{driver}: probing", Kind.ASYNC, driver),))
 
-    reasons = Reasons(stock, trials.base_trace, around or Around(), asynchronous)
-    return find_candidates(stock, trials.base_trace, reasons, allowed)
+    around = around or Around()
+    reasons = Reasons(stock, trials.base_trace, around, asynchronous)
+    return find_candidates(stock, trials.base_trace, reasons, allowed, around)
 
 
 def every_selection(found: Candidates) -> Iterator[Selection]:
     """Yield every combination of choices of different slots."""
     for chosen in product(*([None, *choices] for choices in found.slots.values())):
         yield tuple(sorted(choice for choice in chosen if choice is not None))
+
+
+def probing_ns(setting: Setting) -> int:
+    """Return for how long some probe is under way, nanosecond by nanosecond of a sorted list."""
+    covered, until = 0, -1
+    spans = sorted((one.start_ns or 0, one.end_ns or 0) for one in run_setting(as_a_stock_kernel(setting)).trace.probes)
+    for start, end in spans:
+        covered += max(0, end - max(start, until))
+        until = max(until, end)
+    return covered
 
 
 def figures(setting: Setting, selection: Selection) -> tuple[int, int, set[str], list[str]]:

@@ -9,8 +9,9 @@ import pytest
 from advise_samples import scenario
 
 from numaprobe.scenario import run_setting
-from numaprobe.study import make_setting, vary
+from numaprobe.study import make_setting, make_variations, parse_axes, vary
 from numaprobe.study.advise import Choice, Kind, with_choices
+from numaprobe.study.advise.choices import varied_as
 from numaprobe.study.advise.lines import lines_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,37 @@ def test_the_lines_are_the_setting_that_was_run(choices: tuple[Choice, ...]) -> 
     base = make_setting("mixed-bus", cmdline="isolcpus=8-9 driver_async_probe=nd_pmem")
     ran = run_setting(with_choices(base, choices)).trace
     assert run_setting(as_written(base, *choices)).trace.probes == ran.probes
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        (choice(Kind.ASYNC, "accelerator"), choice(Kind.ASYNC, "nd_pmem"), choice(Kind.MODULE_ASYNC, "nvme")),
+        (choice(Kind.LOAD_FROM, "virtio_blk", "1"), choice(Kind.SCOPE, "", "system")),
+        (choice(Kind.ISOLATION, "", "12,14-15", with_nohz=True),),
+    ],
+)
+def test_vary_makes_the_same_setting(choices: tuple[Choice, ...]) -> None:
+    base = make_setting("mixed-bus", cmdline="isolcpus=8-10 nohz_full=8-10")
+    (varied,) = make_variations(base, parse_axes(varied_as(base, choices)))
+    assert run_setting(varied.setting).trace == run_setting(with_choices(base, choices)).trace
+
+
+def test_binding_by_hand_is_from_each_devices_node_and_no_variation() -> None:
+    base = make_setting("mixed-bus")
+    together, alone = choice(Kind.BIND, "virtio_blk", "together"), choice(Kind.BIND, "virtio_blk")
+    for one, overlap in ((together, True), (alone, False)):
+        probes = {probe.device: probe for probe in run_setting(with_choices(base, (one,))).trace.probes}
+        first, second = probes["virtio0"], probes["virtio1"]
+        assert {first.cpu_node, second.cpu_node} == {1}
+        assert first.path == "device_driver_attach"
+        assert ((second.start_ns or 0) < (first.end_ns or 0)) is overlap
+        assert probes["accelerator.0"].path == "driver_attach_sync"
+        assert varied_as(base, (one,)) == []
+    (line,) = lines_of(base, (together,))
+    assert line.text == (
+        "numaprobe rebind driver=virtio_blk --save-plan virtio_blk.json && numaprobe install virtio_blk.json"
+    )
 
 
 def test_drivers_are_named_in_one_list_with_those_that_it_has() -> None:

@@ -1,16 +1,19 @@
 """``numaprobe advise``: which settings of a stock kernel make probes faster, or more local."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from numaprobe.cli import options
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.progress import ProgressLine
+from numaprobe.cli.registry import COMMANDS
 from numaprobe.units import parse_time
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import TextIO
 
     from numaprobe.records import Trace
@@ -56,7 +59,8 @@ def advise(  # noqa: PLR0917  a command's signature is its options
     from numaprobe.study.advise import advise as search
     from numaprobe.study.advise import goal_of
 
-    chosen = choose_format(format, as_json, output, ADVICE_SHAPES)
+    shapes = advice_shapes(_source(what, machine, kernel, cmdline, devices, overrides, kprobes))
+    chosen = choose_format(format, as_json, output, shapes)
     seconds = parse_time(patience) / 1e9
     recorded = _recorded(what, machine, kprobes, until)
     changes: Any = {"kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
@@ -76,7 +80,7 @@ def advise(  # noqa: PLR0917  a command's signature is its options
             seconds=seconds,
             progress=tell,
         )
-    write(advice, ADVICE_SHAPES[chosen], chosen, output)
+    write(advice, shapes[chosen], chosen, output)
     return 0
 
 
@@ -89,22 +93,28 @@ def _recorded(what: str, machine: str | None, kprobes: "Path | None", until: str
     return study.read_trace(what, machine=machine, kprobes=kprobes, until=() if until is None else (until,))
 
 
-def _around(what: str, machine: str | None) -> "Around | None":
+def _around(what: str, machine: str | None) -> "Around":
     """Return what this machine tells, if it is the one that is asked about."""
-    if what != "host" or machine not in (None, "host"):
-        return None
     from numaprobe.cli.around import around_here
+    from numaprobe.study.advise import Around
 
-    return around_here()
+    here = what == "host" and machine in (None, "host")
+    return replace(around_here() if here else Around(), can_bind="bind" in COMMANDS)
 
 
-def _table(advice: "Advice", stream: "TextIO") -> None:
-    from numaprobe.report.advice import print_advice
-    from numaprobe.report.explain import print_warnings
-    from numaprobe.report.grid import console_for
-
-    print_advice(advice, stream)
-    print_warnings(advice.warnings, console_for(stream))
+def _source(
+    what: str,
+    machine: str | None,
+    kernel: str | None,
+    cmdline: str | None,
+    devices: int | None,
+    overrides: list[str] | None,
+    kprobes: Path | None,
+) -> str:
+    """Return the words of a command line that name the same input."""
+    given = {"-m": machine, "-k": kernel, "-c": cmdline, "-n": devices, "--kprobes": kprobes}
+    words = [what, *(str(word) for key, value in given.items() if value is not None for word in (key, value))]
+    return shlex.join([*words, *(word for value in overrides or () for word in ("--set", value))])
 
 
 def _json(advice: "Advice") -> str:
@@ -113,5 +123,15 @@ def _json(advice: "Advice") -> str:
     return to_json(advice_to_json(advice))
 
 
-#: The formats of an advice.
-ADVICE_SHAPES: Final = {"table": Shape(stream=_table), "json": text_shape(_json)}
+def advice_shapes(source: str) -> dict[str, Shape]:
+    """Return the formats of an advice; ``source`` names its input on a command line."""
+
+    def table(advice: "Advice", stream: "TextIO") -> None:
+        from numaprobe.report.advice import print_advice
+        from numaprobe.report.explain import print_warnings
+        from numaprobe.report.grid import console_for
+
+        print_advice(advice, stream, source=source)
+        print_warnings(advice.warnings, console_for(stream))
+
+    return {"table": Shape(stream=table), "json": text_shape(_json)}

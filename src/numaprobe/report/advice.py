@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Final, TextIO
 
 from numaprobe.report.grid import Cell, Column, Grid, console_for, draw, printable, say, stdout_or
+from numaprobe.study.advise.search import STEP
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ SHOWN: Final = 8
 _SETTINGS: Final = Column(title="settings")
 _MAKESPAN: Final = "first start to last end; a range where the source leaves one"
 _COLUMNS: Final = (
-    Column(title="gain", legend="of the row 'as it is'; at most, where two figures stand", align="right"),
+    Column(
+        title="vs base", legend="of the row 'as it is'; two figures: the least and the most it can be", align="right"
+    ),
     Column(title="worst", legend="cost of the slowest probe", align="right", spare=1),
     Column(
         title="on node", legend="probes that started on their device's node, of those of which it is known", spare=2
@@ -29,8 +33,16 @@ _COLUMNS: Final = (
 )
 
 
-def print_advice(advice: Advice, stream: TextIO | None = None, *, legend: bool = True) -> None:
-    """Print an advice."""
+def print_advice(advice: Advice, stream: TextIO | None = None, *, source: str = "", legend: bool = True) -> None:
+    """Print an advice.
+
+    Args:
+        advice: it.
+        stream: where; None: on standard output.
+        source: the words of a command line that name what it is about; empty: not known.
+        legend: say what the columns are.
+
+    """
     console = console_for(stdout_or(stream))
     console.print(printable(advice.verdict), style="bold", soft_wrap=True)
     console.print()
@@ -42,7 +54,7 @@ def print_advice(advice: Advice, stream: TextIO | None = None, *, legend: bool =
     draw(Grid(columns=(_SETTINGS, reached, *_COLUMNS), rows=list(_rows(advice))), console, legend=legend)
     _print_milestones(advice, console)
     for title, one in (("To write", advice.recommended), ("To try", advice.hopeful)):
-        _print_lines(title, one, console)
+        _print_lines(title, one, source, console)
     _print_list("Kept out", [f"{one.driver} ({one.reason}): {one.text}." for one in advice.kept_out], console)
     _print_list("Broken", [f"{name}: {reason}" for name, reason in advice.broken[:SHOWN]], console)
     _print_list("Limits", [*advice.limits], console)
@@ -76,12 +88,17 @@ def _heading(advice: Advice) -> str:
         return f"{text} With every driver asynchronous {bound.moment} would not come before {format_time(bound.ns)}."
     if bound.ns:
         text += f" No setting and no policy goes below {format_time(bound.ns)}: {bound.reason}."
-    return text if base.makespan_ns else f"{text} Its probes take no time."
+    pauses = base.makespan_ns - base.probing_ns
+    if pauses > base.worth(STEP):
+        text += f" Probes are under way in {format_time(base.probing_ns)} of it; the pauses between them stay."
+    return text
 
 
 def _searched(advice: Advice) -> str:
+    if not advice.tried and not advice.searched.timed_out:
+        return "Nothing that could be set was left to run."
     how = "every combination" if advice.searched.exhaustive else "step by step"
-    text = f"{len(advice.tried)} settings were run, {how}"
+    text = "1 setting was run" if len(advice.tried) == 1 else f"{len(advice.tried)} settings were run, {how}"
     return f"{text}, until the time was over: the best so far." if advice.searched.timed_out else f"{text}."
 
 
@@ -127,12 +144,27 @@ def _gain(gain: tuple[int, int], base: int) -> str | Cell:
     return Cell(text, "green" if high <= -1 else "red" if low >= 1 else "")
 
 
-def _print_lines(title: str, one: Recommendation | None, console: Console) -> None:
+def _print_lines(title: str, one: Recommendation | None, source: str, console: Console) -> None:
     if one is None:
         return
     console.print(f"\n{title}", style="bold")
     for line in one.lines:
         _print_line(line, console)
+    if source and one.vary:
+        _print_check(source, one, console)
+
+
+def _print_check(source: str, one: Recommendation, console: Console) -> None:
+    """Print how to see afterwards whether what was said came."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    options = " ".join(f"--vary {shlex.quote(key)}" for key in one.vary)
+    commands = f"numaprobe run {source} {options} -o prediction.json"
+    text = Text.assemble(("to see what came of it: ", ""), (printable(commands), "cyan"))
+    say(Padding(text, (0, 0, 0, 2)), console)
+    then = "set it, record some boots, and: numaprobe verify prediction.json RECORDED…"
+    say(Padding(Text(then), (0, 0, 0, 4)), console)
 
 
 def _print_line(line: Line, console: Console) -> None:

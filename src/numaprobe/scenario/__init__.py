@@ -3,7 +3,7 @@
 from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_scenario, scenario_source
 from numaprobe.scenario.change import change_scenario
 from numaprobe.scenario.host import host_scenario, machine_scenario
-from numaprobe.scenario.loading import Loading, change_loads, loadings, with_loads_from
+from numaprobe.scenario.loading import Loading, change_loads, loadings, with_binds, with_loads_from
 from numaprobe.scenario.plan import Plan, make_plan
 from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.reader import parse_override, parse_scenario, read_scenario
@@ -45,5 +45,6 @@ __all__ = [
     "save_scenario",
     "scenario_source",
     "scenario_toml",
+    "with_binds",
     "with_loads_from",
 ]

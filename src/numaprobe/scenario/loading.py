@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from numaprobe.errors import InputError
 from numaprobe.scenario.change import change_scenario
 from numaprobe.scenario.choice import near
-from numaprobe.scenario.steps import Load, Step
+from numaprobe.scenario.replay.steps import folded
+from numaprobe.scenario.steps import Autoprobe, Bind, Load, Parallel, Sequence, Step, WriteAutoprobe
 from numaprobe.scenario.taking import steps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numaprobe.scenario.schema import Scenario
 
@@ -75,6 +76,29 @@ def change_loads(scenario: Scenario, driver: str | None, values: dict[str, Any])
 
     def changed(step: Load) -> Step:
         return step.model_copy(update=values) if driver is None or driver in step.load else step
+
+    return change_scenario(scenario, {"steps": _mapped(steps_of(scenario), scenario, changed)})
+
+
+def with_binds(scenario: Scenario, driver: str, devices: Mapping[str, tuple[str, int]], *, together: bool) -> Scenario:
+    """Return the scenario with a driver loaded while its buses do not probe, and its devices then bound one by one.
+
+    Args:
+        scenario: it stays as it is.
+        driver: loaded so wherever a program loads it.
+        devices: name -> its bus, and the CPU from which its name is written to ``bind``.
+        together: all at the same time, each by a task of its own; else one after the other.
+
+    """
+    buses = sorted({bus for bus, _ in devices.values()})
+
+    def changed(step: Load) -> Step:
+        if driver not in step.load:
+            return step
+        off, on = ([WriteAutoprobe(autoprobe=Autoprobe(bus=bus, on=value)) for bus in buses] for value in (False, True))
+        binds = [Bind.on([name], driver=driver, cpu=cpu, comm="numaprobe") for name, (_, cpu) in devices.items()]
+        bound = [Parallel.on(binds)] if together and len(binds) > 1 else binds
+        return Sequence.on(folded([*off, step, *on, *bound]))
 
     return change_scenario(scenario, {"steps": _mapped(steps_of(scenario), scenario, changed)})
 

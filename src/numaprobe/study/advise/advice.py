@@ -10,7 +10,7 @@ from numaprobe.errors import NumaprobeError
 from numaprobe.study.advise.answer import Advice, Recommendation
 from numaprobe.study.advise.bound import Bound, bound_of
 from numaprobe.study.advise.candidates import as_a_stock_kernel, find_candidates, guessed_devices
-from numaprobe.study.advise.choices import Choice, Kind
+from numaprobe.study.advise.choices import Choice, Kind, varied_as
 from numaprobe.study.advise.goal import Goal
 from numaprobe.study.advise.keptout import Around, Reasons
 from numaprobe.study.advise.lines import lines_of
@@ -78,7 +78,7 @@ def advise(
             return None
 
     reasons = Reasons(stock, trials.base_trace, around, asynchronous, recorded, boots=goal.is_moment)
-    candidates = find_candidates(stock, trials.base_trace, reasons, allowed, around.modules)
+    candidates = find_candidates(stock, trials.base_trace, reasons, allowed, around)
     searched = search(trials, candidates.slots, deadline=deadline, progress=progress)
     whole = trials.all()
     if candidates.daring != candidates.slots:
@@ -125,7 +125,7 @@ class _Maker:
         self._setting = setting
         self._modules = modules
         self._base = base
-        self._step = max(1, round(STEP * base.makespan_ns))
+        self._step = base.worth(STEP)
 
     def best(self, trials: Sequence[Trial], *, hopeful: bool = False) -> Recommendation | None:
         trial = pick(self._base, trials, hopeful=hopeful)
@@ -134,7 +134,13 @@ class _Maker:
     def make(self, trial: Trial) -> Recommendation:
         gain = trial.gain(self._base)
         lines = lines_of(self._setting, trial.selection, self._modules)
-        return Recommendation(trial=trial, lines=tuple(lines), gain_ns=gain, sure=gain[0] >= self._step)
+        return Recommendation(
+            trial=trial,
+            lines=tuple(lines),
+            vary=tuple(varied_as(self._setting, trial.selection)),
+            gain_ns=gain,
+            sure=gain[0] >= self._step,
+        )
 
     def all(self, trials: Sequence[Trial]) -> list[Recommendation]:
         whole = [trial for trial in trials if not trial.broken and trial is not self._base]
@@ -170,6 +176,8 @@ def _limits(setting: Setting, recorded: Trace | None, candidates: Candidates, sh
         found.append(text)
     if recorded is not None:
         found.append("one trace: how much one boot differs from the next is not in these figures")
+        if recorded.initcalls and not any(one.name.startswith("Run ") for one in recorded.milestones):
+            found.append("the log ends before the kernel runs init: what was probed later is not in it")
     if candidates.small:
         text = f"not looked at, since their probes take {format_time(candidates.small_ns)} in all"
         found.append(f"{_names(candidates.small)}: {text}")

@@ -25,6 +25,8 @@ class Recommendation:
 
     trial: Trial
     lines: tuple[Line, ...]
+    #: the same for ``--vary``, one key each
+    vary: tuple[str, ...]
     #: by how much the makespan is shorter, ns: at least, at most; negative: longer
     gain_ns: tuple[int, int]
     #: the gain is there under every reading, and it is worth a line

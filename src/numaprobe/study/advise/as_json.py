@@ -48,6 +48,7 @@ def advice_to_json(advice: Advice) -> dict[str, Any]:
 def _figures(trial: Trial) -> dict[str, Any]:
     return {
         "makespan_ns": trial.makespan_ns,
+        "probing_ns": trial.probing_ns,
         "makespan_range_ns": list(trial.makespan_range()),
         "worst_ns": trial.worst_ns,
         "worst_range_ns": list(trial.worst_range()),
@@ -59,7 +60,9 @@ def _figures(trial: Trial) -> dict[str, Any]:
 
 
 def _recommendation(one: Recommendation | None) -> dict[str, Any] | None:
-    return None if one is None else {**_tried(one), "lines": [_line(line) for line in one.lines]}
+    return (
+        None if one is None else {**_tried(one), "lines": [_line(line) for line in one.lines], "vary": list(one.vary)}
+    )
 
 
 def _tried(one: Recommendation) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What could be set on this machine: slots of choices, and what is left aside with its reason.
 
-A driver is worth a choice if its probes take a share of the makespan that somebody would notice. The choices are
+A driver is worth a choice if its probes take a share of all probing that somebody would notice. The choices are
 asynchronous probing of a driver, or of its module (so that whoever loads it need not wait either), the node from which
 a module is loaded, the affinity scope where the release has one, and isolated CPUs at a node's end in place of its
 beginning.
@@ -13,27 +13,27 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.analysis.sweep import coverage
 from numaprobe.cpuset import CpuSet
 from numaprobe.policies import make_policy
 from numaprobe.records import NO_NODE
 from numaprobe.runtime import AffinityScope
+from numaprobe.runtime.parallel import PARALLEL, safety
 from numaprobe.scenario import loadings
 from numaprobe.study.advise.choices import ASYNC_LIST, Choice, Kind
+from numaprobe.study.advise.keptout import Around
 from numaprobe.study.variation import vary
 from numaprobe.topology import CommandLine
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numaprobe.records import ProbeRecord, Trace
     from numaprobe.scenario import Loading, Setting
     from numaprobe.study.advise.keptout import KeptOut, Reasons
     from numaprobe.topology import Topology
 
-    #: driver -> name of the module that it is in
-    Modules = Mapping[str, str]
-
-#: A driver whose probes take less than this share of the makespan in all is left as it is: nobody would notice.
+#: A driver whose probes take less than this share of all probing is left as it is: nobody would notice.
 WORTH: Final = 0.01
 #: Drivers that are looked at, those that take longest; a trial for each, and more for those that help.
 MAX_DRIVERS: Final = 12
@@ -90,7 +90,7 @@ def guessed_devices(setting: Setting) -> set[str]:
 
 
 def find_candidates(
-    setting: Setting, base: Trace, reasons: Reasons, allowed: Collection[str], modules: Modules | None = None
+    setting: Setting, base: Trace, reasons: Reasons, allowed: Collection[str], around: Around | None = None
 ) -> Candidates:
     """Return what could be set.
 
@@ -99,19 +99,20 @@ def find_candidates(
         base: a run of it.
         reasons: finds why a driver is kept out.
         allowed: drivers that somebody takes the responsibility for.
-        modules: which drivers are in modules that can be loaded; None: what a program loads in the scenario is.
+        around: what is known of the machine besides; drivers that are in no module are built in.
 
     """
+    around = around or Around()
     found = Candidates()
     loaded = {name: one for one in loadings(setting.scenario) if not _is_kernel(one.comm) for name in one.drivers}
-    if modules is not None:
-        loaded = {driver: one for driver, one in loaded.items() if driver in modules}
+    if around.modules is not None:
+        loaded = {driver: one for driver, one in loaded.items() if driver in around.modules}
     guessed = guessed_devices(setting)
     for driver, records in _worth(setting, base, found):
         if all(record.device in guessed for record in records):
             found.guessed.append(driver)
         else:
-            _probe_choices(setting, driver, records, loaded.get(driver), reasons, allowed, found)
+            _probe_choices(setting, driver, records, loaded.get(driver), reasons, allowed, around, found)
     for driver, records in _by_driver(base).items():
         if driver in loaded:
             _add(found, _load_choices(setting, driver, records, loaded[driver].cpu))
@@ -139,8 +140,7 @@ def _by_driver(base: Trace) -> dict[str, list[ProbeRecord]]:
 
 def _worth(setting: Setting, base: Trace, found: Candidates) -> list[tuple[str, list[ProbeRecord]]]:
     """Return the drivers that are worth a look, those whose probes take longest first."""
-    ends = [(record.start_ns or 0, record.end_ns or 0) for record in base.probes]
-    makespan = max((end for _, end in ends), default=0) - min((start for start, _ in ends), default=0)
+    probing = coverage((record.start_ns or 0, record.end_ns or 0) for record in base.probes).union_ns
     ours = {driver.name for driver in setting.scenario.drivers}
     sums = {
         driver: sum(record.cost_ns for record in records)
@@ -148,7 +148,7 @@ def _worth(setting: Setting, base: Trace, found: Candidates) -> list[tuple[str, 
         if driver in ours
     }
     ordered = sorted(sums, key=lambda driver: -sums[driver])
-    worth = [driver for driver in ordered if sums[driver] >= WORTH * makespan][:MAX_DRIVERS]
+    worth = [driver for driver in ordered if sums[driver] >= WORTH * probing][:MAX_DRIVERS]
     found.small = [driver for driver in ordered if driver not in worth]
     found.small_ns = sum(sums[driver] for driver in found.small)
     records = _by_driver(base)
@@ -162,6 +162,7 @@ def _probe_choices(
     loading: Loading | None,
     reasons: Reasons,
     allowed: Collection[str],
+    around: Around,
     found: Candidates,
 ) -> None:
     slot = f"{driver}: probing"
@@ -179,7 +180,17 @@ def _probe_choices(
     choices = [Choice(slot, Kind.ASYNC, driver)]
     if loading is not None and loading.drivers == (driver,) and loading.async_probe is None:
         choices.append(Choice(slot, Kind.MODULE_ASYNC, driver))
+    if loading is not None and around.can_bind and _all_came_with_it(setting, driver, records):
+        together = "together" if safety(driver).bind == PARALLEL else ""
+        choices.append(Choice(slot, Kind.BIND, driver, together))
     _add(found, choices, daring_only=bool(why) and driver not in allowed)
+
+
+def _all_came_with_it(setting: Setting, driver: str, records: Iterable[ProbeRecord]) -> bool:
+    """Tell whether loading the driver is what bound each of its devices."""
+    by_load = {one.device for one in records if (one.path or "").startswith("driver_attach")}
+    matches = {name for one in setting.scenario.drivers if one.name == driver for name in one.match or (driver,)}
+    return by_load == {spec.name for spec in setting.plan.devices if (spec.compatible or spec.name) in matches}
 
 
 # ---- from where it is loaded ----------------------------------------------------------------------------------------

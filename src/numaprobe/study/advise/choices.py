@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.scenario import with_binds
 from numaprobe.study.variation import vary
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Kind(StrEnum):
     SCOPE = "scope"
     #: ``isolcpus=`` names other CPUs
     ISOLATION = "isolation"
+    #: the driver's devices are bound by ``numaprobe bind``, each from its node
+    BIND = "bind"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,7 +53,7 @@ class Choice:
     kind: Kind
     #: the driver that it is about; empty: the machine as a whole
     driver: str
-    #: a node, a scope, a list of CPUs
+    #: a node, a scope, a list of CPUs; of ``BIND``: ``together``, or nothing
     value: str = ""
     #: of ``ISOLATION``: ``nohz_full=`` names the same CPUs now, and moves along
     with_nohz: bool = False
@@ -57,19 +61,16 @@ class Choice:
     @property
     def name(self) -> str:
         """What tables call it."""
-        match self.kind:
-            case Kind.ASYNC:
-                return f"{ASYNC_LIST}={self.driver}"
-            case Kind.SYNC:
-                return f"{ASYNC_LIST}= without {self.driver}"
-            case Kind.MODULE_ASYNC:
-                return f"{self.driver}.async_probe=1"
-            case Kind.LOAD_FROM:
-                return f"{self.driver} loaded from node {self.value}"
-            case Kind.SCOPE:
-                return f"{SCOPE}={self.value}"
-            case Kind.ISOLATION:
-                return f"isolcpus={self.value}"
+        together = ", together" if self.value else ""
+        return {
+            Kind.ASYNC: f"{ASYNC_LIST}={self.driver}",
+            Kind.SYNC: f"{ASYNC_LIST}= without {self.driver}",
+            Kind.MODULE_ASYNC: f"{self.driver}.async_probe=1",
+            Kind.LOAD_FROM: f"{self.driver} loaded from node {self.value}",
+            Kind.SCOPE: f"{SCOPE}={self.value}",
+            Kind.ISOLATION: f"isolcpus={self.value}",
+            Kind.BIND: f"{self.driver} bound from its nodes{together}",
+        }[self.kind]
 
 
 #: Some choices, at most one of each slot, in order.
@@ -85,6 +86,7 @@ def with_choices(setting: Setting, selection: Iterable[Choice]) -> Setting:
     """
     parameters: dict[str, str | None] = {}
     loads: dict[str | None, int | str] = {}
+    binds: list[Choice] = []
     names = async_names(setting)
     for choice in selection:
         match choice.kind:
@@ -99,7 +101,51 @@ def with_choices(setting: Setting, selection: Iterable[Choice]) -> Setting:
                 parameters[SCOPE] = choice.value
             case Kind.ISOLATION:
                 parameters |= {"isolcpus": choice.value} | ({"nohz_full": choice.value} if choice.with_nohz else {})
-    return vary(setting, parameters=parameters or None, load_from=loads or None)
+            case Kind.BIND:
+                binds.append(choice)
+    varied = vary(setting, parameters=parameters or None, load_from=loads or None)
+    for choice in binds:
+        scenario = with_binds(
+            varied.scenario, choice.driver, _places(varied, choice.driver), together=bool(choice.value)
+        )
+        varied = vary(varied, {"steps": scenario.steps})
+    return varied
+
+
+def _places(setting: Setting, driver: str) -> dict[str, tuple[str, int]]:
+    """Return the devices of a driver: its bus, and a CPU of its node; those of a node take its CPUs in turn."""
+    machine = setting.plan.topology
+    matches = {
+        (one.bus, name) for one in setting.scenario.drivers if one.name == driver for name in one.match or (driver,)
+    }
+    free = machine.online - machine.housekeeping.isolated or machine.online
+    turns = {node.id: cycle(node.cpus & free) for node in machine.nodes if node.cpus & free}
+    anywhere = cycle([setting.scenario.caller.cpu])
+    mine = [spec for spec in setting.plan.devices if (spec.bus, spec.compatible or spec.name) in matches]
+    return {spec.name: (spec.bus, next(turns.get(spec.node, anywhere))) for spec in mine}
+
+
+def varied_as(setting: Setting, selection: Iterable[Choice]) -> list[str]:
+    """Return the same as ``--vary`` takes it, one ``KEY=VALUE`` for each key; none where a driver is bound by hand."""
+    selection = tuple(selection)
+    if any(choice.kind is Kind.BIND for choice in selection):
+        return []
+    names = async_names(setting)
+    found: dict[str, str] = {}
+    for choice in selection:
+        match choice.kind:
+            case Kind.ASYNC | Kind.SYNC:
+                names = toggled(names, choice.driver)
+                found[ASYNC_LIST] = ",".join(names)
+            case Kind.MODULE_ASYNC:
+                found[f"{choice.driver}.async_probe"] = "1"
+            case Kind.LOAD_FROM:
+                found[f"{choice.driver}.load_from"] = f"node{choice.value}"
+            case Kind.SCOPE:
+                found[SCOPE] = choice.value
+            case Kind.ISOLATION:
+                found |= dict.fromkeys(("isolcpus", "nohz_full") if choice.with_nohz else ("isolcpus",), choice.value)
+    return [f'{key}="{value}"' if "," in value else f"{key}={value}" for key, value in found.items()]
 
 
 def async_names(setting: Setting) -> list[str]:

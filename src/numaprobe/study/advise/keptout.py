@@ -75,6 +75,8 @@ class Around:
     consumers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: driver -> its module, of those that can be loaded; None: not known
     modules: Mapping[str, str] | None = None
+    #: there is a command that binds devices from their nodes
+    can_bind: bool = False
 
 
 class Reasons:

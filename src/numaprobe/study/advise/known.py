@@ -13,6 +13,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
+from numaprobe.runtime.parallel import ONE_BY_ONE, safety
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsafe:
@@ -68,6 +70,10 @@ class Known:
 
     def unsafe_driver(self, driver: str) -> Unsafe | None:
         """Return why this driver's probes must not run at the same time; None: nothing is known."""
+        known = safety(driver)
+        if known.bind == ONE_BY_ONE:
+            why = "its devices are not to be probed beside each other"
+            return Unsafe(drivers=(driver,), why=why, source="; ".join(known.evidence))
         return next((entry for entry in self.unsafe if _matches(driver, entry.drivers)), None)
 
     def forced(self, driver: str) -> Synchronous | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.drivercore.options import ASYNC_DRV_NAMES_MAX_LEN
+from numaprobe.runtime.parallel import PARALLEL, safety
 from numaprobe.study.advise.choices import ASYNC_LIST, SCOPE, Choice, Kind, async_names, toggled, with_choices
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _async_list(setting: Setting, choices: Sequence[Choice]) -> Line:
     if len(",".join(names)) >= ASYNC_DRV_NAMES_MAX_LEN:
         risks.append(f"the kernel keeps {ASYNC_DRV_NAMES_MAX_LEN - 1} characters of the list, and this one is longer")
     added = [choice.driver for choice in choices if choice.kind is Kind.ASYNC]
-    assumes = [f"{' and '.join(added)} may be probed asynchronously: nothing else is known of it"] if added else []
+    assumes = [_may_be_asynchronous(driver) for driver in added]
     return Line(
         where=_CMDLINE,
         text=text if names else f"(without {ASYNC_LIST}=)",
@@ -80,6 +81,13 @@ def _async_list(setting: Setting, choices: Sequence[Choice]) -> Line:
         assumes=tuple(assumes),
         risks=tuple(risks),
     )
+
+
+def _may_be_asynchronous(driver: str) -> str:
+    known = safety(driver)
+    if known.bind == PARALLEL:
+        return f"{driver} bears being probed beside its like ({known.evidence[0]})"
+    return f"{driver} may be probed asynchronously: nothing is known that speaks against it, nor for it"
 
 
 def _line(setting: Setting, machine: Topology, choice: Choice, modules: Mapping[str, str]) -> Iterator[Line]:
@@ -110,6 +118,8 @@ def _line(setting: Setting, machine: Topology, choice: Choice, modules: Mapping[
             yield _scope(setting, choice)
         case Kind.ISOLATION:
             yield _isolation(setting, choice)
+        case Kind.BIND:
+            yield _bind(choice.driver)
 
 
 def _udev(module: str, cpus: str) -> str:
@@ -125,6 +135,19 @@ def _scope(setting: Setting, choice: Choice) -> Line:
         try_once=f"echo {choice.value} > {file}, then load the module again",
         undo=f"echo {setting.profile.default_scope} > {file}; {_BOOT_WITHOUT}",
         risks=("all unbound kernel work follows it, and not only probes: wider pods share caches less",),
+    )
+
+
+def _bind(driver: str) -> Line:
+    """Return the commands that bind from the nodes; the choice is offered only where they are (``Around.can_bind``)."""
+    program, plan = "numaprobe", f"{re.sub(r'[^A-Za-z0-9_-]', '_', driver)}.json"
+    return Line(
+        where="at boot",
+        text=f"{program} rebind driver={driver} --save-plan {plan} && {program} install {plan}",
+        try_once=f"{program} rebind driver={driver} --try 120s: what is in use is refused, all is put back afterwards",
+        undo=f"{program} uninstall",
+        assumes=("the devices may be held back until user space binds them",),
+        risks=("what needs them before that finds none: they are bound later than the kernel would have",),
     )
 
 

@@ -1,9 +1,10 @@
 """The search: every selection where there are few, else step by step, until the time is over.
 
 What is best is said once, for all selections that were run (``pick``). First comes time: the makespan under the reading
-that is worst for the selection, with ``STEP`` of the base's makespan on top for each choice, since each is a line that
-somebody has to write, explain and keep. Then comes place: of all that are within one step of that, the one with the
-fewest probes off their devices' node; the virtual machine charges nothing for remote memory, so place is not in time.
+that is worst for the selection, with ``STEP`` of the time in which probes are under way on top for each choice, since
+each is a line that somebody has to write, explain and keep. Then comes place: of all that are within one step of that,
+the one with the fewest probes off their devices' node; the virtual machine charges nothing for remote memory, so that
+place is not in time.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numaprobe.study.advise.choices import Choice, Selection
     from numaprobe.study.advise.trials import Trial, Trials
 
-#: What a choice has to bring to be worth a line, as a share of the base's makespan.
+#: What a choice has to bring to be worth a line, as a share of the time in which some probe of the base is under way.
 STEP: Final = 0.01
 #: Up to so many selections are all run, if half of the time is enough for them.
 MAX_EXHAUSTIVE: Final = 1024
@@ -58,7 +59,7 @@ def pick(base: Trial, trials: Iterable[Trial], *, hopeful: bool = False) -> Tria
         hopeful: go by the reading that is best for each, and not by the worst.
 
     """
-    step = max(1, round(STEP * base.makespan_ns))
+    step = base.worth(STEP)
     whole = [base, *(trial for trial in trials if not trial.broken)]
 
     def spent(trial: Trial) -> int:

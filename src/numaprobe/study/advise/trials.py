@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from numaprobe.analysis import summarize
 from numaprobe.analysis.summary import DEFERRED
+from numaprobe.analysis.sweep import coverage
 from numaprobe.errors import NumaprobeError
 from numaprobe.scenario import ReadAs, read_setting, run_setting
 from numaprobe.study.advise.choices import Selection, with_choices
@@ -32,6 +33,9 @@ class Trial:
     selection: Selection
     #: what was measured (``Goal``): the makespan, or when the moment came
     makespan_ns: int
+    #: of a makespan: time in which some probe was under way; the rest is pauses, which no setting shortens. Of a
+    #: moment: all until then
+    probing_ns: int
     worst_ns: int
     worst_device: str
     #: reading -> makespan, worst; empty: nothing is in doubt
@@ -60,6 +64,10 @@ class Trial:
     def remote(self) -> int:
         """Probes that started on another node than their device's."""
         return self.placed - self.local
+
+    def worth(self, share: float) -> int:
+        """Return this share of ``probing_ns``, in ns; never nothing."""
+        return max(1, round(share * self.probing_ns))
 
     def makespan_range(self) -> tuple[int, int]:
         """Return the least and the most that the makespan can be."""
@@ -139,6 +147,7 @@ class Trials:
             return Trial(
                 selection=selection,
                 makespan_ns=self.base.makespan_ns,
+                probing_ns=self.base.probing_ns,
                 worst_ns=self.base.worst_ns,
                 worst_device=self.base.worst_device,
                 readings={},
@@ -151,9 +160,11 @@ class Trials:
 
     def _figures(self, selection: Selection, trace: Trace, broken: str) -> Trial:
         summary = summarize(trace)
+        reached = self._goal.reached(trace) or 0
         return Trial(
             selection=selection,
-            makespan_ns=self._goal.reached(trace) or 0,
+            makespan_ns=reached,
+            probing_ns=reached if self._goal.is_moment else _probing(trace),
             worst_ns=summary.worst_ns or 0,
             worst_device=summary.worst_device or "",
             readings=self._readings(selection, trace),
@@ -173,6 +184,10 @@ class Trials:
             run = trace if one.name == ReadAs.EXPECTED else read_setting(setting, read=ReadAs(one.name)).trace
             found[one.name] = (self._goal.reached(run) or 0, one.worst_ns or 0)
         return found
+
+
+def _probing(trace: Trace) -> int:
+    return coverage((one.start_ns or 0, one.end_ns or 0) for one in trace.probes).union_ns
 
 
 def _broken(base: Trace, trace: Trace) -> str:

@@ -37,15 +37,17 @@ def why_nothing(advice: Advice) -> str:
     """Return why no setting helps, with the bound that shows it."""
     base, bound = advice.base, advice.bound
     makespan = format_time(base.makespan_ns)
-    if bound.moment is not None and bound.ns and base.makespan_ns - bound.ns <= 2 * STEP * base.makespan_ns:
+    near = bool(bound.ns) and base.makespan_ns - bound.ns <= 2 * base.worth(STEP)
+    if bound.moment is not None and near:
         return f"{bound.moment} comes at {makespan}, and with every driver asynchronous at {format_time(bound.ns)}"
-    if bound.ns and base.makespan_ns - bound.ns <= 2 * STEP * base.makespan_ns:
+    if near:
         return f"{bound.reason} takes {format_time(bound.ns)} of the {makespan}, and no CPU more makes that shorter"
     tried = len(advice.tried)
     shown = f"the bound is {format_time(bound.ns)} ({bound.reason})"
     if tried:
-        text = f"no setting that was run ({tried} of them) saves {_percent(STEP, 0)} of the {makespan}"
-        text += f" until {advice.goal.name}" if advice.goal.is_moment else ""
+        of = "1" if tried == 1 else f"{tried} of them"
+        what = f"until {advice.goal.name}" if advice.goal.is_moment else "of probing"
+        text = f"no setting that was run ({of}) saves {_percent(STEP, 0)} of the {format_time(base.probing_ns)} {what}"
     elif advice.kept_out:
         text = f"what could be set is about drivers that are kept out ({_drivers(advice)})"
     elif advice.all_asynchronous:
@@ -53,7 +55,7 @@ def why_nothing(advice: Advice) -> str:
     else:
         text = "no setting of a stock kernel changes how these devices are probed"
     waits = advice.runnable_ns
-    if waits and waits >= STEP * base.makespan_ns:
+    if waits and waits >= base.worth(STEP):
         text += (
             f"; probes waited {format_time(waits)} in all for a CPU that others used: that takes a policy, so a patch"
         )
