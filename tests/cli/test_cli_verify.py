@@ -78,6 +78,18 @@ def test_a_replay_is_held_against_the_runs_that_it_does_not_know(run: Any, tmp_p
     assert abs(figures(result)["makespan"]["error_percent"]) < 15
 
 
+def test_a_load_replayed_as_asynchronous_is_held_to_its_range(run: Any, tmp_path: Path) -> None:
+    """One synchronous load, replayed as an asynchronous one: what the probes share is in doubt, and so is a range."""
+    prediction = tmp_path / "prediction.json"
+    changed = ("--set", "drivers[0].probe_type=async")
+    run("run", NEW / "sync.1.trace.gz", "-m", NEW, *changed, "-o", prediction)
+    result = verified(run, prediction, f"{NEW}/async.1.trace.gz", f"{NEW}/async.2.trace.gz", "-m", NEW, "--gate", "10%")
+    assert (result["verdict"]["code"], result["verdict"]["passed"]) == ("as-predicted", True)
+    makespan = figures(result)["makespan"]
+    assert makespan["inside"]
+    assert makespan["range_ns"][0] < makespan["measured"]["median_ns"] < makespan["range_ns"][1]
+
+
 def test_virtual_runs_are_compared_exactly_and_the_gate_decides_the_exit(run: Any, tmp_path: Path) -> None:
     fast, slow = tmp_path / "fast.json", tmp_path / "slow.json"
     for path, policy in ((fast, "probe-on-node"), (slow, "work-on-cpu")):
