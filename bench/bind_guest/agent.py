@@ -370,7 +370,7 @@ Wants=numaprobe-hold.service numaprobe-bringup.service numaprobe-release.timer n
 """
 
 
-def boot(folder: Path) -> dict[str, Any]:
+def boot() -> dict[str, Any]:
     """Boot with each kind of plan; return what each left."""
     plan = _held_plan()
     good = sys.executable
@@ -384,13 +384,12 @@ def boot(folder: Path) -> dict[str, Any]:
         "python gone": (plan, "/nowhere/bin/python"),
         "python hangs": (plan, str(hangs)),
     }
-    before = _etc()
+    before, expected = _etc(), len(devices())
     found: dict[str, Any] = {}
     for name, (case, python) in cases.items():
-        found[name] = _boot(case, python)
+        found[name] = _boot(case, python) | {"of": expected}
         print("agent: boot:", name, found[name], flush=True)
     found["a trace is left"] = sorted(before ^ _etc())
-    (folder / "units").mkdir(exist_ok=True)
     return found
 
 
@@ -429,7 +428,6 @@ def _boot(plan: Plan, python: str) -> dict[str, Any]:
     uninstall(Path("/"))
     return {
         "bound": sum(driver is not None for driver, _ in standing().values()),
-        "of": len(standing()),
         "held still": sum(one.override == LATER for one in SYSFS.devices(("pci",))),
         "bound by udev": len(_read("/run/after-udev").split()),
         "service": _read("/run/result").split(),
@@ -468,7 +466,7 @@ def main() -> None:
         "kills": lambda: kills(count, int(more[1])),
         "cut": lambda: cut(folder),
         "pull": lambda: pull(folder),
-        "boot": lambda: boot(folder),
+        "boot": boot,
     }
     result = bodies[mode]()
     (folder / "result.json").write_text(json.dumps(result, indent=1))
