@@ -73,6 +73,26 @@ def test_ctrl_c_here_is_a_request_there(world: BringupWorld, monkeypatch: pytest
     assert list(world.drivers().values()) == ["nvme", None, None]
 
 
+def test_a_second_ctrl_c_leaves_the_run_to_itself(world: BringupWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = world.pci(2)
+    here, came, goes_on = os.getpid(), threading.Event(), world.folder / "goes-on"
+    stop = Performance.stop
+    monkeypatch.setattr(Performance, "stop", lambda self: (stop(self), came.set()))
+    os.mkfifo(goes_on)
+    world.kernel.hooks[first] = lambda: (
+        os.kill(here, signal.SIGINT),
+        came.wait(20),
+        os.kill(here, signal.SIGINT),
+        goes_on.read_text(),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        perform_apart(Plan(changes=(world.change(first), world.change(second))), world.tools, command="bind")
+    goes_on.write_text("now")
+    os.waitpid(world.history.runs[0].begin["pid"], 0)
+    assert world.drivers() == {first: "nvme", second: None}
+    assert world.history.runs[0].is_over
+
+
 def test_a_try_is_undone_by_the_process_that_stays(world: BringupWorld) -> None:
     (name,) = world.pci(1)
     report = perform_apart(Plan(changes=(world.change(name),)), world.tools, command="bind", try_ns=1)

@@ -6,7 +6,8 @@ parent shows what it is told, and can end whatever the child's threads do. A ter
 very link that is rebound) takes the parent with it; the child goes on to the end, and the journal says what became of
 it.
 
-Ctrl-C and SIGTERM are for the parent; it passes them on as a request to stop, and goes on listening.
+Ctrl-C and SIGTERM are for the parent; it passes the first on as a request to stop, and goes on listening. The second
+ends the parent, and leaves the child to what it still waits for.
 """
 
 from __future__ import annotations
@@ -92,9 +93,13 @@ def _next(connection: Connection) -> object:
 
 @contextlib.contextmanager
 def _passing_on(child: int, stopping: Callable[[], object]) -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into a request to the child."""
+    """Turn Ctrl-C and SIGTERM into a request to the child; the second one is our own."""
+    came: list[int] = []
 
-    def pass_on(_number: int, _frame: object) -> None:
+    def pass_on(number: int, _frame: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGTERM)
         stopping()
