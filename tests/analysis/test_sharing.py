@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numaprobe.analysis import find
 from numaprobe.analysis.sharing.company import meetings
 from numaprobe.analysis.sharing.covered import RunningTime
 from numaprobe.analysis.sharing.machines import why_not_comparable
@@ -231,3 +232,13 @@ def test_only_traces_of_one_machine_and_kernel_are_comparable() -> None:
     mine, theirs = (replace(here, identity=Identity(machine_id=name)) for name in ("a", "b"))
     assert "two computers" in (why_not_comparable(mine, theirs) or "")
     assert why_not_comparable(mine, mine) is None
+
+
+def test_the_finding_names_what_real_drives_waited_for_and_is_silent_about_disks_and_serial_loads() -> None:
+    folder = "debian-7.2/two-nodes"
+    (found,) = [finding for finding in find(kernel_trace(f"{folder}/async.1")) if finding.kind == "shared-lock"]
+    assert found.evidence["drivers"] == ["nvme"]
+    assert 60 * MS < found.evidence["hold_ns"] < 120 * MS
+    assert len(found.devices) == 3
+    for quiet in ("sync.1", "vblkasync.1", "bind.1"):
+        assert "shared-lock" not in [finding.kind for finding in find(kernel_trace(f"{folder}/{quiet}"))]

@@ -9,7 +9,7 @@ import pytest
 
 from numaprobe.errors import InputError
 from numaprobe.records import ProbeRecord, RunState, Segment, Trace
-from numaprobe.scenario import Scenario, parse_scenario, prepare, replay_scenario, run_setting
+from numaprobe.scenario import ReadAs, Scenario, parse_scenario, prepare, replay_scenario, run_setting
 from numaprobe.scenario.phases import AllocateMemory, Compute, RegisterChildren, Sleep
 from numaprobe.scenario.replay.phases import capped, merged
 from numaprobe.topology import load_topology, to_json
@@ -144,9 +144,15 @@ def test_sums_become_phases_with_the_compute_in_the_middle() -> None:
     assert "assumed-order" in told(made)
 
 
-def test_a_bare_cost_is_sleep_and_said() -> None:
+def test_a_bare_cost_is_sleep_or_computing_and_said() -> None:
     made = scenario(record(running_ns=None, runnable_ns=None, sleeping_ns=None))
-    assert phases(made) == [("sleep", 10 * MS)]
+    ((kind, undivided),) = phases(made)
+    assert kind == "undivided"
+    assert [(phase.key, phase.said) for read in ReadAs for phase in undivided.read(read)] == [
+        ("sleep", 10 * MS),
+        ("compute", 10 * MS),
+        ("sleep", 10 * MS),
+    ]
     assert told(made)["assumed-cost"].startswith("d0: only the cost is known")
 
 
@@ -310,7 +316,7 @@ def test_lines_of_the_log_are_enough() -> None:
         "kernel-profile",
         "assumed-async",
         "assumed-order",
-        "unknown-node",
+        "implied-node",
         "assumed-cost",
         "not-known",
     }

@@ -13,6 +13,7 @@ from numaprobe.analysis.findings import (
     same_cpu,
     serial_async,
     serial_sync,
+    shared_lock,
     slow_probe,
     slow_sync,
     udev_timeout,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 #: Every rule, in the order of a report: contention, place, waiting, limits.
 CATALOGUE: Final[tuple[Rule, ...]] = (
     same_cpu,
+    shared_lock,
     serial_async,
     remote,
     left_node,

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from numaprobe.analysis.hold import bound_worker_cpu
 from numaprobe.analysis.sharing.company import meetings
 from numaprobe.analysis.sharing.covered import RunningTime
 from numaprobe.analysis.sharing.own import alike
 from numaprobe.analysis.sharing.waits import learn_waits
 from numaprobe.scenario.readas import ReadAs
+from numaprobe.scenario.replay.division import known_share
 from numaprobe.scenario.sharing import SharedModel
 from numaprobe.units import format_time
 
@@ -70,6 +72,8 @@ class Scale(NamedTuple):
     sleeping: float = 1.0
     sleeping_least: float = 1.0
     sleeping_most: float = 1.0
+    #: of a cost that nobody divided: which share of it is computing, if known, and how many probes it was contended by
+    undivided: tuple[float | None, int] | None = None
     #: time around the body that others may have to wait for as well, in ns
     around_ns: int = 0
 
@@ -110,11 +114,15 @@ class Sharing:
 
 def sharing_of(trace: Trace, records: Sequence[ProbeRecord], lesson: Lesson | None) -> Sharing:
     """Return what a replay of these probes of a trace assumes: what was learnt, else both ends of what can be."""
-    return _unknown(records, learn_waits([trace])) if lesson is None else _learnt(records, lesson)
+    return (
+        _unknown(records, learn_waits([trace]), boots=bool(trace.initcalls))
+        if lesson is None
+        else _learnt(records, lesson)
+    )
 
 
 # ---- nothing was learnt ----------------------------------------------------------------------------------------------
-def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold]) -> Sharing:
+def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold], *, boots: bool) -> Sharing:
     probes = meetings(records)
     outer = [record for record in records if not record.nested]
     running = RunningTime(outer)
@@ -126,6 +134,10 @@ def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold]) -> Sh
             expected = 1.0 - (met.waited_ns / met.sleeping_ns if met.driver in seen else 0.0)
             sharing.scales[id(met.record)] = Scale(1.0, expected, expected, max(0.0, own))
             sharing.say("overlapped", _SEEN if met.driver in seen else _OVERLAPPED, met.record.device)
+    for record in outer:
+        if record.running_ns is None and not boots:  # what holds up a boot is how long, not on what
+            division = known_share(record.driver), _contenders(record, outer)
+            sharing.scales[id(record)] = sharing.scale_of(record)._replace(undivided=division)
     for record, pause in _pauses(outer):
         sharing.scales[id(record)] = sharing.scale_of(record)._replace(around_ns=pause)
     if len({record.device for record in outer}) > 1:
@@ -137,6 +149,18 @@ def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold]) -> Sh
             sharing.say("shared", _one_hold(hold))
         sharing.say("not-known", _NOT_KNOWN)
     return sharing
+
+
+def _contenders(record: ProbeRecord, outer: Sequence[ProbeRecord]) -> int:
+    """Return how many probes of a driver may have shared a CPU with this one, itself included.
+
+    Different workers of one CPU's pool were at work at once: the pool takes a second one only while the first is busy.
+    """
+    cpu = bound_worker_cpu(record.comm)
+    if cpu is None:
+        return 1
+    here = [one for one in outer if one.driver == record.driver and bound_worker_cpu(one.comm) == cpu]
+    return len({one.comm for one in here}) if record.start_ns is None else 1
 
 
 def _pauses(outer: Iterable[ProbeRecord]) -> Iterator[tuple[ProbeRecord, int]]:

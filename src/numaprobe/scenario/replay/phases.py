@@ -24,6 +24,7 @@ from numaprobe.scenario.phases import (
     Undivided,
     UndividedCost,
 )
+from numaprobe.scenario.replay.division import undivided_cost
 from numaprobe.scenario.replay.lessons import PLAIN
 from numaprobe.units import MAX_SIZE
 
@@ -78,7 +79,7 @@ def device_phases(
 
     """
     failed, one = first_to_differ(probes)
-    pieces = capped(merged(_pieces(one, groups, warnings)), limit)
+    pieces = capped(merged(_pieces(one, groups, warnings, scale)), limit)
     phases = [*_memory(one, topology), *_as_phases(pieces, scale), *_around(scale)]
     if failed:
         first = probes[0].record
@@ -114,11 +115,11 @@ def _split_at(phases: list[Phase], ns: int, failure: Phase) -> list[Phase]:
 
 
 # ---- pieces --------------------------------------------------------------------------------------------------------
-def _pieces(one: TracedProbe, groups: Children, warnings: ReplayWarnings) -> Iterator[Piece]:
+def _pieces(one: TracedProbe, groups: Children, warnings: ReplayWarnings, scale: Scale) -> Iterator[Piece]:
     if one.record.segments:
         yield from _from_segments(one, groups)
     else:
-        yield from _from_totals(one, groups, warnings)
+        yield from _from_totals(one, groups, warnings, scale)
 
 
 def _from_segments(one: TracedProbe, groups: Children) -> Iterator[Piece]:
@@ -141,12 +142,14 @@ def _from_segments(one: TracedProbe, groups: Children) -> Iterator[Piece]:
             position = max(position, child.end)
 
 
-def _from_totals(one: TracedProbe, groups: Children, warnings: ReplayWarnings) -> Iterator[Piece]:
+def _from_totals(one: TracedProbe, groups: Children, warnings: ReplayWarnings, scale: Scale) -> Iterator[Piece]:
     """Spread what only sums tell: half of the sleep, the compute, the children, the other half."""
     record, inner = one.record, [child.record for child, _ in groups]
     cost = max(0, record.cost_ns - sum(child.cost_ns for child in inner))
     if record.running_ns is None:
-        text = "only the cost is known; replayed as sleep, as if the probe needed no CPU"
+        text = "only the cost is known, not how much of it needed a CPU; figures are ranges"
+        if scale.undivided is None:
+            text = "only the cost is known; replayed as sleep, as if the probe needed no CPU"
         warnings.say("assumed-cost", text, record.device)
         running, sleeping = 0, cost
     else:
@@ -196,6 +199,8 @@ def _as_phases(pieces: Iterable[Piece], scale: Scale) -> Iterator[Phase]:
     for kind, amount in pieces:
         if kind is Compute:
             yield Compute.of(compute=round(amount * scale.running))
+        elif kind is Sleep and scale.undivided is not None:
+            yield undivided_cost(amount, *scale.undivided)
         elif kind is Sleep:
             yield _sleep(amount, scale)
         else:

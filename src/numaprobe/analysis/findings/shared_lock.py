@@ -1,0 +1,56 @@
+"""Probes that waited for each other: which resource, for how long each holds it, and who shares it.
+
+The evidence is what lock events or wake-ups say (``analysis.sharing.waits``), so it fires where probes mix and end
+together, too, as they do when a lock is taken hundreds of times in short holds. No placement takes such a wait away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.analysis.findings.case import names
+from numaprobe.analysis.sharing.waits import learn_waits
+from numaprobe.records import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numaprobe.analysis.findings.case import Case
+    from numaprobe.records import SharedHold
+
+KIND: Final = "shared-lock"
+SUMMARY: Final = "probes waited for each other inside the kernel"
+
+#: Waits that are less than this share of what the waiting probes took are not worth a finding (our choice).
+MIN_SHARE: Final = 0.1
+
+
+def find(case: Case) -> Iterator[Finding]:
+    """Yield a finding for each resource that probes were seen to wait for."""
+    for hold in learn_waits([case.trace]):
+        waiting = [r for r in case.probes if r.driver in hold.members and r.waits]
+        waited = sum(wait.wait_ns for record in waiting for wait in record.waits or () if _is_of(wait.lock, hold))
+        if not waiting or waited < MIN_SHARE * sum(record.cost_ns for record in waiting):
+            continue
+        evidence = {
+            "resource": hold.resource,
+            "drivers": list(hold.members),
+            "hold_ns": hold.hold_ns,
+            "waited_ns": waited,
+            "probes": len(waiting),
+            "shown_by": hold.source,
+        }
+        yield Finding(kind=KIND, devices=names(waiting), evidence=evidence, advice=_advice(hold))
+
+
+def _is_of(lock: str, hold: SharedHold) -> bool:
+    return lock == hold.resource or hold.source == "wake-ups"
+
+
+def _advice(hold: SharedHold) -> str:
+    if hold.source == "wake-ups":
+        return (
+            "No placement takes this wait away. 'perf lock contention' or lock events (lock:contention_begin, with "
+            "stacks) around the run name what it is for."
+        )
+    return f"No placement takes the wait for {hold.resource} away: at once these probes take turns for it."
