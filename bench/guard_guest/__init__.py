@@ -1,0 +1,1 @@
+"""The guard, in guests with the real thing."""
