@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numaprobe.analysis import compare
-from numaprobe.cli.formats import TRACE_SHAPES, comparison_shapes
+from numaprobe.cli.formats import TableOptions, comparison_shapes, trace_shapes
 from numaprobe.records import ProbeRecord, Trace
 from numaprobe.report.comma import comparison_csv, trace_csv
 from numaprobe.report.grid import Cell, Column, Grid, console_for, draw, printable
@@ -23,7 +23,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 def markdown(trace: Trace) -> str:
     shown = io.StringIO()
-    shape = TRACE_SHAPES["markdown"].stream
+    shape = trace_shapes(TableOptions())["markdown"].stream
     assert shape is not None
     shape(trace, shown)
     return shown.getvalue()
@@ -40,7 +40,8 @@ def nvme() -> Trace:
 def test_a_report_becomes_paragraphs_tables_and_lists() -> None:
     text = markdown(nvme())
     lines = text.splitlines()
-    assert lines[0].startswith("nvme-epyc, epyc-9a64, kernel 6.19 (virtual). 3 probes, worst 52.900 ms")
+    assert lines[0] == "nothing stands out in three probes."
+    assert lines[2].startswith("nvme-epyc, epyc-9a64, kernel 6.19 (virtual). 3 probes, worst 52.900 ms")
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + 3
     assert len({len(cells(line)) for line in table}) == 1
@@ -93,4 +94,4 @@ def test_a_comparison_has_a_row_for_each_probe_of_each_run() -> None:
     rows = list(csv.DictReader(io.StringIO(comparison_csv(compare(traces)))))
     assert [row["run"] for row in rows] == ["work-on-cpu"] * 3 + ["probe-on-node"] * 3
     assert {int(row["cost_ns"]) for row in rows[3:]} == {34_300_000}
-    assert {"table", "markdown", "csv"} <= set(comparison_shapes(None))
+    assert {"table", "markdown", "csv"} <= set(comparison_shapes(TableOptions()))

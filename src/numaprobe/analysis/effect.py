@@ -68,10 +68,9 @@ def sentence(remedy: Remedy, *, sure: bool) -> str:
 
     """
     before, after = remedy.before or Figures(), remedy.after or Figures()
-    times = [
-        _time("makespan", before.makespan_ns, after.makespan_ns, remedy.makespan_range_percent, sure=sure),
-        _time("worst", before.worst_ns, after.worst_ns, None, sure=sure),
-    ]
+    times = [_time("makespan", before.makespan_ns, after.makespan_ns, remedy.makespan_range_percent, sure=sure)]
+    if abs(_makespan_change(remedy)[0] - change_of(before.worst_ns, after.worst_ns)) >= NOISE:
+        times.append(_time("worst", before.worst_ns, after.worst_ns, None, sure=sure))
     place = _place_text(before, after)
     told = [place, *times] if remedy.aim is Aim.PLACE else [*times, place]
     caution = f" ({remedy.caution})" if remedy.caution else ""

@@ -244,9 +244,11 @@ def _plan_json(plan: Plan) -> str:
 
 def _shapes() -> dict[str, Shape]:
     """Return the formats of a trace, of what happened; the table is our own."""
-    from numaprobe.cli.formats import TRACE_SHAPES
+    from numaprobe.cli.formats import TableOptions, trace_shapes
 
-    return {name: _of_trace(shape) for name, shape in TRACE_SHAPES.items()} | {"table": Shape(stream=_table)}
+    return {name: _of_trace(shape) for name, shape in trace_shapes(TableOptions()).items()} | {
+        "table": Shape(stream=_table)
+    }
 
 
 def _of_trace(shape: Shape) -> Shape:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from numaprobe.cli import options
-from numaprobe.cli.formats import comparison_shapes
+from numaprobe.cli.formats import TableOptions, comparison_shapes
 from numaprobe.cli.inputs import refuse_scenario_options, refuse_trace_options
 from numaprobe.cli.measure import compare_measured
 from numaprobe.cli.output import choose_format, write
@@ -43,6 +43,9 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     details: options.Details = None,
     measure: options.Measure = False,
     repeat: options.Repeat = None,
+    sort: options.Sort = None,
+    top: options.Top = None,
+    explain: options.Explain = False,
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,
@@ -73,8 +76,10 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     from numaprobe.analysis import compare as put_together
     from numaprobe.study import is_trace, named_file, read_traces
 
-    shapes = comparison_shapes(details)
+    shown = TableOptions(sort=sort, top=top, explain=explain, details=details)
+    shapes = comparison_shapes(shown)
     chosen = choose_format(format, as_json, output, shapes)
+    shown.check(chosen)
     if is_trace(named_file(what[0])[1]) and not _is_replay(replay, len(what)):
         refuse_scenario_options({"policy": policy, "vary": vary, "learn": learn, **changes})
         labels, traces = zip(*read_traces(what, machine=machine, kprobes=kprobes), strict=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from numaprobe.cli.output import Shape, text_shape, to_json
+from numaprobe.errors import UsageError
 from numaprobe.records import RunWarning
 
 if TYPE_CHECKING:
@@ -16,12 +18,6 @@ if TYPE_CHECKING:
 
 #: ``compare`` lists every probe of every policy up to this many probes of a policy; ``--details`` decides otherwise.
 FEW_PROBES: Final = 16
-
-
-def _trace_table(trace: Trace, stream: TextIO) -> None:
-    from numaprobe.report.table import print_trace
-
-    print_trace(trace, stream)
 
 
 def _trace_json(trace: Trace) -> str:
@@ -59,17 +55,6 @@ def _trace_png(trace: Trace, path: Path) -> None:
     from numaprobe.analysis import compare
 
     _comparison_png(compare([trace]), path)
-
-
-def _comparison_table(comparison: Comparison, stream: TextIO, details: bool | None = None) -> None:
-    from numaprobe.report.explain import print_warnings
-    from numaprobe.report.grid import console_for
-    from numaprobe.report.table import print_comparison
-
-    if details is None:
-        details = max(len(entry.trace.probes) for entry in comparison.entries) <= FEW_PROBES
-    print_comparison(comparison, stream, details=details)
-    print_warnings(shared_warnings(comparison), console_for(stream))
 
 
 def shared_warnings(comparison: Comparison) -> list[RunWarning]:
@@ -146,10 +131,8 @@ def _comparison_csv(comparison: Comparison) -> str:
     return comparison_csv(comparison)
 
 
-TRACE_SHAPES: Final = {
-    "table": Shape(stream=_trace_table),
+_TRACE_FILES: Final = {
     "json": text_shape(_trace_json),
-    "markdown": text_shape(markdown(_trace_table)),
     "csv": text_shape(_trace_csv),
     "printk": text_shape(_trace_printk),
     "html": text_shape(_trace_html),
@@ -169,10 +152,79 @@ _COMPARISON_FILES: Final = {
 }
 
 
-def comparison_shapes(details: bool | None) -> dict[str, Shape]:
-    """Return the shapes of a comparison; ``details`` None = every probe where there are few."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions:
+    """What a command's options say of tables."""
+
+    #: ``--sort``, ``--top``
+    sort: str | None = None
+    top: int | None = None
+    #: ``--explain``
+    explain: bool = False
+    #: ``--blame``, ``--critical-chain``
+    blame: bool = False
+    chain: bool = False
+    #: ``--details``; None: every probe where there are few
+    details: bool | None = None
+
+    @property
+    def is_list(self) -> bool:
+        """Whether something stands in place of the table: findings are not shown."""
+        return self.blame or self.chain
+
+    def check(self, chosen: str) -> None:
+        """Refuse options of tables beside another format, and two in place of the table.
+
+        Raises:
+            UsageError: so it is.
+            UnknownNameError: ``sort`` is no key.
+
+        """
+        from numaprobe.report.probes import Choice
+
+        rows = {"--sort": self.sort, "--top": self.top}
+        texts = {"--explain": self.explain, "--blame": self.blame, "--critical-chain": self.chain}
+        given = texts if chosen == "markdown" else rows | texts
+        for name, value in given.items():
+            if value and chosen != "table":
+                raise UsageError(f"{name} is for tables; {chosen} has every probe")
+        if self.blame and self.chain:
+            raise UsageError("--blame and --critical-chain each stand in place of the table; give one of them")
+        Choice(sort=self.sort)
+
+
+def trace_shapes(options: TableOptions) -> dict[str, Shape]:
+    """Return the shapes of a trace."""
+
+    def table(trace: Trace, stream: TextIO) -> None:
+        from numaprobe.report.blame import print_blame, print_chain
+        from numaprobe.report.probes import Choice
+        from numaprobe.report.table import View, print_trace
+
+        choice = Choice(sort=options.sort, top=options.top)
+        if options.blame:
+            print_blame(trace, stream, choice)
+        elif options.chain:
+            print_chain(trace, stream)
+        else:
+            print_trace(trace, stream, View(choice=choice, explain=options.explain))
+
+    return {"table": Shape(stream=table), "markdown": text_shape(markdown(table)), **_TRACE_FILES}
+
+
+def comparison_shapes(options: TableOptions) -> dict[str, Shape]:
+    """Return the shapes of a comparison."""
 
     def table(comparison: Comparison, stream: TextIO) -> None:
-        _comparison_table(comparison, stream, details)
+        from numaprobe.report.probes import Choice
+        from numaprobe.report.table import DETAIL_ROWS, View, print_comparison
+
+        few = max(len(entry.trace.probes) for entry in comparison.entries) <= FEW_PROBES
+        asked = options.top is not None or options.sort is not None
+        choice = Choice(sort=options.sort, top=options.top or DETAIL_ROWS)
+        view = View(
+            details=few or asked if options.details is None else options.details, choice=choice, explain=options.explain
+        )
+        print_comparison(comparison, stream, view, warnings=shared_warnings(comparison))
 
     return {"table": Shape(stream=table), "markdown": text_shape(markdown(table)), **_COMPARISON_FILES}

@@ -72,6 +72,23 @@ Details = Annotated[
         help="List the probes under every policy, the slowest if many; by default if there are few.",
     ),
 ]
+Explain = Annotated[bool, typer.Option("--explain", help="Say below the tables what each column is, and is not.")]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="KEY",
+        help="Order of the probes: start, end, cost, running, runnable, sleeping, device, driver, node, cpu.",
+    ),
+]
+Top = Annotated[
+    int | None, typer.Option("--top", min=1, metavar="N", help="List N probes: the first by --sort, else the slowest.")
+]
+Blame = Annotated[bool, typer.Option("--blame", help="List the probes by cost alone, as systemd-analyze blame does.")]
+Chain = Annotated[
+    bool,
+    typer.Option("--critical-chain", help="Show the probe that ended last, what it had to wait for, and so on."),
+]
 Real = Annotated[
     bool,
     typer.Option("--real", help="On this computer's CPUs and clock: burn, sleep and touch memory as the costs say."),

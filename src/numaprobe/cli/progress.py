@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from numaprobe.study import Progress
@@ -37,6 +38,10 @@ class ProgressLine:
             sys.stderr.write(f"{_ERASE}{self._noun} {number}/{total}: {what}")
             sys.stderr.flush()
             self._shown = True
+
+    def counter(self, total: int, what: str) -> Callable[[int], object]:
+        """Return what counts up to about ``total``: probes may register further devices."""
+        return lambda number: self.show(number, max(number, total), what)
 
     def tell(self, progress: Progress) -> None:
         """Say which run begins now, if any is left."""

@@ -6,19 +6,24 @@ from typing import Annotated
 import typer
 
 from numaprobe.cli import options
-from numaprobe.cli.formats import TRACE_SHAPES
+from numaprobe.cli.formats import TableOptions, trace_shapes
 from numaprobe.cli.output import RECORDING, choose_format, write
 from numaprobe.cli.progress import ProgressLine
 from numaprobe.errors import UsageError
 
 
-def report(
+def report(  # noqa: PLR0917  a command's signature is its options
     traces: Annotated[
         list[str] | None,
         typer.Argument(metavar="[TRACE]...", help=f"A file, or - for standard input; {RECORDING} if none is given."),
     ] = None,
     machine: options.RecordedOn = None,
     kprobes: options.Kprobes = None,
+    sort: options.Sort = None,
+    top: options.Top = None,
+    blame: options.Blame = False,
+    critical_chain: options.Chain = False,
+    explain: options.Explain = False,
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,
@@ -31,7 +36,10 @@ def report(
     """
     from numaprobe.study import diagnose, read_trace
 
-    chosen = choose_format(format, as_json, output, TRACE_SHAPES)
+    shown = TableOptions(sort=sort, top=top, blame=blame, chain=critical_chain, explain=explain)
+    shapes = trace_shapes(shown)
+    chosen = choose_format(format, as_json, output, shapes)
+    shown.check(chosen)
     names = traces or [RECORDING]
     if traces is None and not Path(RECORDING).exists():
         raise UsageError(f"no trace was named and {RECORDING} is not here; numaprobe record writes it")
@@ -39,7 +47,8 @@ def report(
         raise UsageError(f"one trace at a time as {chosen}; numaprobe compare puts several into one")
     for name in names:
         trace = read_trace(name, machine=machine, kprobes=kprobes, named=len(names) > 1)
-        with ProgressLine("repetition") as line:
-            diagnosed = diagnose(trace, progress=line.tell)
-        write(diagnosed, TRACE_SHAPES[chosen], chosen, output)
+        if not shown.is_list:
+            with ProgressLine("repetition") as line:
+                trace = diagnose(trace, progress=line.tell)
+        write(trace, shapes[chosen], chosen, output)
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from numaprobe.cli import options
-from numaprobe.cli.formats import TRACE_SHAPES
+from numaprobe.cli.formats import TableOptions, trace_shapes
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import choose_format, write
 from numaprobe.cli.progress import ProgressLine
@@ -37,6 +37,11 @@ def run(  # noqa: PLR0917  a command's signature is its options
     ] = None,
     real: options.Real = False,
     label: options.Label = None,
+    sort: options.Sort = None,
+    top: options.Top = None,
+    blame: options.Blame = False,
+    critical_chain: options.Chain = False,
+    explain: options.Explain = False,
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,
@@ -57,7 +62,10 @@ def run(  # noqa: PLR0917  a command's signature is its options
     from numaprobe import study
     from numaprobe.scenario import save_scenario
 
-    chosen = choose_format(format, as_json, output, TRACE_SHAPES)
+    shown = TableOptions(sort=sort, top=top, blame=blame, chain=critical_chain, explain=explain)
+    shapes = trace_shapes(shown)
+    chosen = choose_format(format, as_json, output, shapes)
+    shown.check(chosen)
     setting = study.make_setting(
         scenario,
         machine=machine or ("host" if real and not study.is_trace(scenario) else None),
@@ -74,11 +82,15 @@ def run(  # noqa: PLR0917  a command's signature is its options
         setting = _only(study.make_variations(setting, study.parse_axes(vary))).setting
     if save is not None:
         save_scenario(setting.scenario, save)
-    outcome = study.run(setting, timeline=chosen not in {"table", "printk"}, real=real)
-    with ProgressLine("repetition") as line:
-        trace = study.diagnose(outcome.trace, setting, progress=line.tell).labelled(label)
-    write(trace, TRACE_SHAPES[chosen], chosen, output)
-    if chosen == "table" and output is None and outcome.checks:
+    with ProgressLine("probe") as line:
+        told = line.counter(len(setting.plan.devices), setting.policy.label)
+        outcome = study.run(setting, timeline=chosen not in {"table", "printk"}, real=real, told=told)
+    trace = outcome.trace
+    if not shown.is_list:
+        with ProgressLine("repetition") as line:
+            trace = study.diagnose(trace, setting, progress=line.tell)
+    write(trace.labelled(label), shapes[chosen], chosen, output)
+    if chosen == "table" and output is None and outcome.checks and not shown.is_list:
         sys.stdout.write("\nchecks of the scenario\n")
         rows = [("passed" if c.passed else "FAILED", f"{c.check} ({c.detail})") for c in outcome.checks]
         write_list(rows, sys.stdout)

@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.drivercore.results import errno_name
 from numaprobe.records import ProbeRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numaprobe.cpuset import CpuSet
     from numaprobe.runtime import Usage
     from numaprobe.topology import Topology
+
+#: Whoever watches is told of every so many probes: seldom enough to cost nothing.
+TELL_EVERY: Final = 64
 
 
 class Note(NamedTuple):
@@ -58,6 +63,8 @@ class RecordKeeper:
         self._records: list[ProbeRecord] = []
         self._reading = threading.Lock()
         self._probes = 0
+        #: called with the number of probes that are over, each time it is a multiple of ``TELL_EVERY``
+        self.told: Callable[[int], object] | None = None
         self._lists: dict[CpuSet, str] = {}
 
     @property
@@ -79,6 +86,8 @@ class RecordKeeper:
         """Keep the note of a probe that is over; the oldest one goes if they are too many."""
         self._notes.append(note)
         self._probes += 1
+        if self.told is not None and self._probes % TELL_EVERY == 0:
+            self.told(self._probes)
 
     def _list(self, cpus: CpuSet | None) -> str | None:
         """Return CPUs as a list; the few different ones of a run are written once."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final, TextIO
 
-from numaprobe.report.grid import Cell, Column, Grid, console_for, draw, printable, say, stdout_or
+from numaprobe.report.grid import Cell, Column, Grid, console_for, draw, print_text, printable, stdout_or
 from numaprobe.study.advise.search import STEP
 from numaprobe.units import format_time
 
@@ -156,34 +156,22 @@ def _print_lines(title: str, one: Recommendation | None, source: str, console: C
 
 def _print_check(source: str, one: Recommendation, console: Console) -> None:
     """Print how to see afterwards whether what was said came."""
-    from rich.padding import Padding
-    from rich.text import Text
-
     options = " ".join(f"--vary {shlex.quote(key)}" for key in one.vary)
-    commands = f"numaprobe run {source} {options} -o prediction.json"
-    text = Text.assemble(("to see what came of it: ", ""), (printable(commands), "cyan"))
-    say(Padding(text, (0, 0, 0, 2)), console)
-    then = "set it, record some boots, and: numaprobe verify prediction.json RECORDED…"
-    say(Padding(Text(then), (0, 0, 0, 4)), console)
+    print_text(f"to see what came of it: numaprobe run {source} {options} -o prediction.json", console, indent=2)
+    print_text("set it, record some boots, and: numaprobe verify prediction.json RECORDED…", console, indent=4)
 
 
 def _print_line(line: Line, console: Console) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    say(Padding(Text.assemble((f"{line.where}: ", ""), (printable(line.text), "bold cyan")), (0, 0, 0, 2)), console)
+    print_text(f"{line.where}: {line.text}", console, indent=2, style="bold")
     told = [("try it once", line.try_once), ("undo", line.undo)]
     told += [("assumes", text) for text in line.assumes] + [("may break", text) for text in line.risks]
     for name, text in told:
-        say(Padding(Text(f"{name}: {printable(text)}"), (0, 0, 0, 4)), console)
+        print_text(f"{name}: {text}", console, indent=4)
 
 
 def _print_list(title: str, lines: list[str], console: Console) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
     if not lines:
         return
     console.print(f"\n{title}", style="bold")
     for line in lines:
-        say(Padding(Text(printable(line)), (0, 0, 0, 2)), console)
+        print_text(line, console, indent=2)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.report.grid import printable, say
+from numaprobe.records import Severity
+from numaprobe.report.grid import print_line, print_text, printable
 from numaprobe.units import format_size, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -25,8 +26,11 @@ LONGEST_VALUE: Final = 60
 #: Waiting probes that are spelled out, with those that ran meanwhile.
 SHOWN_WAITS: Final = 3
 SHOWN_FINDINGS: Final = 9
-#: Different advices of one kind that are spelled out.
-SHOWN_ADVICE: Final = 2
+SHOWN_WARNINGS: Final = 9
+#: Warnings that stand above the figures: without them those would be read wrongly.
+URGENT: Final = frozenset({"cmdline", "check", "deadlock", "lost-events"})
+#: Warnings that say what was assumed, besides those that say so themselves (``assumed-…``): they come last.
+_ASSUMPTIONS: Final = frozenset({"emulated-cost", "kernel-profile", "unknown-node"})
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:
@@ -38,7 +42,7 @@ def print_findings(findings: Sequence[Finding], console: Console) -> None:
 
 
 def print_comparison_findings(comparison: Comparison, console: Console) -> None:
-    """Print the findings of all policies by kind: one line of evidence per policy, one advice."""
+    """Print the findings of all rows by kind; what is true of several is said once, with their names."""
     pairs = [(entry.label, finding) for entry in comparison.entries for finding in entry.trace.findings]
     if not pairs:
         console.print("\nNothing found under any policy.", style="dim")
@@ -46,16 +50,35 @@ def print_comparison_findings(comparison: Comparison, console: Console) -> None:
         _print_kind(kind, group, console)
 
 
-def print_warnings(warnings: Sequence[RunWarning], console: Console) -> None:
-    """Print what the run, or the reader of the trace, wants known."""
-    if warnings:
+def print_urgent(warnings: Sequence[RunWarning], console: Console) -> None:
+    """Print what must be known before the figures are believed: a refused parameter, a failed check, lost events."""
+    for warning in warnings:
+        if warning.kind in URGENT:
+            _print_warning(warning, console)
+
+
+def print_late(warnings: Sequence[RunWarning], console: Console) -> None:
+    """Print what else the run, or the reader of the trace, wants known; what was assumed comes last."""
+    late = sorted((w for w in warnings if w.kind not in URGENT), key=lambda warning: _is_assumed(warning.kind))
+    if late:
         console.print()
-    for warning in warnings[:SHOWN_FINDINGS]:
-        console.print(
-            f"warning: {printable(warning.kind)}: {printable(warning.message)}", style="yellow", soft_wrap=True
-        )
-    if len(warnings) > SHOWN_FINDINGS:
-        console.print(f"… and {len(warnings) - SHOWN_FINDINGS} more warnings (--json has all)", style="dim")
+    for warning in late[:SHOWN_WARNINGS]:
+        _print_warning(warning, console)
+    if len(late) > SHOWN_WARNINGS:
+        console.print(f"… and {len(late) - SHOWN_WARNINGS} more warnings (--json has all)", style="dim")
+
+
+def print_warnings(warnings: Sequence[RunWarning], console: Console) -> None:
+    """Print all of them, below a table that has no place for the urgent ones above it."""
+    print_late(sorted(warnings, key=lambda warning: warning.kind not in URGENT), console)
+
+
+def _print_warning(warning: RunWarning, console: Console) -> None:
+    print_line(f"warning: {warning.kind}: {warning.message}", console, style="yellow")
+
+
+def _is_assumed(kind: str) -> bool:
+    return kind.startswith("assumed") or kind in _ASSUMPTIONS
 
 
 def summary_of(kind: str) -> str:
@@ -101,7 +124,11 @@ def _number(key: str, value: int) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+    """Return a long text cut between two of its parts, never within a number."""
+    if len(text) <= LONGEST_VALUE:
+        return text
+    kept = text[:LONGEST_VALUE]
+    return f"{kept[: max(kept.rfind(','), kept.rfind(' ')) + 1] or kept}…"
 
 
 def _items(values: Sequence[Any]) -> str:
@@ -145,34 +172,43 @@ def devices_text(devices: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _by_kind(pairs: Any) -> dict[str, list[tuple[str, Finding]]]:  # noqa: ANN401  any iterable of pairs
+def _by_kind(pairs: Iterable[tuple[str, Finding]]) -> dict[str, list[tuple[str, Finding]]]:
+    """Return findings by kind: those that matter most first, then in the order of the catalogue."""
     groups: dict[str, list[tuple[str, Finding]]] = defaultdict(list)
     for label, finding in pairs:
         groups[finding.kind].append((label, finding))
-    return dict(sorted(groups.items(), key=lambda item: rank_of(item[0])))
+    return dict(sorted(groups.items(), key=lambda item: (_weight(_worst(item[1])), rank_of(item[0]))))
 
 
-def _by_evidence(group: Sequence[tuple[str, Finding]]) -> dict[str, list[str]]:
-    """Return what is said of a kind, each once, with the policies of which it is true."""
-    told: dict[str, list[str]] = defaultdict(list)
+def _worst(group: Iterable[tuple[str, Finding]]) -> Severity:
+    return min((finding.severity for _, finding in group), key=_weight)
+
+
+def _weight(severity: Severity) -> int:
+    return list(Severity).index(severity)
+
+
+def _by_advice(group: Iterable[tuple[str, Finding]]) -> dict[str, dict[str, list[str]]]:
+    """Return what is said of a kind by its advice, each once, with the rows of which it is true."""
+    told: dict[str, dict[str, list[str]]] = {}
     for label, finding in group:
         body = f"{devices_text(finding.devices)}; {evidence_text(finding.evidence)}"
-        if printable(label) not in told[body]:
-            told[body].append(printable(label))
-    return dict(told)
+        labels = told.setdefault(finding.advice, {}).setdefault(body, [])
+        if printable(label) not in labels:
+            labels.append(printable(label))
+    return told
 
 
 def _print_kind(kind: str, group: Sequence[tuple[str, Finding]], console: Console) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
     console.print()
-    console.print(Text.assemble((printable(kind), "bold yellow"), (f": {summary_of(kind)}", "")))
-    told = _by_evidence(group)
-    for body, labels in list(told.items())[:SHOWN_FINDINGS]:
-        head = Text(f"{', '.join(labels)}: " if any(labels) else "", style="bold")
-        say(Padding(head + Text(body), (0, 0, 0, 2)), console)
-    if len(told) > SHOWN_FINDINGS:
-        console.print(f"  … and {len(told) - SHOWN_FINDINGS} more of this kind (--json has all)", style="dim")
-    for advice in list(dict.fromkeys(finding.advice for _, finding in group))[:SHOWN_ADVICE]:
-        say(Padding(Text(f"→ {printable(advice)}", style="cyan"), (0, 0, 0, 2)), console)
+    print_line(f"{kind} ({_worst(group)}): {summary_of(kind)}", console, style="yellow")
+    left = SHOWN_FINDINGS
+    for advice, bodies in _by_advice(group).items():
+        for body, labels in list(bodies.items())[: max(left, 0)]:
+            names = f"{', '.join(labels)}: " if any(labels) else ""
+            print_text(f"{names}{body}", console, indent=2)
+        if left > 0:
+            print_text(f"→ {advice}", console, indent=2, style="cyan")
+        left -= len(bodies)
+    if left < 0:
+        console.print(f"  … and {-left} more of this kind (--json has all)", style="dim")

@@ -34,7 +34,11 @@ class MarkdownPage(io.StringIO):
     def add_grid(self, grid: Grid) -> None:
         """Add a table, and the title above it."""
         self._end_text()
-        rows = [[_cell(cell) for cell in row] for row in grid.rows]
+        blank = [" "] * (len(grid.columns) - 1)
+        rows = [
+            [f"**{_escaped(row)}**", *blank] if isinstance(row, str) else [_cell(cell) for cell in row]
+            for row in grid.rows
+        ]
         lines = [[_escaped(column.title) for column in grid.columns], [_rule(column) for column in grid.columns], *rows]
         title = [f"**{_escaped(grid.title)}**", ""] if grid.title else []
         self._blocks.append("\n".join([*title, *(f"| {' | '.join(line)} |" for line in lines)]))

@@ -1,276 +1,272 @@
 """Tables of traces and comparisons, for people.
 
-``print_comparison`` is what ``compare`` shows, ``print_trace`` what ``run`` and ``report`` show. Where a source does
-not tell a figure the cell is ``-``.
+``print_comparison`` is what ``compare`` shows, ``print_trace`` what ``run`` and ``report`` show. Both answer first: one
+sentence, then what must be known before the figures are believed, then the figures, the probes, the findings, and what
+was assumed. Rows that are equal are one row. What the columns are is said once, at the end, if it is asked for.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, TextIO
 
-from numaprobe.analysis.hold import Holds
-from numaprobe.analysis.machine import cpu_list, cpu_node_of, topology_of
 from numaprobe.analysis.summary import summarize
-from numaprobe.records import NO_NODE
-from numaprobe.report.explain import print_comparison_findings, print_findings, print_warnings
-from numaprobe.report.grid import UNKNOWN, Cell, Column, Grid, console_for, draw, printable, stdout_or
-from numaprobe.units import format_size, format_time
+from numaprobe.analysis.verdict import verdict, verdict_of_trace
+from numaprobe.records import Severity
+from numaprobe.report.cells import change_cell, cpu_text, is_away, is_home, share_text, time_text
+from numaprobe.report.explain import print_comparison_findings, print_findings, print_late, print_urgent
+from numaprobe.report.grid import (
+    Cell,
+    Column,
+    Grid,
+    TakesGrids,
+    console_for,
+    draw,
+    print_legend,
+    print_line,
+    printable,
+    stdout_or,
+)
+from numaprobe.report.probes import ALL, COLUMNS, Choice, known_columns, probe_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
     from numaprobe.analysis.compare import Comparison, Entry
-    from numaprobe.records import ProbeRecord, Trace
-    from numaprobe.topology import Topology
+    from numaprobe.records import RunWarning, Trace
 
-#: Details list at most this many probes of a policy, the slowest; JSON has them all.
+#: Details list at most this many probes of a row, the slowest; JSON has them all.
 DETAIL_ROWS: Final = 12
-#: CPU lists longer than this are cut; the number of CPUs follows.
-_CPU_TEXT: Final = 22
 
-_POLICIES: Final = (
-    Column(title="policy", legend="where a probe runs and which task waits; 'numaprobe policies' explains each"),
-    Column(
-        title="worst", legend="cost of the slowest probe, start to return; not when the last one ended", align="right"
-    ),
-    Column(title="vs base", align="right"),
-    Column(title="mean", legend="mean cost; probes sent away with EPROBE_DEFER are left out", align="right"),
-    Column(title="vs base", align="right"),
+_POLICY: Final = Column(
+    title="policy", legend="where a probe runs and which task waits; 'numaprobe policies' explains each"
+)
+_VARIATION: Final = Column(title="variation", legend="what varies; everything else is the same in every row")
+_FIGURES: Final = (
     Column(
         title="makespan", legend="first start to last end; not the sum of costs, not the command's time", align="right"
     ),
-    Column(title="vs base", align="right", spare=2),
+    Column(
+        title="vs base",
+        legend="of the base's figure; 'off node': paid for with remote memory; 'at most': what is shared is not known",
+        align="right",
+    ),
+    Column(
+        title="worst",
+        legend="cost of the slowest probe, start to return; not when the last one ended",
+        align="right",
+        spare=1,
+    ),
+    Column(title="vs base", align="right", spare=6),
+    Column(title="mean", legend="mean cost; probes sent away with EPROBE_DEFER are left out", align="right", spare=7),
+    Column(title="vs base", align="right", spare=8),
     Column(
         title="on node",
         legend="of the probes whose nodes are known: started on their device's; not where they ended",
         align="right",
+        spare=2,
     ),
     Column(
         title="held",
         legend="of them: guaranteed to stay there (they may use no CPU elsewhere); where the others ran is luck",
         align="right",
-        spare=1,
+        spare=5,
     ),
     Column(title="CPUs", legend="every CPU a probe ran on", spare=3),
-    Column(title="findings", legend="explained below", spare=4),
+    Column(title="findings", legend="explained below; in brackets: nothing was lost by it", spare=4),
 )
-_DETAILS: Final = (
-    Column(title="policy"),
-    Column(title="device"),
-    Column(title="driver", spare=5),
-    Column(title="node", legend="the device's node; -1: the firmware gave none", align="right"),
-    Column(
-        title="CPU",
-        legend="where it started, and that CPU's node; ! = not the device's node, * = it moved",
-        align="right",
-    ),
-    Column(title="COMM", legend="the task that ran it: kworker/CPU:ID is bound to a CPU, kworker/uPOOL:ID is not"),
-    Column(
-        title="held",
-        legend="guaranteed: held on its node; soft: woken there, free to leave; anywhere: luck; away: kept off it",
-        spare=6,
-    ),
-    Column(title="cost", legend="start to return = running + runnable + sleeping", align="right"),
-    Column(title="running", legend="on a CPU", align="right", spare=1),
-    Column(title="runnable", legend="ready, and waiting for a CPU that others used", align="right", spare=1),
-    Column(title="sleeping", legend="waiting for anything else: a device, a timer, a lock", align="right", spare=1),
-    Column(title="memory", legend="what it allocated, by node; not what it freed", spare=4),
-    Column(title="caller", legend="the task that waited for it, and its CPU", spare=3),
-    Column(title="result", legend="0, or the errno's name", spare=2),
-)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How much of a result is shown, and in which order."""
+
+    #: the probes of each row of a comparison
+    details: bool = True
+    #: which probes, and in which order
+    choice: Choice = ALL
+    #: what each column is
+    explain: bool = False
 
 
 def print_comparison(
-    comparison: Comparison, stream: TextIO | None = None, *, details: bool = True, legend: bool = True
+    comparison: Comparison,
+    stream: TextIO | None = None,
+    view: View | None = None,
+    *,
+    warnings: Sequence[RunWarning] = (),
 ) -> None:
-    """Print the policies side by side, their probes, and what was found."""
+    """Print the policies side by side, their probes, and what was found.
+
+    Args:
+        comparison: what is shown.
+        stream: None: standard output.
+        view: None: everything, at most ``DETAIL_ROWS`` probes of a row.
+        warnings: of all its traces, each once.
+
+    """
+    view = view or View(choice=Choice(top=DETAIL_ROWS))
     console = console_for(stdout_or(stream))
-    first = comparison.entries[0].trace
-    console.print(
-        f"{_heading(first, comparison.scenario)}. Percentages are of {printable(comparison.baseline)}.", soft_wrap=True
-    )
+    print_line(_sentence(verdict(comparison)), console, style="bold")
+    heading = _heading(comparison.entries[0].trace, comparison.scenario)
+    print_line(f"{heading}. Percentages are of {printable(comparison.baseline)}.", console)
+    print_urgent(warnings, console)
     console.print()
-    rows = [_policy_row(entry, comparison.baseline) for entry in comparison.entries]
-    draw(Grid(columns=_summary_columns(comparison), rows=rows), console, legend=legend)
-    if details:
+    columns = [_VARIATION if comparison.axes else _POLICY, *_FIGURES]
+    groups = _alike(comparison)
+    draw(Grid(columns=columns, rows=[[_name(labels), *row] for labels, row in groups]), console, legend=False)
+    _say_alike((labels for labels, _ in groups), console)
+    if view.details:
         console.print()
-        groups = _alike(comparison.entries)
-        draw(_known_columns(Grid(columns=_DETAILS, rows=_grouped_rows(groups))), console, legend=legend)
-        _say_alike(groups, console)
-        _say_cut([entry.trace for entry in comparison.entries], console)
+        _print_details(comparison, view.choice, console)
     print_comparison_findings(comparison, console)
+    print_late(warnings, console)
+    _print_legend([*columns, *(COLUMNS if view.details else ())], view, console)
 
 
-def print_trace(trace: Trace, stream: TextIO | None = None, *, limit: int | None = None, legend: bool = True) -> None:
-    """Print the probes of one trace (all, or the ``limit`` slowest), a line of figures, and what was found."""
+def print_trace(trace: Trace, stream: TextIO | None = None, view: View | None = None) -> None:
+    """Print the probes of one trace, a line of figures, and what was found.
+
+    Args:
+        trace: with its findings.
+        stream: None: standard output.
+        view: None: every probe.
+
+    """
+    view = view or View()
     console = console_for(stdout_or(stream))
-    console.print(f"{_heading(trace, trace.scenario)}. {_figures(trace)}", soft_wrap=True)
+    print_line(_sentence(verdict_of_trace(trace)), console, style="bold")
+    print_line(f"{_heading(trace, trace.scenario)}. {_figures(trace)}", console)
+    print_urgent(trace.warnings, console)
     console.print()
-    rows = [row[1:] for row in _detail_rows(trace, "", limit or len(trace.probes))]
-    draw(_known_columns(Grid(columns=_DETAILS[1:], rows=rows)), console, legend=legend)
-    print_warnings(trace.warnings, console)
+    draw(known_columns(Grid(columns=COLUMNS, rows=probe_rows(trace, view.choice))), console, legend=False)
+    _note(view.choice.note(len(trace.probes)), console)
     print_findings(trace.findings, console)
+    print_late(trace.warnings, console)
+    _print_legend(COLUMNS, view, console)
 
 
-def _summary_columns(comparison: Comparison) -> Sequence[Column]:
-    if not comparison.axes:
-        return _POLICIES
-    return [Column(title="variation", legend="what varies; everything else is the same in every row"), *_POLICIES[1:]]
+#: How a trace came about, in words.
+_SOURCES: Final = {"virtual": "virtual", "host": "measured", "kernel": "recorded"}
+
+
+# ---- head and foot --------------------------------------------------------------------------------------------------
+def _sentence(text: str) -> str:
+    return f"{printable(text)}."
 
 
 def _heading(trace: Trace, scenario: str | None) -> str:
+    """Say what it is: the scenario or file, the machine, the kernel, and how it came about."""
     machine = trace.machine.get("name")
     kernel = f"kernel {trace.kernel}" if trace.kernel else "kernel unknown"
-    parts = [scenario or trace.source, *([str(machine)] if machine else []), f"{kernel} ({trace.source})"]
-    return printable(", ".join(parts))
+    named = [str(name) for name in (scenario, machine) if name]
+    return printable(", ".join([*named, f"{kernel} ({_SOURCES[trace.source]})"]))
 
 
 def _figures(trace: Trace) -> str:
     summary = summarize(trace)
-    parts = [f"{summary.probes} probes", f"worst {_time(summary.worst_ns)}", f"mean {_time(summary.mean_ns)}"]
+    parts = [f"{summary.probes} probes", f"worst {time_text(summary.worst_ns)}", f"mean {time_text(summary.mean_ns)}"]
     if summary.makespan_ns is not None:
-        parts.append(f"makespan {_time(summary.makespan_ns)}")
+        parts.append(f"makespan {time_text(summary.makespan_ns, summary.makespan_range_ns)}")
     if summary.local_share is not None:
-        parts.append(f"{_share(summary.local_share)} on node")
+        parts.append(f"{share_text(summary.local_share)} on node")
     if summary.held_share is not None:
-        parts.append(f"{_share(summary.held_share)} held there")
+        parts.append(f"{share_text(summary.held_share)} held there")
     counts = ((summary.deferred, "deferred"), (summary.failed, "failed"))
     return ", ".join([*parts, *(f"{count} {word}" for count, word in counts if count)]) + "."
 
 
-def _policy_row(entry: Entry, baseline: str) -> list[str | Cell]:
-    summary, difference = entry.summary, entry.difference
-    base = entry.label == baseline
-    return [
-        Cell(entry.label, "bold") if base else entry.label,
-        _time(summary.worst_ns),
-        _percent(difference.worst_percent, base=base),
-        _time(summary.mean_ns),
-        _percent(difference.mean_percent, base=base),
-        _time(summary.makespan_ns),
-        _percent(difference.makespan_percent, base=base),
-        _share(summary.local_share),
-        _share(summary.held_share),
-        cpu_text(summary.cpus),
-        ", ".join(dict.fromkeys(finding.kind for finding in entry.trace.findings)) or "none",
-    ]
+def _print_legend(columns: Iterable[Column], view: View, console: Console) -> None:
+    if isinstance(console.file, TakesGrids):
+        return
+    console.print()
+    if view.explain:
+        print_legend(columns, console)
+    else:
+        console.print("--explain says what each column is", style="dim")
 
 
-def _detail_rows(trace: Trace, label: str, limit: int = DETAIL_ROWS) -> list[list[str | Cell]]:
-    topology = topology_of(trace)
-    holds = Holds(trace, topology)
-    slowest = sorted(trace.probes, key=lambda record: -record.cost_ns)[:limit]
-    chosen = trace.probes if len(trace.probes) <= limit else slowest
-    return [_detail_row(record, label if index == 0 else "", topology, holds) for index, record in enumerate(chosen)]
+def _note(text: str, console: Console) -> None:
+    if text:
+        print_line(text, console, style="dim")
 
 
-def _detail_row(record: ProbeRecord, label: str, topology: Topology | None, holds: Holds) -> list[str | Cell]:
-    result = record.result or UNKNOWN
-    return [
-        label,
-        record.device if record.attempt == 1 else f"{record.device} (try {record.attempt})",
-        record.driver,
-        UNKNOWN if record.device_node is None else str(record.device_node),
-        _cpu_cell(record, topology),
-        record.comm or UNKNOWN,
-        holds.of(record) or UNKNOWN,
-        _time(record.cost_ns),
-        _time(record.running_ns),
-        _time(record.runnable_ns),
-        _time(record.sleeping_ns),
-        _memory(record.memory),
-        _caller(record),
-        Cell(result, "" if result in ("0", UNKNOWN) else "yellow"),
-    ]
-
-
-def _cpu_cell(record: ProbeRecord, topology: Topology | None) -> Cell:
-    if record.cpu is None:
-        return Cell(UNKNOWN)
-    node = cpu_node_of(record, topology)
-    remote = node is not None and record.device_node not in (None, NO_NODE, node)
-    moved = len(record.cpus or ()) > 1
-    place = str(record.cpu) if node is None else f"{record.cpu} (n{node})"
-    return Cell(f"{place}{'!' if remote else ''}{'*' if moved else ''}", "bold red" if remote else "")
-
-
-def _caller(record: ProbeRecord) -> str:
-    if record.caller_comm is None:
-        return UNKNOWN
-    return record.caller_comm if record.caller_cpu is None else f"{record.caller_comm} on {record.caller_cpu}"
-
-
-def _memory(memory: Mapping[int, int] | None) -> str:
-    if memory is None:
-        return UNKNOWN
-    return ", ".join(f"n{node}: {format_size(size)}" for node, size in sorted(memory.items())) or "0"
-
-
-def _alike(entries: Iterable[Entry]) -> list[tuple[list[str], list[list[str | Cell]]]]:
-    """Return the policies by what they did, probe by probe: labels, and the rows that they share."""
-    groups: dict[str, tuple[list[str], list[list[str | Cell]]]] = {}
-    for entry in entries:
-        rows = _detail_rows(entry.trace, "")
-        groups.setdefault(repr(rows), ([], rows))[0].append(entry.label)
+# ---- a row for each policy ------------------------------------------------------------------------------------------
+def _alike(comparison: Comparison) -> list[tuple[list[str], list[str | Cell]]]:
+    """Return the rows, each with the labels of those that it is true of; the base stands first among its equals."""
+    base = next(entry for entry in comparison.entries if entry.label == comparison.baseline)
+    replays = {entry.trace.source for entry in comparison.entries} > {"virtual"}
+    groups: dict[str, tuple[list[str], list[str | Cell]]] = {}
+    for entry in comparison.entries:
+        cells = _figure_cells(entry, base, bound=replays and entry.trace.source == "virtual")
+        key = repr([cell for index, cell in enumerate(cells) if index not in _CHANGES])
+        labels, _ = groups.setdefault(key, ([], cells))
+        if entry is base:
+            labels.insert(0, entry.label)
+            groups[key] = (labels, cells)
+        else:
+            labels.append(entry.label)
     return list(groups.values())
 
 
-def _grouped_rows(groups: Iterable[tuple[list[str], list[list[str | Cell]]]]) -> list[list[str | Cell]]:
-    rows: list[list[str | Cell]] = []
-    for labels, shared in groups:
-        more = f" (+{len(labels) - 1})" if len(labels) > 1 else ""
-        rows += [[labels[0] + more if index == 0 else "", *row[1:]] for index, row in enumerate(shared)]
-    return rows
+#: places of the changes in a row: they follow from the figures, and the base's say ``base``
+_CHANGES: Final = (1, 3, 5)
 
 
-def _say_alike(groups: Iterable[tuple[list[str], object]], console: Console) -> None:
-    for labels, _ in groups:
-        if len(labels) > 1:
-            names = ", ".join(printable(label) for label in labels[1:])
-            console.print(f"{printable(labels[0])} (+{len(labels) - 1}): the same under {names}", style="dim")
+def _figure_cells(entry: Entry, base: Entry, *, bound: bool) -> list[str | Cell]:
+    """Return the cells of ``_FIGURES``; ``bound``: a gain is at most what is said, as it repeats a recording."""
+    summary, change = entry.summary, entry.difference
+    of_base = partial(_change, entry, base, bound=bound)
+    return [
+        time_text(summary.makespan_ns, summary.makespan_range_ns),
+        of_base(change.makespan_percent, change.makespan_range_percent),
+        time_text(summary.worst_ns, summary.worst_range_ns),
+        of_base(change.worst_percent, change.worst_range_percent),
+        time_text(summary.mean_ns),
+        of_base(change.mean_percent, None),
+        share_text(summary.local_share),
+        share_text(summary.held_share),
+        cpu_text(summary.cpus),
+        _kinds(entry.trace),
+    ]
 
 
-def _known_columns(grid: Grid) -> Grid:
-    """Leave out the columns about which the source told nothing, and the policy if there is no such column's text."""
-
-    def told(index: int) -> bool:
-        return any((cell.text if isinstance(cell := row[index], Cell) else cell) != UNKNOWN for row in grid.rows)
-
-    kept = [index for index in range(len(grid.columns)) if told(index)]
-    return Grid(
-        columns=[grid.columns[index] for index in kept], rows=[[row[index] for index in kept] for row in grid.rows]
-    )
-
-
-def _say_cut(traces: Iterable[Trace], console: Console) -> None:
-    most = max((len(trace.probes) for trace in traces), default=0)
-    if most > DETAIL_ROWS:
-        console.print(f"the {DETAIL_ROWS} slowest probes of {most} for each policy (--json has all)", style="dim")
-
-
-def cpu_text(cpus: Sequence[int]) -> str:
-    """Return a CPU list, cut if long: ``0-7,128-135``, ``0,2,4,6,8,… (64 CPUs)``."""
-    text = cpu_list(cpus)
-    if not text:
-        return UNKNOWN
-    if len(text) <= _CPU_TEXT:
-        return text
-    return f"{text[:_CPU_TEXT].rsplit(',', 1)[0]},… ({len(cpus)} CPUs)"
-
-
-def _time(ns: int | None) -> str:
-    return UNKNOWN if ns is None else format_time(ns)
-
-
-def _share(share: float | None) -> str:
-    return UNKNOWN if share is None else f"{100 * share:.0f} %"
-
-
-def _percent(value: float | None, *, base: bool) -> str | Cell:
-    if base:
+def _change(entry: Entry, base: Entry, value: float | None, doubt: tuple[float, float] | None, *, bound: bool) -> Cell:
+    if entry is base:
         return Cell("base", "dim")
-    if value is None:
-        return UNKNOWN
-    return Cell(f"{value:+.1f} %", "green" if value <= -1 else "red" if value >= 1 else "")
+    away = is_away(entry.summary, base.summary)
+    return change_cell(value, doubt, bound=bound, remote=away, home=is_home(entry.summary))
+
+
+def _kinds(trace: Trace) -> str:
+    """Return the findings' kinds; in brackets those that cost nothing this time."""
+    weighty: dict[str, bool] = {}
+    for finding in trace.findings:
+        weighty[finding.kind] = weighty.get(finding.kind, False) or finding.severity is not Severity.LOW
+    return ", ".join(kind if counts else f"({kind})" for kind, counts in weighty.items()) or "none"
+
+
+def _name(labels: Sequence[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{labels[0]} +{len(labels) - 1}"
+
+
+def _say_alike(groups: Iterable[Sequence[str]], console: Console) -> None:
+    for labels in groups:
+        if len(labels) > 1:
+            _note(f"{printable(_name(labels))}: also {', '.join(printable(label) for label in labels[1:])}", console)
+
+
+# ---- the probes of each row -----------------------------------------------------------------------------------------
+def _print_details(comparison: Comparison, choice: Choice, console: Console) -> None:
+    groups: dict[str, tuple[list[str], list[list[str | Cell]]]] = {}
+    for entry in comparison.entries:
+        rows = probe_rows(entry.trace, choice)
+        groups.setdefault(repr(rows), ([], rows))[0].append(entry.label)
+    lines: list[Sequence[str | Cell] | str] = []
+    for labels, rows in groups.values():
+        lines += [f"{', '.join(labels)}:", *rows]
+    draw(known_columns(Grid(columns=COLUMNS, rows=lines)), console, legend=False)
+    _note(choice.note(max(len(entry.trace.probes) for entry in comparison.entries)), console)

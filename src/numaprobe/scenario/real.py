@@ -39,7 +39,7 @@ from numaprobe.units import format_size
 from numaprobe.virtual.machine import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numaprobe.policies import Policy
     from numaprobe.scenario.schema import Scenario
@@ -114,7 +114,9 @@ def _usable(topology: Topology) -> CpuSet:
     return usable
 
 
-def run_real(setting: Setting, policy: Policy | str | None = None) -> Outcome:
+def run_real(
+    setting: Setting, policy: Policy | str | None = None, *, told: Callable[[int], object] | None = None
+) -> Outcome:
     """Run a setting on this computer.
 
     Whatever ends the run, Ctrl-C included, no thread and no process of it is left.
@@ -122,6 +124,7 @@ def run_real(setting: Setting, policy: Policy | str | None = None) -> Outcome:
     Args:
         setting: see ``prepare``; it is passed through ``here``.
         policy: in place of the setting's: a policy, or its name with options.
+        told: see ``run_setting``.
 
     Raises:
         RefusedError: see ``here``.
@@ -133,7 +136,8 @@ def run_real(setting: Setting, policy: Policy | str | None = None) -> Outcome:
     burn(0)  # it finds out how fast this CPU is, once; not in the first probe
     machine = RealMachine(setting.plan.topology, setting.profile, grace_s=_GRACE_S)
     with Burners(_most_burners(setting)) as burners:
-        outcome = run_on(machine, setting, policy, hotplug=HostChanges(machine, burners), source="host")
+        changes = HostChanges(machine, burners)
+        outcome = run_on(machine, setting, policy, hotplug=changes, source="host", told=told)
     return replace(outcome, trace=replace(outcome.trace, identity=this_machine()))
 
 

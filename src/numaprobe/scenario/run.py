@@ -26,6 +26,8 @@ from numaprobe.version import __version__
 from numaprobe.virtual import VirtualMachine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numaprobe.policies import Policy
     from numaprobe.records import ProbeRecord
     from numaprobe.records.model import Source
@@ -57,7 +59,12 @@ class Outcome:
 
 
 def run_setting(
-    setting: Setting, policy: Policy | str | None = None, *, timeline: bool = False, readings: bool = True
+    setting: Setting,
+    policy: Policy | str | None = None,
+    *,
+    timeline: bool = False,
+    readings: bool = True,
+    told: Callable[[int], object] | None = None,
 ) -> Outcome:
     """Run a setting in virtual time; where something is in doubt, once for each reading of it.
 
@@ -66,13 +73,14 @@ def run_setting(
         policy: in place of the setting's: a policy, or its name with options.
         timeline: keep each probe's stretches of running, waiting and sleeping.
         readings: give the trace the figures under each reading; else it is run once, as expected.
+        told: called now and then with the number of probes that are over.
 
     Raises:
         UnknownNameError: no such policy.
         InputError: a step names what is not there at that moment.
 
     """
-    outcome = read_setting(setting, policy, timeline=timeline)
+    outcome = read_setting(setting, policy, timeline=timeline, told=told)
     others = [read for read in ReadAs if readings and differs(setting.scenario, read)]
     if not others:
         return outcome
@@ -85,11 +93,16 @@ def run_setting(
 
 
 def read_setting(
-    setting: Setting, policy: Policy | str | None = None, read: ReadAs = ReadAs.EXPECTED, *, timeline: bool = False
+    setting: Setting,
+    policy: Policy | str | None = None,
+    read: ReadAs = ReadAs.EXPECTED,
+    *,
+    timeline: bool = False,
+    told: Callable[[int], object] | None = None,
 ) -> Outcome:
     """Run a setting once in virtual time, what is in doubt read so; see ``run_setting``."""
     machine = VirtualMachine(setting.plan.topology, setting.profile, timeline=timeline, page_ns=setting.page_ns)
-    return run_on(machine, setting, policy, hotplug=machine, source="virtual", read=read)
+    return run_on(machine, setting, policy, hotplug=machine, source="virtual", read=read, told=told)
 
 
 def figures_of(trace: Trace, read: ReadAs) -> Reading:
@@ -108,6 +121,7 @@ def run_on(
     hotplug: MachineChanges,
     source: Source,
     read: ReadAs = ReadAs.EXPECTED,
+    told: Callable[[int], object] | None = None,
 ) -> Outcome:
     """Run a setting on a fresh machine.
 
@@ -118,6 +132,7 @@ def run_on(
         hotplug: what the machine can do beyond the protocol.
         source: what the trace says where it comes from.
         read: how what is in doubt is read.
+        told: see ``run_setting``.
 
     Raises:
         UnknownNameError: no such policy.
@@ -126,6 +141,7 @@ def run_on(
     """
     chosen = make_policy(policy) if isinstance(policy, str) else policy or setting.policy
     core = DriverCore(machine, chosen, setting.options)
+    core.bodies.recorder.told = told
     world = World(setting.plan, core, read)
     steps = Steps(world, hotplug)
     deadlock = None

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from numaprobe.scenario import Setting
     from numaprobe.study.runs import Progress
 
-#: Probes that are run to try changes, all repetitions together: some ten seconds. What is worst is tried first.
-MOST_PROBES: Final = 60_000
+#: Probes that are run to try changes, all repetitions together: a few seconds. What matters most is tried first.
+MOST_PROBES: Final = 20_000
 
 
 class Change(NamedTuple):
@@ -100,7 +100,7 @@ class Trials:
 
     def know(self, run: Run) -> None:
         """Take over a run of the setting under some policy."""
-        self._results[Change(run.label)] = _result(run)
+        self._results[Change(run.label)] = None if run.outcome is None else _result(run.outcome.trace)
 
     def make(self, changes: Iterable[Change]) -> None:
         """Make these repetitions, as far as the budget goes."""
@@ -117,7 +117,12 @@ class Trials:
             else:
                 self.untried += 1
         runs = run_many([setting for _, setting in made], map=self._map, progress=self._progress)
-        self._results |= {change: _result(run) for (change, _), run in zip(made, runs, strict=True)}
+        for (change, _), run in zip(made, runs, strict=True):
+            self._results[change] = None if run.outcome is None else _result(run.outcome.trace)
+
+    def know_trace(self, trace: Trace, policy: str) -> None:
+        """Take over the trace of such a run."""
+        self._results[Change(policy)] = _result(trace)
 
     def tried(self, remedy: Remedy, policy: str) -> Remedy | None:
         """Return a change with what it did; None: it was not made, failed, or left more undone than there was."""
@@ -147,12 +152,9 @@ class Trials:
             return None
 
 
-def _result(run: Run) -> _Result | None:
-    if run.outcome is None:
-        return None
-    trace = run.outcome.trace
-    lost = sum(warning.kind == "deferred" for warning in trace.warnings)
-    return _Result(replace(trace, probes=()), summarize(trace), len(run.failures) + lost)
+def _result(trace: Trace) -> _Result:
+    failed = sum(warning.kind in {"check", "deadlock", "deferred"} for warning in trace.warnings)
+    return _Result(replace(trace, probes=()), summarize(trace), failed)
 
 
 def diagnose(
@@ -177,7 +179,10 @@ def diagnose(
     except NumaprobeError as error:
         return _unconfirmed(found, str(error))
     sure = setting is not None and trace.source == "virtual"
-    return confirm(found, Trials(repeated, sure=sure, progress=progress), repeated.policy.label)
+    trials = Trials(repeated, sure=sure, progress=progress)
+    if sure:
+        trials.know_trace(trace, repeated.policy.label)
+    return confirm(found, trials, repeated.policy.label)
 
 
 def confirm(trace: Trace, trials: Trials, policy: str) -> Trace:

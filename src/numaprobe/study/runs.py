@@ -84,13 +84,16 @@ class Progress:
     next: Setting | None = None
 
 
-def run(setting: Setting, *, timeline: bool = False, real: bool = False) -> Outcome:
+def run(
+    setting: Setting, *, timeline: bool = False, real: bool = False, told: Callable[[int], object] | None = None
+) -> Outcome:
     """Run a setting once.
 
     Args:
         setting: see ``make_setting``.
         timeline: keep each probe's stretches of running, waiting and sleeping (a real run has none).
         real: on this computer's CPUs and clock, in place of virtual time.
+        told: called now and then with the number of probes that are over.
 
     Raises:
         InputError: a step names what is not there at that moment.
@@ -101,8 +104,8 @@ def run(setting: Setting, *, timeline: bool = False, real: bool = False) -> Outc
     if real:
         from numaprobe.scenario.real import run_real
 
-        return run_real(setting)
-    return run_setting(setting, timeline=timeline)
+        return run_real(setting, told=told)
+    return run_setting(setting, timeline=timeline, told=told)
 
 
 def run_many(

@@ -32,6 +32,8 @@ ASSUMED: Final = frozenset({"assumed-cost", "emulated-cost"})
 SHOWN: Final = 8
 
 
+#: What readers call a driver that the source does not name.
+UNKNOWN_DRIVER: Final = "?"
 #: Shares of the time that are much, and too little to act on. Arbitrary: what people change a machine for, and noise.
 MUCH: Final = 0.1
 LITTLE: Final = 0.01

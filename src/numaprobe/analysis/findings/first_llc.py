@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.findings.case import graded, group_by, has_node, names, plural
+from numaprobe.analysis.findings.case import SHOWN, graded, group_by, has_node, names, plural
 from numaprobe.analysis.findings.remedies import node_scope, policies
 from numaprobe.analysis.hold import unbound_pool
 from numaprobe.analysis.machine import has_node_scope
@@ -91,6 +91,7 @@ def _evidence(
         "group": kind,
         "group_cpus": str(groups[0]),
         "idle_groups": len(groups) - 1,
+        "drivers": sorted({record.driver for record in records})[:SHOWN],
         "probes": len(records),
         **case.cost(records),
     }

@@ -93,6 +93,7 @@ def _merged(case: Case, node: int | None, bursts: Sequence[_Burst]) -> Finding:
     records = [record for burst in bursts for record in burst.records]
     evidence: dict[str, Any] = {"node": node, "shared_cpus": cpu_list(burst.cpu for burst in bursts)}
     evidence["probes"] = len(records)
+    evidence["drivers"] = sorted({record.driver for record in records})[:SHOWN]
     for key in ("cost_ns", "overlap_ns", "runnable_ns"):
         evidence[key] = sum(burst.evidence.get(key, 0) for burst in bursts)
     return Finding(
@@ -157,7 +158,13 @@ def _runnable(records: Iterable[ProbeRecord]) -> int | None:
 
 def _base(node: int | None, cpu: int, records: Sequence[ProbeRecord]) -> dict[str, Any]:
     workers = sorted({record.comm for record in records if record.comm is not None})
-    return {"node": node, "cpu": cpu, "probes": len(records), "workers": workers[:SHOWN]}
+    return {
+        "node": node,
+        "cpu": cpu,
+        "probes": len(records),
+        "drivers": sorted({record.driver for record in records})[:SHOWN],
+        "workers": workers[:SHOWN],
+    }
 
 
 def _untimed(case: Case) -> Iterator[Finding]:

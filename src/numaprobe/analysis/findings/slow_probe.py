@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.findings.case import SHOWN, names, plural
+from numaprobe.analysis.findings.case import SHOWN, UNKNOWN_DRIVER, names, plural
 from numaprobe.analysis.findings.waiting import visits
 from numaprobe.records import Finding, Severity
 from numaprobe.units import format_time
@@ -38,7 +38,7 @@ def _finding(slow: Sequence[ProbeRecord], makespan_ns: int | None) -> Finding:
     first = slow[0]
     evidence: dict[str, Any] = {
         "slowest": first.device,
-        "driver": first.driver,
+        **({} if first.driver == UNKNOWN_DRIVER else {"driver": first.driver}),
         "slowest_ns": first.cost_ns,
         "costs_ns": {record.device: record.cost_ns for record in slow[:SHOWN]},
     }
@@ -53,7 +53,8 @@ def _finding(slow: Sequence[ProbeRecord], makespan_ns: int | None) -> Finding:
 
 def _advice(first: ProbeRecord, count: int) -> str:
     others = f", and {plural(count - 1, 'other')} a second or more" if count > 1 else ""
-    took = f"{first.device} ({first.driver}) took {format_time(first.cost_ns)}{others}"
+    driver = "" if first.driver == UNKNOWN_DRIVER else f" ({first.driver})"
+    took = f"{first.device}{driver} took {format_time(first.cost_ns)}{others}"
     head = f"{took}; no placement makes that shorter."
     if first.sleeping_ns is None:
         return (
