@@ -98,14 +98,13 @@ BIND_COUNT ?= 3
 lab-bind: lab-tools  ## bind, kill, cut and pull at devices on a real kernel in QEMU; the table of docs/bind.md
 	$(BIN)/numaprobe lab --fetch $(BIND_KERNEL) && $(BIN)/python -m bench.bind_guest --kernel $(BIND_KERNEL) --count $(BIND_COUNT)
 
-<<<<<<< HEAD
 # Boots of each side, before and after what is advised is set.
 ADVICE_BOOTS ?= 5
 lab-advise: lab-tools  ## advice taken at its word in guests: recorded, advised, set, recorded again
 	$(BIN)/numaprobe lab --fetch 6.1
 	$(BIN)/numaprobe lab --fetch 6.12
 	$(BIN)/python -m bench.guest_advice $(ADVICE_BOOTS)
-=======
+
 # The guard in guests: kernels, and the programs that bring the situations about, unpacked here and installed nowhere.
 GUARD_KERNELS ?= 6.12
 GUARD_PACKAGES := mdadm lvm2 cryptsetup-bin btrfs-progs bcache-tools fdisk libfdisk1 libaio1 libcryptsetup12 liblzo2-2 \
@@ -121,7 +120,6 @@ $(GUARD_TOOLS)/.unpacked:
 lab-guards: lab-tools $(GUARD_TOOLS)/.unpacked  ## devices in use, with the real thing, in QEMU: refused, and nothing written
 	for k in $(GUARD_KERNELS); do $(BIN)/numaprobe lab --fetch $$k || exit; done
 	GUARD_TOOLS=$(GUARD_TOOLS) $(BIN)/python -m bench.guard_guest $(GUARD_KERNELS)
->>>>>>> e9805af (bench: the guard in a guest, against the real thing, with the kernel counting writes)
 
 # A Python without an interpreter lock: nobody ships one built, so Debian's source is built here. apt checks the source; its
 # lists and settings are of this folder, and those of the computer stay as they are.
