@@ -140,7 +140,7 @@ def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold], *, bo
             sharing.scales[id(record)] = sharing.scale_of(record)._replace(undivided=division)
     for record, pause in _pauses(outer):
         sharing.scales[id(record)] = sharing.scale_of(record)._replace(around_ns=pause)
-    if len({record.device for record in outer}) > 1:
+    if not boots and len({record.device for record in outer}) > 1:  # a log tells neither CPU nor wait of a boot
         sharing.shared += [_at_most_all(table, outer) for hold in shared for table in _tables(hold)]
         others = {record.driver for record in outer} - seen
         sharing.shared += [_anything(others, outer)] if others else []
