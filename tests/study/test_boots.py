@@ -154,8 +154,11 @@ def test_the_public_case_is_advised_as_its_author_did(tmp_path: Path) -> None:
     advice = advised(read(tmp_path, flipper()))
     assert drivers_of(advice) == {"leds-gpio", "rk_gmac-dwmac"}
     assert advice.goal.name == "Run /init"
+    measured = 1170 * MS
+    expected = advice.base.makespan_ns - advice.recommended.trial.makespan_ns
+    assert abs(expected - measured) <= 0.2 * measured
     least, most = advice.recommended.gain_ns
-    assert 0.8 * 1170 * MS <= least <= most <= 1.2 * 1170 * MS
+    assert least <= measured <= most  # the log does not divide costs, so that what is said is a range
     assert advice.recommended.sure
     moved = {one.name: one.time_ns for one in advice.recommended.trial.milestones}
     assert list(moved) == [one.name for one in advice.base.milestones]
