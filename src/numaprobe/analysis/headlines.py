@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from numaprobe.analysis.findings import CATALOGUE
 from numaprobe.analysis.words import plural
+from numaprobe.cpuset import CpuSet
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     #: half a sentence about a finding
     Words = Callable[["_Told"], str]
 
+#: A longer list of CPUs is told by their number: a sentence is read at one glance.
+LONGEST_LIST: Final = 24
 #: What devices of well-known drivers are called.
 _NOUNS: Final = {"nvme": "drive", "ahci": "disk controller", "virtio_blk": "disk", "ixgbe": "network card"}
 
@@ -62,7 +65,10 @@ def _told(finding: Finding) -> _Told:
 
 
 def _place(told: _Told) -> str:
-    return f"CPU {told.of['cpu']}" if "cpu" in told.of else f"CPUs {told.of.get('shared_cpus', '')}"
+    if "cpu" in told.of:
+        return f"CPU {told.of['cpu']}"
+    shared = CpuSet.parse_list(told.of.get("shared_cpus", ""))
+    return f"CPUs {shared}" if len(str(shared)) <= LONGEST_LIST else f"{len(shared)} CPUs that others used too"
 
 
 def _same_cpu(told: _Told) -> str:

@@ -47,6 +47,8 @@ class Column:
     align: Literal["left", "right"] = "left"
     #: the larger, the sooner it is left out on a narrow terminal, with those of the same number; 0 = never
     spare: int = 0
+    #: rather broken at its commas and blanks than the reason to leave another column out
+    wraps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +88,9 @@ class Grid:
     def fitting(self, width: int) -> list[int]:
         """Return the indexes of the columns that fit in ``width``, the important ones first to stay."""
         kept = list(range(len(self.columns)))
+        needed = [self._least(i) if column.wraps else self._widths[i] for i, column in enumerate(self.columns)]
         for spare in sorted({column.spare for column in self.columns if column.spare}, reverse=True):
-            if sum(self._widths[i] + GAP for i in kept) <= width + GAP:
+            if sum(needed[i] + GAP for i in kept) <= width + GAP:
                 break
             kept = [index for index in kept if self.columns[index].spare != spare]
         return kept

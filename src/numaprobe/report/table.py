@@ -58,7 +58,7 @@ _FIGURES: Final = (
         title="worst",
         legend="cost of the slowest probe, start to return; not when the last one ended",
         align="right",
-        spare=1,
+        spare=4,
     ),
     Column(title="vs base", align="right", spare=6),
     Column(title="mean", legend="mean cost; probes sent away with EPROBE_DEFER are left out", align="right", spare=7),
@@ -67,7 +67,7 @@ _FIGURES: Final = (
         title="on node",
         legend="of the probes whose nodes are known: started on their device's; not where they ended",
         align="right",
-        spare=2,
+        spare=3,
     ),
     Column(
         title="held",
@@ -75,8 +75,8 @@ _FIGURES: Final = (
         align="right",
         spare=5,
     ),
-    Column(title="CPUs", legend="every CPU a probe ran on", spare=3),
-    Column(title="findings", legend="explained below; in brackets: nothing was lost by it", spare=4),
+    Column(title="CPUs", legend="every CPU a probe ran on", spare=2),
+    Column(title="findings", legend="explained below; in brackets: nothing was lost by it", spare=1, wraps=True),
 )
 
 

@@ -18,6 +18,8 @@ from numaprobe.analysis.effect import figures_of, helps, merit, sentence
 from numaprobe.errors import NumaprobeError
 from numaprobe.policies import make_policy
 from numaprobe.records import RunWarning
+from numaprobe.scenario.readas import ReadAs
+from numaprobe.scenario.schema import differs
 from numaprobe.study.runs import Run, run_many
 from numaprobe.study.settings import make_setting
 from numaprobe.study.variation import vary
@@ -112,7 +114,8 @@ class Trials:
             setting = self._changed(change)
             if setting is None:
                 continue
-            if self._budget.take(max(1, len(setting.plan.devices))):
+            readings = 1 + sum(differs(setting.scenario, read) for read in (ReadAs.LEAST, ReadAs.MOST))
+            if self._budget.take(readings * max(1, len(setting.plan.devices))):
                 made.append((change, setting))
             else:
                 self.untried += 1
