@@ -54,6 +54,12 @@ fuzz: $(STAMP)  ## fuzz every reader (FUZZ_SECONDS of CPU), then give each what 
 	$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
 	FUZZ_SECONDS=$(FUZZ_SECONDS) nice $(BIN)/python -m bench.fuzz
 
+MUTANTS ?= 300
+
+mutants: $(STAMP)  ## change lines of the core and the scheduler, MUTANTS of them: do the tests notice? An hour or two
+	$(BIN)/python -c 'import mutmut' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --group mutants
+	nice $(BIN)/python -m bench.mutants --sample $(MUTANTS)
+
 bench: $(STAMP)  ## side-by-side figures: medians of several runs
 	$(BIN)/python -m bench
 

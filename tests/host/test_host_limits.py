@@ -164,9 +164,8 @@ def test_a_process_body_leaves_no_process_and_no_descriptor() -> None:
     def files(): return sorted(os.readlink(f"/proc/self/fd/{name}").split(":")[0] for name in "0123456789"
                                if os.path.exists(f"/proc/self/fd/{name}"))
     def children():
-        me = str(os.getpid())
-        return [name for name in os.listdir("/proc") if name.isdigit()
-                and open(f"/proc/{name}/stat").read().rpartition(")")[2].split()[1] == me]
+        lists = [f"/proc/self/task/{name}/children" for name in os.listdir("/proc/self/task")]
+        return [child for name in lists if os.path.exists(name) for child in open(name).read().split()]
     before = files(), children()
     with block as core:
         async def call():
