@@ -551,3 +551,28 @@ def test_records_add_up(world: World) -> None:
     assert record.memory == {0: 4096}
     assert (record.cpus or ())[0] == record.cpu
     assert (record.function, record.bus, record.caller_comm) == ("drv_probe", "plain", "modprobe")
+
+
+@pytest.mark.parametrize("locks_parents", [True, False])
+def test_a_body_cannot_remove_what_it_hangs_from_however_far_up(world: World, locks_parents: bool) -> None:
+    """A removal takes the children's children first; and a device beside it, which nothing hangs from, may go."""
+    world.bus.need_parent_lock = locks_parents
+    made = {"top": world.device("top", "no")}
+    for name, parent in (("middle", "top"), ("leaf", "middle"), ("beside", "top")):
+        made[name] = world.device(name, "x" if name == "leaf" else "no", parent=made[parent])
+
+    async def body(_: Device) -> int:
+        for name in ("leaf", "middle", "top"):
+            with pytest.raises(DeadlockError, match=f"removes {name}"):
+                await world.core.device_del(made[name])
+        await world.core.device_del(made["beside"])
+        return 0
+
+    async def main() -> None:
+        for dev in made.values():
+            await world.core.device_add(dev)
+        await world.core.driver_register(world.driver("drv", body=body))
+
+    world.run(main)
+    assert world.bound() == {"leaf": "drv"}
+    assert sorted(world.bus.devices) == ["leaf", "middle", "top"]

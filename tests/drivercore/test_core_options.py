@@ -187,3 +187,27 @@ def test_any_text_is_read_or_refused_in_one_line(parameters: list[tuple[str, str
     except InputError as error:
         refusals.append(str(error))
     assert not any(len(text.splitlines()) > 1 for text in refusals)
+
+
+def test_a_command_line_that_says_nothing_changes_nothing() -> None:
+    assert CoreOptions.from_parameters([]) == CoreOptions()
+    assert CoreOptions.from_parameters([("quiet", None), ("isolcpus", "1")]) == CoreOptions()
+    assert CoreOptions.from_parameters([], booted=False) == CoreOptions(booted=False)
+
+
+def test_each_parameter_has_its_place_and_the_last_counts() -> None:
+    told = CoreOptions.from_parameters(
+        [
+            ("driver_async_probe", "a"), ("driver_async_probe", "b,c"), ("module.async_probe", None),
+            ("nvme.async_probe", "0"), ("sd.async_probe", "y"), ("deferred_probe_timeout", "5"),
+        ]
+    )  # fmt: skip
+    assert told == CoreOptions(
+        driver_async_probe="b,c",
+        module_async_probe=True,
+        modules_async={"nvme": False, "sd": True},
+        deferred_probe_timeout_ns=5 * 10**9,
+    )
+    assert [told.module_async(name) for name in ("nvme", "sd", "other")] == [False, True, True]
+    assert [told.requested_async(name) for name in ("a", "b", "c", "")] == [False, True, True, False]
+    assert CoreOptions.from_parameters([("driver_async_probe", None)]).driver_async_probe == ""

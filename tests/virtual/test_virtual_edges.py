@@ -193,3 +193,21 @@ def test_failures_that_nobody_joins_end_the_run_the_first_of_them(make: Make) ->
 
     with pytest.raises(LookupError, match="first"):
         machine.run(main)
+
+
+def test_a_task_that_had_not_begun_when_the_run_was_cut_short_never_begins(make: Make) -> None:
+    machine = VirtualMachine(symmetric("m", cores=2))
+    began: list[str] = []
+
+    async def late() -> None:
+        began.append("late")
+
+    async def main() -> None:
+        machine.spawn(late, comm="late")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        machine.run(main)
+    assert began == []
+    with pytest.raises(UsageError, match="cut short; make a new one"):
+        machine.run(late)

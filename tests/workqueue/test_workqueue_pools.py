@@ -730,3 +730,14 @@ def test_a_run_that_was_cut_short_leaves_nothing_pending() -> None:
     rig.queue(0, held)
     assert rig.told()[-1].startswith("later")  # it watches again
     assert rig.queues.workers() == workers(pool)
+
+
+def test_a_pod_that_is_now_the_whole_mask_does_not_keep_its_old_pool() -> None:
+    """The pool that stays whatever happens is the machine-wide one of the mask as it is: its CPUs and its pod."""
+    rig = Rig(topology=symmetric("m", nodes=2, llcs=2, cores=2))
+    assert {str(CpuSet(pool.pod)) for pool in rig.queues.system_dfl_wq.pools} == {"0-1", "2-3", "4-5", "6-7"}
+    rig.queues.set_unbound_cpumask(bits("2-3"))
+    assert {str(CpuSet(mask)) for mask, _, _ in rig.queues.pools.unbound} == {"2-3"}
+    assert {(str(CpuSet(pool.mask)), str(CpuSet(pool.pod))) for pool in rig.queues.pools.unbound.values()} == {
+        ("2-3", "2-3")
+    }

@@ -45,7 +45,6 @@ class FreeCpus:
     def exit(self, task: VirtualTask) -> None:
         """Note that the task is done."""
         task.state = State.DEAD
-        task.on_cpu = False
 
     def compute(self, task: VirtualTask, ns: int) -> None:
         """Step the task after ``ns``."""
