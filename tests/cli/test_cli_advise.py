@@ -60,6 +60,19 @@ def test_a_trace_says_that_it_is_one_boot(run: Any) -> None:
     assert any(one["name"] == "driver_async_probe=nvme" for one in allowed["tried"])
 
 
+def test_another_trace_teaches_what_is_shared(run: Any) -> None:
+    options = ["-m", GUEST, "--allow", "nvme", "--json"]
+    alone = advice(run("advise", GUEST / "sync.1.trace.gz", *options))
+    taught = advice(run("advise", GUEST / "sync.1.trace.gz", *options, "--learn", GUEST / "async.1.trace.gz"))
+
+    def width(found: Any) -> int:
+        one = next(one for one in found["tried"] if one["name"] == "driver_async_probe=nvme")
+        low, high = one["makespan_range_ns"]
+        return int(high - low)
+
+    assert width(taught) < width(alone)
+
+
 def test_lost_events_leave_nothing_sure(run: Any, tmp_path: Path) -> None:
     import gzip
 
@@ -93,6 +106,7 @@ def test_the_time_limit_gives_the_best_so_far(run: Any) -> None:
     ("arguments", "line"),
     [
         (["nvme-epic"], "unknown scenario 'nvme-epic': did you mean 'nvme-epyc'?"),
+        (["nvme-epyc", "--learn", "x"], "--learn is for recorded traces"),
         (["nvme-epyc", "--for", "soon"], "'soon' is not a time"),
         (["nvme-epyc", "--format", "html"], "unknown format 'html'"),
         ([DATA / "initcall" / "debian-6.12.log"], "does not say on which machine it was recorded"),

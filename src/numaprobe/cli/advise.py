@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.inputs import refuse_trace_options
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.progress import ProgressLine
 from numaprobe.cli.registry import COMMANDS
@@ -39,6 +40,7 @@ def advise(  # noqa: PLR0917  a command's signature is its options
     devices: options.Devices = None,
     overrides: options.Overrides = None,
     kprobes: options.Kprobes = None,
+    learn: options.Learn = None,
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,
@@ -59,11 +61,14 @@ def advise(  # noqa: PLR0917  a command's signature is its options
     from numaprobe.study.advise import advise as search
     from numaprobe.study.advise import goal_of
 
-    shapes = advice_shapes(_source(what, machine, kernel, cmdline, devices, overrides, kprobes))
+    shapes = advice_shapes(_source(what, machine, kernel, cmdline, devices, overrides, kprobes, learn))
     chosen = choose_format(format, as_json, output, shapes)
     seconds = parse_time(patience) / 1e9
     recorded = _recorded(what, machine, kprobes, until)
-    changes: Any = {"kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
+    if recorded is None:
+        refuse_trace_options([what], {"--learn": learn})
+    taught = [study.read_trace(one, machine=machine, kprobes=kprobes) for one in learn or ()]
+    changes: Any = {"learn": taught, "kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
     kprobes = None if recorded else kprobes
     setting = study.make_setting(recorded or what, machine=None if recorded else machine, kprobes=kprobes, **changes)
     with ProgressLine("run") as line:
@@ -110,11 +115,14 @@ def _source(
     devices: int | None,
     overrides: list[str] | None,
     kprobes: Path | None,
+    learn: list[str] | None,
 ) -> str:
     """Return the words of a command line that name the same input."""
     given = {"-m": machine, "-k": kernel, "-c": cmdline, "-n": devices, "--kprobes": kprobes}
     words = [what, *(str(word) for key, value in given.items() if value is not None for word in (key, value))]
-    return shlex.join([*words, *(word for value in overrides or () for word in ("--set", value))])
+    repeated = {"--set": overrides, "--learn": learn}
+    more = (word for key, values in repeated.items() for value in values or () for word in (key, value))
+    return shlex.join([*words, *more])
 
 
 def _json(advice: "Advice") -> str:
