@@ -157,8 +157,6 @@ def test_the_public_case_is_advised_as_its_author_did(tmp_path: Path) -> None:
     measured = 1170 * MS
     expected = advice.base.makespan_ns - advice.recommended.trial.makespan_ns
     assert abs(expected - measured) <= 0.2 * measured
-    least, most = advice.recommended.gain_ns
-    assert least <= measured <= most  # the log does not divide costs, so that what is said is a range
     assert advice.recommended.sure
     moved = {one.name: one.time_ns for one in advice.recommended.trial.milestones}
     assert list(moved) == [one.name for one in advice.base.milestones]
