@@ -181,9 +181,14 @@ def decode(text: bytes) -> str:
 
 
 def task_of(head: bytes, line: bytes) -> tuple[bytes, bool]:
-    """Return the pid of a line that was cut at its first ``": "``, and whether an interrupt borrowed the task."""
+    """Return the pid of a line that was cut at its first ``": "``, and whether an interrupt may have borrowed the task.
+
+    trace-cmd's text has no flags (but with ``-l``), and so does not tell.
+    """
     usual = _USUAL_HEAD.fullmatch(head)
     if usual is not None:
-        return usual[1], usual[3] in _INTERRUPT_FLAGS
+        return usual[1], usual[3] is None or usual[3] in _INTERRUPT_FLAGS
     parsed = parse_event_line(line)
-    return (parsed.pid, parsed.flags[2:3] in _INTERRUPT_FLAGS) if parsed is not None else (b"", False)
+    if parsed is None:
+        return b"", False
+    return parsed.pid, not parsed.flags or parsed.flags[2:3] in _INTERRUPT_FLAGS
