@@ -95,7 +95,7 @@ def test_the_short_ways_through_a_head_say_what_the_long_one_says(
         assert event is not None
         assert short == (event.cpu, parse_time(event.time))
     if event is not None:
-        assert task_of(head, line) == (event.pid, "dNh2." in layout or not event.flags)
+        assert task_of(head, line) == (event.pid, "dNh2." in layout if event.flags else None)
 
 
 def test_a_comm_that_looks_like_the_layout() -> None:

@@ -80,8 +80,10 @@ def test_nodes_and_bus_come_from_the_machine() -> None:
     assert (third.bus, third.device_node, third.remote_ns) == (None, None, None)
 
 
-def test_a_worker_that_was_queued_belongs_to_its_caller_without_naming_the_device() -> None:
-    text = Ftrace().probe(10, CALLER, 0, DEVICE)
+@pytest.mark.parametrize("flags", ["d..1. ", ""])
+def test_a_worker_that_was_queued_belongs_to_its_caller_without_naming_the_device(flags: str) -> None:
+    text = Ftrace(layout="{task:>16}-{pid:<7} [{cpu:03d}] " + flags + "{time:>12}: {event}")
+    text.probe(10, CALLER, 0, DEVICE)
     text.at(
         11,
         CALLER,

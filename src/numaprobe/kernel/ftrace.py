@@ -330,8 +330,8 @@ class FtraceReader:
         """Note which task ended a sleep, if that task is in a probe, too, or the sleep was for a lock."""
         pid, is_interrupt = task_of(head, line)
         where, since = self._where(head), task.asleep_since
-        if is_interrupt or where is None or since is None:
-            return
+        if is_interrupt is not False or where is None or since is None:
+            return  # without flags nobody knows that it was no interrupt
         waker = self._tasks.get(pid)
         if waker is not None and waker.calls and waker is not task:
             woken(task.waits, since, where[1], waker.waits)

@@ -180,15 +180,15 @@ def decode(text: bytes) -> str:
     return text.decode(errors="backslashreplace")
 
 
-def task_of(head: bytes, line: bytes) -> tuple[bytes, bool]:
-    """Return the pid of a line that was cut at its first ``": "``, and whether an interrupt may have borrowed the task.
+def task_of(head: bytes, line: bytes) -> tuple[bytes, bool | None]:
+    """Return the pid of a line that was cut at its first ``": "``, and whether an interrupt borrowed the task.
 
-    trace-cmd's text has no flags (but with ``-l``), and so does not tell.
+    None: there are no flags to tell, as in trace-cmd's text (but with ``-l``).
     """
     usual = _USUAL_HEAD.fullmatch(head)
     if usual is not None:
-        return usual[1], usual[3] is None or usual[3] in _INTERRUPT_FLAGS
+        return usual[1], None if usual[3] is None else usual[3] in _INTERRUPT_FLAGS
     parsed = parse_event_line(line)
     if parsed is None:
-        return b"", False
-    return parsed.pid, not parsed.flags or parsed.flags[2:3] in _INTERRUPT_FLAGS
+        return b"", None
+    return parsed.pid, parsed.flags[2:3] in _INTERRUPT_FLAGS if parsed.flags else None
