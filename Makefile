@@ -169,7 +169,7 @@ docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every exampl
 	$(BIN)/python -m docs.build
 
 lock: ## resolve the dependencies again into requirements.lock, for every Python that we run on, with hashes
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
+from numaprobe.extras import need
 from numaprobe.reading.budget import BUDGETS
 from numaprobe.reading.weigh import JSON_WEIGHTS, check_weight, check_worked_out
 from numaprobe.records.json_codec import parse_json, probe_from_json, probe_to_json, trace_from_json, trace_to_json
@@ -78,6 +79,7 @@ def _row(record: ProbeRecord) -> dict[str, Any]:
 
 
 def _connect() -> DuckDBPyConnection:
+    need("data", "Parquet")
     import duckdb
 
     connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})
@@ -90,6 +92,7 @@ def write_parquet(trace: Trace, path: str | os.PathLike[str]) -> None:
 
     Raises:
         InputError: the file cannot be written.
+        MissingInterfaceError: the extra ``data`` is not installed.
 
     """
     header = trace_to_json(trace)
@@ -126,8 +129,10 @@ def read_parquet(path: str | os.PathLike[str], where: str | None = None) -> Trac
 
     Raises:
         InputError: no Parquet, not written by numaprobe, or a value is wrong; ``where`` is the file and the row.
+        MissingInterfaceError: the extra ``data`` is not installed.
 
     """
+    need("data", "Parquet")
     import duckdb
 
     where = where or str(path)

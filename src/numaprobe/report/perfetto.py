@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.extras import need
 from numaprobe.records import write_atomically
 from numaprobe.report.lanes import Bar, Lane, lanes, stretches
 
@@ -44,7 +45,12 @@ class Written:
 
 
 def write_perfetto(comparison: Comparison, path: str | os.PathLike[str]) -> Written:
-    """Write the runs of a comparison as a Perfetto trace; the file appears whole or not at all."""
+    """Write the runs of a comparison as a Perfetto trace; the file appears whole or not at all.
+
+    Raises:
+        MissingInterfaceError: the extra ``perfetto`` is not installed.
+
+    """
     writer = _PacketWriter()
     for entry in comparison.entries:
         writer.run(entry)
@@ -56,6 +62,7 @@ class _PacketWriter:
     """A trace being written."""
 
     def __init__(self) -> None:
+        need("perfetto", "a Perfetto trace")
         from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TrackEvent
         from perfetto.trace_builder.proto_builder import TraceProtoBuilder
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
+from numaprobe.extras import need
 from numaprobe.records import RunState, write_atomically
 from numaprobe.report.alike import alike
 from numaprobe.report.grid import printable
@@ -58,7 +59,13 @@ def write_svg(comparison: Comparison, path: str | os.PathLike[str]) -> None:
 
 
 def write_png(comparison: Comparison, path: str | os.PathLike[str], *, scale: float = 2.0) -> None:
-    """Write the picture as PNG, ``scale`` pixels for one of the SVG's."""
+    """Write the picture as PNG, ``scale`` pixels for one of the SVG's.
+
+    Raises:
+        MissingInterfaceError: the extra ``pictures`` is not installed.
+
+    """
+    need("pictures", "a PNG picture", "vl_convert")
     import vl_convert
 
     write_atomically(path, bytes(vl_convert.svg_to_png(svg(comparison), scale=scale)))
