@@ -18,7 +18,7 @@ from numaprobe.bringup.clock import system_clock
 from numaprobe.bringup.guard import Guard
 from numaprobe.bringup.perform import Performance
 from numaprobe.bringup.planner import Wish, make_plan
-from numaprobe.bringup.tools import Tools
+from numaprobe.bringup.tools import BringupTools
 from numaprobe.bringup.write import Writer
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _one(folder: Path, jobs: int) -> dict[str, tuple[float, float]]:
     plans: list[Plan] = []
     times = {"plan": _timed(lambda: plans.append(make_plan(kernel.sysfs, guard, devices, wish)))}
     plan = plans[0]
-    tools = Tools(
+    tools = BringupTools(
         state=folder / "state",
         clock=system_clock(),
         sysfs=kernel.sysfs,

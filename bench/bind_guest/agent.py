@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numaprobe.bringup.outcome import Report
-    from numaprobe.bringup.sysfs import Device
+    from numaprobe.bringup.sysfs import SysfsDevice
     from numaprobe.records import Trace
 
 DRIVERS = {"pci": ("nvme",), "virtio": ("virtio_blk", "virtio_net")}
@@ -55,14 +55,14 @@ NVME = 0x010802
 SYSFS = Sysfs(Root("/"))
 
 
-def driver_for(device: Device) -> str | None:
+def driver_for(device: SysfsDevice) -> str | None:
     """Return the driver of a device of this test; None: it is none of them."""
     if device.bus == "pci":
         return "nvme" if device.pci_class == NVME else None
     return VIRTIO.get(device.product or 0)
 
 
-def devices() -> list[Device]:
+def devices() -> list[SysfsDevice]:
     """Return the devices of this test."""
     return [device for device in SYSFS.devices(("pci", "virtio")) if driver_for(device)]
 

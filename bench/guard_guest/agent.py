@@ -28,8 +28,8 @@ from numaprobe.bringup.plan import Change, Plan
 from numaprobe.bringup.planner import Wish, make_plan
 from numaprobe.bringup.root import Root
 from numaprobe.bringup.senses import LiveSenses
-from numaprobe.bringup.sysfs import Device, Sysfs
-from numaprobe.bringup.tools import Tools
+from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
+from numaprobe.bringup.tools import BringupTools
 from numaprobe.bringup.write import Writer
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Lab:
             names |= {f"{key}dev": device.name, f"{key}addr": device.parent.name}
         return {**names, "v": f"/dev/{disk.name}", "eth": link.name}
 
-    def device(self, key: str) -> Device:
+    def device(self, key: str) -> SysfsDevice:
         if key in "abcd":
             place = ("pci", self.names[f"{key}addr"])
         elif key == "vpci":
@@ -206,7 +206,7 @@ class Lab:
             guard = Guard(self.sysfs, self.senses)
             now = self.sysfs.device(device.bus, device.name)
             plan = make_plan(self.sysfs, guard, [now] if now else [], Wish(action=action))
-            tools = Tools(
+            tools = BringupTools(
                 state=self.folder / "state",
                 clock=system_clock(),
                 sysfs=self.sysfs,

@@ -11,7 +11,7 @@ from numaprobe.bringup.history import read_history
 from numaprobe.bringup.perform import Performance
 from numaprobe.bringup.plan import Change, Plan
 from numaprobe.bringup.reasons import make_reason
-from numaprobe.bringup.tools import Tools
+from numaprobe.bringup.tools import BringupTools
 from numaprobe.bringup.write import Writer
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ class BringupWorld:
         return (make_reason("mounted", "a file system on it is mounted", change.bus, change.name),)
 
     @property
-    def tools(self) -> Tools:
-        return Tools(
+    def tools(self) -> BringupTools:
+        return BringupTools(
             state=self.state,
             clock=self.clock,
             sysfs=self.kernel.sysfs,

@@ -14,13 +14,13 @@ from numaprobe.bringup.apart import perform_apart
 from numaprobe.bringup.happened import trace_of
 from numaprobe.bringup.perform import Performance
 from numaprobe.bringup.plan import Plan
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.bringup.trying import confirm
 from numaprobe.errors import KernelInterfaceError, RefusedError
 from numaprobe.records import ProbeRecord, Trace, dump_trace, load_trace
 
 if TYPE_CHECKING:
-    from numaprobe.bringup.outcome import Outcome
+    from numaprobe.bringup.outcome import ChangeOutcome
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +33,15 @@ def _fork() -> Iterator[None]:
 def test_what_the_other_process_did_is_told(world: BringupWorld) -> None:
     first, second = world.pci(2)
     world.kernel.fails[second] = 5
-    told: list[Outcome] = []
+    told: list[ChangeOutcome] = []
     report = perform_apart(
         Plan(changes=(world.change(first), world.change(second))), world.tools, command="bind", told=told.append
     )
-    assert [one.step for one in told] == [one.step for one in report.outcomes] == [Step.VERIFIED, Step.UNDONE]
+    assert (
+        [one.step for one in told]
+        == [one.step for one in report.outcomes]
+        == [JournalStep.VERIFIED, JournalStep.UNDONE]
+    )
     assert world.drivers() == {first: "nvme", second: None}
     assert world.history.runs[0].begin["pid"] != os.getpid()
 

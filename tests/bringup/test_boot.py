@@ -15,7 +15,7 @@ from numaprobe.bringup.boot.install import MANIFEST, Settings, check, install, u
 from numaprobe.bringup.boot.plan import LATER, boot_plan, device_list
 from numaprobe.bringup.boot.system import check_not_system
 from numaprobe.bringup.plan import Change, Plan, dump_plan
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.cli.main import run_command
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError, RefusedError
@@ -80,7 +80,7 @@ def test_a_held_device_is_bound_and_its_hold_is_gone(world: BringupWorld, plan: 
         world.kernel.write(world.kernel.sysfs.unbind_file("pci", "nvme"), name)
         world.kernel.write(world.kernel.sysfs.override_file(world.kernel.find(name).path), LATER)
     report = world.perform(boot_plan(plan, 30).changes)
-    assert [one.step for one in report.outcomes] == [Step.VERIFIED] * 2
+    assert [one.step for one in report.outcomes] == [JournalStep.VERIFIED] * 2
     assert list(world.kernel.snapshot().values()) == [("nvme", None), (None, LATER), ("vfio-pci", None)]
 
 

@@ -17,7 +17,7 @@ from numaprobe.bringup.plan import Plan
 from numaprobe.bringup.planner import Wish
 from numaprobe.bringup.status import rows, status_to_dict
 from numaprobe.bringup.sysfs import Sysfs
-from numaprobe.cli.bringup import Machine, foresee, parse_allowances, plan_changes
+from numaprobe.cli.bringup import OpenedMachine, foresee, parse_allowances, plan_changes
 from numaprobe.cli.main import run_command
 from numaprobe.errors import InputError
 from numaprobe.records import json_schema
@@ -104,7 +104,7 @@ def test_a_container_without_sysfs_is_one_line(tmp_path: Path, capsys: pytest.Ca
 
 
 def preview(kernel: FakeKernel, wish: Wish, *terms: str) -> tuple[Plan, Forecast]:
-    here = Machine(Sysfs(kernel.root), kernel)
+    here = OpenedMachine(Sysfs(kernel.root), kernel)
     plan = plan_changes(here, terms, wish, Guard(here.sysfs, kernel))
     return plan, foresee(here, plan)
 
@@ -170,7 +170,7 @@ def test_no_terms_and_no_reason_are_refused_in_one_line(tmp_path: Path) -> None:
         preview(kernel, Wish(action="unbind"))
     with pytest.raises(InputError, match="write --allow DEVICE=REASON"):
         parse_allowances(["mounted"])
-    here = Machine(Sysfs(kernel.root), kernel)
+    here = OpenedMachine(Sysfs(kernel.root), kernel)
     allowed = parse_allowances(["0000:99:00.0=data"])
     with pytest.raises(InputError, match=r"there is no device '0000:99:00.0'"):
         plan_changes(here, [NVME], Wish(action="unbind"), Guard(here.sysfs, kernel, allowed))

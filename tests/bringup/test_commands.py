@@ -11,8 +11,8 @@ from bringup_world import BringupWorld
 
 from numaprobe.bringup.guard import Guard
 from numaprobe.bringup.plan import Plan, load_plan
-from numaprobe.bringup.tools import Tools
-from numaprobe.cli.bringup import Machine
+from numaprobe.bringup.tools import BringupTools
+from numaprobe.cli.bringup import OpenedMachine
 from numaprobe.cli.main import run_command
 from numaprobe.records import json_schema, load_trace
 
@@ -24,10 +24,10 @@ def run(world: BringupWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     """Return a function that runs a command line on the world; it returns what was printed and what was said."""
     kernel = world.kernel
 
-    def tools_for(plan: Plan | None = None, *, state: Path | None = None, root: Path | None = None) -> Tools:
+    def tools_for(plan: Plan | None = None, *, state: Path | None = None, root: Path | None = None) -> BringupTools:
         assert root is None
         guard = Guard(kernel.sysfs, kernel, plan.allowances if plan else ())
-        return Tools(
+        return BringupTools(
             state=state or world.state,
             clock=world.clock,
             sysfs=kernel.sysfs,
@@ -35,7 +35,7 @@ def run(world: BringupWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
             recheck=lambda change: guard.recheck(change, plan or Plan()),
         )
 
-    monkeypatch.setattr("numaprobe.cli.act.open_machine", lambda _root=None: Machine(kernel.sysfs, kernel))
+    monkeypatch.setattr("numaprobe.cli.act.open_machine", lambda _root=None: OpenedMachine(kernel.sysfs, kernel))
     monkeypatch.setattr("numaprobe.bringup.session.tools_for", tools_for)
     monkeypatch.setattr("numaprobe.bringup.clock.system_clock", lambda: world.clock)
 

@@ -18,7 +18,7 @@ from numaprobe.bringup.history import read_history
 from numaprobe.bringup.journal import NAME, OLDER, Journal, room_for, rotate
 from numaprobe.bringup.lock import RunLock, is_locked
 from numaprobe.bringup.state import make_state
-from numaprobe.bringup.steps import CHANGE_STEPS, RUN_STEPS, SETTLED, Step
+from numaprobe.bringup.steps import CHANGE_STEPS, RUN_STEPS, SETTLED, JournalStep
 from numaprobe.errors import NotPermittedError, RefusedError, StateError
 
 
@@ -38,12 +38,12 @@ class FakeClock:
 
 def write_one_run(folder: Path, clock: FakeClock, *, end: bool = True) -> str:
     with Journal(folder, clock) as journal:
-        journal.append(Step.BEGIN, boot=clock.boot, pid=7, command="bind")
-        journal.append(Step.INTENT, "bind pci/0000:81:00.0", driver_before=None)
-        journal.append(Step.DONE, "bind pci/0000:81:00.0", lasting=False)
-        journal.append(Step.VERIFIED, "bind pci/0000:81:00.0", lasting=False, driver="nvme")
+        journal.append(JournalStep.BEGIN, boot=clock.boot, pid=7, command="bind")
+        journal.append(JournalStep.INTENT, "bind pci/0000:81:00.0", driver_before=None)
+        journal.append(JournalStep.DONE, "bind pci/0000:81:00.0", lasting=False)
+        journal.append(JournalStep.VERIFIED, "bind pci/0000:81:00.0", lasting=False, driver="nvme")
         if end:
-            journal.append(Step.END)
+            journal.append(JournalStep.END)
     return journal.run
 
 
@@ -54,7 +54,7 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
     assert run.is_over
     assert run.boot == "boot-1"
     (entry,) = run.entries.values()
-    assert [line.step for line in entry.lines] == [Step.INTENT, Step.DONE, Step.VERIFIED]
+    assert [line.step for line in entry.lines] == [JournalStep.INTENT, JournalStep.DONE, JournalStep.VERIFIED]
     assert entry.intent == {"driver_before": None}
     assert entry.is_settled
 
@@ -67,9 +67,9 @@ def test_each_line_is_one_object_of_json(tmp_path: Path) -> None:
 
 
 def test_the_tables_of_steps_are_whole() -> None:
-    in_a_run = {Step.BEGIN, Step.WAITING, Step.CONFIRMED, Step.END, Step.CLOSED}
+    in_a_run = {JournalStep.BEGIN, JournalStep.WAITING, JournalStep.CONFIRMED, JournalStep.END, JournalStep.CLOSED}
     assert set(RUN_STEPS) == in_a_run | {None}
-    assert set(CHANGE_STEPS) == (set(Step) - in_a_run) | {None}
+    assert set(CHANGE_STEPS) == (set(JournalStep) - in_a_run) | {None}
     for table in (RUN_STEPS, CHANGE_STEPS):
         assert {step for follow in table.values() for step in follow} == set(table) - {None}
     assert all(CHANGE_STEPS[step] for step in set(CHANGE_STEPS) - SETTLED)
@@ -78,15 +78,17 @@ def test_the_tables_of_steps_are_whole() -> None:
 @pytest.mark.parametrize(
     ("steps", "change"),
     [
-        ([Step.INTENT, Step.INTENT], "bind a/b"),
-        ([Step.DONE], "bind a/b"),
-        ([Step.INTENT, Step.REFUSED, Step.DONE], "bind a/b"),
-        ([Step.INTENT, Step.VERIFIED, Step.FAILED], "bind a/b"),
-        ([Step.BEGIN, Step.BEGIN], None),
-        ([Step.BEGIN, Step.END, Step.CONFIRMED], None),
+        ([JournalStep.INTENT, JournalStep.INTENT], "bind a/b"),
+        ([JournalStep.DONE], "bind a/b"),
+        ([JournalStep.INTENT, JournalStep.REFUSED, JournalStep.DONE], "bind a/b"),
+        ([JournalStep.INTENT, JournalStep.VERIFIED, JournalStep.FAILED], "bind a/b"),
+        ([JournalStep.BEGIN, JournalStep.BEGIN], None),
+        ([JournalStep.BEGIN, JournalStep.END, JournalStep.CONFIRMED], None),
     ],
 )
-def test_a_step_that_may_not_follow_is_not_written(tmp_path: Path, steps: list[Step], change: str | None) -> None:
+def test_a_step_that_may_not_follow_is_not_written(
+    tmp_path: Path, steps: list[JournalStep], change: str | None
+) -> None:
     with Journal(tmp_path, FakeClock()) as journal:
         for step in steps[:-1]:
             journal.append(step, change)
@@ -184,7 +186,7 @@ def test_a_line_that_does_not_go_out_raises_and_the_next_is_whole(
 ) -> None:
     """The disk is full under a line, before it or in its midst; then there is room again."""
     with Journal(tmp_path, FakeClock()) as journal:
-        journal.append(Step.BEGIN, boot="boot-1")
+        journal.append(JournalStep.BEGIN, boot="boot-1")
         real, calls = os.write, []
 
         def full(descriptor: int, data: bytes) -> int:
@@ -195,30 +197,31 @@ def test_a_line_that_does_not_go_out_raises_and_the_next_is_whole(
 
         monkeypatch.setattr(os, "write", full)
         with pytest.raises(RefusedError, match="No space left"):
-            journal.append(Step.INTENT, "bind a/b")
+            journal.append(JournalStep.INTENT, "bind a/b")
         monkeypatch.setattr(os, "write", real)
-        journal.append(Step.INTENT, "bind a/b", driver_before=None)
+        journal.append(JournalStep.INTENT, "bind a/b", driver_before=None)
     history = read_history(tmp_path)
     assert history.damaged == bool(taken)
-    assert [entry.step for entry in history.runs[0].entries.values()] == [Step.INTENT]
+    assert [entry.step for entry in history.runs[0].entries.values()] == [JournalStep.INTENT]
 
 
 def test_a_lasting_line_is_synced_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bytes] = []
     monkeypatch.setattr(os, "fdatasync", lambda _descriptor: synced.append((tmp_path / NAME).read_bytes()))
     with Journal(tmp_path, FakeClock()) as journal:
-        journal.append(Step.BEGIN)
-        journal.append(Step.INTENT, "bind a/b")
+        journal.append(JournalStep.BEGIN)
+        journal.append(JournalStep.INTENT, "bind a/b")
         assert [text.count(b"\n") for text in synced] == [1, 2]
-        journal.append(Step.DONE, "bind a/b", lasting=False)
+        journal.append(JournalStep.DONE, "bind a/b", lasting=False)
         assert len(synced) == 2
 
 
 def test_threads_lose_no_line(tmp_path: Path) -> None:
     with Journal(tmp_path, FakeClock()) as journal:
-        journal.append(Step.BEGIN)
+        journal.append(JournalStep.BEGIN)
         threads = [
-            threading.Thread(target=journal.append, args=(Step.INTENT, f"bind a/{number}")) for number in range(40)
+            threading.Thread(target=journal.append, args=(JournalStep.INTENT, f"bind a/{number}"))
+            for number in range(40)
         ]
         for thread in threads:
             thread.start()

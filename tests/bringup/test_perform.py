@@ -10,12 +10,12 @@ from bringup_world import BringupWorld
 from numaprobe.bringup.lock import RunLock
 from numaprobe.bringup.perform import Performance
 from numaprobe.bringup.plan import Plan
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.bringup.strokes import Standing, Stroke, way
 from numaprobe.errors import RefusedError
 
 
-def steps_of(world: BringupWorld, change: str) -> list[Step]:
+def steps_of(world: BringupWorld, change: str) -> list[JournalStep]:
     return [line.step for line in world.history.runs[-1].entries[change].lines]
 
 
@@ -26,9 +26,9 @@ def test_bind(world: BringupWorld) -> None:
     assert world.drivers() == {name: "nvme"}
     assert world.written() == [("nvme/bind", name)]
     (outcome,) = report.outcomes
-    assert (outcome.step, outcome.result, outcome.driver) == (Step.VERIFIED, "0", "nvme")
-    assert steps_of(world, f"bind pci/{name}") == [Step.INTENT, Step.DONE, Step.VERIFIED]
-    assert [line.step for line in world.history.runs[0].lines] == [Step.BEGIN, Step.END]
+    assert (outcome.step, outcome.result, outcome.driver) == (JournalStep.VERIFIED, "0", "nvme")
+    assert steps_of(world, f"bind pci/{name}") == [JournalStep.INTENT, JournalStep.DONE, JournalStep.VERIFIED]
+    assert [line.step for line in world.history.runs[0].lines] == [JournalStep.BEGIN, JournalStep.END]
 
 
 def test_unbind_and_rebind(world: BringupWorld) -> None:
@@ -56,7 +56,7 @@ def test_an_override_does_not_stay_when_its_driver_fails(world: BringupWorld) ->
     world.kernel.fails[f"vfio-pci/{name}"] = errno.EIO
     report = world.perform([world.change(name, "rebind", "vfio-pci", road="override")])
     assert world.kernel.snapshot() == {f"pci/{name}": ("nvme", None)}
-    assert (report.outcomes[0].step, report.outcomes[0].result) == (Step.UNDONE, "EIO")
+    assert (report.outcomes[0].step, report.outcomes[0].result) == (JournalStep.UNDONE, "EIO")
 
 
 def test_an_override_that_was_there_is_there_again(world: BringupWorld) -> None:
@@ -82,9 +82,9 @@ def test_a_driver_that_fails_gives_way_to_the_former_one(world: BringupWorld, nu
     report = world.perform([world.change(name, "rebind", "other")])
     assert world.drivers() == {name: "nvme"}
     (outcome,) = report.outcomes
-    assert (outcome.step, outcome.result, outcome.driver) == (Step.UNDONE, errno.errorcode[number], "nvme")
+    assert (outcome.step, outcome.result, outcome.driver) == (JournalStep.UNDONE, errno.errorcode[number], "nvme")
     assert "put back to nvme" in outcome.sentence
-    assert steps_of(world, f"rebind pci/{name}") == [Step.INTENT, Step.FAILED, Step.UNDONE]
+    assert steps_of(world, f"rebind pci/{name}") == [JournalStep.INTENT, JournalStep.FAILED, JournalStep.UNDONE]
 
 
 def test_a_probe_that_fails_without_a_word_is_seen_by_the_link(world: BringupWorld) -> None:
@@ -94,14 +94,14 @@ def test_a_probe_that_fails_without_a_word_is_seen_by_the_link(world: BringupWor
     world.kernel.write = lambda path, text: None if path.endswith("vfio-pci/bind") else write(path, text)  # type: ignore[method-assign]
     report = world.perform([world.change(name, "rebind", "vfio-pci", road="override")])
     assert world.kernel.snapshot() == {f"pci/{name}": ("nvme", None)}
-    assert (report.outcomes[0].step, report.outcomes[0].result) == (Step.UNDONE, "E?")
+    assert (report.outcomes[0].step, report.outcomes[0].result) == (JournalStep.UNDONE, "E?")
 
 
 def test_what_cannot_be_put_back_is_said_with_the_line_that_would(world: BringupWorld) -> None:
     (name,) = world.pci(1, "nvme")
     world.kernel.fails[name] = errno.EIO
     (outcome,) = world.perform([world.change(name, "rebind", "other")]).outcomes
-    assert outcome.step is Step.LEFT
+    assert outcome.step is JournalStep.LEFT
     assert f"echo {name} > /sys/bus/pci/drivers/nvme/bind" in outcome.sentence
     assert world.drivers() == {name: None}
 
@@ -111,7 +111,7 @@ def test_a_device_that_vanishes_during_its_probe(world: BringupWorld) -> None:
     world.kernel.hooks[gone] = lambda: world.kernel.remove(gone)
     report = world.perform([world.change(gone), world.change(stays)])
     assert world.drivers() == {stays: "nvme"}
-    assert [outcome.step for outcome in report.outcomes] == [Step.LEFT, Step.VERIFIED]
+    assert [outcome.step for outcome in report.outcomes] == [JournalStep.LEFT, JournalStep.VERIFIED]
     assert "not there any more" in report.outcomes[0].sentence
 
 
@@ -120,7 +120,7 @@ def test_a_device_that_vanished_before_is_not_written_to(world: BringupWorld) ->
     changes = [world.change(gone), world.change(stays)]
     world.kernel.remove(gone)
     report = world.perform(changes)
-    assert [outcome.step for outcome in report.outcomes] == [Step.REFUSED, Step.VERIFIED]
+    assert [outcome.step for outcome in report.outcomes] == [JournalStep.REFUSED, JournalStep.VERIFIED]
     assert [text for _, text in world.written()] == [stays]
 
 
@@ -129,7 +129,7 @@ def test_a_device_in_use_by_now_is_not_written_to(world: BringupWorld) -> None:
     first, second = world.pci(2, "nvme")
     world.in_use.add(first)
     report = world.perform([world.change(first, "rebind", "vfio-pci", road="override"), world.change(second, "unbind")])
-    assert [outcome.step for outcome in report.outcomes] == [Step.REFUSED, Step.VERIFIED]
+    assert [outcome.step for outcome in report.outcomes] == [JournalStep.REFUSED, JournalStep.VERIFIED]
     assert "(--allow 0000:81:00.0=mounted would allow it)" in report.outcomes[0].sentence
     assert [text for _, text in world.written()] == [second]
 
@@ -138,7 +138,7 @@ def test_a_device_that_is_taken_between_two_writes_gets_its_driver_back(world: B
     (name,) = world.pci(1, "nvme")
     world.before_store = lambda path, _: world.in_use.add(name) if path.endswith("unbind") else None
     (outcome,) = world.perform([world.change(name, "rebind", "other")]).outcomes
-    assert outcome.step is Step.UNDONE
+    assert outcome.step is JournalStep.UNDONE
     assert world.drivers() == {name: "nvme"}
 
 
@@ -147,7 +147,7 @@ def test_a_device_that_stands_otherwise_than_planned_is_not_written_to(world: Br
     change = world.change(name)
     world.kernel.write(world.kernel.sysfs.bind_file("pci", "other"), name)
     (outcome,) = world.perform([change]).outcomes
-    assert outcome.step is Step.REFUSED
+    assert outcome.step is JournalStep.REFUSED
     assert "has other by now" in outcome.sentence
     assert world.drivers() == {name: "other"}
 
@@ -169,7 +169,7 @@ def test_half_of_a_pair_is_put_back(world: BringupWorld) -> None:
     world.in_use.add(second)
     world.perform([*changes, *binds])
     assert world.drivers() == {first: "nvme", second: "nvme"}
-    assert steps_of(world, f"unbind pci/{first}")[-1] is Step.UNDONE
+    assert steps_of(world, f"unbind pci/{first}")[-1] is JournalStep.UNDONE
 
 
 class Together:
@@ -229,9 +229,9 @@ def test_a_driver_that_hangs_is_told_and_the_rest_goes_on(hangs: tuple[BringupWo
     world, release = hangs
     names = list(world.drivers())
     report = world.perform([world.change(name) for name in names], deadline_ns=30_000_000)
-    assert [outcome.step for outcome in report.outcomes] == [Step.LATE, *[Step.VERIFIED] * 3]
+    assert [outcome.step for outcome in report.outcomes] == [JournalStep.LATE, *[JournalStep.VERIFIED] * 3]
     assert "still in the kernel after its 0.03 s" in report.outcomes[0].sentence
-    assert steps_of(world, f"bind pci/{names[0]}") == [Step.INTENT, Step.LATE]
+    assert steps_of(world, f"bind pci/{names[0]}") == [JournalStep.INTENT, JournalStep.LATE]
     with RunLock(world.state, world.clock):
         pass  # others may work meanwhile
     release.set()
@@ -243,7 +243,7 @@ def test_no_second_probe_beside_one_that_hangs_if_they_must_be_one_by_one(
     world, release = hangs
     changes = [replace(world.change(name), exclusive=True) for name in world.drivers()]
     report = world.perform(changes, jobs=4, deadline_ns=30_000_000)
-    assert [outcome.step for outcome in report.outcomes] == [Step.LATE, *[Step.REFUSED] * 3]
+    assert [outcome.step for outcome in report.outcomes] == [JournalStep.LATE, *[JournalStep.REFUSED] * 3]
     assert len(world.written()) == 1
     release.set()
 
@@ -254,9 +254,14 @@ def test_a_late_probe_that_comes_back_in_time_is_finished(hangs: tuple[BringupWo
     world.kernel.hooks[second] = lambda: (release.set(), threading.Event().wait(0.3))
     report = world.perform([world.change(first), world.change(second)], deadline_ns=30_000_000)
     assert report.outcomes[0].was_late
-    assert {outcome.step for outcome in report.outcomes} <= {Step.VERIFIED, Step.LATE}
-    assert report.outcomes[0].step is Step.VERIFIED
-    assert steps_of(world, f"bind pci/{first}") == [Step.INTENT, Step.LATE, Step.DONE, Step.VERIFIED]
+    assert {outcome.step for outcome in report.outcomes} <= {JournalStep.VERIFIED, JournalStep.LATE}
+    assert report.outcomes[0].step is JournalStep.VERIFIED
+    assert steps_of(world, f"bind pci/{first}") == [
+        JournalStep.INTENT,
+        JournalStep.LATE,
+        JournalStep.DONE,
+        JournalStep.VERIFIED,
+    ]
 
 
 # ---- Ctrl-C, two runs, full disks ------------------------------------------------------------------------------------
@@ -268,7 +273,7 @@ def test_stop_lets_what_is_under_way_end_and_begins_nothing_more(world: BringupW
         report = performance.run()
     assert report.interrupted
     assert list(world.drivers().values()) == ["nvme", "nvme", None, None, None]
-    assert [outcome.step for outcome in report.outcomes] == [Step.VERIFIED] * 2 + [Step.REFUSED] * 3
+    assert [outcome.step for outcome in report.outcomes] == [JournalStep.VERIFIED] * 2 + [JournalStep.REFUSED] * 3
     assert world.history.runs[0].is_over
 
 

@@ -13,7 +13,7 @@ from bringup_world import BringupWorld
 from numaprobe.bringup.perform import Performance
 from numaprobe.bringup.plan import Change, Plan
 from numaprobe.bringup.recover import recover
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.bringup.trying import confirm, watch
 from numaprobe.errors import RefusedError
 
@@ -135,7 +135,7 @@ def test_killed_at_every_point_then_recovered(tmp_path: Path) -> None:
             is_asked = standing == asked(name, before)
             assert is_asked or standing == before[name], (point, name, standing)
             if name in said:
-                assert said[name] is (Step.VERIFIED if is_asked else Step.UNDONE), (point, name)
+                assert said[name] is (JournalStep.VERIFIED if is_asked else JournalStep.UNDONE), (point, name)
         assert recovery.is_whole
         assert not world.history.open_runs, point
         assert all(entry.is_settled for run in world.history.runs for entry in run.entries.values()), point
@@ -236,7 +236,7 @@ def test_what_somebody_else_bound_meanwhile_is_left(world: BringupWorld) -> None
     world.kernel.write(world.kernel.sysfs.override_file(world.kernel.find(name).path), "vfio-pci")
     world.kernel.write(world.kernel.sysfs.bind_file("pci", "vfio-pci"), name)
     (found,) = recover(world.tools).devices
-    assert (found.step, found.driver) == (Step.LEFT, "vfio-pci")
+    assert (found.step, found.driver) == (JournalStep.LEFT, "vfio-pci")
     assert "not our doing" in found.sentence
     assert world.kernel.snapshot() == {f"pci/{name}": ("vfio-pci", "vfio-pci")}
 
@@ -250,10 +250,10 @@ def test_a_late_write_that_came_back_after_the_run_is_settled_by_recover(world: 
     world.kernel.hooks.clear()
     (run,) = world.history.runs
     assert run.is_over
-    assert [entry.step for entry in run.entries.values()] == [Step.LATE]
+    assert [entry.step for entry in run.entries.values()] == [JournalStep.LATE]
     world.kernel.write(world.kernel.sysfs.bind_file("pci", "nvme"), name)
     (found,) = recover(world.tools).devices
-    assert (found.step, found.driver) == (Step.VERIFIED, "nvme")
+    assert (found.step, found.driver) == (JournalStep.VERIFIED, "nvme")
     assert not recover(world.tools).devices
 
 
@@ -279,7 +279,7 @@ def test_a_try_whose_time_is_up_is_undone(world: BringupWorld) -> None:
     with pytest.raises(RefusedError, match="its time is up"):
         confirm(world.tools)
     undone = watch(world.tools, report.run)
-    assert {one.step for one in undone} == {Step.UNDONE}
+    assert {one.step for one in undone} == {JournalStep.UNDONE}
     assert world.kernel.snapshot() == before
     assert world.history.runs[0].is_over
 
@@ -301,7 +301,7 @@ def test_a_device_that_is_used_when_the_time_is_up_keeps_its_driver(world: Bring
     report = world.perform([world.change(used), world.change(free)], try_ns=1)
     world.in_use.add(used)
     undone = {one.device: one for one in watch(world.tools, report.run)}
-    assert undone[f"pci/{used}"].step is Step.LEFT
+    assert undone[f"pci/{used}"].step is JournalStep.LEFT
     assert "in use by now" in undone[f"pci/{used}"].sentence
     assert world.drivers() == {used: "nvme", free: None}
 

@@ -18,7 +18,7 @@ from test_recover import forked, killed_at
 
 from numaprobe.bringup.plan import Change
 from numaprobe.bringup.recover import recover
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.bringup.trying import confirm, watch
 from numaprobe.errors import RefusedError
 
@@ -76,11 +76,14 @@ class Devices(RuleBasedStateMachine):
         run = self.world.history.runs[-1]
         said = {change.split("/")[-1]: entry.step for change, entry in run.entries.items()}
         for name in self.before.keys() - self.touched:
-            if said.get(name) is Step.LEFT:
+            if said.get(name) is JournalStep.LEFT:
                 assert undone, "only what is held when a try is undone may be left"
                 continue
             now = self.standing(name)
-            assert now == (self.asked[name] if said.get(name) is Step.VERIFIED else self.before[name]), (name, said)
+            assert now == (self.asked[name] if said.get(name) is JournalStep.VERIFIED else self.before[name]), (
+                name,
+                said,
+            )
         self.before, self.asked = {}, {}
 
     def check_refused(self, refused: set[str]) -> None:
@@ -168,7 +171,7 @@ class Devices(RuleBasedStateMachine):
             forked(body)
             self.world.reload()
         recovery = recover(self.world.tools)
-        held = {one.device for one in recovery.devices if one.step is Step.LEFT}
+        held = {one.device for one in recovery.devices if one.step is JournalStep.LEFT}
         assert all(device.split("/")[-1] in self.world.in_use | self.touched for device in held)
         self.waits, self.crashed = None, False
         assert not self.world.history.open_runs

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numaprobe.bringup.happened import trace_of
-from numaprobe.bringup.history import Entry, History, Line, Run
-from numaprobe.bringup.outcome import Outcome, Report, Seen, key_of
+from numaprobe.bringup.history import Entry, History, JournalLine, JournalRun
+from numaprobe.bringup.outcome import ChangeOutcome, Report, SeenWrite, key_of
 from numaprobe.bringup.plan import Change, Plan, Skipped, change_to_dict
 from numaprobe.bringup.reasons import make_reason
 from numaprobe.bringup.recover import Recovered, Recovery
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.records import ProbeRecord, Trace
 from numaprobe.report.changes import print_changes
 from numaprobe.report.history import print_history, print_recovery, print_run
@@ -54,14 +54,20 @@ BUSY = Skipped(
 
 
 def a_report() -> tuple[Plan, Report]:
-    seen = Seen(start_ns=5 * MS, end_ns=39 * MS, cpu=12, cpu_after=12, comm="numaprobe-n1", running_ns=MS)
+    seen = SeenWrite(start_ns=5 * MS, end_ns=39 * MS, cpu=12, cpu_after=12, comm="numaprobe-n1", running_ns=MS)
     outcomes = [
-        Outcome(NVME, Step.VERIFIED, "0", "nvme", seen=seen),
-        Outcome(LOST, Step.UNDONE, "EIO", "nvme", "bind vfio-pci: EIO (Input/output error); put back to nvme"),
-        Outcome(
-            LATE, Step.LATE, None, None, "still in the kernel after its 30 s; a driver that hangs holds its device"
+        ChangeOutcome(NVME, JournalStep.VERIFIED, "0", "nvme", seen=seen),
+        ChangeOutcome(
+            LOST, JournalStep.UNDONE, "EIO", "nvme", "bind vfio-pci: EIO (Input/output error); put back to nvme"
         ),
-        Outcome(GONE, Step.VERIFIED, "0", None),
+        ChangeOutcome(
+            LATE,
+            JournalStep.LATE,
+            None,
+            None,
+            "still in the kernel after its 30 s; a driver that hangs holds its device",
+        ),
+        ChangeOutcome(GONE, JournalStep.VERIFIED, "0", None),
     ]
     plan = Plan(changes=(NVME, LOST, LATE, GONE), skipped=(BUSY,), jobs=2)
     return plan, Report("5f0c2a91", outcomes, start_ns=5 * MS, end_ns=72 * MS)
@@ -89,14 +95,18 @@ def test_with_the_kernels_record() -> None:
     compared("changes-recorded.txt", lambda out: print_changes(plan, report, trace, out))
 
 
-def a_run(number: int, boot: str, *steps: Step, command: str = "bind") -> Run:
-    made = Run(f"{number:08x}")
-    made.lines.append(Line(Step.BEGIN, made.id, None, 10**18, 1, {"boot": boot, "pid": 77, "command": command}))
-    intent = Line(Step.INTENT, made.id, key_of(NVME), 10**18, 1, change_to_dict(NVME))
+def a_run(number: int, boot: str, *steps: JournalStep, command: str = "bind") -> JournalRun:
+    made = JournalRun(f"{number:08x}")
+    made.lines.append(
+        JournalLine(JournalStep.BEGIN, made.id, None, 10**18, 1, {"boot": boot, "pid": 77, "command": command})
+    )
+    intent = JournalLine(JournalStep.INTENT, made.id, key_of(NVME), 10**18, 1, change_to_dict(NVME))
     made.entries[key_of(NVME)] = Entry(key_of(NVME), [intent])
     for step in steps:
-        line = Line(step, made.id, None, 10**18, 2, {"sentence": "recovered"} if step is Step.CLOSED else {})
-        if step in (Step.VERIFIED, Step.UNDONE):
+        line = JournalLine(
+            step, made.id, None, 10**18, 2, {"sentence": "recovered"} if step is JournalStep.CLOSED else {}
+        )
+        if step in (JournalStep.VERIFIED, JournalStep.UNDONE):
             made.entries[key_of(NVME)].lines.append(replace(line, change=key_of(NVME), data={"result": "0"}))
         else:
             made.lines.append(line)
@@ -105,12 +115,12 @@ def a_run(number: int, boot: str, *steps: Step, command: str = "bind") -> Run:
 
 def test_every_run_of_a_journal() -> None:
     runs = (
-        a_run(1, "before", Step.VERIFIED, Step.END),
+        a_run(1, "before", JournalStep.VERIFIED, JournalStep.END),
         a_run(2, "before"),
-        a_run(3, "now", Step.UNDONE, Step.CLOSED, command="rebind"),
-        a_run(4, "now", Step.VERIFIED, Step.WAITING, Step.CONFIRMED, Step.END),
+        a_run(3, "now", JournalStep.UNDONE, JournalStep.CLOSED, command="rebind"),
+        a_run(4, "now", JournalStep.VERIFIED, JournalStep.WAITING, JournalStep.CONFIRMED, JournalStep.END),
         a_run(5, "now"),
-        a_run(6, "now", Step.VERIFIED, Step.WAITING),
+        a_run(6, "now", JournalStep.VERIFIED, JournalStep.WAITING),
     )
     compared("history.txt", lambda out: print_history(History(runs, 1), "now", out))
     compared("history-run.txt", lambda out: print_run(runs[0], "now", out))
@@ -119,10 +129,14 @@ def test_every_run_of_a_journal() -> None:
 def test_a_recovery() -> None:
     found = Recovery(
         (
-            Recovered("5f0c2a91", "pci/0000:81:00.0", Step.VERIFIED, "nvme"),
-            Recovered("5f0c2a91", "pci/0000:82:00.0", Step.UNDONE, None),
+            Recovered("5f0c2a91", "pci/0000:81:00.0", JournalStep.VERIFIED, "nvme"),
+            Recovered("5f0c2a91", "pci/0000:82:00.0", JournalStep.UNDONE, None),
             Recovered(
-                "5f0c2a91", "pci/0000:83:00.0", Step.LEFT, "ixgbe", "it is bound to ixgbe, which is not our doing"
+                "5f0c2a91",
+                "pci/0000:83:00.0",
+                JournalStep.LEFT,
+                "ixgbe",
+                "it is bound to ixgbe, which is not our doing",
             ),
         ),
         closed=("0badcafe",),

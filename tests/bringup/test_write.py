@@ -10,7 +10,7 @@ import pytest
 from bringup_world import BringupWorld
 
 from numaprobe.bringup.plan import Change
-from numaprobe.bringup.write import Attributes, Write, Writer
+from numaprobe.bringup.write import SysfsAttributes, Write, Writer
 from numaprobe.errors import InputError
 
 NAME = "0000:81:00.0"
@@ -101,7 +101,7 @@ def test_what_is_mounted_over_sysfs_is_not_written_to(
 def test_nothing_outside_of_the_root_is_reached(tmp_path: Path, path: str) -> None:
     (tmp_path / "root/sys").mkdir(parents=True)
     with pytest.raises(OSError, match=r"cross-device|No such file"):
-        Attributes(str(tmp_path / "root")).store(path, b"x")
+        SysfsAttributes(str(tmp_path / "root")).store(path, b"x")
 
 
 def test_a_driver_that_is_not_there_is_the_kernels_answer(world: BringupWorld, change: Change) -> None:

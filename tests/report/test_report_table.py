@@ -20,7 +20,7 @@ from numaprobe.report.cells import cpu_text
 from numaprobe.report.explain import evidence_text
 from numaprobe.report.grid import Cell, Column, Grid, console_for, draw, printable
 from numaprobe.report.machine import print_topology
-from numaprobe.report.probes import COLUMNS, Choice
+from numaprobe.report.probes import COLUMNS, ProbeChoice
 from numaprobe.report.table import View, print_comparison, print_trace
 from numaprobe.topology import DeviceInfo, Housekeeping
 
@@ -187,7 +187,7 @@ def test_details_list_the_slowest_and_say_so() -> None:
 
 def listed(trace: Trace, **choice: Any) -> list[str]:
     """The devices of a table's rows, in order."""
-    text = shown(print_trace, trace, view=View(choice=Choice(**choice)))
+    text = shown(print_trace, trace, view=View(choice=ProbeChoice(**choice)))
     return [word for line in text.splitlines() for word in line.split() if re.fullmatch(r"[abc]\d?", word)][:3]
 
 
@@ -205,9 +205,9 @@ def test_probes_are_sorted_by_any_column_and_cut() -> None:
     assert listed(trace, sort="end") == ["c", "b", "a"]
     assert listed(trace, top=2)[:2] == ["a", "b"]
     assert listed(trace, top=1, sort="start")[0] == "b"
-    assert "the 2 slowest of 3 probes" in shown(print_trace, trace, view=View(choice=Choice(top=2)))
+    assert "the 2 slowest of 3 probes" in shown(print_trace, trace, view=View(choice=ProbeChoice(top=2)))
     assert "the 2 first by start of 3 probes" in shown(
-        print_trace, trace, view=View(choice=Choice(top=2, sort="start"))
+        print_trace, trace, view=View(choice=ProbeChoice(top=2, sort="start"))
     )
 
 
@@ -260,7 +260,7 @@ def test_ten_thousand_rows_take_one_pass(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_blame_is_by_cost_as_systemd_analyze_has_it() -> None:
     text = shown(print_blame, s.nvme_before())
     assert text == "52.700 ms 0000:03:00.0 (nvme)\n52.500 ms 0000:02:00.0 (nvme)\n52.300 ms 0000:01:00.0 (nvme)\n"
-    assert shown(print_blame, s.nvme_before(), choice=Choice(top=1)).count("\n") == 1
+    assert shown(print_blame, s.nvme_before(), choice=ProbeChoice(top=1)).count("\n") == 1
 
 
 def test_the_critical_chain_leads_from_the_last_end_to_what_nothing_held_up() -> None:

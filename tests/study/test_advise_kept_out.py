@@ -11,7 +11,7 @@ from advise_samples import candidates, replay, scenario
 from numaprobe.runtime import kernel_profile
 from numaprobe.scenario import prepare, replay_scenario, run_setting
 from numaprobe.study import make_setting, vary
-from numaprobe.study.advise import Around, Kind, Reason, advise
+from numaprobe.study.advise import Around, KeptOutReason, Kind, advise
 from numaprobe.study.advise.candidates import as_a_stock_kernel, moved_to_the_end
 from numaprobe.study.advise.known import known_drivers
 from numaprobe.topology import load_topology
@@ -19,8 +19,8 @@ from numaprobe.topology import load_topology
 SLEEP = [{"sleep": "50ms"}]
 
 
-def reasons(setting: Any, **more: Any) -> dict[str, list[tuple[Reason, tuple[str, ...]]]]:
-    found: dict[str, list[tuple[Reason, tuple[str, ...]]]] = {}
+def reasons(setting: Any, **more: Any) -> dict[str, list[tuple[KeptOutReason, tuple[str, ...]]]]:
+    found: dict[str, list[tuple[KeptOutReason, tuple[str, ...]]]] = {}
     for one in candidates(setting, **more).kept_out:
         found.setdefault(one.driver, []).append((one.reason, one.devices))
     return found
@@ -43,17 +43,17 @@ def test_a_plain_driver_may_be_asynchronous_in_two_ways() -> None:
 @pytest.mark.parametrize("setting", [one_driver(probe_type="sync"), one_driver("mlxplat")])
 def test_a_driver_that_always_probes_synchronously_is_out_for_good(setting: Any) -> None:
     (name,) = {driver.name for driver in setting.scenario.drivers}
-    assert reasons(setting, allowed=[name]) == {name: [(Reason.SYNCHRONOUS, ())]}
+    assert reasons(setting, allowed=[name]) == {name: [(KeptOutReason.SYNCHRONOUS, ())]}
     assert not any("async" in one for one in named(setting, allowed=[name]))
     assert advise(setting).daring is None
 
 
 def test_who_has_children_that_others_probe_is_out() -> None:
     setting = make_setting("nested")
-    assert reasons(setting) == {"virtio-pci": [(Reason.CHILDREN, ("virtio0",))]}
+    assert reasons(setting) == {"virtio-pci": [(KeptOutReason.CHILDREN, ("virtio0",))]}
     assert "driver_async_probe=virtio-pci" in named(setting, allowed=["virtio-pci"])
     real = replay("debian-7.2/two-nodes/vnestb.1")
-    assert reasons(real)["virtio-pci"] == [(Reason.CHILDREN, ("virtio0", "virtio1"))]
+    assert reasons(real)["virtio-pci"] == [(KeptOutReason.CHILDREN, ("virtio0", "virtio1"))]
 
 
 def test_who_is_the_parent_of_a_bound_device_is_out() -> None:
@@ -62,26 +62,34 @@ def test_who_is_the_parent_of_a_bound_device_is_out() -> None:
         {"name": "bridge0", "node": 0, "compatible": "bridge"},
         {"name": "disk0", "node": 0, "compatible": "disk", "parent": "bridge0"},
     ]
-    assert reasons(scenario(drivers, devices)) == {"bridge": [(Reason.CHILDREN, ("disk0",))]}
+    assert reasons(scenario(drivers, devices)) == {"bridge": [(KeptOutReason.CHILDREN, ("disk0",))]}
 
 
 def test_suppliers_are_out_whether_a_scenario_a_deferral_or_sysfs_tells() -> None:
     setting = make_setting("deferred-chain")
     told = reasons(setting)
-    assert {driver for driver, why in told.items() if why[0][0] is Reason.SUPPLIER} == {"bridge", "clock", "regulator"}
+    assert {driver for driver, why in told.items() if why[0][0] is KeptOutReason.SUPPLIER} == {
+        "bridge",
+        "clock",
+        "regulator",
+    }
     # the same as a trace, where nothing but times tells it
     trace = replace(run_setting(setting).trace, source="kernel")
     again = make_setting(trace)
     assert not any(spec.suppliers for spec in again.plan.devices)
     advice = advise(again, recorded=trace)
-    assert {one.driver for one in advice.kept_out if one.reason is Reason.SUPPLIER} >= {"bridge", "clock", "regulator"}
+    assert {one.driver for one in advice.kept_out if one.reason is KeptOutReason.SUPPLIER} >= {
+        "bridge",
+        "clock",
+        "regulator",
+    }
     around = Around(consumers={"dev0": ("panel0",)})
-    assert reasons(one_driver(), around=around) == {"d": [(Reason.SUPPLIER, ("panel0",))]}
+    assert reasons(one_driver(), around=around) == {"d": [(KeptOutReason.SUPPLIER, ("panel0",))]}
 
 
 def test_who_serves_the_root_file_system_is_out() -> None:
     around = Around(serving={"dev1": "nvme0n1 holds /"})
-    assert reasons(one_driver(), around=around) == {"d": [(Reason.ROOT, ("dev1",))]}
+    assert reasons(one_driver(), around=around) == {"d": [(KeptOutReason.ROOT, ("dev1",))]}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +109,7 @@ def test_the_command_line_tells_who_serves_the_root_file_system(root: str, drive
     setting = one_driver(driver, count=1)
     machine = replace(setting.machine, info={**setting.machine.info, "cmdline": f"quiet root={root}"})
     found = reasons(vary(setting, machine=machine))
-    assert found == ({driver: [(Reason.ROOT, ())]} if out else {})
+    assert found == ({driver: [(KeptOutReason.ROOT, ())]} if out else {})
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,7 @@ def test_the_command_line_tells_who_serves_the_root_file_system(root: str, drive
 )
 def test_drivers_known_to_be_unsafe_are_out_with_the_source(driver: str) -> None:
     (one,) = candidates(one_driver(driver, count=1)).kept_out
-    assert one.reason is Reason.UNSAFE
+    assert one.reason is KeptOutReason.UNSAFE
     assert any(source in one.text for source in ("1ea61b68d0f8", "209041", "d405fecd98bf"))
 
 
@@ -125,7 +133,7 @@ def drives(driver: str, sleeps: list[str], **more: Any) -> Any:
 def test_names_that_would_change_are_those_of_a_run_with_the_driver_asynchronous() -> None:
     setting = drives("snd_hda_intel", ["90ms", "50ms", "70ms"])  # named at the end of a probe
     (one,) = candidates(setting).kept_out
-    assert one.reason is Reason.NAMES
+    assert one.reason is KeptOutReason.NAMES
     assert dict(one.names) == {"dev0": ("card0", "card2"), "dev1": ("card1", "card0"), "dev2": ("card2", "card1")}
     assert "dev0 would be card2 and not card0" in one.text
     assert "driver_async_probe=snd_hda_intel" in named(setting, allowed=["snd_hda_intel"])
@@ -133,7 +141,7 @@ def test_names_that_would_change_are_those_of_a_run_with_the_driver_asynchronous
 
 def test_names_that_stay_in_a_run_are_kept_by_nothing_all_the_same() -> None:
     (one,) = candidates(drives("snd_hda_intel", ["50ms", "90ms"])).kept_out
-    assert (one.reason, dict(one.names), one.devices) == (Reason.NAMES, {}, ("dev0", "dev1"))
+    assert (one.reason, dict(one.names), one.devices) == (KeptOutReason.NAMES, {}, ("dev0", "dev1"))
     assert "which nothing keeps then; in the run that was made they stay" in one.text
 
 

@@ -12,7 +12,7 @@ from numaprobe.analysis.effect import helps, sentence
 from numaprobe.records import Aim, Figures, Finding, Remedy
 from numaprobe.scenario import machine_scenario, parse_scenario, run_scenario
 from numaprobe.study import compare, diagnose, make_setting, read_trace, run, vary
-from numaprobe.study.confirm import Budget, Trials, confirm
+from numaprobe.study.confirm import ProbeBudget, Repetitions, confirm
 from numaprobe.topology import DeviceInfo, symmetric
 
 GUEST = Path(__file__).parents[1] / "data" / "kernel" / "debian-7.2" / "two-nodes"
@@ -147,7 +147,7 @@ def test_a_change_that_leaves_a_device_unbound_helps_nobody() -> None:
 def test_nothing_is_tried_beyond_the_budget_and_that_is_told() -> None:
     setting = make_setting("nvme-epyc")
     trace = replace(run(setting).trace, findings=find(run(setting).trace))
-    told = confirm(trace, Trials(setting, budget=Budget(left=3)), setting.policy.label)
+    told = confirm(trace, Repetitions(setting, budget=ProbeBudget(left=3)), setting.policy.label)
     assert advised(told.findings, "same-cpu").remedies == ()
     assert told.warnings[-1].message == "3 changes that might help were not tried: too many probes"
 

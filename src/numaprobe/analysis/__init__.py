@@ -1,19 +1,19 @@
 """What records say: figures of a trace, traces beside a base, findings, and whether two sets of runs differ."""
 
-from numaprobe.analysis.compare import Comparison, Difference, Entry, compare, numbered, unique_labels
+from numaprobe.analysis.compare import ComparedTrace, Comparison, Difference, compare, numbered, unique_labels
 from numaprobe.analysis.findings import CATALOGUE, find
 from numaprobe.analysis.machine import topology_of
 from numaprobe.analysis.measured import Figure, Measured, Validation, validate
-from numaprobe.analysis.statistics import Change, Sample, Shift, compare_runs
+from numaprobe.analysis.statistics import FigureChange, Sample, Shift, compare_runs
 from numaprobe.analysis.summary import Summary, summarize
 
 __all__ = [
     "CATALOGUE",
-    "Change",
+    "ComparedTrace",
     "Comparison",
     "Difference",
-    "Entry",
     "Figure",
+    "FigureChange",
     "Measured",
     "Sample",
     "Shift",

@@ -59,7 +59,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ComparedTrace:
     """One trace of a comparison."""
 
     #: unique name in this comparison
@@ -80,7 +80,7 @@ class Comparison:
     scenario: str | None
     baseline: str
     #: in the order given
-    entries: tuple[Entry, ...]
+    entries: tuple[ComparedTrace, ...]
     #: what varies from entry to entry, and the values it takes; empty: the policy, or nothing that has a name
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -128,7 +128,9 @@ def compare(traces: Sequence[Trace], baseline: str | None = None, *, labels: Seq
         scenario=traces[0].scenario,
         baseline=base_label,
         entries=tuple(
-            Entry(label=label, trace=trace, summary=summary, difference=difference(base_label, base, (trace, summary)))
+            ComparedTrace(
+                label=label, trace=trace, summary=summary, difference=difference(base_label, base, (trace, summary))
+            )
             for label, (trace, summary) in zip(labels, diagnosed, strict=True)
         ),
     )
@@ -200,7 +202,7 @@ def _percents(pairs: Iterable[tuple[int | None, int | None]]) -> tuple[float, fl
     return (min(known), max(known)) if known else None
 
 
-def _entry_to_dict(entry: Entry) -> dict[str, Any]:
+def _entry_to_dict(entry: ComparedTrace) -> dict[str, Any]:
     return {
         "policy": entry.label,
         **({"values": dict(entry.values)} if entry.values else {}),

@@ -21,7 +21,7 @@ from numaprobe.records import probe_to_json, warning_to_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numaprobe.analysis.compare import Entry
+    from numaprobe.analysis.compare import ComparedTrace
     from numaprobe.records import Trace
 
 
@@ -45,7 +45,7 @@ class Figure:
 class Measured:
     """One policy's runs on the host machine, beside its prediction."""
 
-    entry: Entry
+    entry: ComparedTrace
     #: in the order of running
     traces: tuple[Trace, ...]
     makespan: Figure
@@ -131,7 +131,7 @@ def validate(
     )
 
 
-def _measured(entry: Entry, traces: Sequence[Trace]) -> Measured:
+def _measured(entry: ComparedTrace, traces: Sequence[Trace]) -> Measured:
     predicted = entry.summary
     runs: list[Summary] = [summarize(trace) for trace in traces]
     ordered = sorted(zip(traces, runs, strict=True), key=lambda run: run[1].makespan_ns or 0)

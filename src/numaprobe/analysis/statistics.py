@@ -98,7 +98,7 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class FigureChange:
     """What two sides of runs say of one figure."""
 
     base: Sample
@@ -122,7 +122,7 @@ class Change:
         return 100 * low / base, 100 * high / base
 
 
-def compare_runs(base: Sequence[float], runs: Sequence[float]) -> Change:
+def compare_runs(base: Sequence[float], runs: Sequence[float]) -> FigureChange:
     """Compare repeated measurements ``runs`` with those of ``base`` (any unit, the same for both).
 
     Raises:
@@ -131,7 +131,7 @@ def compare_runs(base: Sequence[float], runs: Sequence[float]) -> Change:
     """
     if not base or not runs:
         raise UsageError("nothing to compare: each side needs at least one run")
-    return Change(
+    return FigureChange(
         base=Sample(tuple(base)), runs=Sample(tuple(runs)), shift=shift(base, runs), p_value=rank_test(base, runs)
     )
 

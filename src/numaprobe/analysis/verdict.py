@@ -18,7 +18,7 @@ from numaprobe.records import Severity
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numaprobe.analysis.compare import Comparison, Entry
+    from numaprobe.analysis.compare import ComparedTrace, Comparison
     from numaprobe.records import Finding, Trace
 
 #: Figures within this share of each other are alike.
@@ -31,7 +31,7 @@ class _Group(NamedTuple):
     """Rows whose figure is alike."""
 
     value: float
-    entries: list[Entry]
+    entries: list[ComparedTrace]
 
 
 def verdict(comparison: Comparison) -> str:
@@ -71,27 +71,27 @@ def verdict_of_trace(trace: Trace) -> str:
 
 
 # ---- rows and their figures -----------------------------------------------------------------------------------------
-def _rows(comparison: Comparison) -> list[Entry]:
+def _rows(comparison: Comparison) -> list[ComparedTrace]:
     """Return what is compared: the record that is replayed stands beside its replays, and is none of them."""
     replays = [entry for entry in comparison.entries if entry.trace.source == "virtual"]
     return replays if replays and len(replays) == len(comparison.entries) - 1 else list(comparison.entries)
 
 
-def _noun(comparison: Comparison, rows: Sequence[Entry]) -> str:
+def _noun(comparison: Comparison, rows: Sequence[ComparedTrace]) -> str:
     if comparison.axes:
         return _VARIATION
     return _POLICY if all(entry.trace.source == "virtual" for entry in rows) else _TRACE
 
 
-def _makespan(entry: Entry) -> float | None:
+def _makespan(entry: ComparedTrace) -> float | None:
     return entry.summary.makespan_ns
 
 
-def _worst(entry: Entry) -> float | None:
+def _worst(entry: ComparedTrace) -> float | None:
     return entry.summary.worst_ns
 
 
-def _groups(entries: Sequence[Entry], figure: Callable[[Entry], float | None]) -> list[_Group]:
+def _groups(entries: Sequence[ComparedTrace], figure: Callable[[ComparedTrace], float | None]) -> list[_Group]:
     """Return the rows by their figure, the least first; one group if a row has none."""
     values = [(value, entry) for entry in entries if (value := figure(entry)) is not None]
     if len(values) < len(entries):
@@ -105,12 +105,12 @@ def _groups(entries: Sequence[Entry], figure: Callable[[Entry], float | None]) -
     return groups
 
 
-def _local(entry: Entry) -> float:
+def _local(entry: ComparedTrace) -> float:
     return 1.0 if entry.summary.local_share is None else entry.summary.local_share
 
 
 # ---- sentences ------------------------------------------------------------------------------------------------------
-def _times(groups: Sequence[_Group], rows: Sequence[Entry], noun: str, name: str, bound: str) -> str:
+def _times(groups: Sequence[_Group], rows: Sequence[ComparedTrace], noun: str, name: str, bound: str) -> str:
     fast, slow = groups[0], groups[-1]
     most = max(_local(entry) for entry in rows)
     home = [entry for entry in fast.entries if _local(entry) >= most]
@@ -123,7 +123,7 @@ def _times(groups: Sequence[_Group], rows: Sequence[Entry], noun: str, name: str
     return "; ".join(parts)
 
 
-def _shortest(fast: Sequence[Entry], baseline: str, name: str) -> str:
+def _shortest(fast: Sequence[ComparedTrace], baseline: str, name: str) -> str:
     """Say of settings, whose names are long, which does best and what it is beside the base."""
     best = max(fast, key=_local)
     difference = best.difference
@@ -136,7 +136,11 @@ def _shortest(fast: Sequence[Entry], baseline: str, name: str) -> str:
 
 
 def _avoiding(
-    home: Sequence[Entry], away: Sequence[Entry], between: Sequence[Entry], count: int, noun: str
+    home: Sequence[ComparedTrace],
+    away: Sequence[ComparedTrace],
+    between: Sequence[ComparedTrace],
+    count: int,
+    noun: str,
 ) -> list[str]:
     parts = []
     if home:
@@ -154,7 +158,7 @@ def _avoiding(
     return parts
 
 
-def _places(rows: Sequence[Entry], noun: str) -> str:
+def _places(rows: Sequence[ComparedTrace], noun: str) -> str:
     if len({_local(entry) for entry in rows}) > 1:
         return _shares(rows, noun, _local, "put", "of the probes on their node")
     held = [entry.summary.held_share for entry in rows]
@@ -163,7 +167,9 @@ def _places(rows: Sequence[Entry], noun: str) -> str:
     return _alike(rows, noun)
 
 
-def _shares(rows: Sequence[Entry], noun: str, share: Callable[[Entry], float], verb: str, what: str) -> str:
+def _shares(
+    rows: Sequence[ComparedTrace], noun: str, share: Callable[[ComparedTrace], float], verb: str, what: str
+) -> str:
     most = max(map(share, rows))
     best = [entry for entry in rows if share(entry) == most]
     others = rest(rows, best)
@@ -178,13 +184,13 @@ def _shares(rows: Sequence[Entry], noun: str, share: Callable[[Entry], float], v
     return f"every {noun} takes as long; {names} {verb} {told} {what}, {names_down} {_down(others, share)}"
 
 
-def _down(entries: Sequence[Entry], share: Callable[[Entry], float]) -> str:
+def _down(entries: Sequence[ComparedTrace], share: Callable[[ComparedTrace], float]) -> str:
     """Return the share of these rows; the least, if they differ."""
     shares = {share(entry) for entry in entries}
     return f"{'' if len(shares) == 1 else 'as few as '}{100 * min(shares):.0f} %"
 
 
-def _alike(rows: Sequence[Entry], noun: str) -> str:
+def _alike(rows: Sequence[ComparedTrace], noun: str) -> str:
     plural_noun = {"policy": "policies"}.get(noun, f"{noun}s")
     topology = topology_of(rows[0].trace)
     if noun == _POLICY and topology is not None and sum(bool(node.cpus) for node in topology.nodes) == 1:
@@ -194,7 +200,7 @@ def _alike(rows: Sequence[Entry], noun: str) -> str:
     return f"all {number(len(rows))} {plural_noun} do the same here"
 
 
-def _traces(comparison: Comparison, rows: Sequence[Entry]) -> str:
+def _traces(comparison: Comparison, rows: Sequence[ComparedTrace]) -> str:
     """Say of recorded traces what each did beside the base. How sure that is is not a table's to say."""
     parts = []
     for entry in rows:
@@ -207,12 +213,12 @@ def _traces(comparison: Comparison, rows: Sequence[Entry]) -> str:
     return f"{'; '.join(parts[:4])}, against {comparison.baseline}"
 
 
-def _is_doubted(entry: Entry) -> bool:
+def _is_doubted(entry: ComparedTrace) -> bool:
     found = entry.difference.makespan_range_percent
     return found is not None and found[1] - found[0] >= 100 * ALIKE
 
 
-def _in_doubt(comparison: Comparison, doubted: Sequence[Entry]) -> str:
+def _in_doubt(comparison: Comparison, doubted: Sequence[ComparedTrace]) -> str:
     best = min(doubted, key=lambda entry: (entry.difference.makespan_range_percent or (0.0, 0.0))[0])
     least, most = best.difference.makespan_range_percent or (0.0, 0.0)
     return (
@@ -221,7 +227,7 @@ def _in_doubt(comparison: Comparison, doubted: Sequence[Entry]) -> str:
     )
 
 
-def _cause(slow: Sequence[Entry], fast: Sequence[Entry]) -> str:
+def _cause(slow: Sequence[ComparedTrace], fast: Sequence[ComparedTrace]) -> str:
     """Return what the slow rows do that no fast one does, in words; empty if no finding tells it."""
     spared = {finding.kind for entry in fast for finding in entry.trace.findings if _matters(finding)}
     found = [finding for finding in slow[0].trace.findings if _matters(finding) and finding.kind not in spared]
@@ -232,7 +238,7 @@ def _matters(finding: Finding) -> bool:
     return finding.severity is not Severity.LOW
 
 
-def _labels(entries: Sequence[Entry], count: int, noun: str) -> str:
+def _labels(entries: Sequence[ComparedTrace], count: int, noun: str) -> str:
     """Return the rows by name; by number if they are most of many."""
     names = [entry.label for entry in entries]
     if len(names) > 3 and len(names) > count // 2:  # noqa: PLR2004  a list that nobody reads

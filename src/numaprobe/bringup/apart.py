@@ -18,7 +18,7 @@ import signal
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING
 
-from numaprobe.bringup.outcome import Outcome, Report
+from numaprobe.bringup.outcome import ChangeOutcome, Report
 from numaprobe.bringup.perform import Performance
 from numaprobe.bringup.trying import watch
 from numaprobe.errors import InternalError, KernelInterfaceError, NumaprobeError, describe
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from numaprobe.bringup.plan import Plan
-    from numaprobe.bringup.tools import Tools
+    from numaprobe.bringup.tools import BringupTools
 
 #: what asks a run to stop
 _STOP = (signal.SIGINT, signal.SIGTERM)
@@ -36,12 +36,12 @@ _STOP = (signal.SIGINT, signal.SIGTERM)
 
 def perform_apart(
     plan: Plan,
-    tools: Tools,
+    tools: BringupTools,
     *,
     command: str,
     try_ns: int | None = None,
     pins: bool = True,
-    told: Callable[[Outcome], object] = lambda _: None,
+    told: Callable[[ChangeOutcome], object] = lambda _: None,
     stopping: Callable[[], object] = lambda: None,
 ) -> Report:
     """Carry a plan out in a process of its own; return what became of it.
@@ -73,7 +73,7 @@ def perform_apart(
         while True:
             message = _next(here)
             match message:
-                case Outcome():
+                case ChangeOutcome():
                     told(message)
                 case Report():
                     return message

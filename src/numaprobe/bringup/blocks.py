@@ -12,7 +12,7 @@ import posixpath
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.bringup.nodes import Node
+from numaprobe.bringup.nodes import DeviceNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,42 +37,42 @@ class Blocks:
     def __init__(self, root: Root, nodes: Nodes, mounts: Mounts) -> None:
         self._root, self._nodes, self._mounts = root, nodes, mounts
 
-    def chains(self, node: Node) -> list[tuple[Node, str]]:
+    def chains(self, node: DeviceNode) -> list[tuple[DeviceNode, str]]:
         """Return a block device and all that is made of it, each with the way from the one to the other as text."""
-        found: dict[Node, str] = {}
+        found: dict[DeviceNode, str] = {}
         self._climb(node, "", found)
         return list(found.items())
 
-    def _climb(self, node: Node, way: str, found: dict[Node, str]) -> None:
+    def _climb(self, node: DeviceNode, way: str, found: dict[DeviceNode, str]) -> None:
         if node in found:
             return
         found[node] = f"{way}{' > ' if way else ''}{self.describe(node)}"
         for upper in (*self._holders(node), *self._loops.get(node, ())):
             self._climb(upper, found[node], found)
 
-    def _holders(self, node: Node) -> Iterator[Node]:
+    def _holders(self, node: DeviceNode) -> Iterator[DeviceNode]:
         for name in self._root.names(f"sys/dev/block/{node.number}/holders"):
             number = self._root.attribute(f"sys/class/block/{name}/dev")
             if number:
-                yield Node("block", number)
+                yield DeviceNode("block", number)
 
     @cached_property
-    def _loops(self) -> dict[Node, list[Node]]:
-        found: dict[Node, list[Node]] = {}
+    def _loops(self) -> dict[DeviceNode, list[DeviceNode]]:
+        found: dict[DeviceNode, list[DeviceNode]] = {}
         for name in self._root.names("sys/class/block"):
             file = self._root.text(f"sys/class/block/{name}/loop/backing_file") if name.startswith("loop") else None
             number = self._root.attribute(f"sys/class/block/{name}/dev") if file else None
             for below in self._mounts.nodes_of_file(file) if file and number else ():
-                found.setdefault(below, []).append(Node("block", number or ""))
+                found.setdefault(below, []).append(DeviceNode("block", number or ""))
         return found
 
-    def exports(self, node: Node) -> list[str]:
+    def exports(self, node: DeviceNode) -> list[str]:
         """Return the names of the NVMe-oF subsystems that a block device is exported by."""
         return self._exports.get(node, [])
 
     @cached_property
-    def _exports(self) -> dict[Node, list[str]]:
-        found: dict[Node, list[str]] = {}
+    def _exports(self) -> dict[DeviceNode, list[str]]:
+        found: dict[DeviceNode, list[str]] = {}
         for name in self._root.names(_NVMET):
             for number in self._root.names(f"{_NVMET}/{name}/namespaces"):
                 here = f"{_NVMET}/{name}/namespaces/{number}"
@@ -82,11 +82,11 @@ class Blocks:
                         found.setdefault(node, []).append(name)
         return found
 
-    def name(self, node: Node) -> str:
+    def name(self, node: DeviceNode) -> str:
         """Return a block device's name: ``nvme0n1p1``."""
         return posixpath.basename(self._nodes.path_of(node) or node.number)
 
-    def describe(self, node: Node) -> str:
+    def describe(self, node: DeviceNode) -> str:
         """Return a block device's name, and what made it: ``dm-0 (vg-srv, LVM)``."""
         name, here = self.name(node), f"sys/dev/block/{node.number}"
         mapped = self._root.attribute(f"{here}/dm/name") if name.startswith("dm-") else None

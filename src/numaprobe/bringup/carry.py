@@ -17,9 +17,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from numaprobe.bringup.outcome import Outcome, Seen, errno_name, key_of
+from numaprobe.bringup.outcome import ChangeOutcome, SeenWrite, errno_name, key_of
 from numaprobe.bringup.putback import PutBack
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.bringup.strokes import Standing, after, before, forward
 from numaprobe.errors import KernelInterfaceError
 from numaprobe.hostmachine import syscalls
@@ -42,7 +42,7 @@ class Flight:
     """A change under way, shared by its thread and the crew; ``lock`` guards ``since_ns`` and ``abandoned``."""
 
     change: Change
-    outcome: Outcome = field(init=False)
+    outcome: ChangeOutcome = field(init=False)
     #: CLOCK_MONOTONIC, ns, when the write began that the kernel has now; None: no write is under way
     since_ns: int | None = None
     #: nobody waits for it any more: if it does come back, it does no more
@@ -54,7 +54,7 @@ class Flight:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.outcome = Outcome(self.change)
+        self.outcome = ChangeOutcome(self.change)
 
     def leave(self) -> bool:
         """Wait for it no more if the kernel has it; return whether it has."""
@@ -100,7 +100,7 @@ class Carrier:
         with contextlib.suppress(AbandonedError):
             self._strokes(flight)
 
-    def note(self, outcome: Outcome, step: Step, **data: Any) -> None:  # noqa: ANN401  what JSON has
+    def note(self, outcome: ChangeOutcome, step: JournalStep, **data: Any) -> None:  # noqa: ANN401  what JSON has
         """Write down a step of a change."""
         outcome.step = step
         if outcome.sentence:
@@ -110,7 +110,7 @@ class Carrier:
         except KernelInterfaceError as error:
             self.journal_error = error
 
-    def put_back(self, outcome: Outcome, change: Change | None = None) -> None:
+    def put_back(self, outcome: ChangeOutcome, change: Change | None = None) -> None:
         """Undo a change (or the larger one that it is part of), and write down what became of it."""
         settled = self._back.settle(change or outcome.change, finish=False)
         outcome.driver = settled.driver
@@ -124,7 +124,7 @@ class Carrier:
         if refusal:
             outcome.sentence = refusal
             outcome.driver = self._sysfs.driver_of(change.device)
-            self.note(outcome, Step.REFUSED)
+            self.note(outcome, JournalStep.REFUSED)
             return
         asked = True  # and nothing since but an override, which takes nothing from anybody
         for stroke in forward(change):
@@ -133,11 +133,11 @@ class Carrier:
             asked = asked and stroke.kind == "override"
             if failure:
                 outcome.sentence = failure
-                self.note(outcome, Step.FAILED, result=outcome.result)
+                self.note(outcome, JournalStep.FAILED, result=outcome.result)
                 self.put_back(outcome)
                 return
         outcome.result = "0"
-        self.note(outcome, Step.DONE)
+        self.note(outcome, JournalStep.DONE)
         self._verify(outcome)
 
     def _look(self, change: Change) -> str:
@@ -174,7 +174,7 @@ class Carrier:
         end = time.monotonic_ns()
         flight.is_back()
         if stroke.kind == "bind":
-            flight.outcome.seen = Seen(
+            flight.outcome.seen = SeenWrite(
                 start_ns=start,
                 end_ns=end,
                 cpu=cpu,
@@ -187,18 +187,18 @@ class Carrier:
         flight.outcome.result = errno_name(refused)
         return _failed(stroke, refused)
 
-    def _verify(self, outcome: Outcome) -> None:
+    def _verify(self, outcome: ChangeOutcome) -> None:
         """Have the driver link, and the override, say what became of it."""
         change = outcome.change
         device = self._sysfs.at(change.device)
         if device is not None and Standing.of(device) == after(change):
             outcome.driver = device.driver
-            self.note(outcome, Step.VERIFIED, driver=device.driver)
+            self.note(outcome, JournalStep.VERIFIED, driver=device.driver)
             return
         has = "is not there any more" if device is None else f"has {device.driver or 'no driver'}"
         outcome.result = "E?"
         outcome.sentence = f"the kernel took the write, but the device {has}; dmesg may say why"
-        self.note(outcome, Step.FAILED, result=outcome.result)
+        self.note(outcome, JournalStep.FAILED, result=outcome.result)
         self.put_back(outcome)
 
 

@@ -14,7 +14,7 @@ from numaprobe.bringup.senses import describe_contents
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numaprobe.bringup.nodes import Node
+    from numaprobe.bringup.nodes import DeviceNode
     from numaprobe.bringup.root import Root
     from numaprobe.bringup.senses import Senses
 
@@ -37,7 +37,7 @@ class Contents:
         self._root, self._senses, self._read = root, senses, read
         self._known: dict[str, str | None] = {}
 
-    def look(self, disks: Iterable[tuple[Node, str]]) -> None:
+    def look(self, disks: Iterable[tuple[DeviceNode, str]]) -> None:
         """Find out about many disks at once."""
         noted = {name: self._noted(node) for node, name in disks if name not in self._known}
         asked = [name for name, said in noted.items() if self._read or said is None]
@@ -45,7 +45,7 @@ class Contents:
         for name, said in self._senses.contents_of(asked).items():
             self._known[name] = noted[name] if said is None else said
 
-    def of(self, disk: tuple[Node, str]) -> str | None:
+    def of(self, disk: tuple[DeviceNode, str]) -> str | None:
         """Return what a disk holds; empty: nothing that anybody knows; None: nobody could look."""
         if disk[1] not in self._known:
             self.look([disk])
@@ -55,7 +55,7 @@ class Contents:
         """Return whether the kernel is known to hold a disk exclusively."""
         return bool(self._senses.is_claimed(name))
 
-    def _noted(self, node: Node) -> str | None:
+    def _noted(self, node: DeviceNode) -> str | None:
         text = self._root.attribute(f"run/udev/data/b{node.number}", _RECORD)
         if text is None:
             return None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numaprobe.bringup.plan import Allowance, Change, Plan
     from numaprobe.bringup.senses import Senses
-    from numaprobe.bringup.sysfs import Device, Sysfs
+    from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
     from numaprobe.bringup.things import Finder, Things
 
 #: A sentence names so many users of one kind; the others are counted.
@@ -54,20 +54,20 @@ class Survey:
         self._sysfs, self._moment, self._finder, self.contents = sysfs, moment, finder, contents
         self._own: dict[str, tuple[Reason, ...]] = {}
         self._things: dict[str, Things] = {}
-        self._devices: dict[str, Device | None] = {}
+        self._devices: dict[str, SysfsDevice | None] = {}
 
     @property
     def denied(self) -> int:
         """How many processes have descriptors that may not be seen."""
         return len(self._moment.denied)
 
-    def things(self, device: Device) -> Things:
+    def things(self, device: SysfsDevice) -> Things:
         """Return what a device gives to others."""
         if device.path not in self._things:
             self._things[device.path] = self._finder.things_of(device)
         return self._things[device.path]
 
-    def own(self, device: Device) -> tuple[Reason, ...]:
+    def own(self, device: SysfsDevice) -> tuple[Reason, ...]:
         """Return how a device is in use by itself: one reason of each code."""
         if device.path not in self._own:
             found: dict[str, list[str]] = {}
@@ -78,7 +78,7 @@ class Survey:
             self._own[device.path] = _reasons(device, found)
         return self._own[device.path]
 
-    def reasons(self, device: Device, intent: Intent, planned: Collection[str] = ()) -> tuple[Reason, ...]:
+    def reasons(self, device: SysfsDevice, intent: Intent, planned: Collection[str] = ()) -> tuple[Reason, ...]:
         """Return why a device may not be touched, without regard to what is allowed.
 
         Args:
@@ -92,7 +92,7 @@ class Survey:
             found = [*self._taken(device, planned, set()), *found]
         return tuple(dict.fromkeys(found))
 
-    def _taken(self, device: Device, planned: Collection[str], seen: set[str]) -> Iterator[Reason]:
+    def _taken(self, device: SysfsDevice, planned: Collection[str], seen: set[str]) -> Iterator[Reason]:
         """Yield the reasons of a device that is taken away, and of all that goes with it."""
         if device.path in seen:
             return
@@ -115,7 +115,7 @@ class Survey:
         links = self._finder.consumers_of(path)
         return [link.consumer for link in links if link.status in _ACTIVE and self._sysfs.driver_of(link.consumer)]
 
-    def _partners(self, device: Device, intent: Intent, planned: Collection[str]) -> Iterator[Reason]:
+    def _partners(self, device: SysfsDevice, intent: Intent, planned: Collection[str]) -> Iterator[Reason]:
         """Yield why a device's IOMMU group forbids it: it is one unit of isolation, and goes to user space whole."""
         if device.iommu_group is None:
             return
@@ -138,7 +138,7 @@ class Survey:
             text = f"{names} in the same IOMMU group {device.iommu_group} would be within its reach"
             yield make_reason("iommu-group", text, device.bus, device.name)
 
-    def _device(self, path: str) -> Device | None:
+    def _device(self, path: str) -> SysfsDevice | None:
         if path not in self._devices:
             self._devices[path] = self._sysfs.at(path)
         return self._devices[path]
@@ -184,7 +184,7 @@ class Guard:
         intent = Intent(action=change.action, driver_after=change.driver_after)
         return self.refusals(survey.reasons(device, intent, {one.device for one in plan.changes}))
 
-    def _is_alone(self, device: Device) -> bool:
+    def _is_alone(self, device: SysfsDevice) -> bool:
         group = device.iommu_group
         return group is None or self._sysfs.group_members(group) == [device.path]
 
@@ -208,7 +208,7 @@ def _allows(allowance: Allowance, one: Reason) -> bool:
     return allowance.code == one.code and allowance.device in (one.device, one.device.partition("/")[2])
 
 
-def _reasons(device: Device, found: dict[str, list[str]]) -> tuple[Reason, ...]:
+def _reasons(device: SysfsDevice, found: dict[str, list[str]]) -> tuple[Reason, ...]:
     ordered = sorted(found, key=list(CODES).index)
     return tuple(make_reason(code, _listing(found[code], "; "), device.bus, device.name) for code in ordered)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.bringup.outcome import key_of, sentence_of
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.kernel.identity import this_machine
 from numaprobe.records import NO_NODE, ProbeRecord, RunWarning, Trace
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
-    from numaprobe.bringup.outcome import Outcome, Report
+    from numaprobe.bringup.outcome import ChangeOutcome, Report
     from numaprobe.bringup.plan import Plan
 
 #: what the kernel calls the way to the probe, and the function that takes the write (drivers/base/bus.c)
@@ -61,7 +61,7 @@ def trace_of(plan: Plan, report: Report, *, command: str, machine: Mapping[str, 
     )
 
 
-def _record(outcome: Outcome) -> ProbeRecord | None:
+def _record(outcome: ChangeOutcome) -> ProbeRecord | None:
     """Return what the writer saw of a probe; None if none came back."""
     change, seen = outcome.change, outcome.seen
     if seen is None:
@@ -88,7 +88,7 @@ def _told(report: Report) -> Iterator[RunWarning]:
             yield RunWarning(kind=str(outcome.step or "refused"), message=sentence_of(outcome))
         elif outcome.change.driver_after is None:
             yield RunWarning(kind="unbound", message=f"{key_of(outcome.change)}: {outcome.change.driver_before} let go")
-        if outcome.was_late and outcome.step is not Step.LATE:
+        if outcome.was_late and outcome.step is not JournalStep.LATE:
             yield RunWarning(kind="late", message=f"{key_of(outcome.change)}: it took longer than its deadline")
     for text in report.warnings:
         yield RunWarning(kind="bringup", message=text)

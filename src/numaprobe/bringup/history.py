@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.bringup.journal import NAME, OLDER
-from numaprobe.bringup.steps import OVER, SETTLED, Step
+from numaprobe.bringup.steps import OVER, SETTLED, JournalStep
 from numaprobe.errors import InputError
 from numaprobe.reading.files import read_bytes
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 #: bytes: four times of what is rotated
 _MAX_SIZE: Final = 64 * 2**20
-_STEPS: Final = frozenset(Step)
+_STEPS: Final = frozenset(JournalStep)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalLine:
     """One line of a journal."""
 
-    step: Step
+    step: JournalStep
     run: str
     #: ``ACTION BUS/NAME``; None: about the run
     change: str | None
@@ -47,17 +47,17 @@ class Entry:
 
     change: str
     #: its lines, oldest first; the first is the intent unless that was damaged
-    lines: list[Line] = field(default_factory=list)
+    lines: list[JournalLine] = field(default_factory=list)
 
     @property
-    def step(self) -> Step:
+    def step(self) -> JournalStep:
         """Where it is now."""
         return self.lines[-1].step
 
     @property
     def intent(self) -> Mapping[str, Any]:
         """What was about to be done, and what there was before; empty if that line was lost."""
-        return next((line.data for line in self.lines if line.step is Step.INTENT), {})
+        return next((line.data for line in self.lines if line.step is JournalStep.INTENT), {})
 
     @property
     def is_settled(self) -> bool:
@@ -66,22 +66,22 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Run:
+class JournalRun:
     """One run."""
 
     id: str
     #: its own lines, oldest first
-    lines: list[Line] = field(default_factory=list)
+    lines: list[JournalLine] = field(default_factory=list)
     #: change -> what happened to it, in the order of the intents
     entries: dict[str, Entry] = field(default_factory=dict)
 
     @property
     def begin(self) -> Mapping[str, Any]:
         """What its first line says: ``boot``, ``pid``, ``command``, ``changes``, …; empty if that line was lost."""
-        return next((line.data for line in self.lines if line.step is Step.BEGIN), {})
+        return next((line.data for line in self.lines if line.step is JournalStep.BEGIN), {})
 
     @property
-    def first(self) -> Line:
+    def first(self) -> JournalLine:
         """The oldest line of it that there is."""
         return self.lines[0] if self.lines else next(iter(self.entries.values())).lines[0]
 
@@ -98,12 +98,12 @@ class Run:
     @property
     def is_waiting(self) -> bool:
         """Whether its changes are made and wait for ``confirm``."""
-        return bool(self.lines) and self.lines[-1].step is Step.WAITING
+        return bool(self.lines) and self.lines[-1].step is JournalStep.WAITING
 
     @property
-    def steps(self) -> dict[str | None, Step]:
+    def steps(self) -> dict[str | None, JournalStep]:
         """Where it is, and where each of its changes is."""
-        steps: dict[str | None, Step] = {change: entry.step for change, entry in self.entries.items()}
+        steps: dict[str | None, JournalStep] = {change: entry.step for change, entry in self.entries.items()}
         return steps | ({None: self.lines[-1].step} if self.lines else {})
 
 
@@ -112,12 +112,12 @@ class History:
     """All that a state folder tells."""
 
     #: oldest first
-    runs: tuple[Run, ...]
+    runs: tuple[JournalRun, ...]
     #: lines that could not be read
     damaged: int
 
     @property
-    def open_runs(self) -> tuple[Run, ...]:
+    def open_runs(self) -> tuple[JournalRun, ...]:
         """The runs that did not end."""
         return tuple(run for run in self.runs if not run.is_over)
 
@@ -129,38 +129,38 @@ def read_history(folder: Path) -> History:
         InputError: it cannot be read.
 
     """
-    runs: dict[str, Run] = {}
+    runs: dict[str, JournalRun] = {}
     damaged = 0
     for name in (OLDER, NAME):
         for line in _lines(read_bytes(folder / name, _MAX_SIZE) or b""):
             if line is None:
                 damaged += 1
             else:
-                _add(runs.setdefault(line.run, Run(line.run)), line)
+                _add(runs.setdefault(line.run, JournalRun(line.run)), line)
     return History(tuple(runs.values()), damaged)
 
 
-def _add(run: Run, line: Line) -> None:
+def _add(run: JournalRun, line: JournalLine) -> None:
     if line.change is None:
         run.lines.append(line)
     else:
         run.entries.setdefault(line.change, Entry(line.change)).lines.append(line)
 
 
-def _lines(data: bytes) -> Iterator[Line | None]:
+def _lines(data: bytes) -> Iterator[JournalLine | None]:
     """Yield each line; None for one that is damaged."""
     for text in data.split(b"\n"):
         if text.strip(b"\0 "):
             yield _line(text)
 
 
-def _line(text: bytes) -> Line | None:
+def _line(text: bytes) -> JournalLine | None:
     try:
         found = json.loads(text)
         if found["step"] not in _STEPS:
             return None
-        return Line(
-            step=Step(found.pop("step")),
+        return JournalLine(
+            step=JournalStep(found.pop("step")),
             run=_text(found.pop("run")),
             change=None if "change" not in found else _text(found.pop("change")),
             time_ns=int(found.pop("time_ns")),

@@ -26,7 +26,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from numaprobe.bringup.state import open_in, refused, sync_folder
-from numaprobe.bringup.steps import CHANGE_STEPS, RUN_STEPS, Step
+from numaprobe.bringup.steps import CHANGE_STEPS, RUN_STEPS, JournalStep
 from numaprobe.errors import StateError
 from numaprobe.hostmachine.syscalls import reserve_space
 
@@ -65,7 +65,7 @@ class Journal:
         self._clock = clock
         self._descriptor = open_in(folder, NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         self._is_torn = _ends_torn(self._descriptor)
-        self._steps: dict[str | None, Step] = {}
+        self._steps: dict[str | None, JournalStep] = {}
         #: guards the file and the steps
         self._lock = threading.Lock()
 
@@ -86,7 +86,7 @@ class Journal:
             finally:
                 os.close(descriptor)
 
-    def resume(self, steps: dict[str | None, Step]) -> None:
+    def resume(self, steps: dict[str | None, JournalStep]) -> None:
         """Go on with a run that is in the file already; ``steps``: where its changes are (None: the run itself)."""
         self._steps = dict(steps)
 
@@ -108,7 +108,7 @@ class Journal:
         except OSError as error:
             raise refused(self.path, error) from None
 
-    def append(self, step: Step, change: str | None = None, *, lasting: bool = True, **data: Any) -> None:  # noqa: ANN401
+    def append(self, step: JournalStep, change: str | None = None, *, lasting: bool = True, **data: Any) -> None:  # noqa: ANN401
         """Write one line.
 
         Args:
@@ -124,7 +124,9 @@ class Journal:
         """
         self.append_all([(step, change, data)], lasting=lasting)
 
-    def append_all(self, lines: Sequence[tuple[Step, str | None, Mapping[str, Any]]], *, lasting: bool = True) -> None:
+    def append_all(
+        self, lines: Sequence[tuple[JournalStep, str | None, Mapping[str, Any]]], *, lasting: bool = True
+    ) -> None:
         """Write several lines at once: step, change and data of each; else as ``append``."""
         try:
             with self._lock:
@@ -137,14 +139,14 @@ class Journal:
         except OSError as error:
             raise refused(self.path, error) from None
 
-    def _check(self, step: Step, change: str | None) -> None:
+    def _check(self, step: JournalStep, change: str | None) -> None:
         last = self._steps.get(change)
         allowed = RUN_STEPS if change is None else CHANGE_STEPS
         if step not in allowed.get(last, ()):
             who = change or f"run {self.run}"
             raise StateError(f"journal: '{step}' of {who} cannot follow '{last or 'nothing'}'")
 
-    def _encoded(self, step: Step, change: str | None, data: Mapping[str, Any]) -> bytes:
+    def _encoded(self, step: JournalStep, change: str | None, data: Mapping[str, Any]) -> bytes:
         line: dict[str, Any] = {"step": str(step), "run": self.run}
         line |= {} if change is None else {"change": change}
         line |= {"time_ns": self._clock.wall_ns(), "boottime_ns": self._clock.boottime_ns(), **data}

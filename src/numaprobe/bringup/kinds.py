@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from numaprobe.bringup.sysfs import Device
+    from numaprobe.bringup.sysfs import SysfsDevice
 
 #: class code of PCI, as many hexadecimal digits as it takes -> kind; the longest that fits counts
 _PCI: Final = {
@@ -49,7 +49,7 @@ _VIRTIO: Final = {
 KINDS: Final = tuple(sorted({*_PCI.values(), *_VIRTIO.values()}))
 
 
-def kind_of(device: Device) -> str:
+def kind_of(device: SysfsDevice) -> str:
     """Return the kind of a device; its bus if nothing more is known."""
     if device.pci_class is not None:
         digits = class_digits(device)
@@ -60,6 +60,6 @@ def kind_of(device: Device) -> str:
     return device.bus
 
 
-def class_digits(device: Device) -> str:
+def class_digits(device: SysfsDevice) -> str:
     """Return the class of a PCI device as six hexadecimal digits; empty for another."""
     return "" if device.pci_class is None else f"{device.pci_class & 0xFFFFFF:06x}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numaprobe.bringup.sysfs import Device, Sysfs
+    from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
 
 _WILD: Final = re.compile(r"[*?\[]")
 
@@ -30,14 +30,14 @@ class Modules:
         self._sysfs, self._root = sysfs, sysfs.root
         self._known: dict[str, frozenset[str]] = {}
 
-    def drivers_for(self, device: Device) -> list[str]:
+    def drivers_for(self, device: SysfsDevice) -> list[str]:
         """Return the registered drivers that fit a device; the one of its override alone, if it has one."""
         if device.override is not None:
             return [device.override] if self._sysfs.has_driver(device.bus, device.override) else []
         modules = self.modules_for(device)
         return [driver for driver in self._sysfs.drivers(device.bus) if self._module(device.bus, driver) in modules]
 
-    def modules_for(self, device: Device) -> frozenset[str]:
+    def modules_for(self, device: SysfsDevice) -> frozenset[str]:
         """Return the modules, loaded or not, that fit a device, with ``_`` for ``-``."""
         alias = self._sysfs.modalias(device.path)
         if alias not in self._known:

@@ -15,7 +15,7 @@ from numaprobe.bringup.blocks import Blocks
 from numaprobe.bringup.logins import read_logins
 from numaprobe.bringup.mounts import REMOTE, SYSTEM_POINTS, Mount, Mounts
 from numaprobe.bringup.network import Network
-from numaprobe.bringup.nodes import Node, Nodes
+from numaprobe.bringup.nodes import DeviceNode, Nodes
 from numaprobe.bringup.processes import read_processes
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class Moment:
         return [process for process in self.processes.values() if process.denied]
 
     @cached_property
-    def opened(self) -> dict[Node, list[tuple[Process, OpenFile]]]:
+    def opened(self) -> dict[DeviceNode, list[tuple[Process, OpenFile]]]:
         """Who has which device open."""
-        found: dict[Node, list[tuple[Process, OpenFile]]] = {}
+        found: dict[DeviceNode, list[tuple[Process, OpenFile]]] = {}
         for process in self.processes.values():
             for file in process.files:
                 found.setdefault(file.node, []).append((process, file))
@@ -67,9 +67,9 @@ class Moment:
     # --- what the running system needs
 
     @cached_property
-    def essential(self) -> dict[Node, str]:
+    def essential(self) -> dict[DeviceNode, str]:
         """Block devices that the running system needs, and what for."""
-        found: dict[Node, str] = {}
+        found: dict[DeviceNode, str] = {}
         for mount, why in self._system_mounts():
             for node in self.mounts.nodes_of(mount):
                 found.setdefault(node, why)

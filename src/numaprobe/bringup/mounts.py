@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.bringup.nodes import Node
+from numaprobe.bringup.nodes import DeviceNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ class Swap:
     """One line of ``/proc/swaps``."""
 
     file: str
-    node: Node
+    node: DeviceNode
 
 
 class Mounts:
@@ -80,7 +80,7 @@ class Mounts:
         self._root, self._nodes = root, nodes
         self._btrfs = self._members("sys/fs/btrfs")
         self._spaces: dict[str | None, list[Mount]] = {}
-        self.at: dict[Node, list[Mount]] = {}
+        self.at: dict[DeviceNode, list[Mount]] = {}
         self.read_space("self", None)
         self.swaps = list(self._read_swaps())
 
@@ -123,7 +123,7 @@ class Mounts:
                 found.append(mount)
         return found
 
-    def nodes_of_file(self, path: str) -> list[Node]:
+    def nodes_of_file(self, path: str) -> list[DeviceNode]:
         """Return the block devices that a file of ours lies on; a device node stands for itself."""
         if path.startswith("/dev/"):
             node = self._nodes.of_name(path)
@@ -131,26 +131,26 @@ class Mounts:
         mounts = self.holding(path.removesuffix(" (deleted)"))
         return list(dict.fromkeys(node for mount in mounts for node in self.nodes_of(mount)))
 
-    def nodes_of(self, mount: Mount, depth: int = 4) -> list[Node]:
+    def nodes_of(self, mount: Mount, depth: int = 4) -> list[DeviceNode]:
         """Return the block devices that a mount lies on; none for one that has none."""
         if mount.kind == "overlay" and depth:
             below = (one for folder in _overlay_folders(mount.options) for one in self.holding(folder) if one != mount)
             return list(dict.fromkeys(node for one in below for node in self.nodes_of(one, depth - 1)))
         if not mount.number.startswith("0:"):
-            return self._with_members(Node("block", mount.number))
+            return self._with_members(DeviceNode("block", mount.number))
         named = (self._nodes.of_name(part) for part in mount.source.split(":") if part.startswith("/dev/"))
         return [node for one in named if one is not None for node in self._with_members(one)]
 
-    def _with_members(self, node: Node) -> list[Node]:
+    def _with_members(self, node: DeviceNode) -> list[DeviceNode]:
         return self._btrfs.get(node, [node])
 
-    def _members(self, base: str) -> dict[Node, list[Node]]:
+    def _members(self, base: str) -> dict[DeviceNode, list[DeviceNode]]:
         """Return each member of a volume of several devices, and all members of its volume."""
         found = {}
         for volume in self._root.names(base):
             names = self._root.names(f"{base}/{volume}/devices")
             numbers = (self._root.text(f"sys/class/block/{name}/dev") for name in names)
-            members = [Node("block", number) for number in numbers if number]
+            members = [DeviceNode("block", number) for number in numbers if number]
             found.update(dict.fromkeys(members, members))
         return found
 
@@ -170,7 +170,7 @@ class Mounts:
                 for lower in self._behind_zram(node):
                     yield Swap(f"{file}, which writes back to it", lower)
 
-    def _behind_zram(self, node: Node) -> list[Node]:
+    def _behind_zram(self, node: DeviceNode) -> list[DeviceNode]:
         backing = self._root.text(f"sys/dev/{node.kind}/{node.number}/backing_dev")
         return self.nodes_of_file(backing) if backing and backing.startswith("/") else []
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numaprobe.bringup.root import Root
 
 
-class Node(NamedTuple):
+class DeviceNode(NamedTuple):
     """A device as the kernel numbers it."""
 
     #: ``block`` or ``char``
@@ -29,26 +29,26 @@ class Nodes:
 
     def __init__(self, root: Root) -> None:
         self._root = root
-        self._paths: dict[Node, str | None] = {}
+        self._paths: dict[DeviceNode, str | None] = {}
 
-    def of_name(self, name: str) -> Node | None:
+    def of_name(self, name: str) -> DeviceNode | None:
         """Return the device behind ``/dev/…``; None if there is none."""
         if not name.startswith("/"):
             return None
         return self._ask(name) if self._root.is_live else self._by_name.get(name)
 
-    def of_link(self, path: str, said: str) -> Node | None:
+    def of_link(self, path: str, said: str) -> DeviceNode | None:
         """Return the device behind a link of ``/proc`` (``proc/1/fd/3``), which says ``said``."""
         return self._ask(self._root.at(path)) if self._root.is_live else self._by_name.get(said)
 
-    def path_of(self, node: Node) -> str | None:
+    def path_of(self, node: DeviceNode) -> str | None:
         """Return a device's directory, below ``/sys``: ``devices/…/block/nvme0n1``."""
         if node not in self._paths:
             target = self._root.target(f"sys/dev/{node.kind}/{node.number}")
             self._paths[node] = None if target is None else target.removeprefix("sys/")
         return self._paths[node]
 
-    def _ask(self, path: str) -> Node | None:
+    def _ask(self, path: str) -> DeviceNode | None:
         try:
             found = os.stat(path)  # noqa: PTH116  called for every open file of the machine
         except (OSError, ValueError):
@@ -56,14 +56,14 @@ class Nodes:
         if not (stat.S_ISBLK(found.st_mode) or stat.S_ISCHR(found.st_mode)):
             return None
         kind = "block" if stat.S_ISBLK(found.st_mode) else "char"
-        return Node(kind, f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}")
+        return DeviceNode(kind, f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}")
 
     @cached_property
-    def _by_name(self) -> dict[str, Node]:
+    def _by_name(self) -> dict[str, DeviceNode]:
         found = {}
         for kind in ("block", "char"):
             for number in self._root.names(f"sys/dev/{kind}"):
                 for line in self._root.table(f"sys/dev/{kind}/{number}/uevent"):
                     if line.startswith("DEVNAME="):
-                        found[f"/dev/{line.removeprefix('DEVNAME=')}"] = Node(kind, number)
+                        found[f"/dev/{line.removeprefix('DEVNAME=')}"] = DeviceNode(kind, number)
         return found

@@ -10,14 +10,14 @@ import errno
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 
 if TYPE_CHECKING:
     from numaprobe.bringup.plan import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class SeenWrite:
     """The write that probed, as its writer saw it."""
 
     #: CLOCK_MONOTONIC, ns
@@ -32,7 +32,7 @@ class Seen:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ChangeOutcome:
     """What became of one change.
 
     Attributes:
@@ -47,17 +47,17 @@ class Outcome:
     """
 
     change: Change
-    step: Step | None = None
+    step: JournalStep | None = None
     result: str | None = None
     driver: str | None = None
     sentence: str = ""
-    seen: Seen | None = None
+    seen: SeenWrite | None = None
     was_late: bool = False
 
     @property
     def is_as_asked(self) -> bool:
         """Whether the device is as the plan wants it."""
-        return self.step is Step.VERIFIED
+        return self.step is JournalStep.VERIFIED
 
 
 @dataclass(slots=True)
@@ -65,7 +65,7 @@ class Report:
     """What became of a plan."""
 
     run: str
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ChangeOutcome] = field(default_factory=list)
     #: Ctrl-C, or a signal, came before all was begun
     interrupted: bool = False
     #: CLOCK_MONOTONIC, ns: the first write begins, the last has come back
@@ -87,7 +87,7 @@ def key_of(change: Change) -> str:
     return f"{change.action} {change.bus}/{change.name}"
 
 
-def sentence_of(outcome: Outcome) -> str:
+def sentence_of(outcome: ChangeOutcome) -> str:
     """Return one line about a change that is not as asked."""
     what = key_of(outcome.change)
     return f"{what}: {outcome.sentence}" if outcome.sentence else f"{what}: {outcome.step or 'not begun'}"

@@ -22,12 +22,12 @@ from numaprobe.bringup.crew import Crew
 from numaprobe.bringup.history import read_history
 from numaprobe.bringup.journal import Journal, rotate
 from numaprobe.bringup.lock import RunLock
-from numaprobe.bringup.outcome import Outcome, Report, key_of
+from numaprobe.bringup.outcome import ChangeOutcome, Report, key_of
 from numaprobe.bringup.plan import change_to_dict
 from numaprobe.bringup.putback import whole
 from numaprobe.bringup.recover import check_free, close_foreign
 from numaprobe.bringup.state import make_state
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.errors import KernelInterfaceError, StateError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numaprobe.bringup.carry import Flight
     from numaprobe.bringup.plan import Plan
-    from numaprobe.bringup.tools import Tools
+    from numaprobe.bringup.tools import BringupTools
 
 
 class Performance:
@@ -50,7 +50,9 @@ class Performance:
 
     """
 
-    def __init__(self, plan: Plan, tools: Tools, *, command: str, try_ns: int | None = None, pins: bool = True) -> None:
+    def __init__(
+        self, plan: Plan, tools: BringupTools, *, command: str, try_ns: int | None = None, pins: bool = True
+    ) -> None:
         self._plan = plan
         self.tools = tools
         self._command = command
@@ -91,8 +93,8 @@ class Performance:
             "changes": len(self._plan.changes),
             "try_ns": self._try_ns,
         }
-        intents = [(Step.INTENT, key_of(change), change_to_dict(change)) for change in self._plan.changes]
-        self._journal.append_all([(Step.BEGIN, None, begin), *intents])
+        intents = [(JournalStep.INTENT, key_of(change), change_to_dict(change)) for change in self._plan.changes]
+        self._journal.append_all([(JournalStep.BEGIN, None, begin), *intents])
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
@@ -105,7 +107,7 @@ class Performance:
 
     _stopped = False
 
-    def run(self, told: Callable[[Outcome], None] | None = None) -> Report:
+    def run(self, told: Callable[[ChangeOutcome], None] | None = None) -> Report:
         """Carry the plan out; return what became of each change. The lock is free afterwards.
 
         Args:
@@ -129,7 +131,7 @@ class Performance:
                 told(flight.outcome)  # type: ignore[misc]  # it is not None
             crew.stopped |= any(_still_bound(flight) for flight in flights)
         for flight in crew.leave():
-            flight.outcome.step = Step.LATE
+            flight.outcome.step = JournalStep.LATE
         self._put_halves_back()
         self.report.end_ns = time.monotonic_ns()
         self.report.interrupted = self._stopped
@@ -147,7 +149,7 @@ class Performance:
         seconds = (self._plan.deadline_ns or 0) / 1e9
         flight.outcome.sentence = f"still in the kernel after its {seconds:g} s; a driver that hangs holds its device"
         try:
-            self._journal.append(Step.LATE, key_of(flight.change), task=this_task(flight.tid))
+            self._journal.append(JournalStep.LATE, key_of(flight.change), task=this_task(flight.tid))
         except StateError:  # it came back this very moment
             flight.outcome.sentence = ""
         except KernelInterfaceError as error:
@@ -156,12 +158,12 @@ class Performance:
     # ---- the end ---------------------------------------------------------------------------------------------------
     def _put_halves_back(self) -> None:
         """Put back every device whose driver was taken away for a bind that did not come."""
-        by_device: dict[str, list[Outcome]] = {}
+        by_device: dict[str, list[ChangeOutcome]] = {}
         for outcome in self.report.outcomes:
             by_device.setdefault(outcome.change.device, []).append(outcome)
         for outcomes in by_device.values():
             first, last = outcomes[0], outcomes[-1]
-            if first is not last and first.is_as_asked and not last.is_as_asked and last.step is not Step.LATE:
+            if first is not last and first.is_as_asked and not last.is_as_asked and last.step is not JournalStep.LATE:
                 first.sentence = "the bind that should have followed did not come"
                 self._carrier.put_back(first, whole([first.change, last.change]))
 
@@ -171,7 +173,7 @@ class Performance:
         for outcome in self.report.outcomes:
             if outcome.step is None:
                 outcome.sentence = why
-                self._carrier.note(outcome, Step.REFUSED)
+                self._carrier.note(outcome, JournalStep.REFUSED)
         error = self._carrier.journal_error
         if error is not None:
             self.report.warnings.append(f"the journal could not be written, and nothing more was begun: {error}")
@@ -183,10 +185,10 @@ class Performance:
         try:
             if waits and self._try_ns is not None:
                 deadline_ns = self.tools.clock.boottime_ns() + self._try_ns
-                self._journal.append(Step.WAITING, deadline_ns=deadline_ns, pid=os.getpid(), **data)
+                self._journal.append(JournalStep.WAITING, deadline_ns=deadline_ns, pid=os.getpid(), **data)
                 self.report.waits_until_ns = deadline_ns
             else:
-                self._journal.append(Step.END, **data)
+                self._journal.append(JournalStep.END, **data)
         except KernelInterfaceError as error:
             self.report.warnings.append(f"the run's end could not be written down: {error}")
         self._open.close()

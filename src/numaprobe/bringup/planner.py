@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from numaprobe.bringup.guard import Guard, Survey
-    from numaprobe.bringup.sysfs import Device, Sysfs
+    from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
 
 #: Drivers of bridges: taking them away leaves the devices behind the bridge where they are.
 _KEEPS_CHILDREN: Final = frozenset(("pcieport", "shpchp"))
@@ -47,7 +47,7 @@ class Wish:
     deadline_ns: int | None = None
 
 
-def make_plan(sysfs: Sysfs, guard: Guard, devices: Sequence[Device], wish: Wish) -> Plan:
+def make_plan(sysfs: Sysfs, guard: Guard, devices: Sequence[SysfsDevice], wish: Wish) -> Plan:
     """Return what is to be done to these devices, and what is passed over.
 
     Args:
@@ -81,7 +81,7 @@ def make_plan(sysfs: Sysfs, guard: Guard, devices: Sequence[Device], wish: Wish)
     )
 
 
-def _check_wish(sysfs: Sysfs, devices: Iterable[Device], wish: Wish) -> None:
+def _check_wish(sysfs: Sysfs, devices: Iterable[SysfsDevice], wish: Wish) -> None:
     if wish.driver is None:
         return
     if wish.action == "unbind":
@@ -95,7 +95,7 @@ def _check_wish(sysfs: Sysfs, devices: Iterable[Device], wish: Wish) -> None:
 # --- 1. what is to be done
 
 
-def _change(sysfs: Sysfs, modules: Modules, device: Device, wish: Wish) -> Change | Skipped:
+def _change(sysfs: Sysfs, modules: Modules, device: SysfsDevice, wish: Wish) -> Change | Skipped:
     if wish.action == "unbind":
         if device.driver is None:
             return _idle(device, "unbound", "has no driver")
@@ -109,7 +109,7 @@ def _change(sysfs: Sysfs, modules: Modules, device: Device, wish: Wish) -> Chang
     return _made(sysfs, device, "bind" if device.driver is None else "rebind", driver)
 
 
-def _made(sysfs: Sysfs, device: Device, action: str, driver: str | None) -> Change:
+def _made(sysfs: Sysfs, device: SysfsDevice, action: str, driver: str | None) -> Change:
     # what was bound by an override (or an id given at run time) may match no more once it is unbound
     again = action == "rebind" or driver != device.driver
     through_override = again and driver not in (None, device.override) and device.has_override
@@ -128,7 +128,7 @@ def _made(sysfs: Sysfs, device: Device, action: str, driver: str | None) -> Chan
     )
 
 
-def _fitting(modules: Modules, device: Device) -> str | Skipped:
+def _fitting(modules: Modules, device: SysfsDevice) -> str | Skipped:
     found = modules.drivers_for(device)
     if len(found) == 1:
         return found[0]
@@ -139,7 +139,7 @@ def _fitting(modules: Modules, device: Device) -> str | Skipped:
     return _idle(device, "no-driver", f"no driver that is loaded fits it; {hint}")
 
 
-def _idle(device: Device | Change, code: str, sentence: str) -> Skipped:
+def _idle(device: SysfsDevice | Change, code: str, sentence: str) -> Skipped:
     path = device.device if isinstance(device, Change) else device.path
     reason = Reason(code, f"{device.name} {sentence}", f"{device.bus}/{device.name}")
     return Skipped(device=path, bus=device.bus, name=device.name, refused=False, reasons=(reason,))
@@ -161,7 +161,7 @@ def _without_below(changes: Sequence[Change]) -> list[Change | Skipped]:
 
 
 def _guarded(
-    survey: Survey, guard: Guard, devices: dict[str, Device], changes: list[Change]
+    survey: Survey, guard: Guard, devices: dict[str, SysfsDevice], changes: list[Change]
 ) -> tuple[list[Change], list[Skipped]]:
     refused: list[Skipped] = []
     while True:
@@ -175,7 +175,7 @@ def _guarded(
 
 
 def _refusals(
-    survey: Survey, guard: Guard, device: Device, change: Change, planned: Collection[str]
+    survey: Survey, guard: Guard, device: SysfsDevice, change: Change, planned: Collection[str]
 ) -> tuple[Reason, ...]:
     intent = Intent(action=change.action, driver_after=change.driver_after)
     return guard.refusals(survey.reasons(device, intent, planned))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numaprobe.bringup.nodes import Node, Nodes
+    from numaprobe.bringup.nodes import DeviceNode, Nodes
     from numaprobe.bringup.root import Root
 
 #: ``PF_KTHREAD``, include/linux/sched.h; field 9 of ``stat``
@@ -39,7 +39,7 @@ _DULL: Final = (
 class OpenFile:
     """A device that a process has open."""
 
-    node: Node
+    node: DeviceNode
     #: as ``/proc`` names it
     name: str
     #: its memory is mapped; else a descriptor leads to it

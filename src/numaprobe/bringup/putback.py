@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.bringup.outcome import errno_name
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.bringup.strokes import Standing, after, before, way
 from numaprobe.errors import KernelInterfaceError
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numaprobe.bringup.plan import Change
     from numaprobe.bringup.reasons import Reason
     from numaprobe.bringup.strokes import Stroke
-    from numaprobe.bringup.sysfs import Device, Sysfs
+    from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
     from numaprobe.bringup.write import Writer
 
     #: why a change must not be made now; empty: it may
@@ -40,7 +40,7 @@ _HARMLESS: Final = frozenset({"data", "unknown-data", "link-up", "address", "rou
 class Settled:
     """What became of it: ``VERIFIED`` (as asked), ``UNDONE`` (as before), or ``LEFT``."""
 
-    step: Step
+    step: JournalStep
     driver: str | None
     sentence: str = ""
 
@@ -84,27 +84,31 @@ class PutBack:
         """
         device = self._sysfs.at(change.device)
         if device is None:
-            return Settled(Step.LEFT, None, "the device is not there any more")
+            return Settled(JournalStep.LEFT, None, "the device is not there any more")
         asked = after(change)
         if finish and device.driver == asked.driver:
-            return self._bring(change, device, asked, Step.VERIFIED)
-        return self._bring(change, device, before(change), Step.UNDONE)
+            return self._bring(change, device, asked, JournalStep.VERIFIED)
+        return self._bring(change, device, before(change), JournalStep.UNDONE)
 
-    def _bring(self, change: Change, device: Device, then: Standing, end: Step) -> Settled:
+    def _bring(self, change: Change, device: SysfsDevice, then: Standing, end: JournalStep) -> Settled:
         now = Standing.of(device)
         if now.driver not in (None, change.driver_before, change.driver_after):
-            return Settled(Step.LEFT, now.driver, f"it is bound to {now.driver}, which is not our doing, and so left")
+            return Settled(
+                JournalStep.LEFT, now.driver, f"it is bound to {now.driver}, which is not our doing, and so left"
+            )
         if now.override not in (None, *_ours(change)):
             then = replace(then, override=now.override)
         for stroke in way(now, then, has_override=device.has_override):
             failure = self._try(change, stroke)
             if failure:
-                return Settled(Step.LEFT, self._sysfs.driver_of(change.device), failure)
+                return Settled(JournalStep.LEFT, self._sysfs.driver_of(change.device), failure)
         found = self._sysfs.at(change.device)
         if found is not None and Standing.of(found) == then:
             return Settled(end, then.driver)
         driver = None if found is None else found.driver
-        return Settled(Step.LEFT, driver, f"it should have {_named(then.driver)} and has {_named(driver)}; see dmesg")
+        return Settled(
+            JournalStep.LEFT, driver, f"it should have {_named(then.driver)} and has {_named(driver)}; see dmesg"
+        )
 
     def _try(self, change: Change, stroke: Stroke) -> str:
         """Make one write; return why it could not be made, or nothing."""

@@ -24,15 +24,15 @@ from numaprobe.bringup.lock import RunLock
 from numaprobe.bringup.plan import change_from_dict
 from numaprobe.bringup.putback import PutBack, whole
 from numaprobe.bringup.state import make_state
-from numaprobe.bringup.steps import CHANGE_STEPS, Step
+from numaprobe.bringup.steps import CHANGE_STEPS, JournalStep
 from numaprobe.errors import InputError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numaprobe.bringup.history import Entry, Run
+    from numaprobe.bringup.history import Entry, JournalRun
     from numaprobe.bringup.plan import Change
-    from numaprobe.bringup.tools import Tools
+    from numaprobe.bringup.tools import BringupTools
 
 SCHEMA: Final = "numaprobe.recovery/1"
 
@@ -45,7 +45,7 @@ class Recovered:
     #: ``BUS/NAME``
     device: str
     #: ``VERIFIED``: finished; ``UNDONE``: as before; ``LEFT``: neither; ``LATE``: the kernel still has the write
-    step: Step
+    step: JournalStep
     #: the driver it has now; None: none
     driver: str | None
     sentence: str = ""
@@ -64,7 +64,7 @@ class Recovery:
     @property
     def is_whole(self) -> bool:
         """Whether every device is as asked or as before."""
-        return all(one.step in (Step.VERIFIED, Step.UNDONE) for one in self.devices)
+        return all(one.step in (JournalStep.VERIFIED, JournalStep.UNDONE) for one in self.devices)
 
 
 def recovery_to_dict(recovery: Recovery) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def recovery_to_dict(recovery: Recovery) -> dict[str, Any]:
 
 
 # ---- what is open ----------------------------------------------------------------------------------------------------
-def check_free(runs: Iterable[Run], boot: str) -> None:
+def check_free(runs: Iterable[JournalRun], boot: str) -> None:
     """Accept open runs of which none is of this boot.
 
     Raises:
@@ -94,24 +94,24 @@ def check_free(runs: Iterable[Run], boot: str) -> None:
             raise RefusedError(f"run {run.id} (pid {run.begin.get('pid', '?')}) did not end: {advice}")
 
 
-def close_foreign(tools: Tools, runs: Iterable[Run]) -> tuple[str, ...]:
+def close_foreign(tools: BringupTools, runs: Iterable[JournalRun]) -> tuple[str, ...]:
     """Close the open runs of other boots; return their ids."""
     foreign = [run for run in runs if run.boot != tools.clock.boot]
     for run in foreign:
         with _opened(tools, run) as journal:
-            journal.append(Step.CLOSED, sentence="the machine was booted since; nothing was replayed")
+            journal.append(JournalStep.CLOSED, sentence="the machine was booted since; nothing was replayed")
     return tuple(run.id for run in foreign)
 
 
-def _opened(tools: Tools, run: Run) -> Journal:
+def _opened(tools: BringupTools, run: JournalRun) -> Journal:
     """Return the journal, to go on with a run; one whose own lines were lost counts as begun."""
     journal = Journal(tools.state, tools.clock, run.id)
-    journal.resume(run.steps if run.lines else {None: Step.BEGIN, **run.steps})
+    journal.resume(run.steps if run.lines else {None: JournalStep.BEGIN, **run.steps})
     return journal
 
 
 # ---- recover ---------------------------------------------------------------------------------------------------------
-def recover(tools: Tools) -> Recovery:
+def recover(tools: BringupTools) -> Recovery:
     """Bring everything that is open to an end.
 
     Raises:
@@ -131,7 +131,7 @@ def recover(tools: Tools) -> Recovery:
         return Recovery(tuple(devices), closed, tuple(warnings))
 
 
-def settle_run(tools: Tools, run: Run, warnings: list[str]) -> list[Recovered]:
+def settle_run(tools: BringupTools, run: JournalRun, warnings: list[str]) -> list[Recovered]:
     """Bring the devices of a run of this boot to an end, and the run too unless the kernel still has a write of it."""
     back = PutBack(tools.sysfs, tools.writer, tools.recheck)
     found = []
@@ -139,17 +139,17 @@ def settle_run(tools: Tools, run: Run, warnings: list[str]) -> list[Recovered]:
         for entries, change in _devices(run, warnings):
             if _is_with_the_kernel(entries):
                 sentence = "the kernel still has its write; run 'numaprobe recover' again when it is back"
-                found.append(Recovered(run.id, _name(change), Step.LATE, None, sentence))
+                found.append(Recovered(run.id, _name(change), JournalStep.LATE, None, sentence))
                 continue
             settled = back.settle(change, finish=not run.is_waiting)
             _write_down(journal, run, entries, settled.step, settled.sentence)
             found.append(Recovered(run.id, _name(change), settled.step, settled.driver, settled.sentence))
-        if not run.is_over and all(one.step is not Step.LATE for one in found):
-            journal.append(Step.CLOSED, sentence="not confirmed" if run.is_waiting else "recovered")
+        if not run.is_over and all(one.step is not JournalStep.LATE for one in found):
+            journal.append(JournalStep.CLOSED, sentence="not confirmed" if run.is_waiting else "recovered")
     return found
 
 
-def _devices(run: Run, warnings: list[str]) -> list[tuple[list[Entry], Change]]:
+def _devices(run: JournalRun, warnings: list[str]) -> list[tuple[list[Entry], Change]]:
     """Return the devices of a run that need somebody, the last first, each with its entries and its whole change."""
     by_device: dict[str, list[tuple[Entry, Change]]] = {}
     for entry in run.entries.values():
@@ -168,24 +168,24 @@ def _devices(run: Run, warnings: list[str]) -> list[tuple[list[Entry], Change]]:
     ]
 
 
-def _needs_somebody(entries: Sequence[Entry], run: Run) -> bool:
+def _needs_somebody(entries: Sequence[Entry], run: JournalRun) -> bool:
     last = entries[-1].step
     if run.is_waiting:
-        return last not in (Step.REFUSED, Step.UNDONE)
-    half_done = last is Step.REFUSED and entries[0].step is Step.VERIFIED
+        return last not in (JournalStep.REFUSED, JournalStep.UNDONE)
+    half_done = last is JournalStep.REFUSED and entries[0].step is JournalStep.VERIFIED
     return half_done or not all(entry.is_settled for entry in entries)
 
 
-def _late(run: Run) -> bool:
-    return any(entry.step is Step.LATE for entry in run.entries.values())
+def _late(run: JournalRun) -> bool:
+    return any(entry.step is JournalStep.LATE for entry in run.entries.values())
 
 
 def _is_with_the_kernel(entries: Sequence[Entry]) -> bool:
-    lines = [entry.lines[-1] for entry in entries if entry.step is Step.LATE]
+    lines = [entry.lines[-1] for entry in entries if entry.step is JournalStep.LATE]
     return any(is_same_task(line.data.get("task")) for line in lines)
 
 
-def _write_down(journal: Journal, run: Run, entries: Sequence[Entry], step: Step, sentence: str) -> None:
+def _write_down(journal: Journal, run: JournalRun, entries: Sequence[Entry], step: JournalStep, sentence: str) -> None:
     data = {"sentence": sentence} if sentence else {}
     for entry in entries:
         if step in CHANGE_STEPS[entry.step]:

@@ -28,7 +28,7 @@ from numaprobe.errors import InputError, MissingInterfaceError, UnknownNameError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from numaprobe.bringup.sysfs import Device, Sysfs
+    from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
 
 #: A PCI address without its domain, as lspci prints it.
 _SHORT: Final = re.compile(r"[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -36,7 +36,7 @@ _HEX: Final = re.compile(r"(?:0x)?([0-9a-fA-F]{2,6})")
 _PAIR: Final = re.compile(r"(?:0x)?([0-9a-fA-F]{1,4}):(?:(?:0x)?([0-9a-fA-F]{1,4})|\*)")
 
 
-def _by_class(value: str) -> Callable[[Device], bool]:
+def _by_class(value: str) -> Callable[[SysfsDevice], bool]:
     if value in KINDS:
         return lambda device: kind_of(device) == value
     digits = _HEX.fullmatch(value)
@@ -45,7 +45,7 @@ def _by_class(value: str) -> Callable[[Device], bool]:
     return lambda device: bool(device.pci_class is not None and class_digits(device).startswith(digits[1].lower()))
 
 
-def _by_id(value: str) -> Callable[[Device], bool]:
+def _by_id(value: str) -> Callable[[SysfsDevice], bool]:
     pair = _PAIR.fullmatch(value)
     if pair is None:
         raise InputError(f"'{value[:40]}' is no id; write VENDOR:DEVICE in hex, as lspci -n does: 144d:a808, 144d:*")
@@ -53,7 +53,7 @@ def _by_id(value: str) -> Callable[[Device], bool]:
     return lambda device: device.vendor == vendor and product in (None, device.product)
 
 
-def _by_node(value: str) -> Callable[[Device], bool]:
+def _by_node(value: str) -> Callable[[SysfsDevice], bool]:
     if value == "unknown":
         return lambda device: device.node is None
     if not re.fullmatch(r"\d{1,4}", value, re.ASCII):
@@ -62,7 +62,7 @@ def _by_node(value: str) -> Callable[[Device], bool]:
 
 
 #: key -> makes a test of its value
-_KEYS: Final[dict[str, Callable[[str], Callable[[Device], bool]]]] = {
+_KEYS: Final[dict[str, Callable[[str], Callable[[SysfsDevice], bool]]]] = {
     "driver": lambda value: lambda device: device.driver == value,
     "class": _by_class,
     "id": _by_id,
@@ -72,7 +72,7 @@ _KEYS: Final[dict[str, Callable[[str], Callable[[Device], bool]]]] = {
 }
 
 
-def select(sysfs: Sysfs, terms: Sequence[str]) -> list[Device]:
+def select(sysfs: Sysfs, terms: Sequence[str]) -> list[SysfsDevice]:
     """Return the devices that the terms choose, by bus and name; all for no term.
 
     Raises:
@@ -90,9 +90,9 @@ def select(sysfs: Sysfs, terms: Sequence[str]) -> list[Device]:
 
 def _parsed(
     sysfs: Sysfs, terms: Iterable[str]
-) -> tuple[dict[tuple[str, str], None], dict[str, dict[str, Callable[[Device], bool]]]]:
+) -> tuple[dict[tuple[str, str], None], dict[str, dict[str, Callable[[SysfsDevice], bool]]]]:
     named: dict[tuple[str, str], None] = {}
-    tests: dict[str, dict[str, Callable[[Device], bool]]] = {}
+    tests: dict[str, dict[str, Callable[[SysfsDevice], bool]]] = {}
     for term in terms:
         key, equals, value = term.partition("=")
         if not equals:

@@ -12,7 +12,7 @@ from numaprobe.bringup.root import Root
 from numaprobe.bringup.senses import LiveSenses
 from numaprobe.bringup.state import STATE
 from numaprobe.bringup.sysfs import Sysfs
-from numaprobe.bringup.tools import Tools
+from numaprobe.bringup.tools import BringupTools
 from numaprobe.bringup.write import Writer
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numaprobe.bringup.reasons import Reason
 
 
-def tools_for(plan: Plan | None = None, *, state: Path | None = None, root: Path | None = None) -> Tools:
+def tools_for(plan: Plan | None = None, *, state: Path | None = None, root: Path | None = None) -> BringupTools:
     """Return what a plan is carried out with, or a journal is recovered with.
 
     Args:
@@ -44,7 +44,7 @@ def tools_for(plan: Plan | None = None, *, state: Path | None = None, root: Path
     def recheck(change: Change) -> Sequence[Reason]:
         return guard.recheck(change, known)
 
-    return Tools(
+    return BringupTools(
         state=Path(state or STATE),
         clock=system_clock(),
         sysfs=sysfs,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numaprobe.bringup.guard import Survey
     from numaprobe.bringup.reasons import Reason
-    from numaprobe.bringup.sysfs import Device
+    from numaprobe.bringup.sysfs import SysfsDevice
 
 SCHEMA: Final = "numaprobe.status/1"
 #: Buses whose devices people bind and unbind; the others are shown when they are asked for.
@@ -30,7 +30,7 @@ _UNBIND: Final = Intent(action="unbind")
 class Row:
     """One device."""
 
-    device: Device
+    device: SysfsDevice
     kind: str
     #: names of what it gives: disks, links, character devices; partitions are left out
     gives: tuple[str, ...]
@@ -38,7 +38,7 @@ class Row:
     reasons: tuple[Reason, ...]
 
 
-def rows(devices: Iterable[Device], survey: Survey) -> Iterator[Row]:
+def rows(devices: Iterable[SysfsDevice], survey: Survey) -> Iterator[Row]:
     """Yield a row for each device."""
     for device in devices:
         yield Row(
@@ -49,7 +49,7 @@ def rows(devices: Iterable[Device], survey: Survey) -> Iterator[Row]:
         )
 
 
-def _gives(device: Device, survey: Survey) -> tuple[str, ...]:
+def _gives(device: SysfsDevice, survey: Survey) -> tuple[str, ...]:
     things = survey.things(device)
     disks = [name for _, name in things.blocks]
     whole = [name for name in disks if not any(name != disk and name.startswith(disk) for disk in disks)]

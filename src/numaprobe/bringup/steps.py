@@ -20,7 +20,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Step(StrEnum):
+class JournalStep(StrEnum):
     """What a line of a journal says."""
 
     # ---- a run
@@ -55,30 +55,30 @@ class Step(StrEnum):
 
 
 #: steps of a run, each with those that may follow
-RUN_STEPS: Final[dict[Step | None, frozenset[Step]]] = {
-    None: frozenset({Step.BEGIN}),
-    Step.BEGIN: frozenset({Step.WAITING, Step.END, Step.CLOSED}),
-    Step.WAITING: frozenset({Step.CONFIRMED, Step.END, Step.CLOSED}),
-    Step.CONFIRMED: frozenset({Step.END, Step.CLOSED}),
-    Step.END: frozenset(),
-    Step.CLOSED: frozenset(),
+RUN_STEPS: Final[dict[JournalStep | None, frozenset[JournalStep]]] = {
+    None: frozenset({JournalStep.BEGIN}),
+    JournalStep.BEGIN: frozenset({JournalStep.WAITING, JournalStep.END, JournalStep.CLOSED}),
+    JournalStep.WAITING: frozenset({JournalStep.CONFIRMED, JournalStep.END, JournalStep.CLOSED}),
+    JournalStep.CONFIRMED: frozenset({JournalStep.END, JournalStep.CLOSED}),
+    JournalStep.END: frozenset(),
+    JournalStep.CLOSED: frozenset(),
 }
 
-_ENDS: Final = frozenset({Step.VERIFIED, Step.UNDONE, Step.LEFT})
+_ENDS: Final = frozenset({JournalStep.VERIFIED, JournalStep.UNDONE, JournalStep.LEFT})
 #: steps of a change, each with those that may follow
-CHANGE_STEPS: Final[dict[Step | None, frozenset[Step]]] = {
-    None: frozenset({Step.INTENT}),
-    Step.INTENT: _ENDS | {Step.DONE, Step.FAILED, Step.LATE, Step.REFUSED},
-    Step.DONE: _ENDS | {Step.FAILED, Step.LATE},
-    Step.FAILED: _ENDS | {Step.LATE},
-    Step.LATE: _ENDS | {Step.DONE, Step.FAILED},
-    Step.VERIFIED: frozenset({Step.UNDONE, Step.LEFT}),
-    Step.REFUSED: frozenset(),
-    Step.UNDONE: frozenset(),
-    Step.LEFT: frozenset({Step.VERIFIED, Step.UNDONE, Step.LEFT}),
+CHANGE_STEPS: Final[dict[JournalStep | None, frozenset[JournalStep]]] = {
+    None: frozenset({JournalStep.INTENT}),
+    JournalStep.INTENT: _ENDS | {JournalStep.DONE, JournalStep.FAILED, JournalStep.LATE, JournalStep.REFUSED},
+    JournalStep.DONE: _ENDS | {JournalStep.FAILED, JournalStep.LATE},
+    JournalStep.FAILED: _ENDS | {JournalStep.LATE},
+    JournalStep.LATE: _ENDS | {JournalStep.DONE, JournalStep.FAILED},
+    JournalStep.VERIFIED: frozenset({JournalStep.UNDONE, JournalStep.LEFT}),
+    JournalStep.REFUSED: frozenset(),
+    JournalStep.UNDONE: frozenset(),
+    JournalStep.LEFT: frozenset({JournalStep.VERIFIED, JournalStep.UNDONE, JournalStep.LEFT}),
 }
 
 #: a change that is here needs nobody any more
-SETTLED: Final = frozenset({Step.VERIFIED, Step.UNDONE, Step.REFUSED, Step.LEFT})
+SETTLED: Final = frozenset({JournalStep.VERIFIED, JournalStep.UNDONE, JournalStep.REFUSED, JournalStep.LEFT})
 #: a run that is here needs nobody any more
-OVER: Final = frozenset({Step.END, Step.CLOSED})
+OVER: Final = frozenset({JournalStep.END, JournalStep.CLOSED})

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from numaprobe.bringup.plan import Change
-    from numaprobe.bringup.sysfs import Device
+    from numaprobe.bringup.sysfs import SysfsDevice
     from numaprobe.bringup.write import Writer
 
 
@@ -69,7 +69,7 @@ class Standing:
     override: str | None
 
     @classmethod
-    def of(cls, device: Device) -> Standing:
+    def of(cls, device: SysfsDevice) -> Standing:
         """Return how a device stands now."""
         return cls(driver=device.driver, override=device.override)
 

@@ -30,7 +30,7 @@ _NO_OVERRIDE: Final = "(null)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
+class SysfsDevice:
     """A device on a bus, as sysfs showed it at one moment."""
 
     #: its directory below ``/sys``: ``devices/pci0000:80/0000:80:01.0/0000:81:00.0``
@@ -80,7 +80,7 @@ class Sysfs:
         """Return the names of the devices on a bus."""
         return self.root.names(f"sys/bus/{check_name(bus, 'bus')}/devices")
 
-    def devices(self, buses: Iterable[str] | None = None) -> Iterator[Device]:
+    def devices(self, buses: Iterable[str] | None = None) -> Iterator[SysfsDevice]:
         """Yield the devices on these buses, or on all, by bus and name, that were there at the first look."""
         chosen = None if buses is None else set(buses)
         for path, (bus, name) in self.known_paths.items():
@@ -88,7 +88,7 @@ class Sysfs:
             if found is not None:
                 yield found
 
-    def device(self, bus: str, name: str) -> Device | None:
+    def device(self, bus: str, name: str) -> SysfsDevice | None:
         """Return a device by bus and name; None if it is not there (any more).
 
         Raises:
@@ -101,7 +101,7 @@ class Sysfs:
             return None
         return self._read(target.removeprefix("sys/"), bus, name)
 
-    def at(self, path: str) -> Device | None:
+    def at(self, path: str) -> SysfsDevice | None:
         """Return the device whose directory this is, below ``/sys``; None if it is none that is on a bus.
 
         Raises:
@@ -135,14 +135,14 @@ class Sysfs:
         said = self.root.link(f"sys/{path}/driver")
         return None if said is None else posixpath.basename(said)
 
-    def _read(self, path: str, bus: str, name: str) -> Device | None:
+    def _read(self, path: str, bus: str, name: str) -> SysfsDevice | None:
         root, here = self.root, f"sys/{path}"
         if not root.is_dir(here):
             return None
         override = root.attribute(f"{here}/driver_override")
         is_pci = bus == "pci"
         has_ids = is_pci or bus == "virtio"
-        return Device(
+        return SysfsDevice(
             path=path,
             bus=bus,
             name=name,

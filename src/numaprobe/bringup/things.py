@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
-from numaprobe.bringup.nodes import Node
+from numaprobe.bringup.nodes import DeviceNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numaprobe.bringup.sysfs import Device, DeviceLink, Sysfs
+    from numaprobe.bringup.sysfs import DeviceLink, Sysfs, SysfsDevice
 
 #: Directories below a device that hold attributes of what is there, and no further devices.
 _ATTRIBUTES: Final = frozenset(
@@ -47,8 +47,8 @@ class Things:
     """What one device gives."""
 
     #: block devices, partitions too: node and name
-    blocks: list[tuple[Node, str]] = field(default_factory=list)
-    chars: list[tuple[Node, str]] = field(default_factory=list)
+    blocks: list[tuple[DeviceNode, str]] = field(default_factory=list)
+    chars: list[tuple[DeviceNode, str]] = field(default_factory=list)
     #: network links of our namespace
     links: list[str] = field(default_factory=list)
     #: it has a network link that is in another namespace
@@ -62,7 +62,7 @@ class Things:
 class Finder(Protocol):
     """Finds what a device gives, in one of the two ways."""
 
-    def things_of(self, device: Device) -> Things:
+    def things_of(self, device: SysfsDevice) -> Things:
         """Return what a device gives, without that of the devices below it."""
 
     def consumers_of(self, path: str) -> list[DeviceLink]:
@@ -75,7 +75,7 @@ class Walker:
     def __init__(self, sysfs: Sysfs) -> None:
         self._sysfs, self._root = sysfs, sysfs.root
 
-    def things_of(self, device: Device) -> Things:
+    def things_of(self, device: SysfsDevice) -> Things:
         """Return what a device gives, without that of the devices below it."""
         found, controllers = Things(), list[str]()
         self._walk(device.path, found, controllers)
@@ -104,7 +104,7 @@ class Walker:
         number = self._root.attribute(f"sys/{path}/dev") if kind else None
         if number:
             place = found.blocks if kind == "block" else found.chars
-            place.append((Node("block" if kind == "block" else "char", number), name))
+            place.append((DeviceNode("block" if kind == "block" else "char", number), name))
         if kind == "net":
             found.links.append(name)
         elif kind == "dma":
@@ -126,7 +126,7 @@ class Index:
             self._consumers.setdefault(link.supplier, []).append(link)
         for kind in ("block", "char"):
             for number in self._root.names(f"sys/dev/{kind}"):
-                self._add_node(Node(kind, number))
+                self._add_node(DeviceNode(kind, number))
         for name, path in self._class("net"):
             self._owner(path).links.append(name)
         for _, path in self._class("dma"):
@@ -138,7 +138,7 @@ class Index:
             if above is not None:
                 self._things[above].children.append(path)
 
-    def things_of(self, device: Device) -> Things:
+    def things_of(self, device: SysfsDevice) -> Things:
         """Return what a device gives, without that of the devices below it."""
         found = self._things.get(device.path, Things())
         net = f"sys/{device.path}/net"
@@ -166,7 +166,7 @@ class Index:
         above = self._device_at(path)
         return Things() if above is None else self._things[above]
 
-    def _add_node(self, node: Node) -> None:
+    def _add_node(self, node: DeviceNode) -> None:
         target = self._root.target(f"sys/dev/{node.kind}/{node.number}")
         if target is not None:
             owner = self._owner(target.removeprefix("sys/"))
@@ -179,7 +179,7 @@ class Index:
                 yield name, target.removeprefix("sys/")
 
 
-def shared_disks(sysfs: Sysfs, controller: str) -> list[tuple[Node, str]]:
+def shared_disks(sysfs: Sysfs, controller: str) -> list[tuple[DeviceNode, str]]:
     """Return the disks that an NVMe controller shares with the others of its subsystem, and their partitions."""
     subsystem = _subsystem_of(sysfs, controller)
     return [] if subsystem is None else list(_disks_below(sysfs, subsystem))
@@ -194,17 +194,17 @@ def _subsystem_of(sysfs: Sysfs, controller: str) -> str | None:
     return None
 
 
-def _disks_below(sysfs: Sysfs, path: str) -> Iterator[tuple[Node, str]]:
+def _disks_below(sysfs: Sysfs, path: str) -> Iterator[tuple[DeviceNode, str]]:
     for name in sysfs.root.folders(path)[1]:
         number = sysfs.root.attribute(f"{path}/{name}/dev") if name not in _ATTRIBUTES else None
         if number:
-            yield Node("block", number), name
+            yield DeviceNode("block", number), name
             yield from _disks_below(sysfs, f"{path}/{name}")
 
 
-def vfio_groups(sysfs: Sysfs, device: Device) -> list[tuple[Node, str]]:
+def vfio_groups(sysfs: Sysfs, device: SysfsDevice) -> list[tuple[DeviceNode, str]]:
     """Return the character device of a device's VFIO group, also of one without an IOMMU; none if there is none."""
     group = device.iommu_group
     names = () if group is None else (group, f"noiommu-{group}")
     numbers = ((name, sysfs.root.attribute(f"sys/class/vfio/{name}/dev")) for name in names)
-    return [(Node("char", number), f"vfio/{name}") for name, number in numbers if number]
+    return [(DeviceNode("char", number), f"vfio/{name}") for name, number in numbers if number]

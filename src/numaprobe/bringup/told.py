@@ -6,10 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.bringup.clock import wall_text
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 
 if TYPE_CHECKING:
-    from numaprobe.bringup.history import Entry, History, Run
+    from numaprobe.bringup.history import Entry, History, JournalRun
 
 SCHEMA: Final = "numaprobe.history/1"
 _PLACE: Final = (
@@ -33,7 +33,7 @@ def history_to_dict(history: History, boot: str) -> dict[str, Any]:
     }
 
 
-def run_to_dict(run: Run, boot: str) -> dict[str, Any]:
+def run_to_dict(run: JournalRun, boot: str) -> dict[str, Any]:
     """Return one run: who and when, how it ended, what became of its changes."""
     begin, first = run.begin, run.first
     return {
@@ -49,22 +49,22 @@ def run_to_dict(run: Run, boot: str) -> dict[str, Any]:
     }
 
 
-def end_of(run: Run, boot: str) -> str:
+def end_of(run: JournalRun, boot: str) -> str:
     """Return how a run ended, for people; ``open`` and ``waits`` need somebody."""
     if run.is_waiting and run.boot == boot:
         return "waits for confirm"
     if not run.is_over:
         return "open: recover" if run.boot == boot else "ended by a reboot"
     steps = {line.step for line in run.lines}
-    if Step.CLOSED in steps:
+    if JournalStep.CLOSED in steps:
         return str(run.lines[-1].data.get("sentence", "closed"))
-    if Step.CONFIRMED in steps:
+    if JournalStep.CONFIRMED in steps:
         return "confirmed"
     interrupted = any(line.data.get("interrupted") for line in run.lines)
     return "interrupted" if interrupted else "done"
 
 
-def counts_of(run: Run) -> str:
+def counts_of(run: JournalRun) -> str:
     """Return how many changes ended how: ``6 verified, 1 undone``."""
     found = Counter(str(entry.step) for entry in run.entries.values())
     return ", ".join(f"{count} {step}" for step, count in found.items()) or "no changes"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class BringupTools:
     """What to work with."""
 
     #: the state folder

@@ -15,24 +15,24 @@ from numaprobe.bringup.journal import NAME, Journal
 from numaprobe.bringup.lock import RunLock
 from numaprobe.bringup.recover import settle_run
 from numaprobe.bringup.state import make_state
-from numaprobe.bringup.steps import Step
+from numaprobe.bringup.steps import JournalStep
 from numaprobe.errors import RefusedError
 
 if TYPE_CHECKING:
-    from numaprobe.bringup.history import Run
+    from numaprobe.bringup.history import JournalRun
     from numaprobe.bringup.recover import Recovered
-    from numaprobe.bringup.tools import Tools
+    from numaprobe.bringup.tools import BringupTools
 
 #: seconds between looks at the journal (our choice): that late a watcher notices that it is not needed any more
 _LOOK: Final = 0.2
 
 
-def deadline_ns(run: Run) -> int:
+def deadline_ns(run: JournalRun) -> int:
     """Return when a waiting run is undone, on the boot clock, ns."""
     return int(run.lines[-1].data.get("deadline_ns", 0))
 
 
-def confirm(tools: Tools) -> Run:
+def confirm(tools: BringupTools) -> JournalRun:
     """Keep what the waiting run did; return it.
 
     Raises:
@@ -49,12 +49,12 @@ def confirm(tools: Tools) -> Run:
             raise RefusedError(f"run {run.id}: its time is up, and it is being undone; 'numaprobe history' says how")
         with Journal(tools.state, tools.clock, run.id) as journal:
             journal.resume(run.steps)
-            journal.append(Step.CONFIRMED)
-            journal.append(Step.END)
+            journal.append(JournalStep.CONFIRMED)
+            journal.append(JournalStep.END)
     return run
 
 
-def watch(tools: Tools, run_id: str) -> list[Recovered]:
+def watch(tools: BringupTools, run_id: str) -> list[Recovered]:
     """Wait until a run is confirmed or its time is up; then undo it, and return what became of its devices.
 
     Raises:
@@ -77,7 +77,7 @@ def watch(tools: Tools, run_id: str) -> list[Recovered]:
         time.sleep(min(_LOOK, max(left, 0.01)))
 
 
-def _undo(tools: Tools, run_id: str) -> list[Recovered] | None:
+def _undo(tools: BringupTools, run_id: str) -> list[Recovered] | None:
     """Undo a run if it still waits; None if another run has the lock, which is to be tried again."""
     try:
         lock = RunLock(tools.state, tools.clock).__enter__()
@@ -90,9 +90,9 @@ def _undo(tools: Tools, run_id: str) -> list[Recovered] | None:
         lock.release()
 
 
-def _run(tools: Tools, run_id: str) -> Run | None:
+def _run(tools: BringupTools, run_id: str) -> JournalRun | None:
     return next((run for run in read_history(tools.state).runs if run.id == run_id), None)
 
 
-def _waits(run: Run, tools: Tools) -> bool:
+def _waits(run: JournalRun, tools: BringupTools) -> bool:
     return run.boot == tools.clock.boot and run.is_waiting

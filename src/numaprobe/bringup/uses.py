@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numaprobe.bringup.contents import Contents
     from numaprobe.bringup.moment import Moment
-    from numaprobe.bringup.nodes import Node
-    from numaprobe.bringup.sysfs import Device
+    from numaprobe.bringup.nodes import DeviceNode
+    from numaprobe.bringup.sysfs import SysfsDevice
     from numaprobe.bringup.things import Things
 
     Use = tuple[str, str]
@@ -30,7 +30,7 @@ _TO_THE_HOST: Final = ("vsock", "hv_sock")
 _SHARED_FOLDERS: Final = {"9pnet_virtio": "9p", "virtiofs": "virtiofs"}
 
 
-def uses_of(device: Device, things: Things, moment: Moment, contents: Contents) -> Iterator[Use]:
+def uses_of(device: SysfsDevice, things: Things, moment: Moment, contents: Contents) -> Iterator[Use]:
     """Yield how a device is in use, without what hangs on it."""
     yield from _memory(device, moment)
     yield from _folders(device, moment)
@@ -51,7 +51,7 @@ def uses_of(device: Device, things: Things, moment: Moment, contents: Contents) 
             yield "dma", f"{channel.rpartition('/')[2]} has a client in the kernel"
 
 
-def _memory(device: Device, moment: Moment) -> Iterator[Use]:
+def _memory(device: SysfsDevice, moment: Moment) -> Iterator[Use]:
     if device.driver in _MEMORY_DRIVERS:
         yield "memory", f"{device.name} is memory of the system's ({device.driver})"
     elif device.bus == "cxl" or (device.driver or "").startswith("cxl_"):
@@ -66,13 +66,13 @@ def _unseen(moment: Moment) -> Iterator[Use]:
         yield "unseen", f"what {first.name} (pid {first.pid}){more} may have open cannot be seen"
 
 
-def _sockets(device: Device, moment: Moment) -> Iterator[Use]:
+def _sockets(device: SysfsDevice, moment: Moment) -> Iterator[Use]:
     for process, is_login in moment.vsock_users:
         code = "login" if is_login else "open"
         yield code, f"a socket of {process.name} (pid {process.pid}) goes to the host through {device.name}"
 
 
-def _folders(device: Device, moment: Moment) -> Iterator[Use]:
+def _folders(device: SysfsDevice, moment: Moment) -> Iterator[Use]:
     kind = _SHARED_FOLDERS.get(device.driver or "")
     mounted = moment.tags[kind] if kind else {}
     tag = moment.root.attribute(f"sys/{device.path}/mount_tag")
@@ -82,9 +82,9 @@ def _folders(device: Device, moment: Moment) -> Iterator[Use]:
             yield ("system" if is_needed(why) else "mounted"), f"the shared folder '{name}' {why}"
 
 
-def _disks(things: Things, moment: Moment) -> dict[tuple[Node, str], list[tuple[Node, str]]]:
+def _disks(things: Things, moment: Moment) -> dict[tuple[DeviceNode, str], list[tuple[DeviceNode, str]]]:
     """Return the disks among the block devices, and what each consists of: itself and its partitions."""
-    found: dict[tuple[Node, str], list[tuple[Node, str]]] = {}
+    found: dict[tuple[DeviceNode, str], list[tuple[DeviceNode, str]]] = {}
     by_name = {name: (node, name) for node, name in things.blocks}
     for node, name in things.blocks:
         is_part = moment.root.exists(f"sys/dev/block/{node.number}/partition")
@@ -94,7 +94,9 @@ def _disks(things: Things, moment: Moment) -> dict[tuple[Node, str], list[tuple[
     return found
 
 
-def _disk(disk: tuple[Node, str], parts: list[tuple[Node, str]], moment: Moment, contents: Contents) -> Iterator[Use]:
+def _disk(
+    disk: tuple[DeviceNode, str], parts: list[tuple[DeviceNode, str]], moment: Moment, contents: Contents
+) -> Iterator[Use]:
     found = [use for node, _ in parts for use in _block(node, moment)]
     found += _pool(parts, moment, contents) if moment.pools else ()
     yield from found
@@ -106,7 +108,7 @@ def _disk(disk: tuple[Node, str], parts: list[tuple[Node, str]], moment: Moment,
         yield from _data(disk, contents)
 
 
-def _block(node: Node, moment: Moment) -> Iterator[Use]:
+def _block(node: DeviceNode, moment: Moment) -> Iterator[Use]:
     for upper, way in moment.blocks.chains(node):
         if upper != node:
             yield "holder", way
@@ -123,7 +125,7 @@ def _block(node: Node, moment: Moment) -> Iterator[Use]:
         yield from _opened(upper, way, moment)
 
 
-def _opened(node: Node, way: str, moment: Moment) -> Iterator[Use]:
+def _opened(node: DeviceNode, way: str, moment: Moment) -> Iterator[Use]:
     seen = set()
     for process, file in moment.opened.get(node, ()):
         if process.pid not in seen:
@@ -132,7 +134,7 @@ def _opened(node: Node, way: str, moment: Moment) -> Iterator[Use]:
             yield "open", f"{way} is {how} in {process.name} (pid {process.pid})"
 
 
-def _char(node: Node, name: str, moment: Moment) -> Iterator[Use]:
+def _char(node: DeviceNode, name: str, moment: Moment) -> Iterator[Use]:
     if node.number in moment.logins.terminals:
         yield "login", f"somebody is logged in on {name}"
     if name in moment.consoles or (name.startswith("fb") and "fb" in moment.consoles):
@@ -149,7 +151,7 @@ def _link(link: str, moment: Moment) -> Iterator[Use]:
     yield from moment.network.uses(link)
 
 
-def _pool(parts: list[tuple[Node, str]], moment: Moment, contents: Contents) -> Iterator[Use]:
+def _pool(parts: list[tuple[DeviceNode, str]], moment: Moment, contents: Contents) -> Iterator[Use]:
     """Yield the use of a disk while a ZFS pool is mounted: its members say the pool's name, and nothing else does."""
     for part in parts:
         said = contents.of(part) or ""
@@ -163,7 +165,7 @@ def _pool(parts: list[tuple[Node, str]], moment: Moment, contents: Contents) -> 
         yield "system", f"the kernel holds {parts[0][1]} exclusively, as it does the disks of the ZFS pool of /"
 
 
-def _data(disk: tuple[Node, str], contents: Contents) -> Iterator[Use]:
+def _data(disk: tuple[DeviceNode, str], contents: Contents) -> Iterator[Use]:
     said = contents.of(disk)
     if said is None:
         yield "unknown-data", f"nobody could say what {disk[1]} holds: no blkid here, or it cannot be read"

@@ -52,7 +52,7 @@ class Writer:
 
     def __init__(self, sysfs: Sysfs, store: Store | None = None) -> None:
         self._sysfs = sysfs
-        self._store = store or Attributes(sysfs.root.path).store
+        self._store = store or SysfsAttributes(sysfs.root.path).store
         #: what was written, or tried, in the order of beginning
         self.writes: list[Write] = []
 
@@ -74,7 +74,7 @@ class Writer:
         self._store(path, text.encode())
 
 
-class Attributes:
+class SysfsAttributes:
     """Files below a root that are there, are regular, and are reached without a link.
 
     Args:

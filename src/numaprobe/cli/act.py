@@ -23,9 +23,9 @@ from numaprobe.units import parse_time
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numaprobe.bringup.outcome import Outcome, Report
+    from numaprobe.bringup.outcome import ChangeOutcome, Report
     from numaprobe.bringup.plan import Plan
-    from numaprobe.cli.bringup import Machine
+    from numaprobe.cli.bringup import OpenedMachine
     from numaprobe.records import Trace
 
 _FAILED: Final = 1
@@ -141,7 +141,7 @@ def _check_usage(asked: Asked) -> None:
 
 
 # ---- the plan --------------------------------------------------------------------------------------------------------
-def _plan(machine: Machine, asked: Asked) -> Plan:
+def _plan(machine: OpenedMachine, asked: Asked) -> Plan:
     deadline_ns = parse_time(asked.deadline) if asked.deadline else None
     if asked.plan is not None:
         plan = read_plan(asked.plan)
@@ -180,7 +180,7 @@ def _save(plan: Plan, path: Path) -> None:
 
 
 # ---- doing it --------------------------------------------------------------------------------------------------------
-def _carry_out(machine: Machine, plan: Plan, asked: Asked) -> Done:
+def _carry_out(machine: OpenedMachine, plan: Plan, asked: Asked) -> Done:
     from numaprobe.bringup.apart import perform_apart
     from numaprobe.bringup.happened import trace_of
     from numaprobe.bringup.session import tools_for
@@ -213,7 +213,7 @@ def _carry_out(machine: Machine, plan: Plan, asked: Asked) -> Done:
     return Done(plan, report, replace(trace, policy=asked.policy))
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: ChangeOutcome) -> None:
     """Tell a change that is over, to whoever looks."""
     from numaprobe.bringup.outcome import key_of
 

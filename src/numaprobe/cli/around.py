@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from numaprobe.bringup.guard import Intent, Survey
     from numaprobe.bringup.senses import Senses
-    from numaprobe.bringup.sysfs import Device, Sysfs
+    from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
     from numaprobe.study.advise import Around
 
 #: Uses (``bringup.reasons``) that need a device early in the next boot, too.
@@ -40,7 +40,7 @@ def around_here(root: str = "/", senses: Senses | None = None) -> Around:
     return Around(serving=serving, consumers=_consumers(sysfs), modules=_modules(sysfs, bound))
 
 
-def _needed(survey: Survey, device: Device, intent: Intent) -> str:
+def _needed(survey: Survey, device: SysfsDevice, intent: Intent) -> str:
     """Return what of the system is on a device or below it; "": nothing that is known."""
     found = (reason for reason in survey.reasons(device, intent) if reason.code in _SYSTEM)
     return next((reason.sentence for reason in found), "")
@@ -54,7 +54,7 @@ def _consumers(sysfs: Sysfs) -> dict[str, tuple[str, ...]]:
     return {supplier: tuple(consumers) for supplier, consumers in found.items()}
 
 
-def _modules(sysfs: Sysfs, devices: Iterable[Device]) -> dict[str, str]:
+def _modules(sysfs: Sysfs, devices: Iterable[SysfsDevice]) -> dict[str, str]:
     """Return the modules of drivers; ``initstate`` is there only of those that were loaded."""
     found: dict[str, str] = {}
     for device in devices:

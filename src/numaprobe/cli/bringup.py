@@ -29,14 +29,14 @@ Root = Annotated[Path | None, typer.Option("--root", metavar="DIR", help="Look b
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class OpenedMachine:
     """The machine that commands look at."""
 
     sysfs: Sysfs
     senses: Senses
 
 
-def open_machine(root: Path | None = None) -> Machine:
+def open_machine(root: Path | None = None) -> OpenedMachine:
     """Return this machine, or the one whose files are below ``root``.
 
     Raises:
@@ -49,7 +49,7 @@ def open_machine(root: Path | None = None) -> Machine:
 
     door = Door(root or "/")
     door.must_have_sysfs()
-    return Machine(Devices(door), LiveSenses() if door.is_live else RecordedSenses())
+    return OpenedMachine(Devices(door), LiveSenses() if door.is_live else RecordedSenses())
 
 
 def parse_allowances(texts: Sequence[str]) -> tuple[Allowance, ...]:
@@ -70,7 +70,7 @@ def parse_allowances(texts: Sequence[str]) -> tuple[Allowance, ...]:
     return tuple(found)
 
 
-def plan_changes(machine: Machine, terms: Sequence[str], wish: Wish, guard: Guard) -> Plan:
+def plan_changes(machine: OpenedMachine, terms: Sequence[str], wish: Wish, guard: Guard) -> Plan:
     """Return the plan for the devices that the terms choose.
 
     Raises:
@@ -88,7 +88,7 @@ def plan_changes(machine: Machine, terms: Sequence[str], wish: Wish, guard: Guar
     return make_plan(machine.sysfs, guard, select(machine.sysfs, terms), wish)
 
 
-def foresee(machine: Machine, plan: Plan) -> Forecast:
+def foresee(machine: OpenedMachine, plan: Plan) -> Forecast:
     """Return where the plan's probes will run on this machine, and how long they take.
 
     Raises:

@@ -180,7 +180,7 @@ class TableOptions:
             UnknownNameError: ``sort`` is no key.
 
         """
-        from numaprobe.report.probes import Choice
+        from numaprobe.report.probes import ProbeChoice
 
         rows = {"--sort": self.sort, "--top": self.top}
         texts = {"--explain": self.explain, "--blame": self.blame, "--critical-chain": self.chain}
@@ -190,7 +190,7 @@ class TableOptions:
                 raise UsageError(f"{name} is for tables; {chosen} has every probe")
         if self.blame and self.chain:
             raise UsageError("--blame and --critical-chain each stand in place of the table; give one of them")
-        Choice(sort=self.sort)
+        ProbeChoice(sort=self.sort)
 
 
 def trace_shapes(options: TableOptions) -> dict[str, Shape]:
@@ -198,10 +198,10 @@ def trace_shapes(options: TableOptions) -> dict[str, Shape]:
 
     def table(trace: Trace, stream: TextIO) -> None:
         from numaprobe.report.blame import print_blame, print_chain
-        from numaprobe.report.probes import Choice
+        from numaprobe.report.probes import ProbeChoice
         from numaprobe.report.table import View, print_trace
 
-        choice = Choice(sort=options.sort, top=options.top)
+        choice = ProbeChoice(sort=options.sort, top=options.top)
         if options.blame:
             print_blame(trace, stream, choice)
         elif options.chain:
@@ -216,12 +216,12 @@ def comparison_shapes(options: TableOptions) -> dict[str, Shape]:
     """Return the shapes of a comparison."""
 
     def table(comparison: Comparison, stream: TextIO) -> None:
-        from numaprobe.report.probes import Choice
+        from numaprobe.report.probes import ProbeChoice
         from numaprobe.report.table import DETAIL_ROWS, View, print_comparison
 
         few = max(len(entry.trace.probes) for entry in comparison.entries) <= FEW_PROBES
         asked = options.top is not None or options.sort is not None
-        choice = Choice(sort=options.sort, top=options.top or DETAIL_ROWS)
+        choice = ProbeChoice(sort=options.sort, top=options.top or DETAIL_ROWS)
         view = View(
             details=few or asked if options.details is None else options.details, choice=choice, explain=options.explain
         )

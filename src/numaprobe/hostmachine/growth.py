@@ -47,7 +47,7 @@ class WorkTimes(Protocol):
         ...
 
 
-class Growth:
+class PoolGrowth:
     """Watches the works of one pool.
 
     Args:

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from numaprobe.hostmachine.growth import Growth
+from numaprobe.hostmachine.growth import PoolGrowth
 from numaprobe.hostmachine.task import HostTask
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class ThreadSeat:
         self._wish, self._cpu = host.attributes(pool)
         #: a managed pool counts them itself
         cpus = sys.maxsize if pool.managed else pool.mask.bit_count()
-        self._growth = Growth(pool, cpus, host.call_later)
+        self._growth = PoolGrowth(pool, cpus, host.call_later)
         self._making: HostWorker | None = None
         self._idle_threads = 0
 

@@ -18,7 +18,7 @@ from numaprobe.kernel.outer import OUTER
 from numaprobe.records import RunState, Segment
 
 if TYPE_CHECKING:
-    from numaprobe.kernel.lockwaits import Wait
+    from numaprobe.kernel.lockwaits import TaskWait
     from numaprobe.kernel.roads import Road
 
 #: Changes of state that all logs together keep (about 40 MB); beyond, calls keep their sums and lose their segments.
@@ -96,7 +96,7 @@ class Call:
     #: events were lost meanwhile: the parts are not to be trusted
     gap: bool = False
     #: the task's waits for others since it was entered, once it returned; None: there were too many
-    waits: tuple[Wait, ...] | None = ()
+    waits: tuple[TaskWait, ...] | None = ()
 
     def settle(self, end_ns: int) -> Account:
         """Return where its time went."""

@@ -41,7 +41,7 @@ _LOCKING: Final = re.compile(
 )
 
 
-class Wait(NamedTuple):
+class TaskWait(NamedTuple):
     """A stretch in which a task waited for another one."""
 
     start_ns: int
@@ -56,7 +56,7 @@ class Wait(NamedTuple):
 class TaskWaits:
     """The waits of one task since its outermost open call began."""
 
-    waits: list[Wait] = field(default_factory=list)
+    waits: list[TaskWait] = field(default_factory=list)
     #: locks that it is waiting for now, with the time since when
     contended: list[tuple[bytes, int]] = field(default_factory=list)
     #: there were too many
@@ -67,7 +67,7 @@ class TaskWaits:
     last_end_ns: int = -1
     last_for: TaskWaits | None = None
 
-    def add(self, wait: Wait) -> None:
+    def add(self, wait: TaskWait) -> None:
         """Note a wait."""
         if wait.end_ns <= wait.start_ns:
             return
@@ -93,7 +93,7 @@ class TaskWaits:
                 del self.contended[index:]
                 mine = (wait for wait in self.waits if wait.lock == lock and wait.end_ns > since)
                 told = sum(wait.end_ns - max(since, wait.start_ns) for wait in mine)
-                self.add(Wait(since, max(since, now - told), lock, None))
+                self.add(TaskWait(since, max(since, now - told), lock, None))
                 return
 
     def forget(self) -> None:
@@ -118,9 +118,9 @@ def woken(sleeper: TaskWaits, since_ns: int, now: int, waker: TaskWaits) -> None
         if before is None or holder.last_end_ns <= since_ns or before is sleeper:
             break
         start = min(end, holder.last_end_ns)
-        sleeper.add(Wait(start, end, sleeper.lock, holder.name))
+        sleeper.add(TaskWait(start, end, sleeper.lock, holder.name))
         end, holder = start, before
-    sleeper.add(Wait(since_ns, end, sleeper.lock, holder.name))
+    sleeper.add(TaskWait(since_ns, end, sleeper.lock, holder.name))
     sleeper.last_end_ns, sleeper.last_for = now, waker
 
 
@@ -147,7 +147,7 @@ class LockNames:
         callers = self._callers.get(lock)
         return lock.decode(errors="replace") if callers is None else callers.most_common(1)[0][0]
 
-    def sums(self, waits: Iterable[Wait], start_ns: int, end_ns: int) -> tuple[LockWait, ...]:
+    def sums(self, waits: Iterable[TaskWait], start_ns: int, end_ns: int) -> tuple[LockWait, ...]:
         """Return waits within a time by lock and holder, the longest sum first."""
         found: dict[tuple[str, str | None], list[int]] = {}
         for wait in waits:

@@ -36,7 +36,7 @@ COMM = "python"
 ANSWER_S = 1.0
 
 
-class View:
+class CoreView:
     """What can be seen without waiting."""
 
     def __init__(self, operations: Operations) -> None:
@@ -79,7 +79,7 @@ class View:
         return self._operations.trace()
 
 
-class AsyncCore(View):
+class AsyncCore(CoreView):
     """The core for async code."""
 
     async def _do(self, function: Callable[[], Awaitable[T]], within_s: float | None = None) -> T:
@@ -137,7 +137,7 @@ class AsyncCore(View):
         await self._do(self._operations.shut_down)
 
 
-class Core(View):
+class Core(CoreView):
     """The core for plain code."""
 
     def __init__(self, operations: Operations) -> None:

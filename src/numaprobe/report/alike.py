@@ -13,7 +13,7 @@ from numaprobe.records import ProbeRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numaprobe.analysis.compare import Entry
+    from numaprobe.analysis.compare import ComparedTrace
     from numaprobe.records import Trace
 
 #: Not drawn, and not in the details: what a task might have used.
@@ -21,9 +21,9 @@ _UNSEEN: Final = ("cpus_allowed", "pod", "start_ns", "end_ns", "segments")
 _SEEN: Final = tuple(name for name in ProbeRecord.__dataclass_fields__ if name not in _UNSEEN)
 
 
-def alike(entries: Sequence[Entry]) -> list[list[Entry]]:
+def alike(entries: Sequence[ComparedTrace]) -> list[list[ComparedTrace]]:
     """Return the entries by what they look like, in the order in which the first of each stands."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[ComparedTrace]] = {}
     for entry in entries:
         groups.setdefault(_looks(entry.trace), []).append(entry)
     return list(groups.values())

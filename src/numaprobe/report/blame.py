@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from numaprobe.analysis.chain import critical_chain
 from numaprobe.report.cells import device_text
 from numaprobe.report.grid import console_for, print_line, printable, stdout_or
-from numaprobe.report.probes import ALL, Choice
+from numaprobe.report.probes import ALL, ProbeChoice
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ _HEAD: Final = (
 )
 
 
-def print_blame(trace: Trace, stream: TextIO | None = None, choice: Choice = ALL) -> None:
+def print_blame(trace: Trace, stream: TextIO | None = None, choice: ProbeChoice = ALL) -> None:
     """Print the probes by cost, the costliest first: cost, device, driver."""
     out = stdout_or(stream)
-    shown = Choice(sort=choice.sort or "cost", top=choice.top).of(trace.probes)
+    shown = ProbeChoice(sort=choice.sort or "cost", top=choice.top).of(trace.probes)
     costs = [format_time(record.cost_ns) for record in shown]
     width = max(map(len, costs), default=0)
     for cost, record in zip(costs, shown, strict=True):

@@ -14,7 +14,7 @@ from numaprobe.units import format_time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numaprobe.bringup.outcome import Outcome, Report
+    from numaprobe.bringup.outcome import ChangeOutcome, Report
     from numaprobe.bringup.plan import Plan
     from numaprobe.records import ProbeRecord, Trace
 
@@ -62,7 +62,7 @@ def print_changes(plan: Plan, report: Report, trace: Trace, stream: TextIO | Non
     print_warnings([one for one in trace.warnings if one.kind not in _SAID], console)
 
 
-def _row(outcome: Outcome, recorded: Mapping[tuple[str | None, str], ProbeRecord]) -> list[str | Cell]:
+def _row(outcome: ChangeOutcome, recorded: Mapping[tuple[str | None, str], ProbeRecord]) -> list[str | Cell]:
     change, seen = outcome.change, outcome.seen
     record = recorded.get((change.bus, change.name))
     where = UNKNOWN

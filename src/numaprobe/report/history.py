@@ -9,7 +9,7 @@ from numaprobe.bringup.told import counts_of, end_of, run_to_dict
 from numaprobe.report.grid import UNKNOWN, Column, Grid, console_for, draw, stdout_or
 
 if TYPE_CHECKING:
-    from numaprobe.bringup.history import History, Run
+    from numaprobe.bringup.history import History, JournalRun
     from numaprobe.bringup.recover import Recovery
 
 _RUNS: Final = (
@@ -59,7 +59,7 @@ def print_history(history: History, boot: str, stream: TextIO | None = None) -> 
         console.print(f"{history.damaged} lines of the journal cannot be read, and were passed over")
 
 
-def print_run(run: Run, boot: str, stream: TextIO | None = None) -> None:
+def print_run(run: JournalRun, boot: str, stream: TextIO | None = None) -> None:
     """Print the changes of one run."""
     console = console_for(stdout_or(stream))
     told = run_to_dict(run, boot)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from numaprobe.analysis.compare import Comparison, Entry
+    from numaprobe.analysis.compare import ComparedTrace, Comparison
     from numaprobe.records import Finding, ProbeRecord, Trace
 
 #: The page's script, in the order in which the parts build on each other.
@@ -115,7 +115,7 @@ def _subtitle(comparison: Comparison, *, cut: bool) -> str:
     return " · ".join(parts)
 
 
-def _run(entry: Entry, panel: int, strings: _Strings) -> dict[str, Any]:
+def _run(entry: ComparedTrace, panel: int, strings: _Strings) -> dict[str, Any]:
     """Return a row of the overview: a run's figures and findings, and where it is drawn."""
     return {
         "label": entry.label,
@@ -126,7 +126,7 @@ def _run(entry: Entry, panel: int, strings: _Strings) -> dict[str, Any]:
     }
 
 
-def _panel(entries: Sequence[Entry], strings: _Strings, *, with_segments: bool) -> dict[str, Any]:
+def _panel(entries: Sequence[ComparedTrace], strings: _Strings, *, with_segments: bool) -> dict[str, Any]:
     """Return what is drawn of runs that look the same."""
     trace = entries[0].trace
     first = first_start(trace)

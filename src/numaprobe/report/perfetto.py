@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator
 
-    from numaprobe.analysis.compare import Comparison, Entry
+    from numaprobe.analysis.compare import ComparedTrace, Comparison
     from numaprobe.records import ProbeRecord
 
 #: Packets are serialized in chunks of this many.
@@ -79,7 +79,7 @@ class _PacketWriter:
         self._flush()
         return b"".join(self._parts)
 
-    def run(self, entry: Entry) -> None:
+    def run(self, entry: ComparedTrace) -> None:
         """Write a run: its tracks, its probes, its waiting callers."""
         root = self.track(f"{entry.label} ({entry.trace.source})")
         made = lanes(entry.trace)

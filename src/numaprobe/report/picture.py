@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
-    from numaprobe.analysis.compare import Comparison, Entry
+    from numaprobe.analysis.compare import ComparedTrace, Comparison
     from numaprobe.records import ProbeRecord
     from numaprobe.report.lanes import Bar, Lane
 
@@ -131,7 +131,7 @@ class _Drawing:
         self.say(24 + len(what) * _TITLE_CHAR, self.y + 14, where, "d")
         self.y += 28
 
-    def chart(self, group: Sequence[Entry], made: Sequence[Lane], baseline: str) -> None:
+    def chart(self, group: Sequence[ComparedTrace], made: Sequence[Lane], baseline: str) -> None:
         """Draw runs that look the same, once."""
         entry = next((one for one in group if one.label == baseline), group[0])
         self.say(8, self.y + 14, entry.label, "t")
@@ -267,7 +267,7 @@ def _fitting(text: str) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _figures(entry: Entry, *, base: bool) -> str:
+def _figures(entry: ComparedTrace, *, base: bool) -> str:
     summary = entry.summary
     parts = [f"{summary.probes} probes"]
     for name, value, percent in (

@@ -61,7 +61,7 @@ SORTS: Final[dict[str, Callable[[ProbeRecord], tuple[bool, int | str]]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ProbeChoice:
     """Which probes a table lists, and in which order."""
 
     #: one of ``SORTS``; None: as the trace has them, or by cost if only the first ones are shown
@@ -89,10 +89,10 @@ class Choice:
 
 
 #: Every probe, as the trace has them.
-ALL: Final = Choice()
+ALL: Final = ProbeChoice()
 
 
-def probe_rows(trace: Trace, choice: Choice) -> list[list[str | Cell]]:
+def probe_rows(trace: Trace, choice: ProbeChoice) -> list[list[str | Cell]]:
     """Return a row for each probe that is listed, a cell for each of ``COLUMNS``."""
     topology = topology_of(trace)
     holds = Holds(trace, topology)

@@ -28,14 +28,14 @@ from numaprobe.report.grid import (
     printable,
     stdout_or,
 )
-from numaprobe.report.probes import ALL, COLUMNS, Choice, known_columns, probe_rows
+from numaprobe.report.probes import ALL, COLUMNS, ProbeChoice, known_columns, probe_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
 
-    from numaprobe.analysis.compare import Comparison, Entry
+    from numaprobe.analysis.compare import ComparedTrace, Comparison
     from numaprobe.records import RunWarning, Trace
 
 #: Details list at most this many probes of a row, the slowest; JSON has them all.
@@ -87,7 +87,7 @@ class View:
     #: the probes of each row of a comparison
     details: bool = True
     #: which probes, and in which order
-    choice: Choice = ALL
+    choice: ProbeChoice = ALL
     #: what each column is
     explain: bool = False
 
@@ -108,7 +108,7 @@ def print_comparison(
         warnings: of all its traces, each once.
 
     """
-    view = view or View(choice=Choice(top=DETAIL_ROWS))
+    view = view or View(choice=ProbeChoice(top=DETAIL_ROWS))
     console = console_for(stdout_or(stream))
     print_line(_sentence(verdict(comparison)), console, style="bold")
     heading = _heading(comparison.entries[0].trace, comparison.scenario)
@@ -216,7 +216,7 @@ def _alike(comparison: Comparison) -> list[tuple[list[str], list[str | Cell]]]:
 _CHANGES: Final = (1, 3, 5)
 
 
-def _figure_cells(entry: Entry, base: Entry, *, bound: bool) -> list[str | Cell]:
+def _figure_cells(entry: ComparedTrace, base: ComparedTrace, *, bound: bool) -> list[str | Cell]:
     """Return the cells of ``_FIGURES``; ``bound``: a gain is at most what is said, as it repeats a recording."""
     summary, change = entry.summary, entry.difference
     of_base = partial(_change, entry, base, bound=bound)
@@ -234,7 +234,9 @@ def _figure_cells(entry: Entry, base: Entry, *, bound: bool) -> list[str | Cell]
     ]
 
 
-def _change(entry: Entry, base: Entry, value: float | None, doubt: tuple[float, float] | None, *, bound: bool) -> Cell:
+def _change(
+    entry: ComparedTrace, base: ComparedTrace, value: float | None, doubt: tuple[float, float] | None, *, bound: bool
+) -> Cell:
     if entry is base:
         return Cell("base", "dim")
     away = is_away(entry.summary, base.summary)
@@ -260,7 +262,7 @@ def _say_alike(groups: Iterable[Sequence[str]], console: Console) -> None:
 
 
 # ---- the probes of each row -----------------------------------------------------------------------------------------
-def _print_details(comparison: Comparison, choice: Choice, console: Console) -> None:
+def _print_details(comparison: Comparison, choice: ProbeChoice, console: Console) -> None:
     groups: dict[str, tuple[list[str], list[list[str | Cell]]]] = {}
     for entry in comparison.entries:
         rows = probe_rows(entry.trace, choice)

@@ -4,7 +4,7 @@ from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_
 from numaprobe.scenario.change import change_scenario
 from numaprobe.scenario.host import host_scenario, machine_scenario
 from numaprobe.scenario.loading import Loading, change_loads, loadings, with_binds, with_loads_from
-from numaprobe.scenario.plan import Plan, make_plan
+from numaprobe.scenario.plan import RunPlan, make_plan
 from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.reader import parse_override, parse_scenario, read_scenario
 from numaprobe.scenario.replay import Lesson, learn, replay_scenario
@@ -20,8 +20,8 @@ __all__ = [
     "Lesson",
     "Loading",
     "Outcome",
-    "Plan",
     "ReadAs",
+    "RunPlan",
     "Scenario",
     "Setting",
     "builtin_names",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numaprobe.scenario.phases import DeviceGroup, Phase
-    from numaprobe.scenario.plan import Plan
+    from numaprobe.scenario.plan import RunPlan
     from numaprobe.topology import CommandLine
 
 #: Parameters that change what is simulated; ``<module>.async_probe`` besides.
@@ -53,7 +53,7 @@ _FUNCTION = re.compile(r"(?:[0-9a-fA-F]+:)+[0-9a-fA-F]{2}\.[0-7]|.*-vf\d+")
 OF_A_PLAN: Final = ("unmatched", "supplier")
 
 
-def doubts_of_plan(plan: Plan) -> list[RunWarning]:
+def doubts_of_plan(plan: RunPlan) -> list[RunWarning]:
     """Return a warning for each thing of a scenario that nothing will act on."""
     return [
         *(RunWarning(kind="unmatched", message=line) for line in _unmatched(plan)),
@@ -86,7 +86,7 @@ class _Kind:
     names: list[str] = field(default_factory=list)
 
 
-def _unmatched(plan: Plan) -> Iterator[str]:
+def _unmatched(plan: RunPlan) -> Iterator[str]:
     drivers = plan.scenario.drivers
     matched: dict[str, set[str]] = {}
     for driver in drivers:
@@ -104,7 +104,7 @@ def _unmatched(plan: Plan) -> Iterator[str]:
         yield f"{text}, which nothing will probe{hint}"
 
 
-def _kinds(plan: Plan) -> Iterable[_Kind]:
+def _kinds(plan: RunPlan) -> Iterable[_Kind]:
     """Return the kinds of devices for which the scenario says what they are compatible with."""
     kinds: dict[tuple[str, str], _Kind] = {}
     named = [(dev.bus, dev.compatible, dev.name) for dev in plan.devices if dev.compatible]
@@ -115,7 +115,7 @@ def _kinds(plan: Plan) -> Iterable[_Kind]:
 
 
 # ---- suppliers -----------------------------------------------------------------------------------------------------
-def _suppliers(plan: Plan) -> Iterator[str]:
+def _suppliers(plan: RunPlan) -> Iterator[str]:
     children = _children(plan)
     names = {dev.name for dev in plan.devices}
     functions = any(enabled_vfs(all_phases(plan.scenario)))
@@ -132,7 +132,7 @@ def _suppliers(plan: Plan) -> Iterator[str]:
         yield f"'{name}' is no device of this scenario, and {_names(users)} would wait for it for ever{hint}"
 
 
-def _wanted(plan: Plan, children: Iterable[DeviceGroup]) -> Iterator[tuple[str, str]]:
+def _wanted(plan: RunPlan, children: Iterable[DeviceGroup]) -> Iterator[tuple[str, str]]:
     """Return which device waits for which, by name: suppliers, and what ``wait`` names."""
     for dev in plan.devices:
         yield from ((dev.name, name) for name in dev.suppliers)
@@ -150,7 +150,7 @@ def _waits(phases: Iterable[Phase]) -> Iterator[str]:
 
 
 # ---- both ----------------------------------------------------------------------------------------------------------
-def _children(plan: Plan) -> list[DeviceGroup]:
+def _children(plan: RunPlan) -> list[DeviceGroup]:
     """Return all groups of devices that probes register, those of their own probes included."""
     found: list[DeviceGroup] = []
     todo = list(registered_groups(all_phases(plan.scenario)))

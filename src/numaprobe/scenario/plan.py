@@ -47,7 +47,7 @@ class DeviceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class RunPlan:
     """A scenario, a machine, and the devices that the one has on the other."""
 
     scenario: Scenario
@@ -55,7 +55,7 @@ class Plan:
     devices: tuple[DeviceSpec, ...]
 
 
-def make_plan(scenario: Scenario, topology: Topology) -> Plan:
+def make_plan(scenario: Scenario, topology: Topology) -> RunPlan:
     """Return the devices that ``scenario`` has on ``topology``.
 
     Raises:
@@ -75,7 +75,7 @@ def make_plan(scenario: Scenario, topology: Topology) -> Plan:
     _check_own_keys(scenario)
     _check_names(scenario, devices)
     _check_supplier_cycle(scenario, devices)
-    return Plan(scenario=scenario, topology=topology, devices=tuple(devices))
+    return RunPlan(scenario=scenario, topology=topology, devices=tuple(devices))
 
 
 # ---- devices -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from numaprobe.policies import Policy, make_policy
 from numaprobe.records import RunWarning
 from numaprobe.runtime import DEFAULT_PROFILE, KernelProfile, kernel_profile
 from numaprobe.scenario.doubts import OF_A_PLAN, doubts_of_parameters, doubts_of_plan
-from numaprobe.scenario.plan import Plan, make_plan
+from numaprobe.scenario.plan import RunPlan, make_plan
 from numaprobe.topology import SETTINGS, CommandLine, Topology, apply_cmdline, load_topology
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Setting:
     """What a run depends on. Any number of runs of one setting give the same trace in virtual time."""
 
     #: the scenario, and its devices on the machine as it is after boot (``plan.topology``)
-    plan: Plan
+    plan: RunPlan
     #: what the kernel does, with what its command line says of unbound workqueues
     profile: KernelProfile
     #: what the command line says to the driver core

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numaprobe.drivercore import Bus, Device, DriverCore
     from numaprobe.runtime import Event
     from numaprobe.scenario.phases import DeviceGroup, Phase
-    from numaprobe.scenario.plan import Plan
+    from numaprobe.scenario.plan import RunPlan
     from numaprobe.scenario.schema import DriverModel
 
 PROBE_TYPES: Final = {
@@ -39,7 +39,7 @@ PROBE_TYPES: Final = {
 class World:
     """Everything that a run's steps and bodies act on."""
 
-    def __init__(self, plan: Plan, core: DriverCore, read_as: ReadAs = ReadAs.EXPECTED) -> None:
+    def __init__(self, plan: RunPlan, core: DriverCore, read_as: ReadAs = ReadAs.EXPECTED) -> None:
         self.plan = plan
         self.read_as = read_as
         self.turns = turns_of(len(plan.devices))

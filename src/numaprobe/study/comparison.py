@@ -11,7 +11,7 @@ from numaprobe.analysis import numbered
 from numaprobe.errors import UnknownNameError
 from numaprobe.policies import all_policies, make_policy
 from numaprobe.study.axes import make_variations
-from numaprobe.study.confirm import Budget, Trials, confirm
+from numaprobe.study.confirm import ProbeBudget, Repetitions, confirm
 from numaprobe.study.runs import run_many
 from numaprobe.study.traces import RECORDED
 from numaprobe.study.variation import variations
@@ -90,7 +90,7 @@ def compare(
     runs = run_many(variations(setting, policy=chosen), map=map, timeline=timeline, progress=progress)
     before = [] if recorded is None else [replace(recorded, policy=RECORDED)]
     comparison = put_together([*before, *(run.trace for run in runs)], base)
-    trials = Trials(setting, sure=recorded is None, map=map, progress=progress)
+    trials = Repetitions(setting, sure=recorded is None, map=map, progress=progress)
     for one in runs:
         trials.know(one)
     policies_run = [*(setting.policy.label for _ in before), *(one.label for one in runs)]
@@ -135,9 +135,9 @@ def compare_variations(
     values = [*({} for _ in before), *(row.values for row in rows)]
     entries = tuple(replace(entry, values=value) for entry, value in zip(comparison.entries, values, strict=True))
     comparison = replace(comparison, entries=entries, axes={axis.key: axis.values for axis in axes})
-    budget = Budget()
+    budget = ProbeBudget()
     trials = [
-        (Trials(one, sure=recorded is None, map=map, progress=progress, budget=budget), one.policy.label)
+        (Repetitions(one, sure=recorded is None, map=map, progress=progress, budget=budget), one.policy.label)
         for one in (*(setting for _ in before), *(row.setting for row in rows))
     ]
     for (tried, _), one in zip(trials[len(before) :], runs, strict=True):
@@ -145,7 +145,7 @@ def compare_variations(
     return Compared(comparison=_confirmed(comparison, trials), runs=tuple(runs))
 
 
-def _confirmed(comparison: Comparison, trials: Sequence[tuple[Trials, str]]) -> Comparison:
+def _confirmed(comparison: Comparison, trials: Sequence[tuple[Repetitions, str]]) -> Comparison:
     """Return the comparison with what helps against the findings of each entry; the base's are seen to first.
 
     Args:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MOST_PROBES: Final = 20_000
 
 
-class Change(NamedTuple):
+class Repetition(NamedTuple):
     """What one repetition does differently."""
 
     #: label of the policy
@@ -47,7 +47,7 @@ class Change(NamedTuple):
 
 
 @dataclass(slots=True)
-class Budget:
+class ProbeBudget:
     """What may be spent on repetitions: so many probes."""
 
     left: int = MOST_PROBES
@@ -70,7 +70,7 @@ class _Result(NamedTuple):
     failures: int
 
 
-class Trials:
+class Repetitions:
     """Repetitions of one setting, each made once.
 
     Args:
@@ -89,22 +89,22 @@ class Trials:
         sure: bool = True,
         map: Callable[..., Iterable[Any]] = builtins.map,  # noqa: A002  as of ``run_many``
         progress: Callable[[Progress], object] | None = None,
-        budget: Budget | None = None,
+        budget: ProbeBudget | None = None,
     ) -> None:
         self.sure = sure
         self._setting = setting
         self._map = map
         self._progress = progress
-        self._budget = budget or Budget()
-        self._results: dict[Change, _Result | None] = {}
+        self._budget = budget or ProbeBudget()
+        self._results: dict[Repetition, _Result | None] = {}
         #: changes for which nothing was left
         self.untried = 0
 
     def know(self, run: Run) -> None:
         """Take over a run of the setting under some policy."""
-        self._results[Change(run.label)] = None if run.outcome is None else _result(run.outcome.trace)
+        self._results[Repetition(run.label)] = None if run.outcome is None else _result(run.outcome.trace)
 
-    def make(self, changes: Iterable[Change]) -> None:
+    def make(self, changes: Iterable[Repetition]) -> None:
         """Make these repetitions, as far as the budget goes."""
         made = []
         for change in dict.fromkeys(changes):
@@ -125,11 +125,11 @@ class Trials:
 
     def know_trace(self, trace: Trace, policy: str) -> None:
         """Take over the trace of such a run."""
-        self._results[Change(policy)] = _result(trace)
+        self._results[Repetition(policy)] = _result(trace)
 
     def tried(self, remedy: Remedy, policy: str) -> Remedy | None:
         """Return a change with what it did; None: it was not made, failed, or left more undone than there was."""
-        before, after = self._results.get(Change(policy)), self._results.get(_change(remedy, policy))
+        before, after = self._results.get(Repetition(policy)), self._results.get(_change(remedy, policy))
         if before is None or after is None or after.failures > before.failures:
             return None
         changed = difference("", (before.trace, before.summary), (after.trace, after.summary))
@@ -140,7 +140,7 @@ class Trials:
             makespan_range_percent=changed.makespan_range_percent,
         )
 
-    def _changed(self, change: Change) -> Setting | None:
+    def _changed(self, change: Repetition) -> Setting | None:
         """Return the setting with the change; None: it is so already, or makes no sense here."""
         parameters = None
         if change.parameter is not None:
@@ -182,13 +182,13 @@ def diagnose(
     except NumaprobeError as error:
         return _unconfirmed(found, str(error))
     sure = setting is not None and trace.source == "virtual"
-    trials = Trials(repeated, sure=sure, progress=progress)
+    trials = Repetitions(repeated, sure=sure, progress=progress)
     if sure:
         trials.know_trace(trace, repeated.policy.label)
     return confirm(found, trials, repeated.policy.label)
 
 
-def confirm(trace: Trace, trials: Trials, policy: str) -> Trace:
+def confirm(trace: Trace, trials: Repetitions, policy: str) -> Trace:
     """Return ``trace`` with what helps against its findings.
 
     Args:
@@ -201,7 +201,7 @@ def confirm(trace: Trace, trials: Trials, policy: str) -> Trace:
     if not changes:
         return trace
     before = trials.untried
-    trials.make([Change(policy), *changes])
+    trials.make([Repetition(policy), *changes])
     findings = tuple(_confirmed(finding, trials, policy) for finding in trace.findings)
     left = trials.untried - before
     if not left:
@@ -215,11 +215,11 @@ def _by_weight(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: order.index(finding.severity))
 
 
-def _change(remedy: Remedy, policy: str) -> Change:
-    return Change(remedy.policy or policy, remedy.parameter, remedy.load_from)
+def _change(remedy: Remedy, policy: str) -> Repetition:
+    return Repetition(remedy.policy or policy, remedy.parameter, remedy.load_from)
 
 
-def _confirmed(finding: Finding, trials: Trials, policy: str) -> Finding:
+def _confirmed(finding: Finding, trials: Repetitions, policy: str) -> Finding:
     tried = (trials.tried(remedy, policy) for remedy in finding.remedies)
     best = _best_of_each_kind([remedy for remedy in tried if remedy is not None and helps(remedy)])
     told = [sentence(remedy, sure=trials.sure) for remedy in best]

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.statistics import SIGNIFICANCE, Change, Sample, compare_runs, holm
+from numaprobe.analysis.statistics import SIGNIFICANCE, FigureChange, Sample, compare_runs, holm
 from numaprobe.analysis.summary import DEFERRED, summarize
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class VerifiedFigure:
     """One figure on both sides, in ns."""
 
     key: FigureKey
-    change: Change
+    change: FigureChange
     #: what ``change.p_value`` is worth among all the figures; None: both sides are exact, and no chance is involved
     adjusted_p: float | None
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from numaprobe.scenario.replay.events import History, TaskEvent, first_attempts
+from numaprobe.scenario.replay.events import TaskEvent, TraceHistory, first_attempts
 from numaprobe.scenario.replay.probes import MAX_NESTING
 from numaprobe.scenario.replay.steps import folded, pause, prelude
 from numaprobe.scenario.schema import Caller
@@ -36,7 +36,7 @@ RETRIES_DEFERRED: Final = "deferred_probe_initcall"
 SLACK_NS: Final = 100_000
 
 
-def boot_history(seen: Sequence[TracedProbe], initcalls: Sequence[Initcall], warnings: ReplayWarnings) -> History:
+def boot_history(seen: Sequence[TracedProbe], initcalls: Sequence[Initcall], warnings: ReplayWarnings) -> TraceHistory:
     """Return what happened, as ``history`` does.
 
     Args:
@@ -51,7 +51,7 @@ def boot_history(seen: Sequence[TracedProbe], initcalls: Sequence[Initcall], war
         text = f"{left} probe(s) ran outside of kernel_init's initcalls, and are left out of the boot"
         warnings.say("not-replayed", text)
     _find_children(mine, places)
-    found = History()
+    found = TraceHistory()
     registered: set[Key] = set()
     at: int | None = None
     for one in first_attempts(mine, found, warnings):
@@ -132,7 +132,7 @@ class _Moment(NamedTuple):
     steps: list[Step]
 
 
-def boot_steps(past: History, initcalls: Sequence[Initcall], milestones: Sequence[Milestone]) -> list[Step]:
+def boot_steps(past: TraceHistory, initcalls: Sequence[Initcall], milestones: Sequence[Milestone]) -> list[Step]:
     """Return all steps: those of the initcalls, the milestones at their times, and what follows them."""
     end = initcalls[-1].end_ns
     moments = [_of_event(event) for event in past.events]
@@ -162,5 +162,5 @@ def _of_event(event: TaskEvent) -> _Moment:
     return _Moment(event.start, event.end, [step, *pause(event.end - event.start - probed)])
 
 
-def _last_async(past: History) -> int:
+def _last_async(past: TraceHistory) -> int:
     return max((one.end for probes in past.probes.values() for one in probes if one.asynchronous), default=0)

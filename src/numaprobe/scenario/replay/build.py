@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numaprobe.records import Trace
     from numaprobe.runtime import KernelProfile
-    from numaprobe.scenario.replay.events import History
+    from numaprobe.scenario.replay.events import TraceHistory
     from numaprobe.scenario.replay.lessons import Lesson, Sharing
     from numaprobe.scenario.replay.probes import Key, TracedProbe
     from numaprobe.scenario.schema import Scenario
@@ -165,7 +165,7 @@ def _drivers(seen: Iterable[TracedProbe], sharing: Sharing) -> list[DriverModel]
 class _Devices:
     """The devices of a replay as groups of one."""
 
-    def __init__(self, past: History, topology: Topology, warnings: ReplayWarnings, sharing: Sharing) -> None:
+    def __init__(self, past: TraceHistory, topology: Topology, warnings: ReplayWarnings, sharing: Sharing) -> None:
         self._sharing = sharing
         self._past = past
         self._topology = topology

@@ -49,7 +49,7 @@ class TaskEvent:
 
 
 @dataclass(slots=True)
-class History:
+class TraceHistory:
     """The events of a trace, and what its devices and drivers need."""
 
     events: list[TaskEvent] = field(default_factory=list)
@@ -63,7 +63,7 @@ class History:
     present: dict[Key, None] = field(default_factory=dict)
 
 
-def history(seen: Sequence[TracedProbe], topology: Topology, warnings: ReplayWarnings) -> History:
+def history(seen: Sequence[TracedProbe], topology: Topology, warnings: ReplayWarnings) -> TraceHistory:
     """Return what happened.
 
     Args:
@@ -72,7 +72,7 @@ def history(seen: Sequence[TracedProbe], topology: Topology, warnings: ReplayWar
         warnings: what had to be left out.
 
     """
-    found = History()
+    found = TraceHistory()
     own = list(first_attempts(seen, found, warnings))
     _preload(seen, found)
     state = _State(found)
@@ -82,7 +82,7 @@ def history(seen: Sequence[TracedProbe], topology: Topology, warnings: ReplayWar
     return found
 
 
-def first_attempts(seen: Iterable[TracedProbe], found: History, warnings: ReplayWarnings) -> Iterator[TracedProbe]:
+def first_attempts(seen: Iterable[TracedProbe], found: TraceHistory, warnings: ReplayWarnings) -> Iterator[TracedProbe]:
     """Return the probes that are no retries and not inside of others."""
     latest: dict[Key, TracedProbe] = {}
     for one in seen:
@@ -108,7 +108,7 @@ def _say_twice(one: TracedProbe, warnings: ReplayWarnings, text: str) -> None:
     warnings.say("repeated", text, one.record.device)
 
 
-def _preload(seen: Iterable[TracedProbe], found: History) -> None:
+def _preload(seen: Iterable[TracedProbe], found: TraceHistory) -> None:
     """Note the drivers whose first probe did not come from their registration: they were there before."""
     first: dict[str, TracedProbe] = {}
     for one in seen:
@@ -169,7 +169,7 @@ def _name_caller(event: TaskEvent, one: TracedProbe, topology: Topology) -> None
 class _State:
     """What is registered and bound while the events go by."""
 
-    def __init__(self, found: History) -> None:
+    def __init__(self, found: TraceHistory) -> None:
         self._found = found
         self._loaded = dict(found.preloaded)
         self._added: set[Key] = set()

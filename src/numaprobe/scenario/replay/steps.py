@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from collections.abc import Sequence as SequenceOf
 
-    from numaprobe.scenario.replay.events import History, TaskEvent
+    from numaprobe.scenario.replay.events import TaskEvent, TraceHistory
 
 #: Steps of a list, and tasks at once: what a scenario takes.
 MAX_LIST: Final = 4000
@@ -47,7 +47,7 @@ def first_caller(events: Iterable[TaskEvent]) -> Caller:
     return Caller(comm="modprobe", cpu=0)
 
 
-def steps_of(past: History, caller: Caller) -> list[Step]:
+def steps_of(past: TraceHistory, caller: Caller) -> list[Step]:
     """Return all steps.
 
     Raises:
@@ -64,7 +64,7 @@ def steps_of(past: History, caller: Caller) -> list[Step]:
     return folded([*steps, Settle(settle=True)])
 
 
-def prelude(past: History) -> list[Step]:
+def prelude(past: TraceHistory) -> list[Step]:
     """Return what comes before the first event."""
     add: list[Step] = [Add.on([name for _, name in past.present])] if past.present else []
     load: list[Step] = [Load.on(list(past.preloaded))] if past.preloaded else []

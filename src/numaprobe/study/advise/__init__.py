@@ -12,7 +12,7 @@ from numaprobe.study.advise.as_json import advice_to_json
 from numaprobe.study.advise.bound import Bound
 from numaprobe.study.advise.choices import Choice, Kind, Selection, with_choices
 from numaprobe.study.advise.goal import Goal, goal_of
-from numaprobe.study.advise.keptout import Around, KeptOut, Reason
+from numaprobe.study.advise.keptout import Around, KeptOut, KeptOutReason
 from numaprobe.study.advise.lines import Line
 from numaprobe.study.advise.search import Searched, SearchProgress, pick
 from numaprobe.study.advise.trials import Trial, Trials
@@ -25,9 +25,9 @@ __all__ = [
     "Choice",
     "Goal",
     "KeptOut",
+    "KeptOutReason",
     "Kind",
     "Line",
-    "Reason",
     "Recommendation",
     "SearchProgress",
     "Searched",

@@ -33,7 +33,7 @@ _DISKS: Final = ("nvme", "vd", "host", "mmc")
 _SHOWN: Final = 3
 
 
-class Reason(StrEnum):
+class KeptOutReason(StrEnum):
     """Why a driver is kept out."""
 
     SYNCHRONOUS = "always-synchronous"
@@ -49,7 +49,7 @@ class KeptOut:
     """A driver that stays synchronous."""
 
     driver: str
-    reason: Reason
+    reason: KeptOutReason
     #: one sentence
     text: str
     #: what shows it: those who wait, those that are renamed
@@ -62,7 +62,7 @@ class KeptOut:
     @property
     def final(self) -> bool:
         """Whether nobody's word changes it."""
-        return self.reason is Reason.SYNCHRONOUS or (self.boots and self.reason is Reason.ROOT)
+        return self.reason is KeptOutReason.SYNCHRONOUS or (self.boots and self.reason is KeptOutReason.ROOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,14 @@ class Reasons:
         if said or entry:
             where = f" ({entry.source})" if entry else ""
             text = f"asks for synchronous probing (PROBE_FORCE_SYNCHRONOUS){where}, and no setting changes that"
-            yield KeptOut(driver=driver, reason=Reason.SYNCHRONOUS, text=text)
+            yield KeptOut(driver=driver, reason=KeptOutReason.SYNCHRONOUS, text=text)
 
     def _awaited(self, driver: str) -> Iterator[KeptOut]:
         """Return who waits for devices of this driver."""
-        for reason, what in ((Reason.CHILDREN, "are its devices' children"), (Reason.SUPPLIER, "are supplied by it")):
+        for reason, what in (
+            (KeptOutReason.CHILDREN, "are its devices' children"),
+            (KeptOutReason.SUPPLIER, "are supplied by it"),
+        ):
             others = [
                 device
                 for supplier, devices in self._waiting[reason].items()
@@ -146,21 +149,21 @@ class Reasons:
         serving = {device: self._around.serving[device] for device in mine if device in self._around.serving}
         for device, what in serving.items():
             text = f"{what} ({device})"
-            yield KeptOut(driver=driver, reason=Reason.ROOT, text=text, devices=(device,), boots=self._boots)
+            yield KeptOut(driver=driver, reason=KeptOutReason.ROOT, text=text, devices=(device,), boots=self._boots)
         root = None if serving else _root_driver(driver, self._cmdline)
         if root is not None:
             text = f"the root file system is on a device of it (root={root})"
-            yield KeptOut(driver=driver, reason=Reason.ROOT, text=text, boots=self._boots)
+            yield KeptOut(driver=driver, reason=KeptOutReason.ROOT, text=text, boots=self._boots)
         elif self._boots and not serving and _may_have_root(driver, self._cmdline):
             said = CommandLine.parse(self._cmdline).get("root")
             told = f"root={said} does not say" if said else "the log's command line does not say"
             text = f"the root file system may be on a device of it: {told}"
-            yield KeptOut(driver=driver, reason=Reason.ROOT, text=text, boots=self._boots)
+            yield KeptOut(driver=driver, reason=KeptOutReason.ROOT, text=text, boots=self._boots)
 
     def _unsafe(self, driver: str) -> Iterator[KeptOut]:
         entry = known_drivers().unsafe_driver(driver)
         if entry is not None:
-            yield KeptOut(driver=driver, reason=Reason.UNSAFE, text=f"{entry.why} ({entry.source})")
+            yield KeptOut(driver=driver, reason=KeptOutReason.UNSAFE, text=f"{entry.why} ({entry.source})")
 
     def _names(self, driver: str) -> Iterator[KeptOut]:
         family = family_of(driver, self._cmdline)
@@ -176,7 +179,9 @@ class Reasons:
         else:
             text += ", which nothing keeps then; in the run that was made they stay"
         text += f". Use {family.instead}"
-        yield KeptOut(driver=driver, reason=Reason.NAMES, text=text, devices=tuple(changed or names), names=changed)
+        yield KeptOut(
+            driver=driver, reason=KeptOutReason.NAMES, text=text, devices=tuple(changed or names), names=changed
+        )
 
 
 def _first(changed: Mapping[str, tuple[str, str]]) -> str:
@@ -186,7 +191,7 @@ def _first(changed: Mapping[str, tuple[str, str]]) -> str:
 
 def _waiting(
     setting: Setting, base: Trace, recorded: Trace | None, consumers: Mapping[str, tuple[str, ...]]
-) -> dict[Reason, dict[str, list[str]]]:
+) -> dict[KeptOutReason, dict[str, list[str]]]:
     """Return who waits for which device, as its child or as its consumer."""
     children: dict[str, list[str]] = defaultdict(list)
     supplied: dict[str, list[str]] = defaultdict(list)
@@ -203,7 +208,7 @@ def _waiting(
             supplied[supplier].append(spec.name)
     for supplier, devices in (*consumers.items(), *([] if recorded is None else _deferred(recorded))):
         supplied[supplier] += [device for device in devices if device not in supplied[supplier]]
-    return {Reason.CHILDREN: children, Reason.SUPPLIER: supplied}
+    return {KeptOutReason.CHILDREN: children, KeptOutReason.SUPPLIER: supplied}
 
 
 def _nested(base: Trace) -> Iterator[tuple[str, str]]:
