@@ -42,6 +42,15 @@ def lab(
     check: Annotated[
         bool, typer.Option("--check", help="Compare with the virtual machine's prediction; exit 1 if they differ.")
     ] = False,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            "--policy",
+            "-p",
+            metavar="NAME|FILE.py:CLASS",
+            help="With --check: the policy that this kernel should follow.",
+        ),
+    ] = None,
     overhead: Annotated[
         int | None,
         typer.Option("--overhead", min=2, max=200, metavar="ROUNDS", help="Measure what recording costs the probes."),
@@ -67,6 +76,7 @@ def lab(
 
     Examples: numaprobe lab --fetch 6.12 lab-nvme --check
     | numaprobe lab lab-nvme --kernel 6.1 -o trace.json
+    | numaprobe lab lab-nvme --kernel ~/linux --policy queue-on-node
     | numaprobe lab lab-nvme --overhead 15
     """
     if fetch is not None:
@@ -93,13 +103,17 @@ def lab(
 
         check_trace_name(output)
         check_output(output)
+    if policy is not None:
+        from numaprobe.policies import make_policy
+
+        make_policy(policy)  # a name that is none is told before anything is booted
     options = guest_options(kernel, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm)
     setting = guest_setting(chosen, options, machine=machine)
     if overhead is not None:
         _show_overhead(overhead_in_guest(setting, overhead, told=tell_boot), as_json=as_json)
         return
     record = ["--sched" if sched else "--no-sched", *(["--memory"] if memory else [])]
-    _record(setting, record, check=check, output=output, as_json=as_json, label=label)
+    _record(setting, record, check=check, policy=policy, output=output, as_json=as_json, label=label)
 
 
 def _record(
@@ -107,6 +121,7 @@ def _record(
     record: Sequence[str],
     *,
     check: bool,
+    policy: str | None,
     output: Path | None,
     as_json: bool,
     label: str | None,
@@ -119,14 +134,14 @@ def _record(
     trace = result.trace
     if output is not None:
         _write(trace, output)
-    checked = check_guest(setting, trace) if check else None
+    checked = check_guest(setting, trace, policy) if check or policy else None
     report = None if checked is None else checked.report
     for line in (line for splat in result.splats for line in splat.lines):
         tell(f"  {line}")
     if as_json:
         _print_json(trace, checked)
     else:
-        _print_text(result, report, setting.options.image.release, output)
+        _print_text(result, checked, setting.options.image.release, output)
     failures = _failures(result, report)
     if as_json and failures:
         complain("; ".join(failures))
@@ -163,7 +178,12 @@ def _print_json(trace: Trace, checked: GuestCheck | None) -> None:
         _echo_json(trace_to_json(trace))
         return
     block = {"schema": LAB_SCHEMA, "trace": trace_to_json(trace), "prediction": trace_to_json(checked.predicted)}
-    _echo_json(block | {"check": report_to_json(checked.report)})
+    block |= {"policy": checked.policy, "check": report_to_json(checked.report)}
+    if checked.follows:
+        from numaprobe.study.following import explanations_to_json
+
+        block |= {"follows": explanations_to_json(checked.follows, checked.stock)}
+    _echo_json(block)
 
 
 def _failures(result: GuestResult, report: Agreement | None) -> list[str]:
@@ -181,20 +201,30 @@ def _verdict(report: Agreement) -> str:
     return f"{sum(row.agrees for row in report.rows)} of {len(report.rows)} probes as predicted{more}"
 
 
-def _print_text(result: GuestResult, report: Agreement | None, release: str, output: Path | None) -> None:
+def _print_text(result: GuestResult, checked: GuestCheck | None, release: str, output: Path | None) -> None:
     for warning in result.trace.warnings:
         tell(f"{warning.kind}: {warning.message}")
     kept = f" in {output}" if output else ""
     typer.echo(
         f"kernel {release}: {len(result.trace.probes)} probes recorded in {result.seconds:.0f} s{kept}", err=True
     )
-    if report is None:
+    if checked is None:
         from numaprobe.records import printk_lines
 
         sys.stdout.write(printk_lines(result.trace))
         return
-    for line in _table(report):
+    for line in _table(checked.report):
         typer.echo(line)
+    typer.echo(_policy_line(checked))
+
+
+def _policy_line(checked: GuestCheck) -> str:
+    """Say which policy was predicted, or which ones explain what was recorded."""
+    if not checked.follows:
+        return f"predicted: {checked.policy}"
+    from numaprobe.study.following import following_line
+
+    return following_line(checked.follows, checked.stock)
 
 
 def _table(report: Agreement) -> list[str]:

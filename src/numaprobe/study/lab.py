@@ -9,6 +9,7 @@ from numaprobe.analysis.agreement import judge
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario import prepare, run_scenario
 from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
+from numaprobe.study.following import explanations
 from numaprobe.topology import from_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.kernel.lab.plan import GuestPlan
     from numaprobe.records import Trace
+    from numaprobe.runtime.profile import KernelProfile
     from numaprobe.scenario import Scenario
+    from numaprobe.study.following import Explanation
     from numaprobe.study.guests import Booting, GuestOptions
 
 
@@ -30,6 +33,11 @@ class GuestSetting:
     plan: GuestPlan
     options: GuestOptions
 
+    @property
+    def profile(self) -> KernelProfile:
+        """What a stock kernel of this release does."""
+        return closest_profile(self.options.image.release)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestCheck:
@@ -37,6 +45,11 @@ class GuestCheck:
 
     report: Agreement
     predicted: Trace
+    #: the policy that was predicted, and the one of a stock kernel of this release
+    policy: str
+    stock: str
+    #: every policy, held against the recording; empty if one was chosen
+    follows: tuple[Explanation, ...] = ()
 
 
 def guest_setting(scenario: Scenario, options: GuestOptions, *, machine: str | None = None) -> GuestSetting:
@@ -77,13 +90,32 @@ def record_in_guest(
         return run_guest(setting.plan, record=record, **shared)
 
 
-def check_guest(setting: GuestSetting, trace: Trace) -> GuestCheck:
-    """Predict the scenario with the costs that the guest recorded, under its kernel's own policy, and compare."""
-    profile = closest_profile(setting.options.image.release)
+def check_guest(setting: GuestSetting, trace: Trace, policy: str | None = None) -> GuestCheck:
+    """Predict the scenario with the costs that the guest recorded, and compare.
+
+    Args:
+        setting: what the guest ran.
+        trace: what it recorded.
+        policy: a spec, the policy that a patched kernel should follow; None: its release's own, and then every policy
+            of ours is held against the recording (``GuestCheck.follows``).
+
+    Raises:
+        UnknownNameError, UsageError: there is no such policy.
+
+    """
+    stock = setting.profile.pci_policy
+    chosen = policy or stock
     topology = from_json(trace.machine)
     costed = with_recorded_costs(setting.scenario, trace)
-    predicted = run_scenario(costed, profile.pci_policy, kernel=profile, machine=topology)
-    return GuestCheck(report=judge(predicted, trace, guest_names(setting.plan, trace), topology), predicted=predicted)
+    names = guest_names(setting.plan, trace)
+
+    def predict(name: str) -> Trace:
+        return run_scenario(costed, name, kernel=setting.profile, machine=topology)
+
+    predicted = predict(chosen)
+    follows = () if policy else explanations(lambda name: judge(predict(name), trace, names, topology))
+    report = judge(predicted, trace, names, topology)
+    return GuestCheck(report=report, predicted=predicted, policy=chosen, stock=stock, follows=follows)
 
 
 def overhead_in_guest(
