@@ -18,6 +18,8 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "data": ("duckdb",),
     "perfetto": ("perfetto",),
     "udev": ("pyudev",),
+    "sampling": ("scipy",),
+    "cluster": ("distributed",),
 }
 
 
