@@ -198,3 +198,11 @@ def test_guessed_names_are_a_limit(tmp_path: Path) -> None:
     unnamed = re.sub(" with driver [^ ]+", "", flipper())
     assert any("guessed from their initcalls" in line for line in advised(read(tmp_path, unnamed)).limits)
     assert not any("guessed from their initcalls" in line for line in advised(read(tmp_path, flipper())).limits)
+
+
+def test_a_log_tells_which_computer_and_firmware_it_was(tmp_path: Path) -> None:
+    line = "[    0.000000] DMI: ACME Storage 9/0ABC12, BIOS 2.5.6 10/06/2021"
+    log = tmp_path / "boot.log"
+    log.write_text(flipper().replace("[    0.040000] smp:", f"{line}\n[    0.040000] smp:"))
+    info = read_trace(log).machine["info"]
+    assert (info["product"], info["firmware"]) == ("ACME Storage 9", "2.5.6 10/06/2021")

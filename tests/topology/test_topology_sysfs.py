@@ -177,6 +177,18 @@ def test_the_command_line_of_a_machine_is_read_once(tree: Path, monkeypatch: pyt
     assert str(machine.housekeeping.managed_irq) == "3"
 
 
+def test_dmi_tells_product_and_firmware_and_never_a_serial_number(tree: Path) -> None:
+    assert not {"product", "firmware"} & set(read_sysfs(tree).info)
+    dmi = tree / "class/dmi/id"
+    dmi.mkdir(parents=True)
+    texts = {"sys_vendor": "ACME ", "product_name": "X  9", "bios_version": "2.5.6", "product_serial": "S3CR3T"}
+    for name, text in texts.items():
+        (dmi / name).write_text(f"{text}\n")
+    info = read_sysfs(tree).info
+    assert (info["product"], info["firmware"]) == ("ACME X 9", "2.5.6")
+    assert "S3CR3T" not in str(info)
+
+
 def test_the_proc_directory_can_be_elsewhere(tree: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     other.mkdir()

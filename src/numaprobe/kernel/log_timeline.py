@@ -37,6 +37,7 @@ _KNOWN: Final = re.compile(
     r"|(?P<free>Freeing unused kernel (?:image|memory))\b"
     r"|smp: Brought up (?P<nodes>\d{1,4}) nodes?, (?P<cpus>\d{1,5}) CPUs?"
     r"|Kernel command line: (?P<cmdline>.{0,4096})"
+    r"|DMI: (?P<product>.{1,300}), BIOS (?P<firmware>\S.{0,199})"
     r"|(?P<disk>sd[a-z]{1,3}|vd[a-z]{1,3}|nvme\d{1,4}n\d{1,4}|mmcblk\d{1,3}): (?P=disk)p?\d",
     re.ASCII,
 )
@@ -60,6 +61,8 @@ class Timeline:
     #: nodes and CPUs that came up; None: it does not say
     machine: tuple[int, int] | None = None
     cmdline: str | None = None
+    #: which computer and which firmware, as in ``Topology.info``
+    made_by: dict[str, str] = field(default_factory=dict)
     _milestones: dict[str, int] = field(default_factory=dict)
     #: function, module and start of the one under way; devices probed in it
     _open: tuple[str, str | None, int] | None = None
@@ -76,7 +79,7 @@ class Timeline:
         nodes, cpus = self.machine or (0, 0)
         if not nodes or cpus % nodes:
             return None
-        info = {"kernel": release or "", "cmdline": self.cmdline or ""}
+        info = {"kernel": release or "", "cmdline": self.cmdline or "", **self.made_by}
         return replace(
             parse_compact(f"{nodes} nodes x {cpus // nodes} cores"), info={k: v for k, v in info.items() if v}
         )
@@ -109,6 +112,9 @@ class Timeline:
                 self.machine = int(known["nodes"]), int(known["cpus"])
             elif known["cmdline"] is not None:
                 self.cmdline = known["cmdline"].strip()
+            elif known["firmware"] is not None:  # behind the slash is the board's name
+                self.made_by = {"product": known["product"].rpartition("/")[0] or known["product"]}
+                self.made_by["firmware"] = known["firmware"].strip()
             else:
                 self._reached(_name_of(known), time_ns)
         elif "systemd[1]: " in text and (known := _SYSTEMD.search(text)) is not None:

@@ -25,7 +25,7 @@ from numaprobe.reading.budget import BUDGETS
 from numaprobe.reading.files import MAX_ATTRIBUTE, list_directory, read_text
 from numaprobe.topology.cmdline import MAX_CMDLINE, CommandLine
 from numaprobe.topology.isolation import housekeeping_from_cmdline
-from numaprobe.topology.model import SETTINGS, Housekeeping, Topology, partition, symmetric
+from numaprobe.topology.model import MADE_BY, SETTINGS, Housekeeping, Topology, partition, symmetric
 from numaprobe.topology.sysfsdevices import read_devices
 from numaprobe.topology.sysfsfiles import SetFiles, read_cpus, read_first, read_number
 from numaprobe.topology.sysfsnodes import read_nodes
@@ -220,4 +220,14 @@ def _info(proc: Path, top: Path, cmdline: CommandLine) -> dict[str, str]:
         module, _, parameter = name.partition(".")
         if value := (read_text(top / "module" / module / "parameters" / parameter, MAX_ATTRIBUTE) or "").strip():
             info[name] = value[:40]
-    return info
+    return info | _made_by(top / "class/dmi/id")
+
+
+def _made_by(dmi: Path) -> dict[str, str]:
+    """Return what computer and what firmware it is; serial numbers stand beside them, and are nobody's business."""
+    found = {}
+    for key, names in MADE_BY.items():
+        texts = ((read_text(dmi / name, MAX_ATTRIBUTE) or "").strip() for name in names)
+        if text := " ".join(" ".join(texts).split()):
+            found[key] = text[:200]
+    return found
