@@ -16,6 +16,7 @@ from numaprobe.analysis.statistics import (
     EXACT_RUNS,
     SIGNIFICANCE,
     Sample,
+    _Differences,
     _approximate,
     _doubled_ranks,
     compare_runs,
@@ -26,6 +27,7 @@ from numaprobe.analysis.statistics import (
 )
 from numaprobe.errors import UsageError
 
+NUMBERS = st.integers(0, 10**12) | st.floats(0, 1e9)
 SIDES = st.lists(st.integers(0, 10**9), min_size=1, max_size=9)
 #: with so few numbers that many are equal
 TIED = st.lists(st.integers(0, 3), min_size=1, max_size=7)
@@ -95,6 +97,15 @@ def test_the_shifts_interval_leaves_out_what_tables_of_u_say(size: int, left_out
     found = shift(base, runs)
     assert found.interval == (differences[left_out], differences[-1 - left_out])
     assert found.estimate == 100
+
+
+@given(st.lists(st.integers(-50, 10**12), min_size=1, max_size=40), st.lists(NUMBERS, min_size=1, max_size=40))
+def test_differences_that_are_searched_are_those_that_would_be_listed(base: list[int], runs: list[float]) -> None:
+    listed = sorted(after - before for before in base for after in runs)
+    searched = _Differences(base, runs)
+    searched._listed = None
+    for index in (0, len(listed) // 3, len(listed) // 2, len(listed) - 1):
+        assert searched[index] == pytest.approx(listed[index], rel=1e-12, abs=1e-3)
 
 
 def test_three_runs_give_a_shift_without_an_interval() -> None:

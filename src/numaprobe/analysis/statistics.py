@@ -21,6 +21,7 @@ SciPy's ``mannwhitneyu`` counts exactly only where no two numbers are equal, and
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,12 +31,14 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 #: A difference is believed if chance would show it in fewer than this share of comparisons.
 SIGNIFICANCE: Final = 0.05
 #: Count all ways up to this many runs of both sides; beyond, the approximation is good to the third digit.
 EXACT_RUNS: Final = 100
+#: Up to so many differences between the runs of two sides are listed; of more, those that are asked for are searched.
+MOST_LISTED: Final = 10_000
 
 
 # ---- one side --------------------------------------------------------------------------------------------------------
@@ -153,10 +156,45 @@ def smallest_p(first: int, second: int) -> float:
 
 def shift(base: Sequence[float], runs: Sequence[float]) -> Shift:
     """Return the Hodges-Lehmann shift of ``runs`` against ``base``."""
-    differences = sorted(after - before for before in base for after in runs)
     left_out = _outside_of_shift(len(base), len(runs))
-    interval = None if left_out is None else (differences[left_out], differences[-1 - left_out])
-    return Shift(float(median(differences)), interval)
+    differences = _Differences(base, runs)
+    last = len(differences) - 1
+    middle = (differences[last // 2] + differences[(last + 1) // 2]) / 2
+    return Shift(float(middle), None if left_out is None else (differences[left_out], differences[last - left_out]))
+
+
+class _Differences:
+    """All differences between a run of one side and a run of the other, in order; listed only if they are few.
+
+    Of many, one is searched: how many are not larger than a value is known after one look into the sorted runs for
+    each of base, and the value is halved in on.
+    """
+
+    def __init__(self, base: Sequence[float], runs: Sequence[float]) -> None:
+        self._base, self._runs = sorted(base), sorted(runs)
+        few = len(self) <= MOST_LISTED
+        self._listed = sorted(after - before for before in base for after in runs) if few else None
+
+    def __len__(self) -> int:
+        return len(self._base) * len(self._runs)
+
+    def __getitem__(self, index: int) -> float:
+        """Return the difference that so many others come before."""
+        if self._listed is not None:
+            return self._listed[index]
+        low, high = self._runs[0] - self._base[-1] - 1, self._runs[-1] - self._base[0]
+        while low < (middle := low + (high - low) / 2) < high:
+            if sum(bisect_right(self._runs, before + middle) for before in self._base) > index:
+                high = middle
+            else:
+                low = middle
+        return min(self._around(high), key=lambda difference: abs(difference - high))
+
+    def _around(self, value: float) -> Iterator[float]:
+        """Yield differences next to a value: that which was searched is one, but for what adding rounds away."""
+        for before in self._base:
+            place = bisect_left(self._runs, before + value)
+            yield from (after - before for after in self._runs[max(place - 1, 0) : place + 1])
 
 
 def holm(p_values: Sequence[float], weights: Sequence[float]) -> list[float]:
