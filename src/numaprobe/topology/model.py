@@ -29,8 +29,8 @@ REMOTE_DISTANCE: Final = 20
 UNREACHABLE_DISTANCE: Final = 255
 #: Kernel parameters that bear on where a probe runs and that a running kernel shows: keys of ``Topology.info``.
 SETTINGS: Final = ("workqueue.default_affinity_scope", "workqueue.cache_shard_size")
-#: Which computer and which firmware it is, as DMI tells: keys of ``Topology.info``, and the files of ``/sys/class/dmi/id``
-#: that each is made of. The kernel's log has the same in its line ``DMI:``.
+#: Which computer and which firmware it is, as DMI tells: keys of ``Topology.info``, and the files that each is made of,
+#: in ``/sys/class/dmi/id``. The kernel's log has the same in its line ``DMI:``.
 MADE_BY: Final = {"product": ("sys_vendor", "product_name"), "firmware": ("bios_version", "bios_date")}
 #: The kernel's ``NUMA_NO_NODE``.
 NO_NODE: Final = -1
