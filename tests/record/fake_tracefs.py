@@ -26,6 +26,7 @@ EVENTS = (
     "workqueue/workqueue_execute_start",
     "kmem/mm_page_alloc",
 )
+LOCK_EVENTS = ("lock/contention_begin", "lock/contention_end")
 INSTANCE_FILES = {
     "trace": "# tracer: nop\n",
     "tracing_on": "1\n",
@@ -72,6 +73,7 @@ class FakeKernel(TracefsFiles):
     def _event(self, folder: Path, event: str) -> None:
         _put(folder / "events" / event / "enable", "0\n")
         _put(folder / "events" / event / "filter", "none\n")
+        _put(folder / "events" / event / "trigger", "# Available triggers:\n")
         _put(folder / "events" / event.partition("/")[0] / "enable", "0\n")
 
     def _kprobe_events(self) -> list[str]:

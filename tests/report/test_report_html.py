@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from counting import lines_run
 from numaprobe.analysis import compare
-from numaprobe.records import Identity, ProbeRecord, RunWarning, Trace
+from numaprobe.records import Identity, LockWait, ProbeRecord, RunWarning, Trace
 from numaprobe.report import html as report
 from numaprobe.report.html import embed, html_page, write_html
 from numaprobe.report.lanes import lanes
@@ -369,3 +369,26 @@ def test_five_thousand_probes_are_drawn_and_answer(browser: Browser, tmp_path: P
                        " return (performance.now() - t) / 10; })()")  # fmt: skip
     assert elapsed < 100
     assert browser.complaints() == []
+
+
+def test_the_page_says_for_which_lock_a_probe_waited_and_who_had_it() -> None:
+    waits = tuple(LockWait(f"lock{index}", "0000:02:00.0" if index else None, 2, 1000, 600) for index in range(10))
+    told = ProbeRecord(device="a", driver="nvme", cost_ns=10**6, waits=waits)
+    silent = ProbeRecord(device="b", driver="nvme", cost_ns=10**6)
+    _, data = read(html_page(compare([Trace(source="kernel", probes=(told, silent))])))
+    (total, more, first, second, *_), none = (probe[-2] for probe in data["traces"][0]["probes"])
+    assert (total, more, none) == (10_000, 2, None)
+    assert first == [data["strings"].index("lock0"), None, 2, 1000]
+    assert [data["strings"][second[0]], data["strings"][second[1]]] == ["lock1", "0000:02:00.0"]
+
+
+@needs_browser
+def test_a_bar_says_for_whom_its_probe_waited(browser: Browser, tmp_path: Path) -> None:
+    wait = LockWait("acpi_ex_enter_interpreter", "0000:02:00.0", 3, 5 * 10**6, 2 * 10**6)
+    trace = s.nvme_before()
+    waiting = replace(trace.probes[0], waits=(wait,), lock_wait_ns=wait.wait_ns)
+    write_html(compare([replace(trace, probes=(waiting, *trace.probes[1:]))]), tmp_path / "waits.html")
+    page = Page(browser, tmp_path / "waits.html")
+    page.browser.mouse("mouseMoved", *page.point(waiting.device))
+    assert "acpi_ex_enter_interpreter" in page.text("#tip")
+    assert "5.000 ms in 3, held by 0000:02:00.0" in page.text("#tip")

@@ -57,6 +57,7 @@ def lab(
     ] = None,
     sched: Annotated[bool, typer.Option("--sched/--no-sched", help="Record scheduler events, too.")] = True,
     memory: Annotated[bool, typer.Option("--memory", help="Record from which node pages came.")] = False,
+    locks: Annotated[bool, typer.Option("--locks", help="Record waits for locks (Linux 5.19 and later).")] = False,
     timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="End a guest that takes longer.")] = "300s",
     kvm: Annotated[bool, typer.Option("--kvm", help="Use the processor's virtualisation, where that works.")] = False,
     keep: Annotated[
@@ -113,6 +114,7 @@ def lab(
         _show_overhead(overhead_in_guest(setting, overhead, told=tell_boot), as_json=as_json)
         return
     record = ["--sched" if sched else "--no-sched", *(["--memory"] if memory else [])]
+    record += ["--locks"] if locks else []
     _record(setting, record, check=check, policy=policy, output=output, as_json=as_json, label=label)
 
 

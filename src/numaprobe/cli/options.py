@@ -78,7 +78,7 @@ Sort = Annotated[
     typer.Option(
         "--sort",
         metavar="KEY",
-        help="Order of the probes: start, end, cost, running, runnable, sleeping, device, driver, node, cpu.",
+        help="Order of the probes: start, end, cost, running, runnable, sleeping, waits, device, driver, node, cpu.",
     ),
 ]
 Top = Annotated[

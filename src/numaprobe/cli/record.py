@@ -36,6 +36,9 @@ def record(
         typer.Option("--sched/--no-sched", help="Scheduler events: running and waiting. On; off with --boot."),
     ] = None,
     memory: Annotated[bool, typer.Option("--memory", help="From which node each probe's pages came.")] = False,
+    locks: Annotated[
+        bool, typer.Option("--locks", help="Waits for locks: which one, how long, who had it (Linux 5.19 and later).")
+    ] = False,
     comm: Annotated[
         list[str] | None,
         typer.Option("--comm", metavar="PATTERN", help="Also watch tasks of this name; '*' watches every task."),
@@ -72,9 +75,12 @@ def record(
 
     Examples: sudo numaprobe record -- modprobe nvme
     | sudo numaprobe record --for 10s --memory -o hotplug.json
+    | sudo numaprobe record --locks -- modprobe nvme
     | sudo numaprobe record --boot --grub / (then update-grub, reboot, and: sudo numaprobe record --collect)
     """
     _check_usage(command, duration, boot=boot, collect=collect, loaders=(grub, systemd_boot))
+    if locks and (boot or collect):
+        raise UsageError("--locks needs the recorder while the probes run; the kernel cannot filter these events at boot")
     from numaprobe.records import check_output
     from numaprobe.study.recording import record_kernel, record_options, recorded_boot
     from numaprobe.units import parse_time
@@ -92,6 +98,7 @@ def record(
     options = record_options(
         sched=sched is not False,
         memory=memory,
+        locks=locks,
         comms=comm or (),
         functions=function or (),
         buffer_kb=buffer_kb,

@@ -402,6 +402,7 @@ def read_ftrace(
     definitions: Mapping[str, KprobeDefinition] | None = None,
     topology: Topology | None = None,
     kernel: str | None = None,
+    locks: bool = False,
 ) -> Trace:
     """Return the trace that a stream of ftrace text holds.
 
@@ -410,6 +411,9 @@ def read_ftrace(
         definitions: which event stands for which function (``parse_kprobe_events``); None = ours.
         topology: the machine, for the nodes of CPUs and devices and the devices' buses.
         kernel: as for ``FtraceReader``.
+        locks: lock events were recorded, even if there is none in the text.
 
     """
-    return FtraceReader(definitions, topology, kernel).trace(stream)
+    reader = FtraceReader(definitions, topology, kernel)
+    reader.assembler.locks.seen = locks
+    return reader.trace(stream)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.ftrace_line import decode, task_of
 
+from numaprobe.kernel.lockwaits import MAX_LOCKS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -72,7 +74,9 @@ class LockEvents:
             task.waits.end(lock, where[1])
         elif flags != _SPINS:
             task.waits.begin(lock, where[1])
-            self._next = {pid: lock}
+            if len(self._next) >= MAX_LOCKS:
+                self._next.clear()
+            self._next[pid] = lock
 
     def stack(self, head: bytes, _arguments: bytes, line: bytes) -> None:
         """Handle the head of a stack in trace-cmd's words (``kernel_stack``)."""

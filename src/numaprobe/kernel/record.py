@@ -4,7 +4,7 @@ A ``Recorder`` is entered, started, stopped, saved and left, in this order. Ente
 left, makes tracing instances of our own and defines the kprobes; leaving takes all of it away, also after an error or
 a signal (the caller turns signals into exceptions). Nothing is switched on outside our instances.
 
-There are two: kprobes have a buffer to themselves, and what comes in floods (the scheduler's events, works,
+There are two: kprobes have a buffer to themselves, and what comes in floods (the scheduler's events, works, locks,
 allocations) has another. However busy the machine is, a probe is not pushed out of its buffer by switches. Saving
 merges the two by time (``merge.py``).
 
@@ -40,6 +40,7 @@ from numaprobe.kernel.kprobes import (
     named_function,
     parse_kprobe_events,
 )
+from numaprobe.kernel.locktrace import check_lock_events, enable_lock_events
 from numaprobe.kernel.merge import merged
 from numaprobe.kernel.stale import clean_up
 from numaprobe.kernel.tracefs import explain
@@ -75,6 +76,8 @@ class RecordOptions:
     sched: bool = True
     #: pages that probes allocate, by node
     memory: bool = False
+    #: waits for locks: for which one, and with ``sched`` for whom
+    locks: bool = False
     #: names of tasks whose sched events are wanted, with ``*``
     comms: tuple[str, ...] = PROBING_COMMS
     #: further functions to time, ``MODULE:FUNCTION`` or ``FUNCTION``
@@ -143,13 +146,15 @@ class Recorder:
 
         """
         capabilities = detect(self.tracefs, btf=self.options.btf)
+        if self.options.locks:
+            check_lock_events(self.tracefs)
         for note in clean_up(self.tracefs, self.pid, self.proc):
             self._warn("stale-recording", note)
         for sentence in capabilities.missing:
             self._warn("missing-interface", sentence)
         try:
             self._instance = self.tracefs.make_instance(self.pid)
-            if self.options.sched or self.options.memory:
+            if self.options.sched or self.options.memory or self.options.locks:
                 self._sched = self.tracefs.make_instance(self.pid, _SCHED_KIND)
             self._set_up(capabilities)
         except BaseException:
@@ -237,6 +242,9 @@ class Recorder:
         self.instance.write(f"events/{GROUP}/enable", "1")
         if self.options.sched:
             self._enable_sched(capabilities)
+        if self.options.locks:
+            for sentence in enable_lock_events(self._instances()[-1], self._comms()):
+                self._warn("missing-interface", sentence)
         if self.options.memory and capabilities.memory:
             self._enable(MEMORY_EVENT, [f'COMM ~ "{comm}"' for comm in self._comms()])
 

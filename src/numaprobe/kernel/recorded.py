@@ -83,6 +83,7 @@ def read_recording(
     comms: Sequence[str] = (),
     warnings: Sequence[RunWarning] = (),
     kernel: str | None = None,
+    locks: bool = False,
 ) -> Trace:
     """Return what a recording holds.
 
@@ -92,6 +93,7 @@ def read_recording(
         comms: the patterns of tasks whose sched events were recorded; empty: every task's.
         warnings: what the recorder had to say.
         kernel: the kernel's release; None: this one's.
+        locks: lock events were recorded, even if there was none.
 
     Raises:
         InputError: there is no recording in ``folder``.
@@ -106,7 +108,7 @@ def read_recording(
         path, offset = _settle_candidates(path, topology)
     kernel = kernel or os.uname().release
     with path.open("rb") as stream:
-        trace = read_ftrace(stream, definitions=definitions or None, topology=topology, kernel=kernel)
+        trace = read_ftrace(stream, definitions=definitions or None, topology=topology, kernel=kernel, locks=locks)
     probes, unplaced = _without_guesses(trace.probes) if asked and offset is None else (trace.probes, ())
     probes = _with_memory(probes, folder)
     probes, dropped = _without_unwatched(probes, comms)

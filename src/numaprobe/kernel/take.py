@@ -149,7 +149,7 @@ def with_command(options: RecordOptions, command: Sequence[str]) -> RecordOption
 
 def _read(folder: Path, topology: Topology, options: RecordOptions, recording: Recording) -> Trace:
     comms = () if not options.sched or EVERY_COMM in options.comms else options.comms
-    return read_recording(folder, topology, comms=comms, warnings=recording.warnings)
+    return read_recording(folder, topology, comms=comms, warnings=recording.warnings, locks=options.locks)
 
 
 @contextlib.contextmanager

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _SCRIPTS: Final = ("data.js", "layout.js", "chart.js", "input.js", "page.js")
 #: Stretches of all traces together; beyond, the page shows shares instead, and says so. About 12 bytes each.
 MAX_SEGMENTS: Final = 500_000
+#: Waits for locks of one probe that the page lists, the longest.
+MAX_WAITS: Final = 8
 _STATE_CODE: Final = {RunState.RUNNING: 0, RunState.RUNNABLE: 1, RunState.SLEEPING: 2}
 
 
@@ -195,7 +197,16 @@ def _probe(record: ProbeRecord, first: int, strings: _Strings, *, with_segments:
         record.nested,
         record.attempt,
         strings(record.path),
+        _waits(record, strings),
         None
         if segments is None
         else [part for ns, state, cpu in stretches(record) for part in (ns, _STATE_CODE[state], cpu)],
     ]
+
+
+def _waits(record: ProbeRecord, strings: _Strings) -> list[Any] | None:
+    """Return how long a probe waited for locks, and for which of whom; None: it was not recorded."""
+    if record.waits is None:
+        return None
+    named = [[strings(one.lock), strings(one.held_by), one.times, one.wait_ns] for one in record.waits[:MAX_WAITS]]
+    return [sum(one.wait_ns for one in record.waits), len(record.waits) - len(named), *named]

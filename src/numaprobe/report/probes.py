@@ -40,6 +40,9 @@ COLUMNS: Final = (
     Column(title="running", legend="on a CPU", align="right", spare=5),
     Column(title="runnable", legend="ready, and waiting for a CPU that others used", align="right", spare=5),
     Column(title="sleeping", legend="waiting for anything else: a device, a timer, a lock", align="right", spare=5),
+    Column(
+        title="for others", legend="waiting for other probes or for locks, asleep or spinning", align="right", spare=5
+    ),
     Column(title="memory", legend="what it allocated, by node; not what it freed", spare=7),
     Column(title="caller", legend="the task that waited for it, and its CPU", spare=6),
     Column(title="result", legend="0, or the errno's name", spare=4),
@@ -53,6 +56,7 @@ SORTS: Final[dict[str, Callable[[ProbeRecord], tuple[bool, int | str]]]] = {
     "running": lambda r: (r.running_ns is None, -(r.running_ns or 0)),
     "runnable": lambda r: (r.runnable_ns is None, -(r.runnable_ns or 0)),
     "sleeping": lambda r: (r.sleeping_ns is None, -(r.sleeping_ns or 0)),
+    "waits": lambda r: (r.waits is None, -sum(wait.wait_ns for wait in r.waits or ())),
     "device": lambda r: (False, r.device),
     "driver": lambda r: (False, r.driver),
     "node": lambda r: (r.device_node is None, r.device_node or 0),
@@ -114,6 +118,7 @@ def _row(record: ProbeRecord, topology: Topology | None, holds: Holds, first: in
         time_text(record.running_ns),
         time_text(record.runnable_ns),
         time_text(record.sleeping_ns),
+        UNKNOWN if record.waits is None else time_text(sum(wait.wait_ns for wait in record.waits)),
         memory_text(record.memory),
         caller_text(record),
         Cell(result, "" if result in ("0", UNKNOWN) else "yellow"),

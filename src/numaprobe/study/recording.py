@@ -39,6 +39,7 @@ def record_options(
     *,
     sched: bool = True,
     memory: bool = False,
+    locks: bool = False,
     comms: Sequence[str] = (),
     functions: Sequence[str] = (),
     buffer_kb: int | None = None,
@@ -53,6 +54,7 @@ def record_options(
     return RecordOptions(
         sched=sched,
         memory=memory,
+        locks=locks,
         comms=(*PROBING_COMMS, *comms),
         functions=tuple(functions),
         buffer_kb=buffer_kb,

@@ -50,7 +50,7 @@ def _is_of(lock: str, hold: SharedHold) -> bool:
 def _advice(hold: SharedHold) -> str:
     if hold.source == "wake-ups":
         return (
-            "No placement takes this wait away. 'perf lock contention' or lock events (lock:contention_begin, with "
-            "stacks) around the run name what it is for."
+            "No placement takes this wait away. 'numaprobe record --locks' around the same probes (Linux 5.19 and "
+            "later) names what it is for."
         )
     return f"No placement takes the wait for {hold.resource} away: at once these probes take turns for it."

@@ -1,7 +1,7 @@
 // What the page holds: the JSON block, unpacked once into plain objects. Nothing in it is ever used as markup.
 const FIELDS = ["device", "driver", "bus", "deviceNode", "cpu", "cpuNode", "comm", "start", "cost", "running", "runnable",
   "sleeping", "cpus", "remote", "callerCpu", "callerComm", "func", "memory", "result", "async", "nested", "attempt",
-  "path", "segments"];
+  "path", "locks", "segments"];
 const TEXT_FIELDS = ["device", "driver", "bus", "comm", "callerComm", "func", "result", "path"];
 const STATES = ["running", "runnable", "sleeping"];
 
@@ -21,6 +21,11 @@ function unpackProbe(row, index, trace, strings) {
   const probe = { index, trace };
   FIELDS.forEach((name, column) => { probe[name] = row[column]; });
   for (const name of TEXT_FIELDS) if (probe[name] !== null) probe[name] = strings[probe[name]];
+  if (probe.locks !== null) {
+    const [total, more, ...named] = probe.locks;
+    const text = (id) => (id === null ? null : strings[id]);
+    probe.locks = { total, more, named: named.map(([lock, holder, times, ns]) => ({ lock: text(lock), holder: text(holder), times, ns })) };
+  }
   probe.timed = probe.start !== null;
   probe.start ??= 0;
   probe.end = probe.start + probe.cost;

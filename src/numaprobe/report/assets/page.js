@@ -315,6 +315,12 @@ function details(probe) {
     ["CPU", `${probe.cpu ?? "unknown"} (node ${node(probe.cpuNode)})`], ["device node", node(probe.deviceNode)],
     ["task", probe.comm ?? "unknown"],
   ];
+  if (probe.locks) {
+    rows.push(["waited for others", probe.locks.total ? share(probe.locks.total) : "no"]);
+    for (const one of probe.locks.named)
+      rows.push([one.lock, `${formatTime(one.ns)} in ${one.times}` + (one.holder === null ? "" : `, held by ${one.holder}`)]);
+    if (probe.locks.more) rows.push(["and", `${probe.locks.more} more`]);
+  }
   if (probe.cpus && probe.cpus.length > 1) rows.push(["visited CPUs", probe.cpus.join(", ")]);
   if (probe.remote) rows.push(["ran off its node", formatTime(probe.remote)]);
   if (probe.callerComm !== null) rows.push(["caller", probe.waits ? `${probe.callerComm} on CPU ${probe.callerCpu}` : "ran inline in it"]);
