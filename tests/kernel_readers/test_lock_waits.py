@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from ftrace_text import Ftrace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from numaprobe.analysis import find
 from numaprobe.kernel.ftrace import read_ftrace
+from numaprobe.kernel.readers import read_trace
 from numaprobe.records import LockWait, ProbeRecord, Trace
 
 A, B, C = "kworker/4:1-89", "kworker/5:2-122", "kworker/6:0-44"
@@ -180,3 +183,20 @@ def test_whatever_comes_waits_lie_within_their_probe(events: list[tuple[int, str
             assert 0 < wait.longest_ns <= wait.wait_ns
             assert wait.wait_ns <= record.cost_ns
             assert wait.held_by != record.device
+
+
+# ---- a real one: `numaprobe lab lab-nvme --kernel 7.3 --locks`, the lines of the three tasks that probed -----------------
+def test_on_a_real_kernel_the_acpi_interpreters_semaphore_shows_with_its_name_and_its_holders() -> None:
+    trace = read_trace(Path(__file__).parents[1] / "data/kernel/locks/debian-7.3.trace.gz")
+    drives = {f"0000:8{index}:00.0" for index in (1, 2, 3)}
+    assert {record.device for record in trace.probes} == drives
+    for record in trace.probes:
+        waits = record.waits or ()
+        assert {wait.lock for wait in waits} <= {"acpi_ex_enter_interpreter", "acpi_ns_get_node"}
+        assert {wait.held_by for wait in waits} - {None} <= drives - {record.device}
+        assert record.lock_wait_ns == pytest.approx(sum(wait.wait_ns for wait in waits))
+        assert 0 < record.lock_wait_ns < (record.sleeping_ns or 0) + (record.runnable_ns or 0)
+    longest = max((wait for record in trace.probes for wait in record.waits or ()), key=lambda wait: wait.wait_ns)
+    assert longest == LockWait("acpi_ex_enter_interpreter", "0000:83:00.0", 1, 437_785_000, 437_785_000)
+    found = {one.evidence["resource"] for one in find(trace) if one.kind == "shared-lock"}
+    assert found == {"acpi_ex_enter_interpreter", "acpi_ns_get_node"}

@@ -41,7 +41,7 @@ COLUMNS: Final = (
     Column(title="runnable", legend="ready, and waiting for a CPU that others used", align="right", spare=5),
     Column(title="sleeping", legend="waiting for anything else: a device, a timer, a lock", align="right", spare=5),
     Column(
-        title="for others", legend="waiting for other probes or for locks, asleep or spinning", align="right", spare=5
+        title="for others", legend="waiting for other probes or for locks, asleep or spinning", align="right", spare=6
     ),
     Column(title="memory", legend="what it allocated, by node; not what it freed", spare=7),
     Column(title="caller", legend="the task that waited for it, and its CPU", spare=6),
