@@ -242,3 +242,10 @@ def test_the_finding_names_what_real_drives_waited_for_and_is_silent_about_disks
     assert len(found.devices) == 3
     for quiet in ("sync.1", "vblkasync.1", "bind.1"):
         assert "shared-lock" not in [finding.kind for finding in find(kernel_trace(f"{folder}/{quiet}"))]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=12))
+def test_how_much_company_a_probe_had_is_the_sum_over_those_that_it_met(spans: list[tuple[int, int]]) -> None:
+    for met in meetings([probe(f"d{index}", start, length, 0) for index, (start, length) in enumerate(spans)]):
+        assert met.beside == pytest.approx(sum(share for _, share in met.others), abs=1e-9)

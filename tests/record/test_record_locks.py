@@ -23,7 +23,9 @@ PROBE = b"""\
 """
 
 
-def recorder(tmp_path: Path, proc: Path, *events: str, comms: tuple[str, ...] = ("sh",), sched: bool = True) -> Recorder:
+def recorder(
+    tmp_path: Path, proc: Path, *events: str, comms: tuple[str, ...] = ("sh",), sched: bool = True
+) -> Recorder:
     kernel = FakeKernel(tmp_path / "tracing", events=(*EVENTS, *events))
     options = RecordOptions(locks=True, btf=None, comms=comms, sched=sched)
     return Recorder(Tracefs.find(kernel.root, kernel), options, pid=4242, proc=proc)
@@ -77,4 +79,6 @@ def test_a_kernel_without_lock_events_is_said_in_one_line_and_nothing_is_left(
 
 def test_that_nothing_waited_is_told_only_where_waits_were_recorded() -> None:
     assert [probe.waits for probe in read_ftrace(io.BytesIO(PROBE)).probes] == [None]
-    assert [(probe.waits, probe.lock_wait_ns) for probe in read_ftrace(io.BytesIO(PROBE), locks=True).probes] == [((), 0)]
+    assert [(probe.waits, probe.lock_wait_ns) for probe in read_ftrace(io.BytesIO(PROBE), locks=True).probes] == [
+        ((), 0)
+    ]

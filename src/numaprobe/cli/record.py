@@ -80,7 +80,9 @@ def record(
     """
     _check_usage(command, duration, boot=boot, collect=collect, loaders=(grub, systemd_boot))
     if locks and (boot or collect):
-        raise UsageError("--locks needs the recorder while the probes run; the kernel cannot filter these events at boot")
+        raise UsageError(
+            "--locks needs the recorder while the probes run; the kernel cannot filter these events at boot"
+        )
     from numaprobe.records import check_output
     from numaprobe.study.recording import record_kernel, record_options, recorded_boot
     from numaprobe.units import parse_time

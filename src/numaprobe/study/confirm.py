@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from numaprobe.study.runs import Progress
 
 #: Probes that are run to try changes, all repetitions together: a few seconds. What matters most is tried first.
-MOST_PROBES: Final = 20_000
+MOST_PROBES: Final = 12_000
+#: The fewest runs that tell of a change: without it and with it, and a replay in doubt is both at its two ends as well.
+_FEWEST_RUNS: Final = 2
+_FEWEST_RUNS_IN_DOUBT: Final = 6
 
 
 class Repetition(NamedTuple):
@@ -177,10 +180,14 @@ def diagnose(
     found = replace(trace, findings=find(trace))
     if not any(finding.remedies for finding in found.findings):
         return found
+    if (_FEWEST_RUNS_IN_DOUBT if setting is None else _FEWEST_RUNS) * len(trace.probes) > MOST_PROBES:
+        return _unconfirmed(
+            found, f"its {len(trace.probes)} probes are too many to be run again and again; 'advise' does"
+        )
     try:
         repeated = make_setting(trace) if setting is None else setting
     except NumaprobeError as error:
-        return _unconfirmed(found, str(error))
+        return _unconfirmed(found, f"the trace cannot be replayed: {error}")
     sure = setting is not None and trace.source == "virtual"
     trials = Repetitions(repeated, sure=sure, progress=progress)
     if sure:
@@ -237,7 +244,7 @@ def _best_of_each_kind(remedies: Sequence[Remedy]) -> list[Remedy]:
 
 
 def _unconfirmed(trace: Trace, reason: str) -> Trace:
-    text = f"no policy and no setting is advised, because the trace cannot be replayed: {reason}"
+    text = f"no policy and no setting is advised, because {reason}"
     bare = tuple(replace(finding, remedies=()) for finding in trace.findings)
     return replace(trace, findings=bare, warnings=(*trace.warnings, RunWarning(kind="not-tried", message=text)))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.analysis.summary import DEFERRED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numaprobe.records import ProbeRecord
 
@@ -33,7 +33,9 @@ class Met:
     running_ns: int
     sleeping_ns: int
     runnable_ns: int
-    #: the others, and for which share of this probe's time each was under way
+    #: how many others were under way beside it, on average over its time
+    beside: float = 0.0
+    #: the others (``meetings``), and for which share of this probe's time each was under way
     others: list[tuple[Met, float]] = field(default_factory=list)
 
     @property
@@ -54,11 +56,11 @@ class Met:
     @property
     def alone(self) -> bool:
         """Whether it met no other, or hardly."""
-        return sum(share for _, share in self.others) < ALONE
+        return self.beside < ALONE
 
 
 def divided(records: Iterable[ProbeRecord]) -> list[Met]:
-    """Return the probes that tell times and parts, by start, without company yet."""
+    """Return the probes that tell times and parts, by start, with how much company each had, but not whose."""
     found = []
     for record in records:
         parts = record.running_ns, record.sleeping_ns, record.start_ns, record.end_ns
@@ -67,7 +69,24 @@ def divided(records: Iterable[ProbeRecord]) -> list[Met]:
         running, sleeping, start, end = (part or 0 for part in parts)
         waited = max(0, record.cost_ns - running - sleeping) if record.runnable_ns is None else record.runnable_ns
         found.append(Met(record, start, end, running, sleeping, waited))
-    return sorted(found, key=lambda met: (met.start_ns, met.end_ns))
+    found.sort(key=lambda met: (met.start_ns, met.end_ns))
+    _count_beside(found)
+    return found
+
+
+def _count_beside(probes: Sequence[Met]) -> None:
+    """Tell each probe how many others there were beside it: the time of all, within its own, less its own."""
+    changes = sorted([(met.start_ns, 1) for met in probes] + [(met.end_ns, -1) for met in probes])
+    #: moment -> time of all probes together until then
+    spent: dict[int, int] = {}
+    total = under_way = last = 0
+    for moment, change in changes:
+        total += under_way * (moment - last)
+        spent[moment], last = total, moment
+        under_way += change
+    for met in probes:
+        if length := met.end_ns - met.start_ns:
+            met.beside = (spent[met.end_ns] - spent[met.start_ns]) / length - 1
 
 
 def meetings(records: Iterable[ProbeRecord]) -> list[Met]:

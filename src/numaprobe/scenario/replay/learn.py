@@ -12,7 +12,7 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.analysis.sharing.company import meetings
+from numaprobe.analysis.sharing.company import divided
 from numaprobe.analysis.sharing.machines import why_not_comparable
 from numaprobe.analysis.sharing.pairs import learn_pairs
 from numaprobe.analysis.sharing.waits import learn_waits
@@ -68,7 +68,7 @@ def _check(trace: Trace) -> None:
     lost = next((warning.message for warning in trace.warnings if warning.kind == "lost-events"), None)
     if lost is not None and any(record.running_ns is None for record in trace.probes):
         raise InputError(f"teaches nothing: {lost}", _name(trace))
-    if not meetings(trace.probes):
+    if not divided(trace.probes):
         text = "teaches nothing: it does not tell when its probes ran, waited and slept (record with scheduler events)"
         raise InputError(text, _name(trace))
 
@@ -76,7 +76,7 @@ def _check(trace: Trace) -> None:
 def _is_parallel(trace: Trace) -> bool:
     """Tell whether a trace can be fitted: its probes met, it is whole, and it is not too large."""
     whole = not any(warning.kind in {"unfinished", "lost-events"} for warning in trace.warnings)
-    return whole and len(trace.probes) <= _LARGEST_FIT and any(not met.alone for met in meetings(trace.probes))
+    return whole and len(trace.probes) <= _LARGEST_FIT and any(not met.alone for met in divided(trace.probes))
 
 
 def _alone_and_slow(hold: SharedHold, own: Own) -> SharedHold:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.analysis.hold import bound_worker_cpu
-from numaprobe.analysis.sharing.company import meetings
+from numaprobe.analysis.sharing.company import divided
 from numaprobe.analysis.sharing.covered import RunningTime
 from numaprobe.analysis.sharing.own import alike
 from numaprobe.analysis.sharing.waits import learn_waits
@@ -23,7 +23,7 @@ from numaprobe.scenario.sharing import SharedModel
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numaprobe.analysis.sharing.own import Own
     from numaprobe.records import ProbeRecord, SharedHold, Trace
@@ -123,7 +123,7 @@ def sharing_of(trace: Trace, records: Sequence[ProbeRecord], lesson: Lesson | No
 
 # ---- nothing was learnt ----------------------------------------------------------------------------------------------
 def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold], *, boots: bool) -> Sharing:
-    probes = meetings(records)
+    probes = divided(records)
     outer = [record for record in records if not record.nested]
     running = RunningTime(outer)
     seen = {driver for hold in shared for driver in hold.members}
@@ -134,9 +134,10 @@ def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold], *, bo
             expected = 1.0 - (met.waited_ns / met.sleeping_ns if met.driver in seen else 0.0)
             sharing.scales[id(met.record)] = Scale(1.0, expected, expected, max(0.0, own))
             sharing.say("overlapped", _SEEN if met.driver in seen else _OVERLAPPED, met.record.device)
+    workers = _workers(outer)
     for record in outer:
         if record.running_ns is None and not boots:  # what holds up a boot is how long, not on what
-            division = known_share(record.driver), _contenders(record, outer)
+            division = known_share(record.driver), _contenders(record, workers)
             sharing.scales[id(record)] = sharing.scale_of(record)._replace(undivided=division)
     for record, pause in _pauses(outer):
         sharing.scales[id(record)] = sharing.scale_of(record)._replace(around_ns=pause)
@@ -151,16 +152,22 @@ def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold], *, bo
     return sharing
 
 
-def _contenders(record: ProbeRecord, outer: Sequence[ProbeRecord]) -> int:
+def _workers(outer: Iterable[ProbeRecord]) -> Mapping[tuple[str, int], set[str | None]]:
+    """Return which workers of a CPU's pool probed devices of a driver."""
+    found: dict[tuple[str, int], set[str | None]] = {}
+    for record in outer:
+        if (cpu := bound_worker_cpu(record.comm)) is not None:
+            found.setdefault((record.driver, cpu), set()).add(record.comm)
+    return found
+
+
+def _contenders(record: ProbeRecord, workers: Mapping[tuple[str, int], set[str | None]]) -> int:
     """Return how many probes of a driver may have shared a CPU with this one, itself included.
 
     Different workers of one CPU's pool were at work at once: the pool takes a second one only while the first is busy.
     """
     cpu = bound_worker_cpu(record.comm)
-    if cpu is None:
-        return 1
-    here = [one for one in outer if one.driver == record.driver and bound_worker_cpu(one.comm) == cpu]
-    return len({one.comm for one in here}) if record.start_ns is None else 1
+    return 1 if cpu is None or record.start_ns is not None else len(workers[record.driver, cpu])
 
 
 def _pauses(outer: Iterable[ProbeRecord]) -> Iterator[tuple[ProbeRecord, int]]:
@@ -195,7 +202,7 @@ def _anything(drivers: Iterable[str], outer: Iterable[ProbeRecord]) -> SharedMod
 # ---- something was ---------------------------------------------------------------------------------------------------
 def _learnt(records: Sequence[ProbeRecord], lesson: Lesson) -> Sharing:
     sharing = Sharing()
-    for met in meetings(records):
+    for met in divided(records):
         cost = lesson.own.cost_of(met)
         if cost is None:
             continue
