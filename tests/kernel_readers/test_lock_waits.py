@@ -185,7 +185,7 @@ def test_whatever_comes_waits_lie_within_their_probe(events: list[tuple[int, str
             assert wait.held_by != record.device
 
 
-# ---- a real one: `numaprobe lab lab-nvme --kernel 7.3 --locks`, the lines of the three tasks that probed -----------------
+# ---- a real one: `numaprobe lab lab-nvme --kernel 7.3 --locks`, the lines of the three tasks that probed -----------
 def test_on_a_real_kernel_the_acpi_interpreters_semaphore_shows_with_its_name_and_its_holders() -> None:
     trace = read_trace(Path(__file__).parents[1] / "data/kernel/locks/debian-7.3.trace.gz")
     drives = {f"0000:8{index}:00.0" for index in (1, 2, 3)}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROBE = b"""\
  kworker/4:1-89      [004] .....    10.000000: really_probe: (really_probe+0x0/0x380) dev="a" drv="nvme"
- kworker/4:1-89      [004] .....    10.001000: really_probe_ret: (__driver_probe_device+0x7c/0x120 <- really_probe) ret=0
+ kworker/4:1-89      [004] .....    10.001000: really_probe_ret: (driver_probe+0x7c/0x120 <- really_probe) ret=0
 """
 
 

@@ -15,7 +15,6 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.ftrace_line import decode, task_of
-
 from numaprobe.kernel.lockwaits import MAX_LOCKS
 
 if TYPE_CHECKING:
