@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: recorder lab-bind lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
+.PHONY: dist recorder lab-bind lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -23,8 +23,8 @@ demo: $(STAMP)  ## set up, then compare every policy on the measured machine and
 test: $(STAMP) lint types floors unit  ## set up, lint, types, floors, tests
 
 lint: $(STAMP)
-	$(BIN)/ruff check src tests bench docs recorder
-	$(BIN)/ruff format --check src tests bench docs recorder
+	$(BIN)/ruff check src tests bench docs recorder release
+	$(BIN)/ruff format --check src tests bench docs recorder release
 
 types: $(STAMP)
 	$(BIN)/mypy
@@ -41,6 +41,9 @@ tools: $(STAMP)  ## what the tests use from apt, as root: Chromium, QEMU, a kern
 	command -v trace-cmd >/dev/null || { apt-get update -qq && \
 	  apt-get install -y -qq --no-install-recommends trace-cmd >/dev/null; } || \
 	  echo "WARNING: no trace-cmd: a trace.dat is read by a program that stands for it" >&2; \
+	for p in mandoc fish zsh; do command -v $$p >/dev/null || { apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends $$p >/dev/null; } || \
+	  echo "WARNING: no $$p: manual pages or completion are NOT tested with it" >&2; done; \
 	command -v chromium >/dev/null || { apt-get update -qq && \
 	  apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || \
 	  echo "WARNING: no Chromium: the HTML report is NOT tested in a browser" >&2; \
@@ -164,6 +167,10 @@ free-threaded: $(FREE)/venv/.installed  ## build a Python without interpreter lo
 
 recorder: $(STAMP)  ## dist/numaprobe-record: one file that records and binds wherever there is a Python 3.11
 	$(BIN)/python recorder/build.py dist/numaprobe-record
+
+dist: $(STAMP)  ## dist/: sdist and wheel, the same bytes whenever they are built from one commit, checked by twine
+	$(BIN)/python -c 'import twine' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --group dist
+	$(BIN)/python -m release dist dist
 
 docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every example in them
 	$(BIN)/python -m docs.build

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.completing import scenario_names
 from numaprobe.cli.inputs import refuse_trace_options
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.progress import ProgressLine
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def advise(  # noqa: PLR0917  a command's signature is its options
-    what: Annotated[str, typer.Argument(metavar="INPUT", help="A recorded trace, a scenario, or host.")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="INPUT", autocompletion=scenario_names, help="A recorded trace, a scenario, or host."),
+    ],
     allow: Annotated[
         list[str] | None,
         typer.Option("--allow", metavar="DRIVER", help="Do not keep DRIVER out, whatever speaks for it. Repeatable."),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.completing import scenario_names
 from numaprobe.cli.formats import TableOptions, comparison_shapes
 from numaprobe.cli.inputs import refuse_scenario_options, refuse_trace_options
 from numaprobe.cli.measure import compare_measured
@@ -23,7 +24,10 @@ DRAWN: Final = {"html", "svg", "png", "perfetto"}
 
 
 def compare(  # noqa: PLR0917  a command's signature is its options
-    what: Annotated[list[str], typer.Argument(metavar="INPUT", help="A scenario, or recorded traces.")],
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT", autocompletion=scenario_names, help="A scenario, or recorded traces."),
+    ],
     replay: Annotated[
         bool | None,
         typer.Option(

@@ -50,6 +50,14 @@ class LazyGroup(TyperGroup):
             raise UnknownNameError("command", cmd_name[:80], COMMANDS)
         return load_command(cmd_name)
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:  # noqa: ANN401  click's signature
+        """Return what a shell offers in the place of a command, without importing one."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from numaprobe.cli.completing import command_items
+
+        return command_items(incomplete)
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002  click's signature
         """Write the list of commands from the registry, without importing them."""
         rows: Iterable[tuple[str, str]] = COMMANDS.items()

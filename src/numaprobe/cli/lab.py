@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from numaprobe.cli.completing import scenario_names
 from numaprobe.cli.options import Cmdline, Label, Machine, Overrides  # noqa: TC001  typer reads them at run time
 from numaprobe.cli.progress import tell_boot
 from numaprobe.cli.say import complain, tell
@@ -28,7 +29,9 @@ _FAILED = 1
 
 
 def lab(
-    scenario: Annotated[str | None, typer.Argument(metavar="SCENARIO", help="A scenario's name or file.")] = None,
+    scenario: Annotated[
+        str | None, typer.Argument(metavar="SCENARIO", autocompletion=scenario_names, help="A scenario's name or file.")
+    ] = None,
     *,
     kernel: Annotated[
         str | None,

@@ -35,6 +35,9 @@ INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 PIPE_CLOSED: Final = 141
 
+#: set where a shell asks how a word could end
+_COMPLETE: Final = "_NUMAPROBE_COMPLETE"
+
 #: click's root of usage errors. typer brings its own copy of click since 0.2x, so it is found through typer's name.
 _ClickError: Final = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
@@ -47,12 +50,30 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _show_completion(shell: str | None) -> None:
+    if shell is not None:
+        from numaprobe.cli.completing import completion_script
+
+        sys.stdout.write(completion_script(shell))
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     context: typer.Context,
     version: Annotated[  # noqa: ARG001  the callback acts on it
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    completion: Annotated[  # noqa: ARG001  the callback acts on it
+        str | None,
+        typer.Option(
+            "--show-completion",
+            metavar="SHELL",
+            callback=_show_completion,
+            is_eager=True,
+            help="Print what completes commands in bash, zsh or fish, and exit.",
+        ),
+    ] = None,
 ) -> None:
     """Predict, record and compare where Linux probes devices on a NUMA machine.
 
@@ -86,6 +107,10 @@ def _terminate(*_: object) -> NoReturn:
 
 def run_command(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
+    if _COMPLETE in os.environ:
+        from numaprobe.cli.completing import prepare
+
+        prepare()
     try:
         result = app(arguments, prog_name="numaprobe", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

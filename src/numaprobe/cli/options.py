@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from numaprobe.cli.completing import kernel_releases, machine_names, policy_names
+
 Json = Annotated[bool, typer.Option("--json", help="Write JSON (stable, versioned), the same as --format json.")]
 Format = Annotated[str | None, typer.Option("--format", "-f", metavar="FORMAT", help="How to write it.")]
 Output = Annotated[
@@ -15,20 +17,43 @@ Label = Annotated[
 ]
 Policies = Annotated[
     list[str] | None,
-    typer.Option("--policy", "-p", metavar="NAME", help="A policy, with options: probe-on-node+pin. Repeatable."),
+    typer.Option(
+        "--policy",
+        "-p",
+        metavar="NAME",
+        autocompletion=policy_names,
+        help="A policy, with options: probe-on-node+pin. Repeatable.",
+    ),
 ]
 OnePolicy = Annotated[
     str | None,
-    typer.Option("--policy", "-p", metavar="NAME", help="The policy; by default the kernel profile's own."),
+    typer.Option(
+        "--policy",
+        "-p",
+        metavar="NAME",
+        autocompletion=policy_names,
+        help="The policy; by default the kernel profile's own.",
+    ),
 ]
 Machine = Annotated[
     str | None,
     typer.Option(
-        "--machine", "-m", metavar="MACHINE", help="Another machine: preset, '2 nodes x 8 cores', file, host."
+        "--machine",
+        "-m",
+        metavar="MACHINE",
+        autocompletion=machine_names,
+        help="Another machine: preset, '2 nodes x 8 cores', file, host.",
     ),
 ]
 Kernel = Annotated[
-    str | None, typer.Option("--kernel", "-k", metavar="RELEASE", help="Another kernel: 6.12, or what uname -r says.")
+    str | None,
+    typer.Option(
+        "--kernel",
+        "-k",
+        metavar="RELEASE",
+        autocompletion=kernel_releases,
+        help="Another kernel: 6.12, or what uname -r says.",
+    ),
 ]
 Cmdline = Annotated[
     str | None,
@@ -36,7 +61,13 @@ Cmdline = Annotated[
 ]
 RecordedOn = Annotated[
     str | None,
-    typer.Option("--machine", "-m", metavar="MACHINE", help="The machine it was recorded on, for nodes and devices."),
+    typer.Option(
+        "--machine",
+        "-m",
+        metavar="MACHINE",
+        autocompletion=machine_names,
+        help="The machine it was recorded on, for nodes and devices.",
+    ),
 ]
 Kprobes = Annotated[
     Path | None,
@@ -47,7 +78,14 @@ Learn = Annotated[
     typer.Option("--learn", metavar="TRACE", help="Another trace of this machine: what do probes share? Repeatable."),
 ]
 Baseline = Annotated[
-    str | None, typer.Option("--baseline", "-b", metavar="NAME", help="The policy that others are compared with.")
+    str | None,
+    typer.Option(
+        "--baseline",
+        "-b",
+        metavar="NAME",
+        autocompletion=policy_names,
+        help="The policy that others are compared with.",
+    ),
 ]
 Devices = Annotated[
     int | None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.completing import policy_names
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def policies(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Explain this one.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", autocompletion=policy_names, help="Explain this one.")
+    ] = None,
     as_json: options.Json = False,
     output: options.Output = None,
 ) -> int:

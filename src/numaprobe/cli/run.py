@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.completing import scenario_names
 from numaprobe.cli.formats import TableOptions, trace_shapes
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import choose_format, write
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def run(  # noqa: PLR0917  a command's signature is its options
-    scenario: Annotated[str, typer.Argument(metavar="INPUT", help="A scenario, or a recorded trace.")],
+    scenario: Annotated[
+        str, typer.Argument(metavar="INPUT", autocompletion=scenario_names, help="A scenario, or a recorded trace.")
+    ],
     policy: options.OnePolicy = None,
     machine: options.Machine = None,
     kernel: options.Kernel = None,

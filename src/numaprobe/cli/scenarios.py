@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.completing import scenario_names
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def scenarios(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Write this one's file.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", autocompletion=scenario_names, help="Write this one's file.")
+    ] = None,
     as_json: options.Json = False,
     output: options.Output = None,
 ) -> int:

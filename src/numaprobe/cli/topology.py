@@ -5,14 +5,18 @@ from typing import Annotated
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.completing import machine_names
 from numaprobe.cli.output import choose_format, write
 from numaprobe.cli.topologyshapes import TOPOLOGY_SHAPES, tell_losses
 
 
 def topology(
-    machine: Annotated[str, typer.Argument(metavar="MACHINE", help="Preset, '2 nodes x 8 cores', file, or host.")] = (
-        "host"
-    ),
+    machine: Annotated[
+        str,
+        typer.Argument(
+            metavar="MACHINE", autocompletion=machine_names, help="Preset, '2 nodes x 8 cores', file, or host."
+        ),
+    ] = ("host"),
     cmdline: Annotated[
         str | None,
         typer.Option(
