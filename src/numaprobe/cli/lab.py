@@ -36,7 +36,9 @@ def lab(
     kernel: Annotated[
         str | None,
         typer.Option(
-            "--kernel", "-k", metavar="IMAGE|RELEASE", help="Image, or begin of a release (6.12); else the newest."
+            *("--kernel", "-k"),
+            metavar="KERNEL",
+            help="A release (6.12), build tree, image, package, or TREE@REVISION to build; else the newest.",
         ),
     ] = None,
     machine: Machine = None,
@@ -69,6 +71,10 @@ def lab(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the trace here.")] = None,
     label: Label = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the trace, or with --check all three.")] = False,
+    config: Annotated[
+        bool, typer.Option("--config", help="Print a kernel configuration for guests; make olddefconfig completes it.")
+    ] = False,
+    lockdep: Annotated[bool, typer.Option("--lockdep", help="With --config: have orders of locks checked.")] = False,
     fetch: Annotated[
         str | None,
         typer.Option("--fetch", metavar="SERIES", help="Fetch a Debian kernel (5.10 to 7.x) with apt first."),
@@ -83,6 +89,11 @@ def lab(
     | numaprobe lab lab-nvme --kernel ~/linux --policy queue-on-node
     | numaprobe lab lab-nvme --overhead 15
     """
+    if config:
+        from numaprobe.kernel.lab.config import guest_config
+
+        typer.echo(guest_config(lockdep=lockdep), nl=False)
+        return
     if fetch is not None:
         from numaprobe.kernel.lab.fetch import fetch_kernel
 
@@ -111,7 +122,7 @@ def lab(
         from numaprobe.policies import make_policy
 
         make_policy(policy)  # a name that is none is told before anything is booted
-    options = guest_options(kernel, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm)
+    options = guest_options(kernel, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm, told=tell)
     setting = guest_setting(chosen, options, machine=machine)
     if overhead is not None:
         _show_overhead(overhead_in_guest(setting, overhead, told=tell_boot), as_json=as_json)

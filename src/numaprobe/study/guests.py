@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from numaprobe.errors import InputError, NumaprobeError, RefusedError
 from numaprobe.kernel.lab import tools
+from numaprobe.kernel.lab.choose import choose_kernel
 from numaprobe.kernel.lab.stage import bring_home, private_folder
 from numaprobe.records import make_folder
 
@@ -64,21 +65,31 @@ class GuestOptions:
 
 
 def guest_options(
-    kernel: str | None = None, *, timeout: float, keep: Path | None = None, kvm: bool = False
+    kernel: str | None = None,
+    *,
+    timeout: float,
+    keep: Path | None = None,
+    kvm: bool = False,
+    told: Callable[[str], object] = lambda _: None,
 ) -> GuestOptions:
     """Find what guests are booted with.
 
     Args:
-        kernel: an image, or the beginning of a release (``6.12``); None: the newest that is installed or fetched.
+        kernel: an image, a build tree, a package, a release: see ``kernel.lab.choose``; None: the newest that is here.
         timeout: see ``GuestOptions``; seconds.
         keep: see ``GuestOptions``.
         kvm: see ``GuestOptions``.
+        told: gets a line before something that takes minutes: a kernel is fetched, or built.
 
     Raises:
+        InputError: the kernel cannot be a guest.
         MissingInterfaceError: a program or a kernel is not here; the text says how to get it.
+        RefusedError: the kernel could not be fetched, unpacked or built.
 
     """
-    return GuestOptions(tools=tools.find_tools(), image=tools.find_kernel(kernel), timeout=timeout, keep=keep, kvm=kvm)
+    return GuestOptions(
+        tools=tools.find_tools(), image=choose_kernel(kernel, told), timeout=timeout, keep=keep, kvm=kvm
+    )
 
 
 class _GuestFolder:

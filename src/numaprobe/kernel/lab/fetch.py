@@ -12,17 +12,14 @@ system changes: no boot entry, no installed package.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.errors import InputError, MissingInterfaceError, RefusedError
-from numaprobe.kernel.lab.tools import SYSTEM_PATHS, KernelImage, cache_directory, find_kernel
+from numaprobe.kernel.lab.layout import laid_out, need, put_in_place, run
+from numaprobe.kernel.lab.tools import KernelImage, cache_directory, find_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +33,6 @@ _SUITES: Final = (
 )
 _SECURITY: Final = "-security"
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-#: seconds that apt may take: a kernel is about 100 MB
-_PATIENCE: Final = 900
 #: seconds after which our own lists are fetched again
 _LISTS_AGE: Final = 24 * 3600
 
@@ -65,11 +60,11 @@ def fetch_kernel(series: str, cache: Path | None = None) -> KernelImage:
     """
     if not _SERIES.fullmatch(series):
         raise InputError(f"'{series[:40]}' is no kernel series; write for example 6.1 or 6.12")
-    for program in ("apt-cache", "apt-get", "dpkg-deb", "depmod"):
-        if shutil.which(program, path=_search()) is None:
-            raise MissingInterfaceError(
-                f"fetching kernels needs {program} (a Debian system); give --kernel IMAGE instead"
-            )
+    need(
+        *("apt-cache", "apt-get", "dpkg-deb", "depmod"),
+        what="fetching kernels (from Debian)",
+        instead="give --kernel with a package, an image or a build tree",
+    )
     cache = cache or cache_directory()
     options: tuple[str, ...] = ()
     kernel = _offered(series, options)
@@ -97,12 +92,12 @@ def _offered(series: str, options: Sequence[str]) -> _Kernel | None:
 
 def _versions(package: str, options: Sequence[str]) -> list[str]:
     """Return the versions of a package, the newest first; the lines read ``NAME | VERSION | SOURCE``."""
-    rows = [line.split("|") for line in _run(["apt-cache", *options, "madison", package], check=False).splitlines()]
+    rows = [line.split("|") for line in run(["apt-cache", *options, "madison", package], check=False).splitlines()]
     return [row[1].strip() for row in rows if len(row) > 1]
 
 
 def _depends(package: str, options: Sequence[str]) -> str:
-    shown = _run(["apt-cache", *options, "show", package], check=False).splitlines()
+    shown = run(["apt-cache", *options, "show", package], check=False).splitlines()
     return " ".join(line for line in shown if line.startswith("Depends:"))
 
 
@@ -124,13 +119,13 @@ def _other_suites(place: Path) -> tuple[str, ...]:
     fresh = sources.is_file() and time.time() - sources.stat().st_mtime < _LISTS_AGE
     if not fresh:
         sources.write_text("".join(f"{line}\n" for line in _source_lines()), encoding="ascii")
-        _run(["apt-get", *chosen, "-qq", "update"], check=False)  # a suite that is gone must not hide the others
+        run(["apt-get", *chosen, "-qq", "update"], check=False)  # a suite that is gone must not hide the others
     return chosen
 
 
 def _source_lines() -> list[str]:
     """Return a line for each suite, on the mirror that the system's own sources name."""
-    listing = _run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)"], check=False).splitlines()
+    listing = run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)"], check=False).splitlines()
     sites = dict.fromkeys(site for origin, _, site in (line.partition(" ") for line in listing) if origin == "Debian")
     plain = next((site for site in sites if _SECURITY not in site), None)
     if plain is None:
@@ -143,55 +138,12 @@ def _source_lines() -> list[str]:
 
 # ---- unpacking -----------------------------------------------------------------------------------------------------
 def _unpack(kernel: _Kernel, folder: Path, options: Sequence[str]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetch-") as place:
-        root = Path(place) / "root"
-        _run(["apt-get", *options, "download", *kernel.packages], cwd=Path(place))
-        archives = sorted(Path(place).glob("*.deb"))
+    with laid_out(folder) as root:
+        run(["apt-get", *options, "download", *kernel.packages], cwd=root)
+        archives = sorted(root.glob("*.deb"))
         if not archives:
             raise RefusedError(f"apt-get download {' '.join(kernel.packages)} brought no package")
         for archive in archives:
-            _run(["dpkg-deb", "-x", str(archive), str(root)])
-        _lay_out(root, kernel.release)
-        _run(["depmod", "-b", str(root), kernel.release])
-        shutil.rmtree(folder, ignore_errors=True)
-        root.rename(folder)
-
-
-def _lay_out(root: Path, release: str) -> None:
-    """Bring image and modules to their old places: ``boot`` and ``lib/modules``."""
-    modules = root / "lib/modules" / release
-    if not modules.is_dir() and (root / "usr" / modules.relative_to(root)).is_dir():
-        modules.parent.mkdir(parents=True, exist_ok=True)
-        (root / "usr" / modules.relative_to(root)).rename(modules)
-    image = root / "boot" / f"vmlinuz-{release}"
-    if not image.is_file() and (modules / "vmlinuz").is_file():
-        image.parent.mkdir(parents=True, exist_ok=True)
-        (modules / "vmlinuz").rename(image)
-    if not image.is_file():
-        raise RefusedError(f"the packages of {release} hold no kernel image where Debian puts it")
-
-
-def _search() -> str:
-    """Return PATH with the system's own directories behind it: depmod is there."""
-    return os.pathsep.join((os.environ.get("PATH", ""), *SYSTEM_PATHS))
-
-
-def _run(command: Sequence[str], *, cwd: Path | None = None, check: bool = True) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603  fixed programs; the variable parts are checked by their patterns
-            command,
-            cwd=cwd,
-            env={**os.environ, "PATH": _search(), "LC_ALL": "C"},
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RefusedError(f"{' '.join(command)}: {error}") from None
-    if check and done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise RefusedError(f"{' '.join(command)}: {said}")
-    return done.stdout
+            run(["dpkg-deb", "-x", str(archive), str(root)])
+            archive.unlink()
+        put_in_place(root, kernel.release)

@@ -40,6 +40,8 @@ class KernelImage:
     path: Path
     #: ``uname -r``
     release: str
+    #: of a kernel that was built here: the digest that tells it from others of its release (``trees``)
+    build_id: str | None = None
 
     @property
     def modules(self) -> Path:
