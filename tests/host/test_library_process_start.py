@@ -70,7 +70,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     seen: list[Call] = []
     real = process.BodyProcess.call
 
-    def call(child: process.BodyProcess, data: bytes, deadline_ns: int | None) -> process.Answer:
+    def call(child: process.BodyProcess, data: bytes, deadline_ns: int | None) -> process.ProcessAnswer:
         seen.append(Call(time.monotonic_ns(), deadline_ns))
         return real(child, data, deadline_ns)
 

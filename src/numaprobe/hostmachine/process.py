@@ -42,7 +42,7 @@ START_S: Final = 60.0
 _PROGRAM: Final = "import sys; from numaprobe.hostmachine.process import be_child; be_child(int(sys.argv[1]))"
 
 
-class Answer(NamedTuple):
+class ProcessAnswer(NamedTuple):
     """What a child says about a call."""
 
     value: Any
@@ -97,13 +97,13 @@ def _answer(data: bytes) -> bytes:
         failure, text, place = _presentable(error), full_traceback(error), place_of(error)
     running = time.process_time_ns() - start
     try:
-        answer = pickle.dumps(Answer(value, failure, running, cpu, syscalls.getcpu(), text, place))
+        answer = pickle.dumps(ProcessAnswer(value, failure, running, cpu, syscalls.getcpu(), text, place))
         if failure is not None:
             pickle.loads(answer)  # noqa: S301  our own; some exceptions can be sent and not be received
     except BaseException as error:  # noqa: BLE001  whatever a stranger's __reduce__ raises
         what = f"raised {describe(failure)}" if failure is not None else f"returned a {type(value).__name__}"
         fault = BodyError(f"the body {what}, which cannot be sent to the core: {describe(error)}")
-        return pickle.dumps(Answer(None, fault, running, cpu, cpu, text, place))
+        return pickle.dumps(ProcessAnswer(None, fault, running, cpu, cpu, text, place))
     return answer
 
 
@@ -180,7 +180,7 @@ class BodyProcess:
         finally:
             other.close()
 
-    def call(self, data: bytes, deadline_ns: int | None) -> Answer:
+    def call(self, data: bytes, deadline_ns: int | None) -> ProcessAnswer:
         """Have the child do a pickled (function, args), and wait for its answer.
 
         Raises:
@@ -200,7 +200,7 @@ class BodyProcess:
             late = f"{self.comm}: a body's process is past its deadline of {(deadline_ns or 0) / 1e6:g} ms; killed"
             raise TimeoutError(errno.ETIMEDOUT, late)
         try:
-            said: Answer = pickle.loads(answer)  # noqa: S301  our child
+            said: ProcessAnswer = pickle.loads(answer)  # noqa: S301  our child
         except Exception as error:
             raise BodyError(f"{self.comm}: the body's answer cannot be read here: {describe(error)}") from error
         return said
@@ -257,7 +257,7 @@ def in_child(
     function: Callable[..., object],
     args: tuple[object, ...],
     deadline_ns: int | None,
-) -> Answer:
+) -> ProcessAnswer:
     """Call ``function`` in the thread's child; make the child if there is none. Runs in the thread.
 
     Raises:
@@ -301,7 +301,7 @@ def _pickled(function: Callable[..., object], args: tuple[object, ...]) -> bytes
         raise UsageError(f"{name} cannot be sent to a process: {error}; use a function of a module") from error
 
 
-def _called(thread: Parent, method: str, data: bytes, deadline_ns: int | None) -> Answer:
+def _called(thread: Parent, method: str, data: bytes, deadline_ns: int | None) -> ProcessAnswer:
     if thread.child is None:
         thread.child = BodyProcess(thread.comm, thread.wish, method)
     try:
