@@ -134,6 +134,8 @@ class _Writer:
             data["steps"] = self.steps
         else:
             data["order"] = rng.choice(["devices-first", "drivers-first"])
+        if self.chance(0.05):
+            data["schedule"] = "np1:00000000:1=1"  # which ``run`` alone follows
         return data
 
     def _cmdline(self) -> str:

@@ -39,6 +39,9 @@ def run(  # noqa: PLR0917  a command's signature is its options
         typer.Option("--save-scenario", metavar="FILE", help="Also write the scenario to FILE.toml, to be edited."),
     ] = None,
     real: options.Real = False,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", metavar="TEXT", help="Steps in this order, as explore printed it.")
+    ] = None,
     label: options.Label = None,
     sort: options.Sort = None,
     top: options.Top = None,
@@ -87,9 +90,11 @@ def run(  # noqa: PLR0917  a command's signature is its options
         save_scenario(setting.scenario, save)
     with ProgressLine("probe") as line:
         told = line.counter(len(setting.plan.devices), setting.policy.label)
-        outcome = study.run(setting, timeline=chosen not in {"table", "printk"}, real=real, told=told)
+        outcome = study.run(
+            setting, timeline=chosen not in {"table", "printk"}, real=real, told=told, schedule=schedule
+        )
     trace = outcome.trace
-    if not shown.is_list:
+    if not shown.is_list and schedule is None and setting.scenario.schedule is None:
         with ProgressLine("repetition") as line:
             trace = study.diagnose(trace, setting, progress=line.tell)
     write(trace.labelled(label), shapes[chosen], chosen, output)

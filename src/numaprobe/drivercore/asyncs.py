@@ -61,6 +61,8 @@ class AsyncCalls:
         self._waiters: list[tuple[AsyncDomain | None, int | None, Event]] = []
         #: how many of them wait for a cookie: the others look only when a domain runs empty
         self._cookie_waits = 0
+        #: whether there is room for one more call; whoever explores what happens without puts another answer here
+        self.has_room: Callable[[], bool] = self._below_limit
         #: ``async_dfl_domain``
         self.default_domain = AsyncDomain("async_dfl_domain")
 
@@ -68,6 +70,9 @@ class AsyncCalls:
     def pending(self) -> int:
         """How many calls have not returned yet."""
         return self._entries
+
+    def _below_limit(self) -> bool:
+        return self._entries <= MAX_WORK
 
     async def schedule_node(
         self, function: Callable[[], Awaitable[None]], node: int, domain: AsyncDomain | None = None
@@ -79,7 +84,7 @@ class AsyncCalls:
 
         """
         cookie = next(self._cookies)
-        if self._entries > MAX_WORK:
+        if not self.has_room():
             await function()
         else:
             self._queue(cookie, function, node, domain or self.default_domain)
@@ -89,7 +94,7 @@ class AsyncCalls:
         self, function: Callable[[], Awaitable[None]], node: int, domain: AsyncDomain | None = None
     ) -> bool:
         """Call ``function`` in a worker near ``node``; return False, and do nothing, when too much is pending."""
-        if self._entries > MAX_WORK:
+        if not self.has_room():
             return False
         self._queue(next(self._cookies), function, node, domain or self.default_domain)
         return True

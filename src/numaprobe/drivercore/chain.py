@@ -32,6 +32,10 @@ class Chains:
         """Return the chain of the current task."""
         return self._inside.get(self._machine.current, ()) if self._inside else ()
 
+    def all(self) -> dict[Task, Chain]:
+        """Return every task that is inside of a body, with its chain."""
+        return self._inside
+
     def refuse_inside(self, test: Callable[[Device], bool], what: str) -> None:
         """Refuse a request that would wait for a body which it comes from.
 

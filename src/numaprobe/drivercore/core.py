@@ -39,10 +39,11 @@ from numaprobe.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from numaprobe.drivercore.chain import Chain
     from numaprobe.drivercore.model import Device, Driver
     from numaprobe.drivercore.placement import Placing
     from numaprobe.records import ProbeRecord
-    from numaprobe.runtime import Machine
+    from numaprobe.runtime import Machine, Task
 
 B = TypeVar("B", bound=Bus)
 
@@ -267,6 +268,12 @@ class DriverCore:
     def guarded(self, what: str, function: Callable[[], Awaitable[object]]) -> Awaitable[None]:
         """Await a call that must not keep the core from going on; an exception becomes a warning."""
         return self.bodies.guarded(what, function)
+
+    # ---- what happens ----------------------------------------------------------------------------------------------
+    @property
+    def chains(self) -> dict[Task, Chain]:
+        """Which devices' bodies each task is inside of now, outermost first."""
+        return self._chains.all()
 
     # ---- what happened ---------------------------------------------------------------------------------------------
     @property

@@ -122,6 +122,7 @@ def run_on(
     source: Source,
     read: ReadAs = ReadAs.EXPECTED,
     told: Callable[[int], object] | None = None,
+    made: Callable[[DriverCore], object] | None = None,
 ) -> Outcome:
     """Run a setting on a fresh machine.
 
@@ -133,6 +134,7 @@ def run_on(
         source: what the trace says where it comes from.
         read: how what is in doubt is read.
         told: see ``run_setting``.
+        made: called with the driver core before the first step.
 
     Raises:
         UnknownNameError: no such policy.
@@ -142,6 +144,8 @@ def run_on(
     chosen = make_policy(policy) if isinstance(policy, str) else policy or setting.policy
     core = DriverCore(machine, chosen, setting.options)
     core.bodies.recorder.told = told
+    if made is not None:
+        made(core)
     world = World(setting.plan, core, read)
     steps = Steps(world, hotplug)
     deadlock = None

@@ -112,6 +112,8 @@ class Scenario(Table):
     seed: int | None = None
     #: of the default steps
     order: Literal["devices-first", "drivers-first"] = "devices-first"
+    #: the order of its steps, as ``numaprobe explore --save`` keeps it; None: time decides
+    schedule: Annotated[str, Field(max_length=1_000_000)] | None = None
     caller: Caller = Caller()
     buses: Annotated[tuple[BusModel, ...], Field(strict=False)] = ()
     drivers: Annotated[tuple[DriverModel, ...], Field(strict=False)] = ()

@@ -85,7 +85,12 @@ class Progress:
 
 
 def run(
-    setting: Setting, *, timeline: bool = False, real: bool = False, told: Callable[[int], object] | None = None
+    setting: Setting,
+    *,
+    timeline: bool = False,
+    real: bool = False,
+    told: Callable[[int], object] | None = None,
+    schedule: str | None = None,
 ) -> Outcome:
     """Run a setting once.
 
@@ -94,17 +99,26 @@ def run(
         timeline: keep each probe's stretches of running, waiting and sleeping (a real run has none).
         real: on this computer's CPUs and clock, in place of virtual time.
         told: called now and then with the number of probes that are over.
+        schedule: the order of its steps, as ``explore`` gives it; None: the scenario's own, else time decides.
 
     Raises:
-        InputError: a step names what is not there at that moment.
+        InputError: a step names what is not there at that moment; or the schedule is of something else.
         PolicyError: a policy from outside broke its contract.
+        UsageError: ``real``, and a schedule.
         RefusedError: ``real``, and this computer is not the setting's machine, or a step would change it.
 
     """
     if real:
+        if schedule or setting.scenario.schedule:
+            raise UsageError("a schedule is an order of virtual time; leave out --real")
         from numaprobe.scenario.real import run_real
 
         return run_real(setting, told=told)
+    order = schedule or setting.scenario.schedule
+    if order is not None:
+        from numaprobe.schedules import repeat
+
+        return repeat(setting, order)[1]
     return run_setting(setting, timeline=timeline, told=told)
 
 

@@ -80,12 +80,12 @@ class VirtualMachine:
         self._timeline = timeline
         self._page_ns = page_ns
         model = cpu_model or CpuModel()
-        self.loop = EventLoop()
+        self.loop = self._make_loop()
         self.scheduler: SchedulerLike = (Scheduler if model.enabled else FreeCpus)(self.loop, topology, model)
         self._free = not model.enabled
         self.blocker = Blocker(self.loop, self.scheduler)
         self._warnings: list[RunWarning] = []
-        seat = VirtualSeat(self.blocker)
+        seat = self._make_seat()
         self.workqueues = Workqueues(
             topology, self._profile, lambda _pool: seat, self.warn, scope=scope, shard_size=shard_size
         )
@@ -93,6 +93,14 @@ class VirtualMachine:
         self.tasks = Tasks(topology, self.blocker)
         self.hotplug = CpuHotplug(topology, self._profile, self.tasks, self.workqueues)
         self._broken = False
+
+    def _make_loop(self) -> EventLoop:
+        """Return what runs it (another one where every step is chosen: ``choosing``)."""
+        return EventLoop()
+
+    def _make_seat(self) -> VirtualSeat:
+        """Return the seat of its workers."""
+        return VirtualSeat(self.blocker)
 
     # ---- what it is ------------------------------------------------------------------------------------------------
     @property
@@ -192,7 +200,7 @@ class VirtualMachine:
             raise UsageError(f"{task.comm} cannot be joined: it is no spawned task of this machine")
         return await self.tasks.join(task)
 
-    def timer(self, delay_ns: int, function: Callable[[], None]) -> VirtualTimer:
+    def timer(self, delay_ns: int, function: Callable[[], object]) -> VirtualTimer:
         """Call ``function`` (which must not sleep) after ``delay_ns``, outside any task."""
         if delay_ns < 0:
             raise UsageError(f"a timer of {delay_ns} ns: time does not run backwards; give 0 or more")

@@ -1,0 +1,106 @@
+"""``numaprobe explore``: a scenario under a policy in every order."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from numaprobe.cli import options
+from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
+from numaprobe.cli.progress import ProgressLine
+from numaprobe.cli.say import exit_code, tell
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from numaprobe.schedules import Explored
+
+
+def explore(  # noqa: PLR0917  a command's signature is its options
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario: a built-in one, or a TOML file.")],
+    policy: options.OnePolicy = None,
+    strategy: Annotated[
+        str, typer.Option("--strategy", metavar="NAME", help="dfs, pct, random, or portfolio: all of them.")
+    ] = "dfs",
+    preemptions: Annotated[
+        int | None, typer.Option("--preemptions", min=0, metavar="N", help="dfs: no order with more pre-emptions.")
+    ] = None,
+    depth: Annotated[
+        int, typer.Option("--depth", min=1, metavar="D", help="pct: of the bugs that are looked for.")
+    ] = 3,
+    runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="At most N schedules.")] = 2000,
+    seconds: Annotated[str | None, typer.Option("--for", metavar="TIME", help="At most so long: 10s.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of pct and random.")] = 0,
+    choices: Annotated[
+        list[str] | None,
+        typer.Option("--choice", metavar="NAME", help="Offer a choice that is no order: no-room. Repeatable."),
+    ] = None,
+    first: Annotated[bool, typer.Option("--first", help="Stop at the first finding.")] = False,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Keep what was found as FILE.toml, for run.")
+    ] = None,
+    machine: options.Machine = None,
+    kernel: options.Kernel = None,
+    cmdline: options.Cmdline = None,
+    devices: options.Devices = None,
+    overrides: options.Overrides = None,
+    format: options.Format = None,  # noqa: A002  the option's name
+    as_json: options.Json = False,
+    output: options.Output = None,
+) -> int:
+    """Run a scenario under one policy in every order, and show what hangs or comes out differently.
+
+    Time is an order and no length here: any sleep may end first, any timer may fire. What is found is told once, with
+    the shortest schedule seen; numaprobe run SCENARIO --schedule TEXT repeats it. "Exhaustive" is said only if every
+    order was seen.
+
+    FORMAT is table, json or markdown.
+
+    Exit code 1: something was found.
+    """
+    from numaprobe import study
+    from numaprobe.cli.formats import markdown
+    from numaprobe.report.schedules import explored_to_dict, print_explored
+    from numaprobe.schedules import Limits
+    from numaprobe.study.orders import explore_setting, save_found
+    from numaprobe.units import parse_time
+
+    def table(result: "Explored", stream: "TextIO") -> None:
+        print_explored(result, stream)
+
+    shapes = {
+        "table": Shape(stream=table),
+        "json": text_shape(lambda result: to_json(explored_to_dict(result))),
+        "markdown": text_shape(markdown(table)),
+    }
+    chosen = choose_format(format, as_json, output, shapes)
+    setting = study.make_setting(
+        scenario,
+        machine=machine,
+        kernel=kernel,
+        cmdline=cmdline,
+        devices=devices,
+        overrides=overrides or (),
+        policy=policy,
+    )
+    limits = Limits(
+        strategy=strategy,
+        preemptions=preemptions,
+        depth=depth,
+        runs=runs,
+        seconds=None if seconds is None else parse_time(seconds) / 1e9,
+        seed=seed,
+        first=first,
+    )
+    with ProgressLine("schedule") as line:
+        told = line.counter(runs, setting.policy.label)
+        result = explore_setting(setting, limits, faults=choices or (), progress=told)
+    write(result, shapes[chosen], chosen, output)
+    if save is not None and not result.clean:
+        tell(f"kept: {save_found(setting, result, save)}")
+    sys.stdout.flush()
+    failures = [f"{one.ending.verdict}: {one.ending.text}" for one in result.findings]
+    if len(result.outcomes) > 1:
+        failures.append(f"{len(result.outcomes)} outcomes of one scenario")
+    return exit_code(failures, chosen, output)

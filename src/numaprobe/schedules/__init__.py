@@ -1,0 +1,28 @@
+"""Every order of a small scenario, policy or test: deadlocks, stalls, races of outcome, each with its schedule.
+
+The choice itself is the machine's (``numaprobe.runtime.choice``). Here: who chooses (``bounded``, ``reduced``,
+``chance``), what is run (``scenarios``, ``tests``), what counts as wrong (``waits``, ``model``), and the search that
+joins them (``search``), shortens what it finds (``shorten``) and writes it as a text that repeats it (``replay``).
+"""
+
+from numaprobe.schedules.attempt import Subject
+from numaprobe.schedules.model import Ending, Party, Run, Step, Verdict
+from numaprobe.schedules.scenarios import FAULTS, ScenarioSubject, repeat
+from numaprobe.schedules.search import STRATEGIES, Explored, Found, Limits, Search
+
+__all__ = [
+    "FAULTS",
+    "STRATEGIES",
+    "Ending",
+    "Explored",
+    "Found",
+    "Limits",
+    "Party",
+    "Run",
+    "ScenarioSubject",
+    "Search",
+    "Step",
+    "Subject",
+    "Verdict",
+    "repeat",
+]

@@ -1,0 +1,55 @@
+"""One run under a strategy, and what can be run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from numaprobe.schedules.conductor import Conductor, Stopped
+from numaprobe.schedules.model import Run
+
+if TYPE_CHECKING:
+    from numaprobe.schedules.conductor import Strategy
+    from numaprobe.schedules.model import Ending
+
+
+class Subject(Protocol):
+    """What is run again and again: a scenario under a policy, or a user's test."""
+
+    @property
+    def name(self) -> str:
+        """For headings."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Eight letters: a schedule is of one subject alone."""
+        ...
+
+    @property
+    def opaque(self) -> bool:
+        """Whether its steps may touch what no machine sees: then no two steps can be exchanged."""
+        ...
+
+    def run(self, conductor: Conductor) -> Ending:
+        """Run it once, in the order that ``conductor`` wants."""
+        ...
+
+
+def attempt(subject: Subject, strategy: Strategy) -> tuple[Conductor, Run | None]:
+    """Run once: the conductor with all steps, and the run; None if it was given up as nothing new could come.
+
+    The run ends where its finding was made, though the conductor may have gone on.
+    """
+    keeps_going = getattr(strategy, "keeps_going", False)
+    conductor = Conductor(strategy, opaque=subject.opaque, keeps_going=keeps_going)
+    try:
+        ending = subject.run(conductor)
+    except Stopped:  # given up
+        if conductor.found is None:
+            return conductor, None
+        ending = conductor.found[0]
+    steps = conductor.steps
+    if conductor.found is not None:
+        ending, length = conductor.found
+        steps = steps[:length]
+    return conductor, Run(steps, ending, dict(conductor.labels))

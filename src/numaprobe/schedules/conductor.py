@@ -1,0 +1,153 @@
+"""The chooser of one run: asks a strategy, writes down every step, and says when a cycle of waits closes.
+
+A conductor serves one run. What it raises when the run must not go on is a ``BaseException``, so that no body of a
+user's takes it for an outcome of its own; it is raised between two steps, where no task's code is running.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from numaprobe.errors import InputError
+from numaprobe.schedules.model import Ending, Step, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+#: What a step touches that can be exchanged with no other.
+EVERYTHING: Final = "everything"
+#: Steps after which a run is taken for one that never ends.
+MAX_STEPS: Final = 20_000
+
+
+class Stopped(BaseException):
+    """The run must not go on: here is how it ends.
+
+    Attributes:
+        ending: how it ends; None: it was given up, as all that follows has been seen.
+
+    """
+
+    def __init__(self, ending: Ending | None) -> None:
+        self.ending = ending
+        super().__init__("" if ending is None else ending.text)
+
+
+class Strategy(Protocol):
+    """Chooses. ``steps`` holds those that are over; what they touched is known."""
+
+    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:
+        """Return who goes on; see ``runtime.choice.Chooser``."""
+        ...
+
+    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:
+        """Return what happens."""
+        ...
+
+
+class Conductor:
+    """See the module's text.
+
+    Args:
+        strategy: who decides.
+        opaque: every step counts as touching what others touch.
+        max_steps: when a run is taken for endless.
+        keeps_going: a run goes on after a finding, as far as it can: its other tasks may matter to the search.
+
+    Attributes:
+        found: how the run ended, where it went on after that; and after how many steps.
+        steps: all so far; the last one may be under way.
+        labels: name of actor -> what people read.
+        watch: looks at the tasks that wait, after each step: how the run ends, or None.
+
+    """
+
+    def __init__(
+        self, strategy: Strategy, *, opaque: bool = False, max_steps: int = MAX_STEPS, keeps_going: bool = False
+    ) -> None:
+        self.steps: list[Step] = []
+        self.found: tuple[Ending, int] | None = None
+        self._keeps_going = keeps_going
+        self.labels: Mapping[str, str] = {}
+        self.watch: Callable[[Mapping[Any, object]], Ending | None] = lambda _: None
+        self._strategy = strategy
+        self._opaque = opaque
+        self._max_steps = max_steps
+        self._current: Step | None = None
+
+    # ---- runtime.choice.Chooser ------------------------------------------------------------------------------------
+    def choose(self, actors: Sequence[str], *, goes_on: bool) -> int:
+        """Ask the strategy."""
+        if len(self.steps) >= self._max_steps:
+            text = f"no end after {self._max_steps} steps"
+            raise Stopped(Ending(verdict=Verdict.LIVELOCK, key="no end", text=text))
+        names = tuple(actors)
+        index = self._strategy.choose(self.steps, names, goes_on=goes_on)
+        if not 0 <= index < len(names):
+            raise InputError(
+                f"schedule: it wants number {index} of {len(names)} at step {len(self.steps)}: explore again"
+            )
+        self._current = Step(names, index, goes_on)
+        self.steps.append(self._current)
+        if self._opaque:
+            self.touch(EVERYTHING)
+        return index
+
+    def decide(self, what: str, count: int) -> int:
+        """Ask the strategy."""
+        index = self._strategy.decide(self.steps, what, count)
+        if not 0 <= index < count:
+            raise InputError(f"schedule: it wants number {index} of {count} for {what}: explore again")
+        actor = self._current.actor if self._current is not None else ""
+        self.touch(EVERYTHING)  # what the rest of the step touches depends on it
+        self.steps.append(Step(tuple(f"{actor}?{number}" for number in range(count)), index, what=what))
+        return index
+
+    def touch(self, thing: str, *, change: bool = True) -> None:
+        """Write it down."""
+        if self._current is not None:
+            touched = self._current.touched
+            touched[thing] = change or touched.get(thing, False)
+
+    def stepped(self, blocked: Mapping[Any, object]) -> None:
+        """See whether a cycle has closed."""
+        self._current = None
+        ending = self.watch(blocked)
+        if ending is None or self.found is not None:
+            return
+        if not self._keeps_going:
+            raise Stopped(ending)
+        self.found = ending, len(self.steps)
+
+    def note(self, verb: str, what: str) -> None:
+        """Write it down."""
+        if self._current is not None:
+            self._current.notes.append((verb, what))
+
+
+class Repeat:
+    """The strategy that repeats a schedule: what it does not name goes in the machine's own order."""
+
+    def __init__(self, changes: Mapping[int, int]) -> None:
+        self._changes = dict(changes)
+        self._position = 0
+
+    def _next(self, count: int) -> int:
+        if count == 1:
+            return 0
+        index = self._changes.pop(self._position, 0)
+        self._position += 1
+        return index
+
+    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
+        """Return what the schedule says."""
+        return self._next(len(actors))
+
+    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:  # noqa: ARG002  as above
+        """Return what the schedule says."""
+        return self._next(count)
+
+    @property
+    def left(self) -> int:
+        """How many of its choices never came."""
+        return len(self._changes)

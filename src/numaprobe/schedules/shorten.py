@@ -1,0 +1,79 @@
+"""A found schedule made shorter: fewest pre-emptions, then fewest steps, then fewest choices of its own.
+
+First every choice that is not the machine's own is taken back, one after the other, as long as the run ends the same.
+Then the orders with fewer pre-emptions than are left are searched for one that ends the same, up to a number of runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.schedules.attempt import attempt
+from numaprobe.schedules.bounded import Bounded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numaprobe.schedules.attempt import Subject
+    from numaprobe.schedules.model import Run, Step
+
+#: Runs that may be spent on searching with fewer pre-emptions.
+_SEARCH: Final = 300
+#: Rounds of taking choices back.
+_ROUNDS: Final = 4
+
+
+class _Leniently:
+    """Repeats choices as far as they are there."""
+
+    def __init__(self, changes: Mapping[int, int]) -> None:
+        self._changes = changes
+        self._position = 0
+
+    def _next(self, count: int) -> int:
+        if count == 1:
+            return 0
+        index = min(self._changes.get(self._position, 0), count - 1)
+        self._position += 1
+        return index
+
+    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
+        """Return what was chosen there."""
+        return self._next(len(actors))
+
+    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:  # noqa: ARG002  as above
+        """Return what was chosen there."""
+        return self._next(count)
+
+
+def shortest(subject: Subject, run: Run) -> Run:
+    """Return the shortest run found that ends as this one does."""
+    for _ in range(_ROUNDS):
+        shorter = _with_less(subject, run)
+        if shorter is run:
+            break
+        run = shorter
+    return _with_fewer_preemptions(subject, run)
+
+
+def _with_less(subject: Subject, run: Run) -> Run:
+    for position in [number for number, index in enumerate(run.choices) if index]:
+        changes = {number: index for number, index in enumerate(run.choices) if index and number != position}
+        _, found = attempt(subject, _Leniently(changes))
+        if found is not None and found.ending.key == run.ending.key and found.size < run.size:
+            return _with_less(subject, found)
+    return run
+
+
+def _with_fewer_preemptions(subject: Subject, run: Run) -> Run:
+    spent = 0
+    for preemptions in range(run.preemptions):
+        search = Bounded(preemptions)
+        while not search.over and spent < _SEARCH:
+            search.begin()
+            _, found = attempt(subject, search)
+            search.end()
+            spent += 1
+            if found is not None and found.ending.key == run.ending.key:
+                return found
+    return run

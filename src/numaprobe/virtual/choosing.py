@@ -1,0 +1,270 @@
+"""The virtual machine whose every step is chosen: see ``numaprobe.runtime.choice``.
+
+It is the virtual machine with its CPU model off (each task has a CPU to itself: who computes beside whom is a matter
+of order, not of CPUs), with another loop, and with locks, flags, flushes and workers that say what they touch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from numaprobe.runtime import DEFAULT_PROFILE
+from numaprobe.runtime.choice import Actors, ChosenFlag, ChosenLock
+from numaprobe.virtual.cpu import CpuModel
+from numaprobe.virtual.loop import PAUSE, EventLoop, ShutDown, VirtualTimer
+from numaprobe.virtual.machine import VirtualMachine
+from numaprobe.virtual.task import VirtualTask
+from numaprobe.virtual.worker import VirtualSeat, VirtualWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numaprobe.runtime import KernelProfile, Task, Work, Workqueue
+    from numaprobe.runtime.choice import Chooser
+    from numaprobe.topology import Topology
+    from numaprobe.virtual.blocking import Blocker
+    from numaprobe.workqueue import Worker
+
+    #: what the heap holds: time, priority and serial, function (None: step the task), its argument
+    Entry = tuple[int, int, Callable[[Any], None] | None, Any]
+
+
+class ChoosingLoop(EventLoop):
+    """The loop that asks who goes on."""
+
+    __slots__ = ("actors", "blocked", "chooser", "stays")
+
+    def __init__(self, chooser: Chooser, actors: Actors) -> None:
+        super().__init__()
+        self.chooser = chooser
+        self.actors = actors
+        #: the task that came to a point and could go on
+        self.stays: VirtualTask | None = None
+        #: tasks that wait for others (``Blocker.blocked``)
+        self.blocked: dict[VirtualTask, None] = {}
+
+    def at(self, time: int, priority: int, function: Callable[[Any], None], argument: object) -> None:
+        """Call ``function(argument)`` when it is chosen."""
+        if isinstance(argument, VirtualTimer):
+            self.chooser.touch(self.actors.meet(argument, "timer", self.actors.fresh("~")))
+        super().at(time, priority, function, argument)
+
+    def make_due(self, task: VirtualTask) -> None:
+        """Let ``task`` be chosen."""
+        self.chooser.touch(self.actors.meet(task, task.comm, task.comm if task.is_worker else None))
+        super().make_due(task)
+
+    def run(self) -> None:
+        """Let one after the other take a step, as it is chosen, until nothing live is left."""
+        actors, chooser, name = self.actors, self.chooser, self.actors.name
+        try:
+            while self.live > 0:
+                entries = self._ready()
+                later = sorted(entry for entry in self.heap if _pending(entry))
+                self.heap[:] = later
+                names = [str(name(task)) for task in entries] + [str(name(entry[3])) for entry in later]
+                if not names:
+                    break
+                goes_on, self.stays = self.stays is not None, None
+                index = chooser.choose(names, goes_on=goes_on)
+                actors.acting = names[index]
+                chooser.touch(actors.acting)
+                if index < len(entries):
+                    self._step(entries[index])
+                else:
+                    self._fire(later[index - len(entries)])
+                actors.acting = ""
+                chooser.stepped({task: task.waits_for for task in self.blocked})
+        finally:
+            self.current = None
+
+    def _ready(self) -> list[VirtualTask]:
+        """Return the tasks that are ready, the one that stays first."""
+        tasks = [task for task in self.ready if task.on_cpu]
+        if self.stays is not None and self.stays in tasks:
+            tasks.remove(self.stays)
+            return [self.stays, *tasks]
+        self.stays = None
+        return tasks
+
+    def _step(self, task: VirtualTask) -> None:
+        self.ready.remove(task)
+        task.due = False
+        self.step(task)
+
+    def _fire(self, entry: Entry) -> None:
+        """Let time for this one be over; a task goes on at once."""
+        time, _, function, argument = entry
+        self.heap.remove(entry)
+        self.now = max(self.now, time)
+        if function is None:
+            self.step(argument)
+            return
+        function(argument)
+        if isinstance(argument, VirtualTask) and argument.due:
+            self._step(argument)
+
+
+def _pending(entry: Entry) -> bool:
+    return not isinstance(entry[3], VirtualTimer) or entry[3].pending
+
+
+class ChoosingWorker(VirtualWorker):
+    """A worker that says when it touches its pool."""
+
+    __slots__ = ("touch_work",)
+
+    def __init__(self, worker: Worker, loop: EventLoop, cpu: int, touch_work: Callable[[Work], None]) -> None:
+        super().__init__(worker, loop, cpu)
+        self.touch_work = touch_work
+
+    def _touch(self) -> None:
+        if isinstance(self.loop, ChoosingLoop):
+            self.loop.chooser.touch(f"pool {self.worker.pool.label}")
+        if self.worker.item is not None:
+            self.touch_work(self.worker.item.work)
+
+    def _note(self, verb: str) -> None:
+        if self.worker.item is not None and isinstance(self.loop, ChoosingLoop):
+            self.loop.chooser.note(verb, self.worker.item.work.name)
+
+    def _woken(self, _: None) -> object:
+        self._touch()
+        return super()._woken(_)
+
+    def start(self, function: Callable[[], Any]) -> None:
+        """Let it execute a work."""
+        self._touch()
+        self._note("begins")
+        super().start(function)
+
+    def finished(self, result: object, error: Exception | None) -> None:
+        """Its work is done."""
+        self._touch()
+        self._note("ends")
+        super().finished(result, error)
+
+    def scheduled_out(self) -> None:
+        """It is about to sleep."""
+        if not self.worker.flags:
+            self._touch()
+        super().scheduled_out()
+
+    def scheduled_in(self) -> None:
+        """It runs again."""
+        if self.worker.sleeping:
+            self._touch()
+        super().scheduled_in()
+
+
+class ChoosingSeat(VirtualSeat):
+    """The seat of all workers of a choosing machine."""
+
+    __slots__ = ("_chooser", "_touch_work")
+
+    def __init__(self, blocker: Blocker, chooser: Chooser, touch_work: Callable[[Work], None]) -> None:
+        super().__init__(blocker)
+        self._chooser = chooser
+        self._touch_work = touch_work
+
+    def create(self, worker: Worker) -> None:
+        """Make the task, asleep, somewhere in the pod."""
+        cpu = worker.pool.distribute(worker.pool.pod)
+        worker.task = ChoosingWorker(worker, self._loop, cpu, self._touch_work)
+
+    def wake(self, worker: Worker) -> None:
+        """Wake the task, in its pod."""
+        self._chooser.touch(f"pool {worker.pool.label}")
+        super().wake(worker)
+
+
+class ChoosingMachine(VirtualMachine):
+    """A virtual machine that asks a chooser for the order of its steps.
+
+    Args:
+        topology: the machine as it boots.
+        profile: the kernel it stands for, or its name.
+        chooser: who is asked; one for one run.
+
+    """
+
+    def __init__(self, topology: Topology, profile: KernelProfile | str = DEFAULT_PROFILE, *, chooser: Chooser) -> None:
+        self.chooser = chooser
+        self.actors = Actors()
+        super().__init__(topology, profile, cpu_model=CpuModel.off)
+
+    def _make_loop(self) -> EventLoop:
+        return ChoosingLoop(self.chooser, self.actors)
+
+    def _make_seat(self) -> VirtualSeat:
+        if isinstance(self.loop, ChoosingLoop):
+            self.loop.blocked = self.blocker.blocked
+        return ChoosingSeat(self.blocker, self.chooser, self._touch_work)
+
+    # ---- as ``runtime.choice`` wants it ----------------------------------------------------------------------------
+    async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
+        """Leave the current task until it is woken."""
+        return await self.blocker.park(why)
+
+    def wake(self, task: Task, *, value: object = None) -> None:
+        """Make ``task`` ready."""
+        self.blocker.wake(task, value=value)
+
+    async def point(self) -> None:
+        """Let others go first, if the chooser wants them to."""
+        task, loop = self.blocker.running(), self.loop
+        if loop.closing:
+            raise ShutDown
+        if isinstance(loop, ChoosingLoop):
+            loop.stays = task
+        loop.make_due(task)
+        await PAUSE
+
+    def decide(self, what: str, count: int) -> int:
+        """Return which of ``count`` things happens; 0 is what happens in a normal run."""
+        return self.chooser.decide(what, count)
+
+    # ---- what says what it touches ---------------------------------------------------------------------------------
+    def lock(self, name: str) -> ChosenLock:
+        """Return a new mutex."""
+        return ChosenLock(self, name)
+
+    def event(self, name: str) -> ChosenFlag:
+        """Return a new flag, not set."""
+        return ChosenFlag(self, name)
+
+    def queue_work(self, wq: Workqueue, work: Work) -> bool:
+        """Queue on the local CPU if ``wq`` may use it."""
+        return self._queued(work, queued=super().queue_work(wq, work))
+
+    def queue_work_on(self, cpu: int, wq: Workqueue, work: Work) -> bool:
+        """Queue on ``cpu``'s pool, or on the pool of the pod that holds it."""
+        return self._queued(work, queued=super().queue_work_on(cpu, wq, work))
+
+    def queue_work_node(self, node: int, wq: Workqueue, work: Work) -> bool:
+        """Queue on an unbound ``wq`` near ``node``."""
+        return self._queued(work, queued=super().queue_work_node(node, wq, work))
+
+    def _queued(self, work: Work, *, queued: bool) -> bool:
+        self._touch_work(work)
+        self.chooser.note("queues", work.name)
+        return queued
+
+    def _touch_work(self, work: Work) -> None:
+        """Say that a work is touched, with the pool and the limit that it is in, and what the limit holds back."""
+        touch = self.chooser.touch
+        touch(self.actors.thing(work, work.name))
+        state = work.state
+        for item in () if state is None else (state.pending, state.running):
+            if item is not None:
+                touch(f"pool {item.pool.label}")
+                touch(f"limit {item.limit.name}")
+                for other in item.limit.inactive:
+                    touch(f"pool {other.pool.label}")
+
+    async def flush_work(self, work: Work) -> bool:
+        """Wait until the last queueing of ``work`` has run; return False if it was idle."""
+        await self.point()
+        self.chooser.touch(self.actors.thing(work, work.name))
+        self.chooser.note("flushes", work.name)
+        return await super().flush_work(work)
