@@ -5,7 +5,8 @@ its active consumers, the partners that are handed over with it. Each such reaso
 flag. A device that is only bound, and not taken from anybody, is refused for its IOMMU group alone.
 
 ``Survey`` answers for many devices from one moment; ``Guard.recheck`` answers for one, from a moment that begins after
-it was asked, and is called right before each write. Between that answer and the write there is still an instant in
+it was asked, and is called right before each write. A moment is read when the first reason asks for it: a bind of what
+nobody has asks for none. Between that answer and the write there is still an instant in
 which somebody may open the device: the kernel has no "unbind unless in use". Nobody can close that gap from user
 space; it is kept as short as the one pass over ``/proc``.
 """
@@ -13,18 +14,20 @@ space; it is kept as short as the one pass over ``/proc``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.bringup.contents import Contents
-from numaprobe.bringup.moment import Moment, Moments
+from numaprobe.bringup.moment import Moments
 from numaprobe.bringup.reasons import CODES, FINAL, Reason, make_reason
 from numaprobe.bringup.things import Index, Walker
 from numaprobe.bringup.uses import uses_of
 from numaprobe.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
+    from numaprobe.bringup.moment import Moment
     from numaprobe.bringup.plan import Allowance, Change, Plan
     from numaprobe.bringup.senses import Senses
     from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
@@ -48,13 +51,17 @@ class Intent:
 
 
 class Survey:
-    """Reasons of many devices, at one moment."""
+    """Reasons of many devices, at one moment: that of the first question which needs one."""
 
-    def __init__(self, sysfs: Sysfs, moment: Moment, finder: Finder, contents: Contents) -> None:
-        self._sysfs, self._moment, self._finder, self.contents = sysfs, moment, finder, contents
+    def __init__(self, sysfs: Sysfs, moment: Callable[[], Moment], finder: Finder, contents: Contents) -> None:
+        self._sysfs, self._read_moment, self._finder, self.contents = sysfs, moment, finder, contents
         self._own: dict[str, tuple[Reason, ...]] = {}
         self._things: dict[str, Things] = {}
         self._devices: dict[str, SysfsDevice | None] = {}
+
+    @cached_property
+    def _moment(self) -> Moment:
+        return self._read_moment()
 
     @property
     def denied(self) -> int:
@@ -155,14 +162,14 @@ class Guard:
             check_allowance(allowance)
 
     def survey(self, *, read_disks: bool) -> Survey:
-        """Return the reasons of all devices, as of now.
+        """Return the reasons of all devices, as of the first one that is asked for.
 
         Args:
             read_disks: read what every disk holds that is asked about, and do not take udev's word.
 
         """
         contents = Contents(self._sysfs.root, self._senses, read=read_disks)
-        return Survey(self._sysfs, self._moments.fresh(), Index(self._sysfs), contents)
+        return Survey(self._sysfs, self._moments.fresh, Index(self._sysfs), contents)
 
     def refusals(self, reasons: Iterable[Reason]) -> tuple[Reason, ...]:
         """Return the reasons that the user has not allowed."""
@@ -180,7 +187,7 @@ class Guard:
         if change.action == "bind" and device.driver is None and self._is_alone(device):
             return ()
         contents = Contents(self._sysfs.root, self._senses, read=True)
-        survey = Survey(self._sysfs, self._moments.fresh(), Walker(self._sysfs), contents)
+        survey = Survey(self._sysfs, self._moments.fresh, Walker(self._sysfs), contents)
         intent = Intent(action=change.action, driver_after=change.driver_after)
         return self.refusals(survey.reasons(device, intent, {one.device for one in plan.changes}))
 

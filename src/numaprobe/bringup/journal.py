@@ -21,7 +21,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -60,7 +59,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, clock: Clock, run: str | None = None) -> None:
-        self.run = run or secrets.token_hex(4)
+        self.run = run or os.urandom(4).hex()
         self.path = folder / NAME
         self._clock = clock
         self._descriptor = open_in(folder, NAME, os.O_RDWR | os.O_APPEND | os.O_CREAT)

@@ -102,6 +102,8 @@ class Plan:
     kernel: str | None = None
     #: what its reader should know: drivers without evidence, devices without a node
     warnings: tuple[str, ...] = ()
+    #: of a plan for the boot: what is loaded before its first change
+    modules: tuple[str, ...] = ()
 
     def validate(self) -> None:
         """Accept a plan that can be carried out.
@@ -120,6 +122,8 @@ class Plan:
             seen[change.device] = change
         for passed in self.skipped:
             _check_place(passed.device, passed.bus, passed.name)
+        for module in self.modules:
+            check_name(module, "module")
 
 
 def _check_place(device: str, bus: str, name: str) -> None:
@@ -157,6 +161,7 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         "changes": [_plain(change) for change in plan.changes],
         "skipped": [_plain(passed) for passed in plan.skipped],
         "warnings": list(plan.warnings),
+        **({"modules": list(plan.modules)} if plan.modules else {}),
     }
 
 
@@ -218,6 +223,7 @@ _PLAN_MORE: Final = {
     "allow": checks.each(_object(Allowance, _ALLOWANCE, {})),
     "skipped": checks.each(_object(Skipped, _SKIPPED, {})),
     "warnings": checks.each(checks.text),
+    "modules": checks.each(checks.text),
 }
 
 

@@ -22,7 +22,6 @@ import shutil
 import socket
 import struct
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -89,6 +88,8 @@ class LiveSenses:
         program = shutil.which("blkid") or shutil.which("blkid", path=os.pathsep.join(_SYSTEM_PATHS))
         if program is None or not nodes:
             return dict.fromkeys(nodes)
+        from concurrent.futures import ThreadPoolExecutor  # a bind at boot asks no disk, and loads it not
+
         with ThreadPoolExecutor(min(8, len(nodes))) as pool:
             return dict(zip(nodes, pool.map(lambda node: _blkid(program, node), nodes), strict=True))
 

@@ -13,7 +13,6 @@ import ctypes
 import errno
 import mmap
 import os
-import platform
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -43,7 +42,7 @@ _NUMBERS: Final = {
     "ppc64le": (261, 301),
     "s390x": (270, 310),
 }
-_SET_MEMPOLICY, _MOVE_PAGES = _NUMBERS.get(platform.machine(), (-1, -1))
+_SET_MEMPOLICY, _MOVE_PAGES = _NUMBERS.get(os.uname().machine, (-1, -1))
 _BITS_PER_LONG: Final = 8 * ctypes.sizeof(ctypes.c_long)
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

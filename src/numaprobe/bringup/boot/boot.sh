@@ -3,7 +3,7 @@
 #
 #   hold      keep the listed devices from their drivers: a driver_override that no driver has. A device that has its
 #             driver already, or an override of somebody's, is left alone.
-#   load      load the modules of the held devices; none binds them.
+#   load      load the modules of the held devices, in two programs' time; none binds them.
 #   bring     bind them from the CPUs of their node, wave by wave; for an initramfs, where there is no Python.
 #   release   take every such override away again and have the kernel look for drivers: all is as without us.
 #
@@ -35,10 +35,16 @@ hold() {
 
 load() {
     command -v modprobe >/dev/null || return 0
-    while read -r _ _ bus name driver _; do
-        modprobe -q "$driver"
-        [ -r "$sys/bus/$bus/devices/$name/modalias" ] && modprobe -q "$(cat "$sys/bus/$bus/devices/$name/modalias")"
+    aliases=
+    while read -r _ _ bus name _; do
+        alias=
+        read -r alias 2>/dev/null <"$sys/bus/$bus/devices/$name/modalias"
+        case " $aliases " in *" $alias "*) ;; *) aliases="$aliases $alias" ;; esac
     done <"$here/devices"
+    set -f # what stands in these is no pattern
+    # shellcheck disable=SC2046,SC2086  many words are meant
+    modprobe -qa -- $(cat "$here/modules") $aliases
+    set +f
     return 0
 }
 

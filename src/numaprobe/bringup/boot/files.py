@@ -21,7 +21,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, Literal
 
-from numaprobe.bringup.boot.plan import LATER, device_list
+from numaprobe.bringup.boot.plan import LATER, device_list, module_list
 from numaprobe.bringup.plan import dump_plan
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def boot_files(plan: Plan, where: Where, *, python: str, limit_s: int) -> dict[s
     common = {
         f"{HOME}/plan.json": dump_plan(plan),
         f"{HOME}/devices": device_list(plan),
+        f"{HOME}/modules": module_list(plan),
         f"{HOME}/boot.sh": files("numaprobe.bringup.boot").joinpath("boot.sh").read_text(encoding="utf-8"),
         f"{_UNITS}/numaprobe-release.service": _release_service(limit_s),
         f"{_UNITS}/numaprobe-release.timer": _release_timer(limit_s),
@@ -98,6 +99,7 @@ WantedBy=sysinit.target
 
 
 def _bringup_service(python: str, limit_s: int) -> str:
+    # KillMode: a task that a driver keeps in the kernel cannot be killed, and nobody shall wait for it
     return f"""\
 [Unit]
 Description=Bring devices up on their NUMA node (numaprobe)
@@ -108,10 +110,11 @@ Before=local-fs-pre.target shutdown.target
 [Service]
 Type=oneshot
 ExecStartPre=-/bin/sh {_SCRIPT} load
-ExecStart={_quoted(python)} -m numaprobe bind --plan /{HOME}/plan.json --state /run/numaprobe/journal
+ExecStart={_quoted(python)} -m numaprobe.bringup.boot.bring /{HOME}/plan.json /run/numaprobe/journal
 ExecStopPost=/bin/sh {_SCRIPT} release
 TimeoutStartSec={limit_s}
 TimeoutStopSec={_SHORT}
+KillMode=process
 
 [Install]
 WantedBy=sysinit.target
@@ -206,6 +209,7 @@ depends() {{
 install() {{
     inst_simple {_SCRIPT}
     inst_simple /{HOME}/devices
+    inst_simple /{HOME}/modules
     inst_multiple -o taskset modprobe cut sort
     inst_multiple mkdir rm cat sleep
 {installs}
@@ -226,9 +230,9 @@ def _initramfs_tools(limit_s: int) -> dict[str, str]:
 [ "$1" = prereqs ] && exit 0
 . /usr/share/initramfs-tools/hook-functions
 mkdir -p "$DESTDIR/{HOME}"
-cp -p {_SCRIPT} /{HOME}/devices "$DESTDIR/{HOME}/"
+cp -p {_SCRIPT} /{HOME}/devices /{HOME}/modules "$DESTDIR/{HOME}/"
 if command -v taskset >/dev/null; then copy_exec "$(command -v taskset)" /bin; fi
-while read -r _ _ _ driver _; do manual_add_modules "$driver"; done </{HOME}/devices
+while read -r module; do manual_add_modules "$module"; done </{HOME}/modules
 """,
         **{
             f"{base}/scripts/{place}/numaprobe": _hook(verb, limit_s, off, prereqs=True)

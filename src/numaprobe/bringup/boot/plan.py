@@ -6,7 +6,10 @@ boot it becomes a bind of a held device, by the override's road.
 
 A bus without ``driver_override`` cannot hold its devices. A virtio device is held by what it stands on: its PCI
 function (or its platform device) is kept from its own driver, and when that is bound on the node, the virtio device
-comes up in the same task. Other such buses are refused.
+comes up in the same task, if its driver is loaded by then. Other such buses are refused.
+
+``Plan.modules`` are the drivers of both: a driver is nearly always called as its module, and where it is not, the
+device's modalias finds it.
 
 Source: the buses with ``driver_override`` are those of Documentation/ABI/testing/sysfs-bus-*.
 """
@@ -52,9 +55,11 @@ def boot_plan(plan: Plan, limit_s: int) -> Plan:
             "binds nothing, so there is nothing to do at boot; make one with bind or rebind --save-plan", "plan"
         )
     half_ns = limit_s * 10**9 // 2
+    names = {driver for one in (*plan.changes, *wanted.values()) if (driver := one.driver_after) is not None}
     return replace(
         plan,
         changes=tuple(_from_wave_0(wanted.values())),
+        modules=tuple(sorted(names)),
         deadline_ns=min(half_ns, plan.deadline_ns or half_ns),
         skipped=(),
         warnings=(),
@@ -113,3 +118,16 @@ def device_list(plan: Plan) -> str:
             raise InputError(f"{change.bus}/{change.name}: a name with a blank cannot be brought up at boot", "plan")
         lines.append(" ".join(words))
     return "\n".join(lines) + "\n"
+
+
+def module_list(plan: Plan) -> str:
+    """Return the modules as the shell reads them, one a line.
+
+    Raises:
+        InputError: a name that a shell would read as two words.
+
+    """
+    for module in plan.modules:
+        if module.split() != [module]:
+            raise InputError(f"'{module}': a driver with a blank in its name cannot be loaded at boot", "plan")
+    return "".join(f"{module}\n" for module in plan.modules)
