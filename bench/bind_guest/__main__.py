@@ -182,7 +182,11 @@ def boot(options: GuestOptions, nodes: int, _count: int) -> list[str]:
             file.truncate(64 << 20)
         # a byte a second: the first look at its partitions does not come back
         slow = ("-drive", f"if=none,id=slow,file={image},format=raw,throttling.bps-total=1")
-        found = _boot(_plan(nodes, (*slow, "-device", "virtio-blk-pci,drive=slow")), "boot", settings=settings)
+        found = _boot(
+            _plan(nodes, (*slow, "-device", "virtio-blk-pci,drive=slow,bus=pcie.0,addr=0x1c")),
+            "boot",
+            settings=settings,
+        )
     print(f"\n{nodes} nodes, boots with an installed plan (limit {LIMIT} s):")
     faults = [f"uninstall left {name}" for name in found.pop("traces")]
     for name, case in found.items():

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 from bringup_world import BringupWorld
 
 from numaprobe.bringup.boot import install as installing
+from numaprobe.bringup.boot.bring import bring_up
+from numaprobe.bringup.boot.bring import main as bring
 from numaprobe.bringup.boot.files import boot_files
 from numaprobe.bringup.boot.install import MANIFEST, Settings, check, install, uninstall
-from numaprobe.bringup.boot.plan import LATER, boot_plan, device_list
+from numaprobe.bringup.boot.plan import LATER, boot_plan, device_list, module_list
 from numaprobe.bringup.boot.system import check_not_system
-from numaprobe.bringup.plan import Change, Plan, dump_plan
+from numaprobe.bringup.plan import Change, Plan, dump_plan, load_plan
 from numaprobe.bringup.steps import JournalStep
 from numaprobe.cli.main import run_command
 from numaprobe.cpuset import CpuSet
@@ -57,9 +60,12 @@ def test_at_boot_whatever_is_bound_is_bound_from_being_held(plan: Plan) -> None:
 def test_a_virtio_device_is_held_by_what_it_stands_on(world: BringupWorld) -> None:
     world.kernel.device("pci", "0000:00:05.0", driver="virtio-pci", node=1, ids=(0x1AF4, 0x1001))
     world.kernel.device("virtio", "virtio3", driver="virtio_blk", above="0000:00:05.0")
-    (change,) = boot_plan(Plan(changes=(world.change("virtio3", "rebind", "virtio_blk"),)), 30).changes
+    found = boot_plan(Plan(changes=(world.change("virtio3", "rebind", "virtio_blk"),)), 30)
+    (change,) = found.changes
     assert (change.bus, change.name, change.driver_after) == ("pci", "0000:00:05.0", "virtio-pci")
     assert change.device == "devices/pci0000:00/0000:00:05.0"
+    assert found.modules == ("virtio-pci", "virtio_blk")
+    assert load_plan(dump_plan(found), "plan") == found
 
 
 def test_a_bus_without_override_is_refused(world: BringupWorld) -> None:
@@ -84,11 +90,52 @@ def test_a_held_device_is_bound_and_its_hold_is_gone(world: BringupWorld, plan: 
     assert list(world.kernel.snapshot().values()) == [("nvme", None), (None, LATER), ("vfio-pci", None)]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork beside threads, which the runner of tests has
+def test_at_boot_only_what_is_held_is_brought_up(world: BringupWorld) -> None:
+    held, bound, free, gone = world.pci(4)
+    plan = boot_plan(Plan(changes=tuple(world.change(name, after="nvme") for name in (held, bound, free, gone))), 30)
+    world.kernel.write(world.kernel.sysfs.override_file(world.kernel.find(held).path), LATER)
+    world.kernel.write(world.kernel.sysfs.bind_file("pci", "other"), bound)
+    world.kernel.remove(gone)
+    report, left = bring_up(plan, world.tools)
+    assert [(one.change.name, one.step) for one in report.outcomes] == [(held, JournalStep.VERIFIED)]
+    assert world.drivers() | {gone: None} == {held: "nvme", bound: "other", free: None, gone: None}
+    assert left == [
+        f"pci/{bound} has its driver already: other",
+        f"pci/{free} is not held (override: none)",
+        f"pci/{gone} is not there",
+    ]
+    assert world.history.runs[0].begin["command"] == "boot"
+
+
+def test_a_boot_without_its_plan_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bring([str(tmp_path / "nowhere"), str(tmp_path)]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_binds_at_boot_needs_no_other_package(tmp_path: Path) -> None:
+    """With Python alone: what is not there cannot be broken, and what is not loaded takes no time."""
+    source = Path(installing.__file__).parents[3]
+    code = "import sys, numaprobe.bringup.boot.bring; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code],
+        env={"PYTHONPATH": str(source)},
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    loaded = set(done.stdout.decode().split())
+    ours = {"numaprobe", "__main__", "__mp_main__"}
+    assert {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names) - ours == set()
+    assert not {"asyncio", "numaprobe.hostmachine.machine", "numaprobe.topology.load"} & loaded
+
+
 # ---- the script ------------------------------------------------------------------------------------------------------
 def boot_sh(world: BringupWorld, verb: str, plan: Plan, **more: str) -> None:
     here, run = world.folder / "here", world.folder / "run"
     here.mkdir(exist_ok=True)
     (here / "devices").write_text(device_list(boot_plan(plan, 30)))
+    (here / "modules").write_text(module_list(boot_plan(plan, 30)))
     settings = {
         "NUMAPROBE_HERE": str(here),
         "NUMAPROBE_RUN": str(run),
@@ -151,6 +198,18 @@ def test_without_python_the_script_binds(world: BringupWorld, plan: Plan) -> Non
     assert overrides(world) == [LATER, "(null)", LATER]
     assert (world.kernel.folder / "sys/bus/pci/drivers/nvme/bind").read_text() == "0000:81:00.0\n"
     assert (world.kernel.folder / "sys/bus/pci/drivers/vfio-pci/bind").read_text() == "0000:81:00.2\n"
+
+
+def test_modules_are_loaded_by_one_program(world: BringupWorld, plan: Plan) -> None:
+    """A program each took longer than the limit in an emulated guest."""
+    for device in world.kernel.devices.values():
+        (world.kernel.folder / "sys" / device.path / "modalias").write_text("pci:v0000144Dd0000A808\n")
+    loads = world.folder / "bin"
+    loads.mkdir()
+    (loads / "modprobe").write_text(f'#!/bin/sh\necho "$@" >>{world.folder}/loaded\n')
+    (loads / "modprobe").chmod(0o755)
+    boot_sh(world, "load", plan, PATH=f"{loads}:{os.environ['PATH']}")
+    assert (world.folder / "loaded").read_text() == "-qa -- nvme vfio-pci pci:v0000144Dd0000A808\n"
 
 
 def test_a_boot_without_our_script_is_usage(tmp_path: Path) -> None:
@@ -266,7 +325,10 @@ def test_units_are_what_systemd_takes(tmp_path: Path, plan: Plan) -> None:
 
 def test_a_path_with_blanks_is_one_word_to_systemd(plan: Plan) -> None:
     text = boot_files(boot_plan(plan, 30), "system", python="/opt/my 50%/py$thon", limit_s=5)
-    assert 'ExecStart="/opt/my 50%%/py$$thon" -m numaprobe bind' in text["etc/systemd/system/numaprobe-bringup.service"]
+    assert (
+        'ExecStart="/opt/my 50%%/py$$thon" -m numaprobe.bringup.boot.bring /etc'
+        in text["etc/systemd/system/numaprobe-bringup.service"]
+    )
 
 
 def test_a_name_is_no_pattern_for_udev(world: BringupWorld) -> None:
