@@ -18,6 +18,7 @@ Usage: python -m bench.bind_guest [table|kills|cuts|pull|boot]... [--kernel 6.12
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import shlex
 import socket
@@ -27,6 +28,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numaprobe import errors
 from numaprobe.errors import RefusedError
 from numaprobe.kernel.lab.guest import guest_environment, run_script
 from numaprobe.kernel.lab.plan import GuestPlan, place_devices
@@ -44,12 +46,12 @@ MACHINES = {2: "2 nodes x 2 cores, 1GiB per node", 4: "4 nodes x 1 core, 512MiB 
 PER_NODE = {2: (4, 2, 1), 4: (2, 1, 1)}
 
 
-def _plan(nodes: int, qemu: tuple[str, ...] = ()) -> GuestPlan:
+def _plan(nodes: int, qemu: tuple[str, ...] = (), cmdline: str = "") -> GuestPlan:
     topology = load_topology(MACHINES[nodes])
     wanted = []
     for kind, count in zip(("nvme", "virtio-blk", "virtio-net"), PER_NODE[nodes], strict=True):
         wanted += [(f"{kind}{node}.{one}", kind, node) for node in range(nodes) for one in range(count)]
-    return GuestPlan(topology=topology, devices=place_devices(wanted, topology), qemu=qemu)
+    return GuestPlan(topology=topology, devices=place_devices(wanted, topology), qemu=qemu, cmdline=cmdline)
 
 
 def _lines(folder: Path, mode: str, *more: object) -> list[str]:
@@ -181,12 +183,10 @@ def boot(options: GuestOptions, nodes: int, _count: int) -> list[str]:
         with image.open("wb") as file:
             file.truncate(64 << 20)
         # a byte a second: the first look at its partitions does not come back
+        # (nor would the kernel's early look at the disks of the BIOS)
         slow = ("-drive", f"if=none,id=slow,file={image},format=raw,throttling.bps-total=1")
-        found = _boot(
-            _plan(nodes, (*slow, "-device", "virtio-blk-pci,drive=slow,bus=pcie.0,addr=0x1c")),
-            "boot",
-            settings=settings,
-        )
+        slow += ("-device", "virtio-blk-pci,drive=slow,bus=pcie.0,addr=0x1c")
+        found = _boot(_plan(nodes, slow, "edd=off"), "boot", settings=settings)
     print(f"\n{nodes} nodes, boots with an installed plan (limit {LIMIT} s):")
     faults = [f"uninstall left {name}" for name in found.pop("traces")]
     for name, case in found.items():
@@ -215,6 +215,7 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=900.0)
     parser.add_argument("--keep", type=Path, default=None)
     asked = parser.parse_args()
+    compileall.compile_dir(Path(errors.__file__).parent, quiet=2)  # an emulated guest would be at it for long
     options = guest_options(asked.kernel, timeout=asked.timeout, keep=asked.keep)
     faults = []
     for mode in asked.modes:

@@ -63,7 +63,7 @@ class Nodes:
         found = {}
         for kind in ("block", "char"):
             for number in self._root.names(f"sys/dev/{kind}"):
-                for line in self._root.table(f"sys/dev/{kind}/{number}/uevent"):
+                for line in (self._root.attribute(f"sys/dev/{kind}/{number}/uevent") or "").split("\n"):
                     if line.startswith("DEVNAME="):
                         found[f"/dev/{line.removeprefix('DEVNAME=')}"] = DeviceNode(kind, number)
         return found

@@ -8,7 +8,6 @@ where it matters (``names_or_denied``), since "nothing uses it" must never mean 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import stat
@@ -80,9 +79,12 @@ class Root:
     def number(self, path: str) -> int | None:
         """Return the number that an attribute holds, decimal or hexadecimal with ``0x``; None if it holds none."""
         text = self.attribute(path)
-        with contextlib.suppress(ValueError, TypeError):
-            return int(text or "", 0)
-        return None
+        if not text:
+            return None
+        try:
+            return int(text, 0)
+        except ValueError:
+            return None
 
     def names(self, path: str) -> list[str]:
         """Return the sorted names in a directory; none if it is missing or may not be read."""
