@@ -415,7 +415,7 @@ def boot(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _set_apart() -> Device | None:
+def _set_apart() -> SysfsDevice | None:
     """Take the disk that never answers from its driver; return its PCI function; None: there is none."""
     for device in SYSFS.devices(("virtio",)):
         function = SYSFS.at(device.path.rpartition("/")[0])
@@ -426,11 +426,11 @@ def _set_apart() -> Device | None:
     return None
 
 
-def _set_override(device: Device, driver: str) -> None:
+def _set_override(device: SysfsDevice, driver: str) -> None:
     Path(f"/sys/{device.path}/driver_override").write_text(f"{driver}\n")
 
 
-def _all_plans(slow: Device | None) -> tuple[Plan, Plan]:
+def _all_plans(slow: SysfsDevice | None) -> tuple[Plan, Plan]:
     """Return the boot's plan for all devices, and the one for the disk that never answers."""
     plan = boot_plan(plan_for("bind"), LIMIT)
     if slow is None:
@@ -440,7 +440,7 @@ def _all_plans(slow: Device | None) -> tuple[Plan, Plan]:
     return plan, replace(plan, changes=(change,))
 
 
-def _boot(plan: Plan, python: str, slow: Device | None) -> dict[str, Any]:
+def _boot(plan: Plan, python: str, slow: SysfsDevice | None) -> dict[str, Any]:
     names = {device.name for device in devices()}
     perform("unbind", Path("/tmp/state"))  # noqa: S108
     for drivers in DRIVERS.values():

@@ -23,7 +23,6 @@ an outcome, not an error.
 
 from __future__ import annotations
 
-import difflib
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -71,6 +70,8 @@ class UnknownNameError(UsageError):
         self.kind = kind
         self.name = name
         self.known = tuple(known)
+        import difflib
+
         near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(self.known)}"
         shown = "".join(letter if letter.isprintable() else "?" for letter in name[:80])

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import signal
-from multiprocessing import Pipe
 from typing import TYPE_CHECKING
 
 from numaprobe.bringup.outcome import ChangeOutcome, Report
@@ -25,7 +25,7 @@ from numaprobe.errors import InternalError, KernelInterfaceError, NumaprobeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
+    from typing import BinaryIO
 
     from numaprobe.bringup.plan import Plan
     from numaprobe.bringup.tools import BringupTools
@@ -62,7 +62,8 @@ def perform_apart(
         InternalError: the process ended without a word.
 
     """
-    here, there = Pipe(duplex=False)
+    read_end, write_end = os.pipe()
+    here, there = os.fdopen(read_end, "rb"), os.fdopen(write_end, "wb")
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # until each of the two has its own answer to them
     child = os.fork()
     if child == 0:
@@ -84,10 +85,10 @@ def perform_apart(
                     raise KernelInterfaceError(text)
 
 
-def _next(connection: Connection) -> object:
+def _next(child: BinaryIO) -> object:
     try:
-        return connection.recv()
-    except EOFError:
+        return pickle.load(child)  # noqa: S301  our own process wrote it
+    except (EOFError, pickle.UnpicklingError):  # it ended, or was killed while it told
         return None
 
 
@@ -114,26 +115,28 @@ def _passing_on(child: int, stopping: Callable[[], object]) -> Iterator[None]:
 
 
 # ---- the child -------------------------------------------------------------------------------------------------------
-def _work(parent: Connection, performance: Performance) -> None:
+def _work(parent: BinaryIO, performance: Performance) -> None:
     """Do the work; never returns."""
     try:
         signal.signal(signal.SIGTERM, lambda *_: performance.stop())
         _leave_terminal()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP)
         run_id = _perform(parent, performance)
-        parent.close()
+        with contextlib.suppress(OSError):  # nobody took what was told last
+            parent.close()
         if run_id is not None:
             watch(performance.tools, run_id)
     finally:
         os._exit(0)  # whatever threads the kernel still has
 
 
-def _perform(parent: Connection, performance: Performance) -> str | None:
+def _perform(parent: BinaryIO, performance: Performance) -> str | None:
     """Carry out, and tell; return the run's id if it waits for a word."""
 
     def tell(message: object) -> None:
         with contextlib.suppress(OSError):  # nobody listens any more
-            parent.send(message)
+            pickle.dump(message, parent)
+            parent.flush()
 
     try:
         with performance:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -64,6 +63,8 @@ def system_clock() -> SystemClock:
 
 def wall_text(wall_ns: int) -> str:
     """Return a wall time for people, in UTC, to the second: ``2026-11-21 19:50:08Z``; ``?`` if it cannot be one."""
+    from datetime import UTC, datetime
+
     try:
         return datetime.fromtimestamp(wall_ns // 10**9, tz=UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     except (OverflowError, ValueError, OSError):

@@ -178,22 +178,16 @@ class Guard:
     def recheck(self, change: Change, plan: Plan) -> tuple[Reason, ...]:
         """Return why a change may not be made, as of a moment that began after this call: to be asked before a write.
 
-        A device that is gone has no reason: the write will say so, and takes nothing. Nor has a bind of a device
-        that has no driver and is alone in its IOMMU group; then the machine need not be looked at.
+        A device that is gone has no reason: the write will say so, and takes nothing. Of a bind of a device that has
+        no driver the partners in its IOMMU group are asked about, and the machine itself only if VFIO has one of them.
         """
         device = self._sysfs.device(change.bus, change.name)
         if device is None or device.path != change.device:
-            return ()
-        if change.action == "bind" and device.driver is None and self._is_alone(device):
             return ()
         contents = Contents(self._sysfs.root, self._senses, read=True)
         survey = Survey(self._sysfs, self._moments.fresh, Walker(self._sysfs), contents)
         intent = Intent(action=change.action, driver_after=change.driver_after)
         return self.refusals(survey.reasons(device, intent, {one.device for one in plan.changes}))
-
-    def _is_alone(self, device: SysfsDevice) -> bool:
-        group = device.iommu_group
-        return group is None or self._sysfs.group_members(group) == [device.path]
 
 
 def check_allowance(allowance: Allowance) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.bringup.names import check_device, check_name
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
-from numaprobe.topology.sysfsdevices import SYSTEM_BUSES
+from numaprobe.topology.systembuses import SYSTEM_BUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,32 +1,13 @@
 """Frozen records of what happened, and their codecs: JSON, Parquet, and the printk line of the December 2025 threads.
 
-The types are imported at once, the codecs when first named: everything imports this floor, and few parts read a file.
+Each name is loaded when it is first used: everything imports this floor, and few parts read a file.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from numaprobe.records.boot import Initcall, Milestone
-from numaprobe.records.model import (
-    COMPARE_SCHEMA,
-    NO_NODE,
-    TRACE_SCHEMA,
-    Aim,
-    Figures,
-    Finding,
-    Identity,
-    ProbeRecord,
-    Remedy,
-    RunState,
-    RunWarning,
-    Segment,
-    Severity,
-    Source,
-    Trace,
-)
-from numaprobe.records.shared import LockWait, Reading, SharedHold
-
 if TYPE_CHECKING:
+    from numaprobe.records.boot import Initcall, Milestone
     from numaprobe.records.files import read_records
     from numaprobe.records.finding_codec import finding_to_json
     from numaprobe.records.json_codec import (
@@ -38,12 +19,49 @@ if TYPE_CHECKING:
         trace_to_json,
         warning_to_json,
     )
+    from numaprobe.records.model import (
+        COMPARE_SCHEMA,
+        NO_NODE,
+        TRACE_SCHEMA,
+        Aim,
+        Figures,
+        Finding,
+        Identity,
+        ProbeRecord,
+        Remedy,
+        RunState,
+        RunWarning,
+        Segment,
+        Severity,
+        Source,
+        Trace,
+    )
     from numaprobe.records.parquet import read_parquet, write_parquet
     from numaprobe.records.printk import parse_printk_line, printk_line, printk_lines, read_printk
     from numaprobe.records.schemas import json_schema
+    from numaprobe.records.shared import LockWait, Reading, SharedHold
     from numaprobe.records.writing import check_output, make_folder, open_output, write_atomically
 
 _LAZY = {
+    "boot": ("Initcall", "Milestone"),
+    "model": (
+        "COMPARE_SCHEMA",
+        "NO_NODE",
+        "TRACE_SCHEMA",
+        "Aim",
+        "Figures",
+        "Finding",
+        "Identity",
+        "ProbeRecord",
+        "Remedy",
+        "RunState",
+        "RunWarning",
+        "Segment",
+        "Severity",
+        "Source",
+        "Trace",
+    ),
+    "shared": ("LockWait", "Reading", "SharedHold"),
     "files": ("read_records",),
     "finding_codec": ("finding_to_json",),
     "json_codec": (

@@ -2,13 +2,11 @@
 
 ``load_topology`` is the front door: one text for a preset, a file, a tree, a description or ``host``.
 
-The types are imported at once, the formats when first named: a program that binds devices at boot reads none of them.
+Each name is loaded when it is first used: a program that binds devices at boot uses none of them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
-
-from numaprobe.topology.model import SETTINGS, DeviceInfo, Housekeeping, Node, Topology, symmetric
 
 if TYPE_CHECKING:
     from numaprobe.topology.cmdline import CommandLine
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     )
     from numaprobe.topology.load import load_topology
     from numaprobe.topology.machinetxt import parse_machine_txt, read_machine_txt
+    from numaprobe.topology.model import SETTINGS, DeviceInfo, Housekeeping, Node, Topology, symmetric
     from numaprobe.topology.presets import PRESETS, preset
     from numaprobe.topology.synthetic import parse_synthetic, to_synthetic
     from numaprobe.topology.sysfs import read_cmdline, read_sysfs
@@ -67,6 +66,7 @@ _FILES: Final = {
         "parse_machine_txt",
         "read_machine_txt",
     ),
+    "model": ("SETTINGS", "DeviceInfo", "Housekeeping", "Node", "Topology", "symmetric"),
     "presets": (
         "PRESETS",
         "preset",

@@ -10,29 +10,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Final
 
 from numaprobe.errors import InputError
 from numaprobe.reading.files import MAX_ATTRIBUTE, list_directory, read_text
 from numaprobe.topology.model import NO_NODE, DeviceInfo
-
-#: Subsystems that ``subsys_system_register`` and its like make: listed under ``bus``, but nothing there is probed.
-SYSTEM_BUSES: Final = frozenset(
-    [
-        "clockevents",
-        "clocksource",
-        "container",
-        "cpu",
-        "edac",
-        "event_source",
-        "machinecheck",
-        "memory",
-        "memory_tiering",
-        "node",
-        "soc",
-        "workqueue",
-    ]
-)
+from numaprobe.topology.systembuses import SYSTEM_BUSES
 
 
 def read_devices(top: Path, nodes: set[int]) -> tuple[DeviceInfo, ...]:

@@ -7,6 +7,8 @@
 #   bring     bind them from the CPUs of their node, wave by wave; for an initramfs, where there is no Python.
 #   release   take every such override away again and have the kernel look for drivers: all is as without us.
 #
+# At boot a program more is time in which devices wait, so what the shell can do the shell does.
+#
 # A line of the list: WAVE LANE BUS DEVICE DRIVER CPUS. Devices of lane 1 are probed one by one, those of lane 0 beside
 # each other. Releasing probes devices of one kind one by one, as the kernel does when it loads their driver, and kinds
 # beside each other: a driver that hangs holds up no other.
@@ -106,6 +108,7 @@ within() {
 # Every device of every bus, and not the list alone, which may be broken.
 release() {
     mkdir -p "$run" && rm -f "$run/holding" && : >"$run/released"
+    kinds=
     for file in "$sys"/bus/*/devices/*/driver_override; do
         device=${file%/driver_override}
         look "$device"
@@ -113,14 +116,15 @@ release() {
         echo >"$file"
         [ -e "$device/driver" ] && continue
         kind=none
-        [ -r "$device/modalias" ] && kind=$(tr ' ' _ <"$device/modalias")
+        read -r kind _ 2>/dev/null <"$device/modalias"
         bus=${device%/devices/*}
         echo "$kind ${bus##*/} ${device##*/}" >>"$run/released"
+        case " $kinds " in *" $kind "*) ;; *) kinds="$kinds $kind" ;; esac
     done
-    cut -d' ' -f1 "$run/released" | sort -u >"$run/kinds"
-    while read -r kind; do
+    set -f
+    for kind in $kinds; do
         probe "$kind" 2>/dev/null &
-    done <"$run/kinds"
+    done
     wait
 }
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from numaprobe.bringup.outcome import Report
     from numaprobe.bringup.plan import Change, Plan
     from numaprobe.bringup.sysfs import Sysfs
-    from numaprobe.bringup.tools import Tools
+    from numaprobe.bringup.tools import BringupTools
 
 
-def bring_up(plan: Plan, tools: Tools) -> tuple[Report, list[str]]:
+def bring_up(plan: Plan, tools: BringupTools) -> tuple[Report, list[str]]:
     """Bind what is held; return what became of it, and one line for each device that was left alone.
 
     Raises:
