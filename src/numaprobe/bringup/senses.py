@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _SIOCGIFADDR: Final = 0x8915
 _SYSTEM_PATHS: Final = ("/usr/sbin", "/sbin", "/usr/local/sbin")
-#: seconds that one disk may take: one that does not answer is unknown
-_PATIENCE: Final = 10.0
+#: seconds that one disk may take, as long as the kernel waits for a command of its: one that does not answer is unknown
+_PATIENCE: Final = 30.0
 #: ``blkid -p`` exits with these: nothing found; several signatures that contradict each other
 _NOTHING: Final = 2
 _AMBIVALENT: Final = 8

@@ -3,14 +3,15 @@
 #
 #   hold      keep the listed devices from their drivers: a driver_override that no driver has. A device that has its
 #             driver already, or an override of somebody's, is left alone.
-#   load      load the modules of the held devices, in two programs' time; none binds them.
+#   load      load the modules of the held devices, by one program; none binds them.
 #   bring     bind them from the CPUs of their node, wave by wave; for an initramfs, where there is no Python.
 #   release   take every such override away again and have the kernel look for drivers: all is as without us.
 #
-# At boot a program more is time in which devices wait, so what the shell can do the shell does.
+# At boot a program more is time in which devices wait, and a small initramfs has few (klibc: no rm, cut or sort): what
+# the shell can do the shell does.
 #
-# A line of the list: WAVE LANE BUS DEVICE DRIVER CPUS. Devices of lane 1 are probed one by one, those of lane 0 beside
-# each other. Releasing probes devices of one kind one by one, as the kernel does when it loads their driver, and kinds
+# A line of the list: WAVE LANE BUS DEVICE DRIVER CPUS; by waves. Devices of lane 1 are probed one by one, those of lane
+# 0 beside each other. Releasing probes devices of one kind one by one, as the kernel does when it loads their driver, and kinds
 # beside each other: a driver that hangs holds up no other.
 here=${NUMAPROBE_HERE:-/etc/numaprobe}
 sys=${NUMAPROBE_SYS:-/sys}
@@ -89,9 +90,11 @@ wave() {
 }
 
 bring() {
-    for number in $(cut -d' ' -f1 "$here/devices" | sort -nu); do
-        wave "$number"
-    done
+    last=
+    while read -r number _; do
+        [ "$number" = "$last" ] || wave "$number"
+        last=$number
+    done <"$here/devices"
 }
 
 # Run "$@", and go on without it after the limit.
@@ -107,7 +110,8 @@ within() {
 
 # Every device of every bus, and not the list alone, which may be broken.
 release() {
-    mkdir -p "$run" && rm -f "$run/holding" && : >"$run/released"
+    mkdir -p "$run" && mv "$run/holding" "$run/held" 2>/dev/null
+    : >"$run/released"
     kinds=
     for file in "$sys"/bus/*/devices/*/driver_override; do
         device=${file%/driver_override}

@@ -206,12 +206,16 @@ depends() {{
     return 0
 }}
 
+installkernel() {{
+    hostonly='' instmods $(cat /{HOME}/modules)
+}}
+
 install() {{
     inst_simple {_SCRIPT}
     inst_simple /{HOME}/devices
     inst_simple /{HOME}/modules
-    inst_multiple -o taskset modprobe cut sort
-    inst_multiple mkdir rm cat sleep
+    inst_multiple -o taskset modprobe
+    inst_multiple mkdir mv cat sleep
 {installs}
 }}
 """,
