@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from numaprobe.analysis.agreement import Agreement, ProbeAgreement, judge, worker_kind
@@ -11,7 +12,7 @@ from numaprobe.errors import RefusedError
 from numaprobe.kernel.lab.check import report_to_json
 from numaprobe.kernel.lab.overhead import WAYS, overhead_lines, probe_costs, summarise
 from numaprobe.kernel.readers import read_trace
-from numaprobe.records import ProbeRecord, Trace
+from numaprobe.records import ProbeRecord, Trace, json_schema
 from numaprobe.scenario import prepare, replay_scenario, run_setting
 from numaprobe.topology import load_topology, symmetric
 
@@ -178,6 +179,7 @@ def test_nothing_predicted_is_no_agreement() -> None:
 
 def test_the_json_says_what_the_rows_say() -> None:
     block = report_to_json(check(RECORDED[:1]))
+    jsonschema.validate(block, json_schema("numaprobe.lab/1")["properties"]["check"])
     assert block["passed"] is False
     assert [row["agrees"] for row in block["probes"]] == [True, False]
     assert block["probes"][1]["recorded"] is None
@@ -205,6 +207,7 @@ def test_overhead_is_the_median_of_pairs_of_the_same_device_and_round() -> None:
         sched: {"a": {"2": 300}, "b": {"1": 75}},
     }
     figures = summarise(costs, "6.1")
+    jsonschema.validate(figures, json_schema("numaprobe.overhead/1"))
     assert figures["ways"][none]["median_ratio"] == 1
     assert figures["ways"][kprobes]["ratio"] == {"a": pytest.approx(1.05), "b": 1}
     assert figures["ways"][kprobes]["median_ratio"] == pytest.approx(1.025)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from numaprobe.cli.main import run_command
@@ -14,6 +15,7 @@ from numaprobe.kernel.lab.tools import KernelImage
 from numaprobe.placement import guest, report
 from numaprobe.placement.guest import GuestObservation
 from numaprobe.placement.observe import observe
+from numaprobe.records import json_schema
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def test_this_computer_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]
 
     assert run_command(["placement", "-p", "inline", "-o", str(tmp_path / "p.json"), "--kernel", "6.1"]) == 0
     document = json.loads((tmp_path / "p.json").read_text())
+    jsonschema.validate(document, json_schema("numaprobe.placement/1"))
     (machine,) = document["machines"]
     assert (document["schema"], document["passed"], machine["profile"]) == ("numaprobe.placement/1", True, "6.1")
     assert len(machine["rows"]) == machine["probes"]

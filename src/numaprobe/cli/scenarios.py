@@ -8,6 +8,7 @@ from numaprobe.cli import options
 from numaprobe.cli.completing import scenario_names
 from numaprobe.cli.listing import write_list
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
+from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -17,15 +18,25 @@ def scenarios(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", autocompletion=scenario_names, help="Write this one's file.")
     ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Write the JSON Schema of scenario files.")] = False,
     as_json: options.Json = False,
     output: options.Output = None,
 ) -> int:
     """List the built-in scenarios, or write the file of one to start from.
 
-    numaprobe scenarios nvme-epyc --output mine.toml
+    With --schema: what a scenario file may say, for editors ('#:schema FILE' in its first line) and programs.
+
+    Examples: numaprobe scenarios nvme-epyc --output mine.toml | numaprobe scenarios --schema -o scenario.json
     """
     from numaprobe.scenario import builtins, scenario_source
 
+    if schema:
+        if name is not None:
+            raise UsageError("--schema is of every scenario; give it without NAME")
+        from numaprobe.scenario.published import scenario_schema
+
+        write(to_json(scenario_schema()), text_shape(str), "json", output)
+        return 0
     if name is not None:
         write(scenario_source(name), text_shape(str), "table", output)
         return 0

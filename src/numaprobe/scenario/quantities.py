@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from numaprobe.cpuset import CpuSet
@@ -148,14 +148,29 @@ def _arithmetic(index: int, operator: str | None, operand: int) -> int:
 
 
 #: A time with its unit; ns inside.
-TimeNs = Annotated[int, _quantity(parse_time, "time", "25ms", MAX_TIME_NS, "ns"), PlainSerializer(format_time_exact)]
+TimeNs = Annotated[
+    int,
+    _quantity(parse_time, "time", "25ms", MAX_TIME_NS, "ns"),
+    PlainSerializer(format_time_exact),
+    WithJsonSchema({"type": "string", "title": "time", "examples": ["25ms", "1.5s", "300us"]}),
+]
 #: A size with its unit; bytes inside.
-SizeBytes = Annotated[int, _quantity(parse_size, "size", "4MiB", MAX_SIZE, "B"), PlainSerializer(_in_bytes)]
+SizeBytes = Annotated[
+    int,
+    _quantity(parse_size, "size", "4MiB", MAX_SIZE, "B"),
+    PlainSerializer(_in_bytes),
+    WithJsonSchema({"type": "string", "title": "size", "examples": ["4MiB", "64KiB"]}),
+]
 #: An errno name: ``ENODEV``.
 ErrnoName = Annotated[str, BeforeValidator(_errno)]
 #: A name, or a pattern for the names of a group.
 NamePattern = Annotated[str, BeforeValidator(_pattern)]
 #: CPUs in the kernel's list format.
-Cpus = Annotated[CpuSet, BeforeValidator(_cpulist), PlainSerializer(str)]
+Cpus = Annotated[
+    CpuSet,
+    BeforeValidator(_cpulist),
+    PlainSerializer(str),
+    WithJsonSchema({"type": ["string", "integer"], "title": "CPUs", "examples": ["0-3,8"]}),
+]
 #: Name of a task: ``modprobe``, ``kworker/u17:1``.
 Comm = Annotated[str, BeforeValidator(_comm)]

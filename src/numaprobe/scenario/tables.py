@@ -7,7 +7,16 @@ writes itself back. A type enters its family by being defined; there is no list 
 
 from typing import Annotated, Any, ClassVar, Final, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, PydanticKnownError, core_schema
 
 from numaprobe.scenario.quantities import OBJECTS, NamePattern
@@ -156,9 +165,17 @@ def _refuse_unknown(table: type[Table], data: dict[str, Any]) -> None:
         raise ValidationError.from_exception_data(table.__name__, wrong)
 
 
+class OrText:
+    """Marks what a file may also write as a text alone, for the published schema."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Return the schema of either."""
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
 def _as_list(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
     return [value] if isinstance(value, str) else value
 
 
 #: One name or several; in steps each may be a glob pattern such as ``0000:8*``.
-Names = Annotated[tuple[NamePattern, ...], BeforeValidator(_as_list), Field(strict=False, min_length=1)]
+Names = Annotated[tuple[NamePattern, ...], Field(strict=False, min_length=1), BeforeValidator(_as_list), OrText()]

@@ -21,6 +21,13 @@ SCHEMAS: Final = {
     "numaprobe.status/1": "status-1.json",
     "numaprobe.history/1": "history-1.json",
     "numaprobe.recovery/1": "recovery-1.json",
+    "numaprobe.machine/1": "machine-1.json",
+    "numaprobe.policies/1": "policies-1.json",
+    "numaprobe.scenarios/1": "scenarios-1.json",
+    "numaprobe.placement/1": "placement-1.json",
+    "numaprobe.lab/1": "lab-1.json",
+    "numaprobe.overhead/1": "overhead-1.json",
+    "numaprobe.explore/1": "explore-1.json",
 }
 
 

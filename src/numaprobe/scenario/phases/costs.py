@@ -8,7 +8,7 @@ from numaprobe.records import NO_NODE
 from numaprobe.scenario.phases.base import Phase, Phases, Probe, do_all, spans_of
 from numaprobe.scenario.quantities import NamePattern, SizeBytes, TimeNs
 from numaprobe.scenario.readas import ReadAs
-from numaprobe.scenario.tables import Table, refused
+from numaprobe.scenario.tables import OrText, Table, refused
 
 
 class Span(Phase):
@@ -145,7 +145,7 @@ def _allocate(value: Any) -> Any:  # noqa: ANN401  whatever the file holds
 class AllocateMemory(Phase):
     """Memory."""
 
-    allocate: Annotated[Allocate, BeforeValidator(_allocate)]
+    allocate: Annotated[Allocate, BeforeValidator(_allocate), OrText()]
 
     async def do(self, probe: Probe) -> int:
         """Allocate it; a device without a node gets it where the probe runs."""
