@@ -93,6 +93,13 @@ lab-tools: $(STAMP)
 	@for p in qemu-system-x86_64 busybox depmod; do PATH=$$PATH:/usr/sbin:/sbin command -v $$p >/dev/null || need=1; done; \
 	if [ -n "$$need" ]; then $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); fi
 
+BUILD_PACKAGES := build-essential git flex bison bc cpio libelf-dev libssl-dev dwarves ccache
+
+lab-build: lab-tools  ## what building kernels needs (numaprobe review, lab --kernel TREE@REV), with apt
+	@for p in gcc make git flex bison bc cpio pahole; do command -v $$p >/dev/null || need=1; done; \
+	for f in libelf.h openssl/ssl.h; do echo "#include <$$f>" | $(or $(CC),cc) -E - >/dev/null 2>&1 || need=1; done; \
+	if [ -n "$$need" ]; then $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $(BUILD_PACKAGES); fi
+
 lab: lab-tools  ## boot Debian kernels in QEMU (fetched with apt), record there, compare with the prediction
 	@failed=; for k in $(LAB_KERNELS); do $(BIN)/numaprobe lab --fetch $$k || exit; \
 	for s in $(LAB_SCENARIOS); do echo "== $$k $$s"; $(BIN)/numaprobe lab $$s --kernel $$k --check || failed="$$failed $$k/$$s"; done; done; \

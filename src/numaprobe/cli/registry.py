@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "uninstall": "take away what install put there",
     "history": "what was done to devices, and when",
     "lab": "boot a kernel in QEMU and record a scenario there",
+    "review": "a patch, built and booted beside its base",
     "placement": "every policy on real CPUs, beside the prediction",
     "status": "devices, what uses them, and whether they may be touched",
     "topology": "a machine's nodes, caches and CPUs, and its isolation",

@@ -82,6 +82,10 @@ class Clone:
         except RefusedError:
             raise InputError(f"has no revision '{revision[:80]}'", str(self.origin)) from None
 
+    def subject_of(self, commit: str) -> str:
+        """Return the first line of a commit's message."""
+        return self._git("log", "-1", "--format=%s", commit).strip()
+
     def files_of(self, commit: str) -> str:
         """Return git's name for all files of a commit: the same for two commits whose files are the same."""
         return self._git("rev-parse", f"{commit}^{{tree}}").strip()
