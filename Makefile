@@ -93,12 +93,23 @@ lab-tools: $(STAMP)
 	@for p in qemu-system-x86_64 busybox depmod; do PATH=$$PATH:/usr/sbin:/sbin command -v $$p >/dev/null || need=1; done; \
 	if [ -n "$$need" ]; then $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); fi
 
-BUILD_PACKAGES := build-essential git flex bison bc cpio libelf-dev libssl-dev dwarves ccache
+BUILD_PACKAGES := coccinelle build-essential git flex bison bc cpio libelf-dev libssl-dev dwarves ccache
 
 lab-build: lab-tools  ## what building kernels needs (numaprobe review, lab --kernel TREE@REV), with apt
-	@for p in gcc make git flex bison bc cpio pahole; do command -v $$p >/dev/null || need=1; done; \
+	@for p in gcc make git flex bison bc cpio pahole spatch; do command -v $$p >/dev/null || need=1; done; \
 	for f in libelf.h openssl/ssl.h; do echo "#include <$$f>" | $(or $(CC),cc) -E - >/dev/null 2>&1 || need=1; done; \
 	if [ -n "$$need" ]; then $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q --no-install-recommends $(BUILD_PACKAGES); fi
+
+# A kernel's source tree, and what stands in patches/: each policy as a real kernel, reviewed against the tree as it is.
+LINUX ?=
+REVIEW_PATCHES ?= $(wildcard patches/*.cocci)
+
+review: lab-build  ## every policy of patches/ built into LINUX=TREE and booted beside it: does each do what its policy says?
+	@test -n "$(LINUX)" || { echo "name a kernel's source tree: make review LINUX=~/linux" >&2; exit 2; }
+	@failed=; for p in $(REVIEW_PATCHES); do name=$$(basename $$p .cocci); echo "== $$name"; \
+	$(BIN)/numaprobe review --tree $(LINUX) --patch $$p --policy $$name --folder build/reviews/$$name -o build/reviews/$$name.txt; \
+	grep -h "^As $$name" build/reviews/$$name.txt || failed="$$failed $$name"; done; \
+	if [ -n "$$failed" ]; then echo "no answer for:$$failed" >&2; exit 1; fi
 
 lab: lab-tools  ## boot Debian kernels in QEMU (fetched with apt), record there, compare with the prediction
 	@failed=; for k in $(LAB_KERNELS); do $(BIN)/numaprobe lab --fetch $$k || exit; \

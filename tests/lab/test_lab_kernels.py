@@ -268,6 +268,32 @@ def test_a_patch_that_does_not_apply_and_one_that_does_not_build(repository: Pat
     assert clone.commit_of("v1") == git(repository, "rev-parse", "v1")
 
 
+SEMANTIC = """// three: two becomes three
+// Files: drivers/base/dd.c
+"""
+
+
+def test_a_semantic_patch_is_coccinelles(repository: Path, tmp_path: Path) -> None:
+    """Coccinelle itself is stood for by a program that does what this patch says."""
+    spatch = tmp_path / "bin/spatch"
+    spatch.write_text('#!/bin/sh\nfor file; do :; done\nsed -i s/two/three/ "$file"\n')
+    spatch.chmod(0o755)
+    patch = tmp_path / "three.cocci"
+    patch.write_text(SEMANTIC)
+    clone = clone_of(repository)
+    commit = clone.apply(patch, clone.commit_of("HEAD"))
+    assert clone.subject_of(commit) == "three: two becomes three"
+    assert built_revision(clone, commit).path.read_text() == "int three;\n"
+    with pytest.raises(InputError, match=r"changes nothing in drivers/base/dd\.c"):
+        clone.apply(patch, clone.commit_of("v1"))
+    patch.write_text(SEMANTIC.replace("drivers/base/dd.c", "../../etc/passwd"))
+    with pytest.raises(InputError, match="which this tree does not have"):
+        clone.apply(patch, clone.commit_of("HEAD"))
+    patch.write_text("// three\n")
+    with pytest.raises(InputError, match="names no files"):
+        clone.apply(patch, clone.commit_of("HEAD"))
+
+
 def test_what_is_no_source_or_no_revision_is_refused(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no kernel's source tree"):
         clone_of(tmp_path)

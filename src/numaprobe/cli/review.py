@@ -24,7 +24,7 @@ def review(
     *,
     tree: Annotated[Path, typer.Option("--tree", metavar="LINUX", help="A kernel's source tree; it is only read.")],
     patch: Annotated[
-        str, typer.Option("--patch", metavar="FILE|REV", help="A diff, mail or mailbox, or a revision of the tree.")
+        str, typer.Option("--patch", metavar="FILE|REV", help="A diff, mailbox, semantic patch, or a revision.")
     ],
     base: Annotated[str, typer.Option("--base", metavar="REV", help="What the patch is for.")] = "HEAD",
     policy: Annotated[

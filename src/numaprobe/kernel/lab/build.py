@@ -96,13 +96,16 @@ class Clone:
         self._git("clean", "--quiet", "-fdx")
 
     def apply(self, patch: Path, base: str) -> str:
-        """Put a patch on ``base``: a mailbox, a series, or an ordinary diff; return the commit.
+        """Put a patch on ``base``: a mailbox, a series, an ordinary diff, or a semantic patch; return the commit.
 
         Raises:
             InputError: it does not apply; the text says where.
+            MissingInterfaceError: a semantic patch, and no Coccinelle.
 
         """
         self.check_out(base)
+        if patch.suffix == ".cocci":
+            return self._apply_semantic(patch)
         mails = re.search(rb"(?m)^From: ", patch.read_bytes()) is not None
         try:
             if mails:
@@ -116,6 +119,27 @@ class Clone:
             self.check_out(base)
             said = str(error).rpartition("error: ")[2] or str(error)
             raise InputError(f"does not apply to {base[:12]}: {said}", str(patch)) from None
+        return self._git("rev-parse", "HEAD").strip()
+
+    def _apply_semantic(self, patch: Path) -> str:
+        """Have Coccinelle change the files that a semantic patch names in a line ``// Files: …``."""
+        need("spatch", what="a semantic patch", instead="install Coccinelle (make lab-build)")
+        lines = patch.read_text(encoding="utf-8", errors="replace").splitlines()
+        names = next((line.partition(":")[2].split() for line in lines if line.startswith("// Files:")), [])
+        if not names:
+            raise InputError("names no files to change: write a line '// Files: drivers/base/dd.c'", str(patch))
+        for name in names:
+            path = (self.source / name).resolve()
+            if not path.is_file() or not path.is_relative_to(self.source.resolve()):
+                raise InputError(f"is for {name}, which this tree does not have", str(patch))
+            run(["spatch", "--very-quiet", "--in-place", "--sp-file", str(patch.absolute()), str(path)])
+            if not self._git("diff", "--name-only", "--", name).strip():
+                self.check_out("HEAD")
+                raise InputError(
+                    f"changes nothing in {name}: the function that it is for is another one here", str(patch)
+                )
+        message = lines[0].lstrip("/ ")[:200] or patch.name
+        self._git("commit", "--quiet", "--no-verify", "--all", "-m", message, "--date", "2001-01-01T00:00:00Z")
         return self._git("rev-parse", "HEAD").strip()
 
     def _git(self, *arguments: str) -> str:
