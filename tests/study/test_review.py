@@ -15,9 +15,9 @@ from numaprobe.kernel.lab.build import BuildFailedError
 from numaprobe.kernel.lab.guest import GuestResult
 from numaprobe.kernel.lab.splats import Splat
 from numaprobe.kernel.lab.tools import KernelImage, Tools
-from numaprobe.records import RunWarning
-from numaprobe.report.review import review_ktap, review_mail, review_to_json
-from numaprobe.scenario import run_scenario
+from numaprobe.records import RunWarning, dump_trace
+from numaprobe.report.review import review_ktap, review_mail, review_page, review_to_json
+from numaprobe.scenario import load_scenario, run_scenario
 from numaprobe.study.review import reviewed, run
 from numaprobe.study.review.matrix import SMALL, BootedMachine, Matrix, read_matrix
 from numaprobe.study.review.reviewed import ReviewReport, ReviewRequest, review
@@ -281,6 +281,19 @@ def test_the_mail_fits_a_list(lab: Callable[..., Lab], tmp_path: Path) -> None:
     assert "As strict-node predicts: 33 of 33 probes." in mail
     for invented in ("Tested-by", "Reviewed-by", "Reported-by"):
         assert invented not in mail
+
+
+def test_the_page_has_both_timelines_of_each_situation(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    lab(base=STOCK, patch="spread")
+    report = reviewing(tmp_path)
+    with pytest.raises(InputError, match="no boot left a trace"):
+        review_page(report)
+    for side in (BASE, PATCH):
+        folder = tmp_path / "r" / ReviewBoot(cell=next(ONE.cells()), side=side, number=0).folder
+        (folder / "trace.json").write_text(dump_trace(run_scenario(load_scenario("lab-bind"), STOCK)))
+    page = review_page(report)
+    assert "lab-bind, on 2 nodes x 2 cores: base" in page
+    assert "lab-bind, on 2 nodes x 2 cores: patch" in page
 
 
 def test_json_and_ktap_say_the_same(lab: Callable[..., Lab], tmp_path: Path) -> None:

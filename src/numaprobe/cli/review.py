@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numaprobe.study.review.run import ReviewBoot
     from numaprobe.study.review.side import SideResult
 
-_FORMATS = ("mail", "json", "ktap")
+_FORMATS = ("mail", "html", "json", "ktap")
 
 
 def review(
@@ -45,8 +45,8 @@ def review(
     timeout: Annotated[str, typer.Option("--timeout", metavar="TIME", help="End a guest that takes longer.")] = "300s",
     kvm: Annotated[bool, typer.Option("--kvm", help="Use the processor's virtualisation, where that works.")] = False,
     format: Annotated[  # noqa: A002  the option's name
-        str, typer.Option("--format", "-f", metavar="FORMAT", help="mail, json or ktap.")
-    ] = "mail",
+        str, typer.Option("--format", "-f", metavar="FORMAT", help="mail, html, json or ktap; else as -o ends.")
+    ] = "",
     output: Output = None,
 ) -> None:
     """Build a patch and its base, boot both on several machines, and say what changed in where probes run.
@@ -58,6 +58,8 @@ def review(
     | numaprobe review --tree ~/linux --patch my-branch --policy queue-on-node --repeat 3
     | git bisect run numaprobe review --tree . --base v7.2 --patch HEAD
     """
+    by_suffix = {".html": "html", ".json": "json", ".tap": "ktap"}
+    format = format or by_suffix.get(output.suffix if output else "", "mail")  # noqa: A001  the option's name
     if format not in _FORMATS:
         raise UsageError(f"--format {format}: one of {', '.join(_FORMATS)}")
     if policy is not None:
@@ -109,12 +111,12 @@ def _tell_boot(boot: ReviewBoot, side: SideResult, done: int, of: int) -> None:
 def _write(report: ReviewReport, format: str, output: Path | None) -> None:  # noqa: A002  as the option
     from numaprobe.cli.output import to_json
     from numaprobe.records import write_atomically
-    from numaprobe.report.review import review_ktap, review_mail, review_to_json
+    from numaprobe.report.review import review_ktap, review_mail, review_page, review_to_json
 
     if format == "json":
         text = to_json(review_to_json(report)) + "\n"
     else:
-        text = review_ktap(report) if format == "ktap" else review_mail(report)
+        text = {"ktap": review_ktap, "html": review_page, "mail": review_mail}[format](report)
     if output is None:
         sys.stdout.write(text)
     else:

@@ -1,4 +1,4 @@
-"""A review as a mail for a list, as JSON, and as KTAP.
+"""A review as a mail for a list, as a page with timelines, as JSON, and as KTAP.
 
 The mail is plain text of at most 72 columns, in the order in which 0-day's mails are read: what changed, the commits, a
 table of situations, the kernel's complaints with the boots of each side that had them, what could not be judged, one
@@ -12,6 +12,11 @@ import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.analysis import compare
+from numaprobe.errors import InputError
+from numaprobe.records.json_codec import load_trace
+from numaprobe.report.html import html_page
+from numaprobe.study.review.run import BASE, PATCH, ReviewBoot
 from numaprobe.study.review.verdict import CellVerdict
 from numaprobe.version import __version__
 
@@ -118,6 +123,26 @@ def _wrapped(text: str) -> list[str]:
 
 def _hanging(head: str, text: str) -> list[str]:
     return textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+
+
+# ---- for the eye ---------------------------------------------------------------------------------------------------
+def review_page(report: ReviewReport) -> str:
+    """Return the page with both timelines of every cell: the first boot of each side that left a trace.
+
+    Raises:
+        InputError: no boot left one.
+
+    """
+    traces, labels = [], []
+    for cell in report.verdict.cells if report.verdict else ():
+        for side in (BASE, PATCH):
+            path = report.request.folder / ReviewBoot(cell=cell.cell, side=side, number=0).folder / "trace.json"
+            if path.is_file():
+                traces.append(load_trace(path.read_text(encoding="utf-8")))
+                labels.append(f"{cell.cell}: {side}")
+    if not traces:
+        raise InputError("no boot left a trace, so there is nothing to draw", str(report.request.folder))
+    return html_page(compare(traces, labels=labels), title=f"review of {report.patch.subject}: {report.sentence}")
 
 
 # ---- for machines --------------------------------------------------------------------------------------------------
