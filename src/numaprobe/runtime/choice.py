@@ -60,6 +60,10 @@ class Chooser(Protocol):
         """Note what the step under way does, for people: "takes" a lock, "queues" a work."""
         ...
 
+    def wrong(self, verdict: str, text: str) -> None:
+        """Note that the step under way does what must not be: ``use-after-end``."""
+        ...
+
     def stepped(self, blocked: Mapping[Any, object]) -> None:
         """Take note that a step is over, and which tasks wait for what; whatever is raised here ends the run."""
         ...

@@ -7,22 +7,30 @@ joins them (``search``), shortens what it finds (``shorten``) and writes it as a
 
 from numaprobe.schedules.attempt import Subject
 from numaprobe.schedules.model import Ending, Party, Run, Step, Verdict
+from numaprobe.schedules.programs import OrderError, Program, explore
 from numaprobe.schedules.scenarios import FAULTS, ScenarioSubject, repeat
 from numaprobe.schedules.search import STRATEGIES, Explored, Found, Limits, Search
+from numaprobe.schedules.things import Cell, Gate, Life
 
 __all__ = [
     "FAULTS",
     "STRATEGIES",
+    "Cell",
     "Ending",
     "Explored",
     "Found",
+    "Gate",
+    "Life",
     "Limits",
+    "OrderError",
     "Party",
+    "Program",
     "Run",
     "ScenarioSubject",
     "Search",
     "Step",
     "Subject",
     "Verdict",
+    "explore",
     "repeat",
 ]

@@ -35,21 +35,19 @@ class Subject(Protocol):
         ...
 
 
-def attempt(subject: Subject, strategy: Strategy) -> tuple[Conductor, Run | None]:
-    """Run once: the conductor with all steps, and the run; None if it was given up as nothing new could come.
+def attempt(subject: Subject, strategy: Strategy) -> tuple[Conductor, list[Run]]:
+    """Run once: the conductor with all steps, and the run; none if it was given up as nothing new could come.
 
-    The run ends where its finding was made, though the conductor may have gone on.
+    A run ends where its finding was made, though the conductor may have gone on: then to further findings, each of
+    which is a run too.
     """
     keeps_going = getattr(strategy, "keeps_going", False)
     conductor = Conductor(strategy, opaque=subject.opaque, keeps_going=keeps_going)
+    ending: Ending | None
     try:
         ending = subject.run(conductor)
     except Stopped:  # given up
-        if conductor.found is None:
-            return conductor, None
-        ending = conductor.found[0]
-    steps = conductor.steps
-    if conductor.found is not None:
-        ending, length = conductor.found
-        steps = steps[:length]
-    return conductor, Run(steps, ending, dict(conductor.labels))
+        ending = None
+    steps, labels = conductor.steps, dict(conductor.labels)
+    runs = [Run(steps[:length], found, labels) for found, length in conductor.found]
+    return conductor, runs or ([] if ending is None else [Run(steps, ending, labels)])

@@ -70,7 +70,7 @@ class Bounded:
         self._print = Fingerprint()
         self._marked = 0
 
-    def end(self) -> None:
+    def end(self, _steps: Sequence[Step]) -> None:
         """Go to the next path, as a run is over; ``over`` is set if there is none."""
         del self._path[self._depth :]
         while self._path:

@@ -55,7 +55,7 @@ class Conductor:
         keeps_going: a run goes on after a finding, as far as it can: its other tasks may matter to the search.
 
     Attributes:
-        found: how the run ended, where it went on after that; and after how many steps.
+        found: how the run ended, and after how many steps, each time that it went on after that.
         steps: all so far; the last one may be under way.
         labels: name of actor -> what people read.
         watch: looks at the tasks that wait, after each step: how the run ends, or None.
@@ -66,7 +66,8 @@ class Conductor:
         self, strategy: Strategy, *, opaque: bool = False, max_steps: int = MAX_STEPS, keeps_going: bool = False
     ) -> None:
         self.steps: list[Step] = []
-        self.found: tuple[Ending, int] | None = None
+        self.found: list[tuple[Ending, int]] = []
+        self._wrong: Ending | None = None
         self._keeps_going = keeps_going
         self.labels: Mapping[str, str] = {}
         self.watch: Callable[[Mapping[Any, object]], Ending | None] = lambda _: None
@@ -113,11 +114,16 @@ class Conductor:
         """See whether a cycle has closed."""
         self._current = None
         ending = self.watch(blocked)
-        if ending is None or self.found is not None:
+        ending, self._wrong = self._wrong or ending, None
+        if ending is None or any(known.key == ending.key for known, _ in self.found):
             return
         if not self._keeps_going:
             raise Stopped(ending)
-        self.found = ending, len(self.steps)
+        self.found.append((ending, len(self.steps)))
+
+    def wrong(self, verdict: str, text: str) -> None:
+        """Write it down; the run ends after this step."""
+        self._wrong = Ending(verdict=Verdict(verdict), key=f"{verdict}: {text}", text=text)
 
     def note(self, verb: str, what: str) -> None:
         """Write it down."""

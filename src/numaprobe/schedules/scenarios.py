@@ -221,8 +221,8 @@ def repeat(setting: Setting, schedule: str) -> tuple[Run, Outcome]:
     conductor = Conductor(strategy, opaque=subject.opaque, keeps_going=True)
     ending, outcome = subject.traced(conductor)
     length = len(conductor.steps)
-    if conductor.found is not None:
-        ending, length = conductor.found
+    if conductor.found:
+        ending, length = conductor.found[0]
     if strategy.left:
         raise InputError(f"schedule {schedule[:40]}: {strategy.left} of its choices never came: explore again")
     if outcome is None:

@@ -200,8 +200,7 @@ class Search:
             if self._spent(budget):
                 return
             search.begin()
-            self._one(search)
-            search.end()
+            search.end(self._one(search))
             self.result.states = max(self.result.states, search.known)
         self.result.preemptions = preemptions
         self.result.exhaustive = not search.cut
@@ -229,7 +228,7 @@ class Search:
     # ---- one run ---------------------------------------------------------------------------------------------------
     def _one(self, strategy: Strategy) -> list[Step]:
         """Run once, and take note of how it ended; return all steps that were made."""
-        conductor, run = attempt(self._subject, strategy)
+        conductor, runs = attempt(self._subject, strategy)
         result, steps = self.result, conductor.steps
         result.runs += 1
         result.steps += len(steps)
@@ -237,9 +236,8 @@ class Search:
         result.actors = max(result.actors, len({step.actor for step in steps if not step.what}))
         if self._progress is not None:
             self._progress(result.runs)
-        if run is None:
-            result.pruned += 1
-        else:
+        result.pruned += not runs
+        for run in runs:
             self._keep(run)
         return steps
 

@@ -59,9 +59,9 @@ def shortest(subject: Subject, run: Run) -> Run:
 def _with_less(subject: Subject, run: Run) -> Run:
     for position in [number for number, index in enumerate(run.choices) if index]:
         changes = {number: index for number, index in enumerate(run.choices) if index and number != position}
-        _, found = attempt(subject, _Leniently(changes))
-        if found is not None and found.ending.key == run.ending.key and found.size < run.size:
-            return _with_less(subject, found)
+        for found in attempt(subject, _Leniently(changes))[1]:
+            if found.ending.key == run.ending.key and found.size < run.size:
+                return _with_less(subject, found)
     return run
 
 
@@ -71,9 +71,10 @@ def _with_fewer_preemptions(subject: Subject, run: Run) -> Run:
         search = Bounded(preemptions)
         while not search.over and spent < _SEARCH:
             search.begin()
-            _, found = attempt(subject, search)
-            search.end()
+            conductor, runs = attempt(subject, search)
+            search.end(conductor.steps)
             spent += 1
-            if found is not None and found.ending.key == run.ending.key:
-                return found
+            for found in runs:
+                if found.ending.key == run.ending.key:
+                    return found
     return run

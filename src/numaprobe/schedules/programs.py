@@ -1,0 +1,150 @@
+"""A program as what is explored: any ``async def`` of a machine, be it a test of somebody's drivers.
+
+The function gets a fresh ``ChoosingMachine`` for each run. It may put a ``DriverCore`` on it, spawn tasks, take locks,
+queue works. What it returns is the run's outcome (its ``repr``); what it raises is a finding.
+
+A program whose tasks share nothing but what the machine sees (locks, flags, works, tasks, ``things``) can say so with
+``opaque=False``: then orders that differ only in steps which touch nothing in common are tried once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from numaprobe.errors import DeadlockError, InputError, NumaprobeError
+from numaprobe.runtime import DEFAULT_PROFILE
+from numaprobe.schedules.attempt import attempt
+from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
+from numaprobe.schedules.model import Ending, Verdict
+from numaprobe.schedules.replay import digest_of, read_schedule
+from numaprobe.schedules.search import Limits, Search
+from numaprobe.schedules.waits import WaitGraph, hang
+from numaprobe.topology import symmetric
+from numaprobe.virtual.choosing import ChoosingMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from numaprobe.runtime import KernelProfile
+    from numaprobe.schedules.search import Explored
+    from numaprobe.topology import Topology
+
+
+class OrderError(NumaprobeError, AssertionError):
+    """A program goes wrong in some order; the text has the schedule."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """See the module's text.
+
+    Args:
+        function: what is run.
+        name: for headings.
+        opaque: its tasks may share what the machine does not see.
+        topology: of the machine; None: two nodes of two CPUs.
+        profile: its kernel.
+
+    """
+
+    function: Callable[[ChoosingMachine], Awaitable[Any]]
+    name: str = ""
+    opaque: bool = True
+    topology: Topology | None = None
+    profile: KernelProfile | str = DEFAULT_PROFILE
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", getattr(self.function, "__qualname__", "program"))
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its name and source."""
+        try:
+            source = inspect.getsource(self.function)
+        except (OSError, TypeError):
+            source = ""
+        return digest_of([self.name, source, str(self.profile)])
+
+    def run(self, conductor: Conductor) -> Ending:
+        """Run it once."""
+        topology = self.topology or symmetric("explored", nodes=2, cores=2)
+        machine = ChoosingMachine(topology, self.profile, chooser=conductor)
+        graph = WaitGraph(machine)
+        waiting: dict[Any, object] = {}
+
+        def look(blocked: Any) -> Ending | None:  # noqa: ANN401  tasks and what they wait for
+            waiting.clear()
+            waiting.update(blocked)
+            return graph(blocked)
+
+        conductor.watch, conductor.labels = look, machine.actors.labels
+        try:
+            value = machine.run(lambda: self.function(machine), comm="main")
+            machine.validate()
+        except Stopped as stopped:
+            if stopped.ending is None:
+                raise
+            return stopped.ending
+        except DeadlockError:
+            return hang(waiting)
+        except Exception as error:  # noqa: BLE001  whatever a program raises is how it ends
+            text = f"{type(error).__name__}: {error}"
+            return Ending(verdict=Verdict.ERROR, key=f"error: {text}", text=text)
+        return Ending(verdict=Verdict.DONE, key=f"done: {value!r}", text="nothing is wrong", outcome=(repr(value),))
+
+
+def explore(
+    test: Callable[[ChoosingMachine], Awaitable[Any]],
+    *,
+    strategy: str = "portfolio",
+    preemptions: int | None = None,
+    depth: int = 3,
+    runs: int = 1000,
+    seed: int = 0,
+    schedule: str | None = None,
+    one_outcome: bool = False,
+    opaque: bool = True,
+) -> Explored | None:
+    """Run a test of a machine in many orders, as Shuttle and Loom do; raise what it finds.
+
+    Args:
+        test: an ``async def`` of the machine that it gets.
+        strategy: ``dfs``, ``pct``, ``random`` or ``portfolio``.
+        preemptions: for dfs; None: as far as the runs go.
+        depth: of the bugs that pct looks for.
+        runs: at most so many.
+        seed: of pct and random.
+        schedule: run this one order, as an earlier failure printed it; None is returned.
+        one_outcome: two values returned are a finding too.
+        opaque: False: all that tasks share is the machine's, or ``things``; see ``Program``.
+
+    Raises:
+        OrderError: it hangs, raises or comes out differently in some order.
+        InputError: the schedule is none, or of another test.
+
+    """
+    program = Program(test, opaque=opaque)
+    if schedule is not None:
+        strategy_ = Repeat(read_schedule(schedule, program.digest))
+        _, found = attempt(program, strategy_)
+        if strategy_.left:
+            raise InputError(f"schedule {schedule[:40]}: {strategy_.left} of its choices never came: explore again")
+        for run in found:
+            if run.ending.wrong:
+                raise OrderError(f"{program.name}: {run.ending.verdict}: {run.ending.text}")
+        return None
+    limits = Limits(strategy=strategy, preemptions=preemptions, depth=depth, runs=runs, seed=seed)
+    result = Search(program, limits).explore()
+    if result.findings:
+        one = result.findings[0]
+        raise OrderError(f"{program.name}: {one.ending.verdict}: {one.ending.text}; schedule='{one.schedule}'")
+    if one_outcome and len(result.outcomes) > 1:
+        texts = "; ".join(f"{one.ending.outcome[0]} (schedule='{one.schedule}')" for one in result.outcomes)
+        raise OrderError(f"{program.name}: {len(result.outcomes)} outcomes: {texts}")
+    return result
