@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.runtime import Work
-from numaprobe.schedules import Cell, Gate, Program
+from numaprobe.schedules import Drain, Program, SharedCell
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.bounded import Bounded
 from numaprobe.schedules.reduced import Reduced
@@ -75,8 +75,8 @@ class _World:
     def __init__(self, m: ChoosingMachine, program: SmallProgram) -> None:
         self.m = m
         self.locks = [m.lock(f"L{number}") for number in range(LOCKS)]
-        self.cells = [Cell(m, f"C{number}", 0) for number in range(CELLS)]
-        self.gate = Gate(m, "G")
+        self.cells = [SharedCell(m, f"C{number}", 0) for number in range(CELLS)]
+        self.gate = Drain(m, "G")
         self.wq = m.alloc_workqueue("small", unbound=True, max_active=program.limit, min_active=1)
         self.works = [
             Work(partial(self.do, operations, f"w{number}"), f"w{number}")

@@ -2,7 +2,7 @@
 
 Numbers (K01, ...) are those of the project's list of known bugs, taken from commit texts and list mails. A program says
 what the tasks of the report do to each other, and no more. It is written with what the kernel has: device locks, sysfs
-attributes (a ``Gate`` counts their active references), async calls, works, flushes, memory.
+attributes (a ``Drain`` counts their active references), async calls, works, flushes, memory.
 """
 
 from __future__ import annotations

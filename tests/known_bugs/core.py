@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from known_bugs.tasks import Asyncs, queue, side_by_side
 from numaprobe.runtime import Work
-from numaprobe.schedules import Gate
+from numaprobe.schedules import Drain
 from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def k07(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k10(m: ChoosingMachine, *, fixed: bool) -> None:
-    bus, probes = m.lock("nvdimm bus"), Gate(m, "probes under way")
+    bus, probes = m.lock("nvdimm bus"), Drain(m, "probes under way")
 
     async def store() -> None:
         if fixed:
@@ -130,7 +130,7 @@ async def k13(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k14(m: ChoosingMachine, *, fixed: bool) -> None:
-    device, uevent = m.lock("dev"), Gate(m, "kn->active uevent")
+    device, uevent = m.lock("dev"), Drain(m, "kn->active uevent")
 
     async def cat() -> None:
         async with uevent as active:
@@ -146,7 +146,7 @@ async def k14(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k18(m: ChoosingMachine, *, fixed: bool) -> None:
-    asyncs, scans = Asyncs(m), Gate(m, "scans")
+    asyncs, scans = Asyncs(m), Drain(m, "scans")
 
     async def scan() -> None:
         async with scans:
@@ -160,7 +160,7 @@ async def k18(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k19(m: ChoosingMachine, *, fixed: bool) -> None:
-    domain, lock = Gate(m, "scsi_sd_probe_domain"), m.lock("scan mutex")
+    domain, lock = Drain(m, "scsi_sd_probe_domain"), m.lock("scan mutex")
 
     async def sd_probe_async() -> None:
         async with domain, lock:
@@ -178,7 +178,7 @@ async def k19(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k20(m: ChoosingMachine, *, fixed: bool) -> None:
-    probes, frozen = Gate(m, "probes under way"), Gate(m, "frozen queue")
+    probes, frozen = Drain(m, "probes under way"), Drain(m, "frozen queue")
 
     async def hub_work() -> None:
         if not fixed:
@@ -219,7 +219,7 @@ async def k31(m: ChoosingMachine, *, fixed: bool) -> None:
 
 async def k32(m: ChoosingMachine, *, fixed: bool) -> None:
     parent, interface = m.lock("usb device"), m.lock("interface")
-    authorized = Gate(m, "kn->active authorized")
+    authorized = Drain(m, "kn->active authorized")
 
     async def store() -> None:
         async with authorized as active:

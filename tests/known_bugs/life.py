@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from known_bugs.tasks import queue, side_by_side
-from numaprobe.schedules import Cell, Gate, Life
+from numaprobe.schedules import Drain, Lifetime, SharedCell
 
 if TYPE_CHECKING:
     from numaprobe.virtual.choosing import ChoosingMachine
 
 
 async def k04(m: ChoosingMachine, *, fixed: bool) -> None:
-    lock, device, dead = m.lock("dev"), Life(m, "device"), Cell(m, "dead", value=False)
+    lock, device, dead = m.lock("dev"), Lifetime(m, "device"), SharedCell(m, "dead", value=False)
 
     async def attach_helper() -> None:
         async with lock:
@@ -33,8 +33,8 @@ async def k04(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k08(m: ChoosingMachine, *, fixed: bool) -> str:
-    supplier, pending = Cell(m, "supplier bound", value=False), Cell(m, "C is pending", value=False)
-    triggers, consumer = Cell(m, "trigger count", 0), Cell(m, "C", "unbound")
+    supplier, pending = SharedCell(m, "supplier bound", value=False), SharedCell(m, "C is pending", value=False)
+    triggers, consumer = SharedCell(m, "trigger count", 0), SharedCell(m, "C", "unbound")
 
     async def try_again() -> None:
         if await supplier.read():
@@ -60,7 +60,7 @@ async def k08(m: ChoosingMachine, *, fixed: bool) -> str:
 
 
 async def k11(m: ChoosingMachine, *, fixed: bool) -> None:
-    device, lock, registered = Life(m, "device"), m.lock("dev"), Cell(m, "registered", value=True)
+    device, lock, registered = Lifetime(m, "device"), m.lock("dev"), SharedCell(m, "registered", value=True)
 
     async def unregister() -> None:
         if fixed:
@@ -77,8 +77,8 @@ async def k11(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k12(m: ChoosingMachine, *, fixed: bool) -> None:
-    old, lock = Life(m, "driver_override"), m.lock("driver_override lock")
-    pointer: Cell[Life | None] = Cell(m, "pointer", old)
+    old, lock = Lifetime(m, "driver_override"), m.lock("driver_override lock")
+    pointer: SharedCell[Lifetime | None] = SharedCell(m, "pointer", old)
 
     async def match() -> None:
         if fixed:
@@ -103,8 +103,8 @@ async def k12(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k15(m: ChoosingMachine, *, fixed: bool) -> str:
-    linked, links, lock = Cell(m, "on the bus", value=False), Cell(m, "links", "none"), m.lock("dev")
-    ready, consumers = Cell(m, "READY", value=False), Cell(m, "consumers", "wait for ever")
+    linked, links, lock = SharedCell(m, "on the bus", value=False), SharedCell(m, "links", "none"), m.lock("dev")
+    ready, consumers = SharedCell(m, "READY", value=False), SharedCell(m, "consumers", "wait for ever")
 
     async def bind() -> None:
         async with lock:
@@ -133,7 +133,11 @@ async def k15(m: ChoosingMachine, *, fixed: bool) -> str:
 
 
 async def k17(m: ChoosingMachine, *, fixed: bool) -> str:
-    running, nic, timeout = Gate(m, "probes under way"), Cell(m, "NIC", "unbound"), m.event("deferred probe timeout")
+    running, nic, timeout = (
+        Drain(m, "probes under way"),
+        SharedCell(m, "NIC", "unbound"),
+        m.event("deferred probe timeout"),
+    )
 
     async def deferred_probe() -> None:
         await m.sleep(1)  # the timeout of deferred probes
@@ -151,7 +155,11 @@ async def k17(m: ChoosingMachine, *, fixed: bool) -> str:
 
 
 async def k33(m: ChoosingMachine, *, fixed: bool) -> None:
-    state, resumed, lock = Cell(m, "child's state", "new"), Life(m, "child's first resume"), m.lock("dpm_list_mtx")
+    state, resumed, lock = (
+        SharedCell(m, "child's state", "new"),
+        Lifetime(m, "child's first resume"),
+        m.lock("dpm_list_mtx"),
+    )
 
     async def resume_child() -> None:
         await lock.acquire()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from known_bugs.tasks import queue, side_by_side
-from numaprobe.schedules import Cell
+from numaprobe.schedules import SharedCell
 
 if TYPE_CHECKING:
     from numaprobe.virtual.choosing import ChoosingMachine
@@ -81,7 +81,7 @@ async def k25(m: ChoosingMachine, *, fixed: bool) -> None:
 
 
 async def k26(m: ChoosingMachine, *, fixed: bool) -> str:
-    command, lock = Cell(m, "PCI_COMMAND", frozenset[str]()), m.lock("pci_bridge_mutex")
+    command, lock = SharedCell(m, "PCI_COMMAND", frozenset[str]()), m.lock("pci_bridge_mutex")
 
     async def enable(bit: str) -> None:
         if fixed:
@@ -101,7 +101,7 @@ async def k26(m: ChoosingMachine, *, fixed: bool) -> str:
 
 
 async def k27(m: ChoosingMachine, *, fixed: bool) -> list[int]:
-    count, lock = Cell(m, "_ndevices", 0), m.lock("driver's own")
+    count, lock = SharedCell(m, "_ndevices", 0), m.lock("driver's own")
 
     async def probe() -> int:
         if fixed:
@@ -116,7 +116,7 @@ async def k27(m: ChoosingMachine, *, fixed: bool) -> list[int]:
 
 
 async def k29(m: ChoosingMachine, *, fixed: bool) -> str:
-    bars, saved, allowed = Cell(m, "BARs", "none"), Cell(m, "saved BARs", ""), m.event("runtime PM allowed")
+    bars, saved, allowed = SharedCell(m, "BARs", "none"), SharedCell(m, "saved BARs", ""), m.event("runtime PM allowed")
 
     async def add() -> None:
         if not fixed:

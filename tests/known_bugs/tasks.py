@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.runtime import Work
-from numaprobe.schedules import Gate
+from numaprobe.schedules import Drain
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ class Asyncs:
         self._m = m
         self._wq = m.alloc_workqueue("async", unbound=True)
         self._may_fail = may_fail
-        self.pending = Gate(m, "async calls")
+        self.pending = Drain(m, "async calls")
         self._scheduled = 0
 
     async def schedule(self, function: Body) -> None:

@@ -37,6 +37,9 @@ def explore(  # noqa: PLR0917  a command's signature is its options
         typer.Option("--choice", metavar="NAME", help="Offer a choice that is no order: no-room. Repeatable."),
     ] = None,
     first: Annotated[bool, typer.Option("--first", help="Stop at the first finding.")] = False,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Also: orders of lock classes that close a cycle, as lockdep has them.")
+    ] = False,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Keep what was found as FILE.toml, for run.")
     ] = None,
@@ -92,6 +95,7 @@ def explore(  # noqa: PLR0917  a command's signature is its options
         seconds=None if seconds is None else parse_time(seconds) / 1e9,
         seed=seed,
         first=first,
+        classes=classes,
     )
     with ProgressLine("schedule") as line:
         told = line.counter(runs, setting.policy.label)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from numaprobe.analysis.words import plural
 from numaprobe.report.grid import Column, Grid, console_for, draw, print_line, stdout_or
+from numaprobe.report.lockdep import lockdep_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
-    from numaprobe.schedules import Explored, Found, Party, Run
+    from numaprobe.schedules import ChosenRun, Explored, Found, Party
 
 #: Version of the JSON form.
 SCHEMA: Final = "numaprobe.explore/1"
@@ -31,6 +32,10 @@ def print_explored(result: Explored, stream: TextIO | None = None) -> None:
         _print_found(found, console)
         for party in found.ending.cycle:
             _print_party(party, console)
+    for cycle, schedule in result.classes:
+        console.print()
+        console.file.write(lockdep_text(cycle, result.subject.rpartition(" ")[2]))
+        print_line(f"   {proof_text(result, schedule)}", console, style="bold")
     outcomes = result.outcomes
     if len(outcomes) > 1:
         console.print()
@@ -43,6 +48,15 @@ def print_explored(result: Explored, stream: TextIO | None = None) -> None:
             ]
             print_line(f"{letter}. {'; '.join(lines)}", console, style="bold")
             _print_found(found, console)
+
+
+def proof_text(result: Explored, schedule: str) -> str:
+    """Say what the search has to say about a cycle of lock classes."""
+    if schedule:
+        return f"proved by schedule {schedule}"
+    if result.exhaustive:
+        return "class order only: every order of this subject was seen, and none deadlocks so"
+    return f"class order only: none of {result.runs} schedules deadlocks so"
 
 
 def _verdict(result: Explored) -> str:
@@ -72,20 +86,20 @@ def _print_party(party: Party, console: Console) -> None:
         print_line(f"      story {line.strip()}", console)
 
 
-def steps_grid(run: Run) -> Grid:
+def steps_grid(run: ChosenRun) -> Grid:
     """Return a run as a table: a column for each task, a line for each step in which something is to be seen."""
     names = columns_of(run)
     columns = [Column(title="step", align="right"), *(Column(title=title, wraps=True) for title in names.values())]
     return Grid(columns=columns, rows=list(_rows(run, list(names))))
 
 
-def columns_of(run: Run) -> dict[str, str]:
+def columns_of(run: ChosenRun) -> dict[str, str]:
     """Return the actors that did something to be seen, in the order of their first step, each with its title."""
     seen = dict.fromkeys(step.actor for step in run.steps if step.notes or step.preempts)
     return {actor: run.labels.get(actor, actor) for actor in seen}
 
 
-def _rows(run: Run, actors: Sequence[str]) -> Iterator[list[str]]:
+def _rows(run: ChosenRun, actors: Sequence[str]) -> Iterator[list[str]]:
     for number, step in enumerate(run.steps):
         if step.what:
             if step.index:
@@ -112,6 +126,10 @@ def explored_to_dict(result: Explored) -> dict[str, Any]:
         "coverage": result.coverage,
         "runs": result.runs,
         "states": result.states,
+        "classes": [
+            {"classes": list(cycle.names), "schedule": schedule or None, "proof": proof_text(result, schedule)}
+            for cycle, schedule in result.classes
+        ],
         "findings": [_found_to_dict(found) for found in result.findings],
         "outcomes": [_found_to_dict(found) for found in result.outcomes],
     }

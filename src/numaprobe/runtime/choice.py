@@ -184,7 +184,7 @@ class ChosenFlag(Flag):
         await self._choosing.point()
         self._choosing.chooser.touch(self.thing)
         if not self.is_set:
-            self._choosing.chooser.note("waits for", self._name)
+            self._choosing.chooser.note("awaits", self._name)
         if timeout_ns is None:
             return await super().wait()
         task = self._choosing.current

@@ -26,7 +26,7 @@ from numaprobe.version import __version__
 from numaprobe.virtual import VirtualMachine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from numaprobe.policies import Policy
     from numaprobe.records import ProbeRecord
@@ -123,6 +123,7 @@ def run_on(
     read: ReadAs = ReadAs.EXPECTED,
     told: Callable[[int], object] | None = None,
     made: Callable[[DriverCore], object] | None = None,
+    pause: Callable[[int], Awaitable[None]] | None = None,
 ) -> Outcome:
     """Run a setting on a fresh machine.
 
@@ -134,6 +135,7 @@ def run_on(
         source: what the trace says where it comes from.
         read: how what is in doubt is read.
         told: see ``run_setting``.
+        pause: how time passes in a step ``wait``; None: by the machine's sleep.
         made: called with the driver core before the first step.
 
     Raises:
@@ -147,7 +149,7 @@ def run_on(
     if made is not None:
         made(core)
     world = World(setting.plan, core, read)
-    steps = Steps(world, hotplug)
+    steps = Steps(world, hotplug, pause)
     deadlock = None
     try:
         steps.run()

@@ -55,11 +55,14 @@ def steps_of(scenario: Scenario) -> tuple[Step, ...]:
 class Steps:
     """Takes the steps of one run; what they see of it is ``steps.Run``."""
 
-    def __init__(self, world: World, hotplug: MachineChanges | None) -> None:
+    def __init__(
+        self, world: World, hotplug: MachineChanges | None, pause: Callable[[int], Awaitable[None]] | None = None
+    ) -> None:
         self._world = world
         self.core = world.core
         self.machine: Machine = world.machine
         self._hotplug = hotplug
+        self._pause = pause or world.machine.sleep
         self._scenario = world.plan.scenario
         self._caller = self._scenario.caller
         self._specs: Mapping[str, list[DeviceSpec]] = _by_name(world.plan.devices)
@@ -207,6 +210,10 @@ class Steps:
         if self._hotplug is None:
             raise UsageError("this machine cannot take CPUs offline; run the scenario on the virtual machine")
         return self._hotplug
+
+    async def pause(self, ns: int) -> None:
+        """Let time pass in the task that takes the step."""
+        await self._pause(ns)
 
     async def add(self, patterns: Iterable[str]) -> None:
         """Register the devices of the scenario that these names or patterns choose."""

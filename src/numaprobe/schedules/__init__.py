@@ -6,31 +6,35 @@ joins them (``search``), shortens what it finds (``shorten``) and writes it as a
 """
 
 from numaprobe.schedules.attempt import Subject
-from numaprobe.schedules.model import Ending, Party, Run, Step, Verdict
+from numaprobe.schedules.classes import ClassCycle, TakenClass, class_cycles
+from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending, Party, Verdict
 from numaprobe.schedules.programs import OrderError, Program, explore
 from numaprobe.schedules.scenarios import FAULTS, ScenarioSubject, repeat
 from numaprobe.schedules.search import STRATEGIES, Explored, Found, Limits, Search
-from numaprobe.schedules.things import Cell, Gate, Life
+from numaprobe.schedules.things import Drain, Lifetime, SharedCell
 
 __all__ = [
     "FAULTS",
     "STRATEGIES",
-    "Cell",
+    "ChosenRun",
+    "ChosenStep",
+    "ClassCycle",
+    "Drain",
     "Ending",
     "Explored",
     "Found",
-    "Gate",
-    "Life",
+    "Lifetime",
     "Limits",
     "OrderError",
     "Party",
     "Program",
-    "Run",
     "ScenarioSubject",
     "Search",
-    "Step",
+    "SharedCell",
     "Subject",
+    "TakenClass",
     "Verdict",
+    "class_cycles",
     "explore",
     "repeat",
 ]

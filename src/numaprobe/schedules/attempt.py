@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from numaprobe.schedules.conductor import Conductor, Stopped
-from numaprobe.schedules.model import Run
+from numaprobe.schedules.model import ChosenRun
 
 if TYPE_CHECKING:
     from numaprobe.schedules.conductor import Strategy
@@ -35,7 +35,7 @@ class Subject(Protocol):
         ...
 
 
-def attempt(subject: Subject, strategy: Strategy) -> tuple[Conductor, list[Run]]:
+def attempt(subject: Subject, strategy: Strategy) -> tuple[Conductor, list[ChosenRun]]:
     """Run once: the conductor with all steps, and the run; none if it was given up as nothing new could come.
 
     A run ends where its finding was made, though the conductor may have gone on: then to further findings, each of
@@ -49,5 +49,5 @@ def attempt(subject: Subject, strategy: Strategy) -> tuple[Conductor, list[Run]]
     except Stopped:  # given up
         ending = None
     steps, labels = conductor.steps, dict(conductor.labels)
-    runs = [Run(steps[:length], found, labels) for found, length in conductor.found]
-    return conductor, runs or ([] if ending is None else [Run(steps, ending, labels)])
+    runs = [ChosenRun(steps[:length], found, labels) for found, length in conductor.found]
+    return conductor, runs or ([] if ending is None else [ChosenRun(steps, ending, labels)])

@@ -21,11 +21,11 @@ from numaprobe.schedules.order import Fingerprint
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numaprobe.schedules.model import Step
+    from numaprobe.schedules.model import ChosenStep
 
 
 @dataclass(slots=True)
-class _Node:
+class _BoundedNode:
     """A point of the path: what can be chosen there, what of it was, and how many pre-emptions came before."""
 
     count: int
@@ -51,7 +51,7 @@ class Bounded:
     def __init__(self, preemptions: int | None, *, states: int = 1_000_000) -> None:
         self._bound = preemptions
         self._limit = states
-        self._path: list[_Node] = []
+        self._path: list[_BoundedNode] = []
         self._depth = 0
         self._seen: dict[tuple[int, str], int] = {}
         self._print = Fingerprint()
@@ -70,7 +70,7 @@ class Bounded:
         self._print = Fingerprint()
         self._marked = 0
 
-    def end(self, _steps: Sequence[Step]) -> None:
+    def end(self, _steps: Sequence[ChosenStep]) -> None:
         """Go to the next path, as a run is over; ``over`` is set if there is none."""
         del self._path[self._depth :]
         while self._path:
@@ -83,17 +83,17 @@ class Bounded:
             self._path.pop()
         self.over = True
 
-    def _too_many(self, node: _Node) -> bool:
+    def _too_many(self, node: _BoundedNode) -> bool:
         return self._bound is not None and node.preemptions + (node.goes_on and node.index > 0) > self._bound
 
-    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:
+    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:
         """Follow the path; beyond its end, take the machine's choice."""
         if len(actors) == 1:
             return 0
         turn = actors[0] if goes_on else ""
         return self._next(len(actors), goes_on=goes_on, seen=partial(self._seen_before, steps, turn))
 
-    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:  # noqa: ARG002
+    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:  # noqa: ARG002
         """Follow the path; beyond its end, take what happens in a normal run."""
         return self._next(count)
 
@@ -107,12 +107,12 @@ class Bounded:
             used = 0 if before is None else before.preemptions + (before.goes_on and before.index > 0)
             if seen is not None and seen(used):
                 raise Stopped(None)
-            node = _Node(count, goes_on, used)
+            node = _BoundedNode(count, goes_on, used)
             self._path.append(node)
         self._depth += 1
         return node.index
 
-    def _seen_before(self, steps: Sequence[Step], turn: str, used: int) -> bool:
+    def _seen_before(self, steps: Sequence[ChosenStep], turn: str, used: int) -> bool:
         """Tell whether this state was entered before with as many pre-emptions left; remember it."""
         if not self._limit or any(EVERYTHING in step.touched for step in steps[-1:]):
             return False

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numaprobe.schedules.model import Step
+    from numaprobe.schedules.model import ChosenStep
 
 
 class Random:
@@ -25,11 +25,11 @@ class Random:
     def __init__(self, seed: int, run: int) -> None:
         self._random = random.Random(f"{seed}/{run}")
 
-    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
+    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
         """Draw."""
         return self._random.randrange(len(actors))
 
-    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:  # noqa: ARG002  as above
+    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:  # noqa: ARG002  as above
         """Draw."""
         return self._random.randrange(count)
 
@@ -42,7 +42,7 @@ class Pct:
         self._priority: dict[str, float] = {}
         self._falls = sorted(self._random.randrange(max(1, length)) for _ in range(depth - 1))
 
-    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
+    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
         """Return the one of the highest priority; lower it first if this is a step of change."""
         for actor in actors:
             if actor not in self._priority:
@@ -55,7 +55,7 @@ class Pct:
     def _highest(self, actors: Sequence[str]) -> str:
         return max(actors, key=self._priority.__getitem__)
 
-    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:  # noqa: ARG002  as above
+    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:  # noqa: ARG002  as above
         """Draw."""
         return self._random.randrange(count)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from numaprobe.errors import InputError
-from numaprobe.schedules.model import Ending, Step, Verdict
+from numaprobe.schedules.model import ChosenStep, Ending, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,11 +36,11 @@ class Stopped(BaseException):
 class Strategy(Protocol):
     """Chooses. ``steps`` holds those that are over; what they touched is known."""
 
-    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:
+    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:
         """Return who goes on; see ``runtime.choice.Chooser``."""
         ...
 
-    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:
+    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:
         """Return what happens."""
         ...
 
@@ -58,6 +58,8 @@ class Conductor:
         found: how the run ended, and after how many steps, each time that it went on after that.
         steps: all so far; the last one may be under way.
         labels: name of actor -> what people read.
+        listener: told of each note: actor, its label, verb, what.
+        class_of: name of lock -> name of its class.
         watch: looks at the tasks that wait, after each step: how the run ends, or None.
 
     """
@@ -65,16 +67,18 @@ class Conductor:
     def __init__(
         self, strategy: Strategy, *, opaque: bool = False, max_steps: int = MAX_STEPS, keeps_going: bool = False
     ) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[ChosenStep] = []
         self.found: list[tuple[Ending, int]] = []
         self._wrong: Ending | None = None
         self._keeps_going = keeps_going
         self.labels: Mapping[str, str] = {}
+        self.class_of: Callable[[str], str] = str
         self.watch: Callable[[Mapping[Any, object]], Ending | None] = lambda _: None
+        self.listener: Callable[[str, str, str, str], object] | None = None
         self._strategy = strategy
         self._opaque = opaque
         self._max_steps = max_steps
-        self._current: Step | None = None
+        self._current: ChosenStep | None = None
 
     # ---- runtime.choice.Chooser ------------------------------------------------------------------------------------
     def choose(self, actors: Sequence[str], *, goes_on: bool) -> int:
@@ -88,7 +92,7 @@ class Conductor:
             raise InputError(
                 f"schedule: it wants number {index} of {len(names)} at step {len(self.steps)}: explore again"
             )
-        self._current = Step(names, index, goes_on)
+        self._current = ChosenStep(names, index, goes_on)
         self.steps.append(self._current)
         if self._opaque:
             self.touch(EVERYTHING)
@@ -101,7 +105,7 @@ class Conductor:
             raise InputError(f"schedule: it wants number {index} of {count} for {what}: explore again")
         actor = self._current.actor if self._current is not None else ""
         self.touch(EVERYTHING)  # what the rest of the step touches depends on it
-        self.steps.append(Step(tuple(f"{actor}?{number}" for number in range(count)), index, what=what))
+        self.steps.append(ChosenStep(tuple(f"{actor}?{number}" for number in range(count)), index, what=what))
         return index
 
     def touch(self, thing: str, *, change: bool = True) -> None:
@@ -129,6 +133,9 @@ class Conductor:
         """Write it down."""
         if self._current is not None:
             self._current.notes.append((verb, what))
+            if self.listener is not None:
+                actor = self._current.actor
+                self.listener(actor, self.labels.get(actor, actor), verb, what)
 
 
 class Repeat:
@@ -145,11 +152,11 @@ class Repeat:
         self._position += 1
         return index
 
-    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
+    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
         """Return what the schedule says."""
         return self._next(len(actors))
 
-    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:  # noqa: ARG002  as above
+    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:  # noqa: ARG002  as above
         """Return what the schedule says."""
         return self._next(count)
 

@@ -66,7 +66,7 @@ class Ending:
 
 
 @dataclass(slots=True)
-class Step:
+class ChosenStep:
     """One step of a run, or one choice that is no order.
 
     Attributes:
@@ -98,10 +98,10 @@ class Step:
 
 
 @dataclass(slots=True)
-class Run:
+class ChosenRun:
     """A run that is over."""
 
-    steps: list[Step]
+    steps: list[ChosenStep]
     ending: Ending
     #: name of actor -> what people read
     labels: dict[str, str]

@@ -16,7 +16,7 @@ from numaprobe.schedules.conductor import EVERYTHING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numaprobe.schedules.model import Step
+    from numaprobe.schedules.model import ChosenStep
 
 
 def dependent(one: Mapping[str, bool], other: Mapping[str, bool]) -> bool:
@@ -48,7 +48,7 @@ class Order:
         self._barrier: int | None = None
         self._since: list[int] = []
 
-    def add(self, step: Step) -> None:
+    def add(self, step: ChosenStep) -> None:
         """Take the next step."""
         number = len(self.before)
         if step.what:  # a choice that is no order: part of the step before it
@@ -69,7 +69,7 @@ class Order:
         self._last_of[actor] = number
         self._note(step, number)
 
-    def _conflicts(self, step: Step) -> list[int]:
+    def _conflicts(self, step: ChosenStep) -> list[int]:
         if EVERYTHING in step.touched:
             return [*self._since, *([self._barrier] if self._barrier is not None else [])]
         found = [] if self._barrier is None else [self._barrier]
@@ -80,7 +80,7 @@ class Order:
                 found += self._looked.get(thing, ())
         return found
 
-    def _note(self, step: Step, number: int) -> None:
+    def _note(self, step: ChosenStep, number: int) -> None:
         if EVERYTHING in step.touched:
             self._barrier = number
             self._since.clear()
@@ -119,7 +119,7 @@ class Fingerprint:
         self._last_of: dict[str, int] = {}
         self._all = 0
 
-    def add(self, step: Step) -> None:
+    def add(self, step: ChosenStep) -> None:
         """Take the next step."""
         actor = step.actor
         mark = hash((_number(actor), self._last_of.get(actor, 0), self._past(step))) & _MASK
@@ -137,7 +137,7 @@ class Fingerprint:
             else:
                 self._looked[thing] = (self._looked.get(thing, 0) + mark) & _MASK
 
-    def _past(self, step: Step) -> int:
+    def _past(self, step: ChosenStep) -> int:
         if EVERYTHING in step.touched:
             return self.value
         past = self._all
@@ -147,7 +147,7 @@ class Fingerprint:
         return past
 
 
-def orders(steps: Sequence[Step]) -> Order:
+def orders(steps: Sequence[ChosenStep]) -> Order:
     """Return the order of a whole run."""
     order = Order()
     for step in steps:

@@ -20,11 +20,11 @@ from numaprobe.schedules.order import dependent, orders
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numaprobe.schedules.model import Step
+    from numaprobe.schedules.model import ChosenStep
 
 
 @dataclass(slots=True)
-class _Node:
+class _ReducedNode:
     """A point of the path.
 
     Attributes:
@@ -57,7 +57,7 @@ class Reduced:
     keeps_going = True
 
     def __init__(self) -> None:
-        self._path: list[_Node] = []
+        self._path: list[_ReducedNode] = []
         self._depth = 0
         self.over = False
 
@@ -65,7 +65,7 @@ class Reduced:
         """Prepare for the next run."""
         self._depth = 0
 
-    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
+    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
         """Follow the path; beyond its end, the first who does not sleep goes on."""
         names = tuple(actors)
         if self._depth < len(self._path):
@@ -78,20 +78,20 @@ class Reduced:
         awake = [name for name in names if name not in sleep]
         if not awake:
             raise Stopped(None)
-        self._path.append(_Node(names, awake[0], {awake[0]}, sleep=sleep))
+        self._path.append(_ReducedNode(names, awake[0], {awake[0]}, sleep=sleep))
         self._depth += 1
         return names.index(awake[0])
 
-    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:  # noqa: ARG002  as ``choose``
+    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:  # noqa: ARG002  as ``choose``
         """Follow the path; beyond its end, what happens in a normal run."""
         if self._depth == len(self._path):
             names = tuple(str(number) for number in range(count))
-            self._path.append(_Node(names, names[0], set(names), what, sleep={}))
+            self._path.append(_ReducedNode(names, names[0], set(names), what, sleep={}))
         node = self._path[self._depth]
         self._depth += 1
         return node.actors.index(node.actor)
 
-    def _asleep(self, steps: Sequence[Step]) -> dict[str, dict[str, bool]]:
+    def _asleep(self, steps: Sequence[ChosenStep]) -> dict[str, dict[str, bool]]:
         """Return who sleeps after the last step of the path."""
         last = next((number for number in range(len(self._path) - 1, -1, -1) if not self._path[number].what), None)
         if last is None:
@@ -103,7 +103,7 @@ class Reduced:
         }
 
     # ---- after a run -----------------------------------------------------------------------------------------------
-    def end(self, steps: Sequence[Step]) -> None:
+    def end(self, steps: Sequence[ChosenStep]) -> None:
         """Ask for what the run's races want, and go to the next path; ``over`` is set if there is none."""
         del self._path[self._depth :]
         self._ask(steps[: len(self._path)])
@@ -119,13 +119,13 @@ class Reduced:
             self._path.pop()
         self.over = True
 
-    def _ask(self, steps: Sequence[Step]) -> None:
+    def _ask(self, steps: Sequence[ChosenStep]) -> None:
         order = orders(steps)
         for later, earlier_ones in enumerate(order.direct):
             for earlier in earlier_ones:
                 self._reverse(steps, order.before, earlier, later)
 
-    def _reverse(self, steps: Sequence[Step], before: Sequence[int], earlier: int, later: int) -> None:
+    def _reverse(self, steps: Sequence[ChosenStep], before: Sequence[int], earlier: int, later: int) -> None:
         """See that some path has what leads to ``later`` at the place of ``earlier``."""
         node = self._path[earlier]
         # what comes in between and does not need ``earlier``, then the later one itself

@@ -21,9 +21,9 @@ from numaprobe.scenario.steps.base import all_steps
 from numaprobe.scenario.steps.cpus import StartBusy
 from numaprobe.scenario.write import to_data
 from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
-from numaprobe.schedules.model import Ending, Run, Verdict
+from numaprobe.schedules.model import ChosenRun, Ending, Verdict
 from numaprobe.schedules.replay import digest_of, faults_of, read_schedule
-from numaprobe.schedules.waits import Wait, WaitGraph, hang
+from numaprobe.schedules.waits import EndedBy, WaitGraph, hang
 from numaprobe.topology import to_json
 from numaprobe.virtual.choosing import ChoosingMachine
 
@@ -93,11 +93,19 @@ class ScenarioSubject:
     def traced(self, conductor: Conductor) -> tuple[Ending, Outcome | None]:
         """Run it once, and return what was recorded too; None where the run was stopped by a finding."""
         machine = ChoosingMachine(self.setting.plan.topology, self.setting.profile, chooser=conductor)
-        watched = _Watched(machine, self.faults)
+        watched = _WatchedOrder(machine, self.faults)
         conductor.watch = watched.look
-        conductor.labels = machine.actors.labels
+        conductor.labels, conductor.class_of = machine.actors.labels, watched.class_of
         try:
-            outcome = run_on(machine, self.setting, None, hotplug=machine, source="virtual", made=watched.made)
+            outcome = run_on(
+                machine,
+                self.setting,
+                None,
+                hotplug=machine,
+                source="virtual",
+                made=watched.made,
+                pause=machine.pause,
+            )
         except Stopped as stopped:
             if stopped.ending is None:
                 raise
@@ -117,7 +125,7 @@ def no_room(machine: ChoosingMachine, core: DriverCore) -> None:
 FAULTS: Final = {"no-room": no_room}
 
 
-class _Watched:
+class _WatchedOrder:
     """One run of a driver core on a choosing machine, as the search sees it."""
 
     def __init__(self, machine: ChoosingMachine, faults: tuple[str, ...]) -> None:
@@ -126,6 +134,7 @@ class _Watched:
         self._core: DriverCore | None = None
         self._graph = WaitGraph(machine, self._known, self._story)
         self._waiting: dict[Any, object] = {}
+        self._classes: dict[str, str] = {}
 
     def made(self, core: DriverCore) -> None:
         """Take the core that the run has made."""
@@ -142,6 +151,20 @@ class _Watched:
                 return Ending(verdict=Verdict.USE_AFTER_END, key=f"use-after-end: {dev.name}", text=text)
         return self._graph(blocked)
 
+    def class_of(self, lock: str) -> str:
+        """Return the class of a lock: of a device's by bus and level below the root, as no lockdep has it."""
+        kind, _, name = lock.partition(" ")
+        bus, _, name = name.partition("/")
+        dev = None if kind != "device" or self._core is None else self._core.buses[bus].devices.get(name)
+        if dev is None:
+            return self._classes.get(lock, lock)
+        level = 0
+        above = dev.parent
+        while above is not None:
+            above, level = above.parent, level + 1
+        self._classes[lock] = f"&dev->mutex {bus} level {level}"
+        return self._classes[lock]
+
     def _chains(self) -> dict[Any, tuple[Device, ...]]:
         return {} if self._core is None else self._core.chains
 
@@ -152,14 +175,14 @@ class _Watched:
         chain = self._chains().get(task)
         return chain[-1].story() if chain else ()
 
-    def _known(self, _task: VirtualTask, why: object) -> Wait | None:
+    def _known(self, _task: VirtualTask, why: object) -> EndedBy | None:
         """Say who ends the core's own waits: for async calls the workers that execute one, for probes those inside."""
         if not isinstance(why, ChosenFlag) or self._core is None:
             return None
         if why.name.startswith("async cookie"):
-            return Wait(tuple(self._async_workers(why.name.rpartition(" ")[2])))
+            return EndedBy(tuple(self._async_workers(why.name.rpartition(" ")[2])))
         if why.name == "no probe under way":
-            return Wait(tuple(self._chains()))
+            return EndedBy(tuple(self._chains()))
         return None
 
     def _async_workers(self, before: str) -> Iterator[VirtualTask]:
@@ -209,7 +232,7 @@ class _Watched:
                 yield warning.message
 
 
-def repeat(setting: Setting, schedule: str) -> tuple[Run, Outcome]:
+def repeat(setting: Setting, schedule: str) -> tuple[ChosenRun, Outcome]:
     """Run a setting once more by a schedule; what it found is among the warnings of the trace, as is the schedule.
 
     Raises:
@@ -232,6 +255,6 @@ def repeat(setting: Setting, schedule: str) -> tuple[Run, Outcome]:
     told += [RunWarning(kind="deadlock", message=deadlock)] if deadlock else []
     others = [warning for warning in outcome.trace.warnings if warning.kind != "deadlock"]
     trace = replace(outcome.trace, warnings=(*told, *others))
-    return Run(conductor.steps[:length], ending, dict(conductor.labels)), replace(
+    return ChosenRun(conductor.steps[:length], ending, dict(conductor.labels)), replace(
         outcome, trace=trace, deadlock=deadlock
     )

@@ -21,6 +21,7 @@ from numaprobe.errors import UsageError
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.bounded import Bounded
 from numaprobe.schedules.chance import Pct, Random, bound
+from numaprobe.schedules.classes import class_cycles
 from numaprobe.schedules.conductor import Repeat
 from numaprobe.schedules.reduced import Reduced
 from numaprobe.schedules.replay import write_schedule
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numaprobe.schedules.attempt import Subject
+    from numaprobe.schedules.classes import ClassCycle
     from numaprobe.schedules.conductor import Strategy
-    from numaprobe.schedules.model import Ending, Run, Step
+    from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending
 
 #: From so many pre-emptions on, a search without a bound is reduced first.
 _REDUCE_AFTER: Final = 2
@@ -59,6 +61,8 @@ class Limits:
     states: int = 1_000_000
     #: stop at the first finding
     first: bool = False
+    #: look at lock classes too
+    classes: bool = False
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -74,7 +78,7 @@ class Found:
 
     ending: Ending
     schedule: str
-    run: Run
+    run: ChosenRun
     #: how many runs ended so; by which run, and after how many seconds, it was found first
     times: int = 1
     first_run: int = 0
@@ -104,6 +108,8 @@ class Explored:
     exhaustive: bool = False
     #: every order with at most so many pre-emptions was seen; None: not even with none
     preemptions: int | None = None
+    #: cycles in the order of lock classes, and what the search has to say of each
+    classes: list[tuple[ClassCycle, str]] = field(default_factory=list)
     #: the machine does not see all that steps touch: nothing was reduced
     opaque: bool = False
 
@@ -171,6 +177,9 @@ class Search:
             one.run = shortest(self._subject, one.run)
             one.ending = one.run.ending
             one.schedule = write_schedule(self.result.digest, one.run.choices)
+        if limits.classes:
+            seen = {one.schedule: one.ending for one in self.result.found.values()}
+            self.result.classes = class_cycles(self._subject, seen)
         self.result.seconds = time.monotonic() - self._start
         return self.result
 
@@ -226,7 +235,7 @@ class Search:
             self._one(drawn)
 
     # ---- one run ---------------------------------------------------------------------------------------------------
-    def _one(self, strategy: Strategy) -> list[Step]:
+    def _one(self, strategy: Strategy) -> list[ChosenStep]:
         """Run once, and take note of how it ended; return all steps that were made."""
         conductor, runs = attempt(self._subject, strategy)
         result, steps = self.result, conductor.steps
@@ -241,7 +250,7 @@ class Search:
             self._keep(run)
         return steps
 
-    def _keep(self, run: Run) -> None:
+    def _keep(self, run: ChosenRun) -> None:
         result, key = self.result, run.ending.key
         known = result.found.get(key)
         if known is None:

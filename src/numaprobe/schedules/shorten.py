@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numaprobe.schedules.attempt import Subject
-    from numaprobe.schedules.model import Run, Step
+    from numaprobe.schedules.model import ChosenRun, ChosenStep
 
 #: Runs that may be spent on searching with fewer pre-emptions.
-_SEARCH: Final = 300
+_SEARCH: Final = 100
 #: Rounds of taking choices back.
 _ROUNDS: Final = 4
 
@@ -37,16 +37,16 @@ class _Leniently:
         self._position += 1
         return index
 
-    def choose(self, steps: Sequence[Step], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
+    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
         """Return what was chosen there."""
         return self._next(len(actors))
 
-    def decide(self, steps: Sequence[Step], what: str, count: int) -> int:  # noqa: ARG002  as above
+    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:  # noqa: ARG002  as above
         """Return what was chosen there."""
         return self._next(count)
 
 
-def shortest(subject: Subject, run: Run) -> Run:
+def shortest(subject: Subject, run: ChosenRun) -> ChosenRun:
     """Return the shortest run found that ends as this one does."""
     for _ in range(_ROUNDS):
         shorter = _with_less(subject, run)
@@ -56,7 +56,7 @@ def shortest(subject: Subject, run: Run) -> Run:
     return _with_fewer_preemptions(subject, run)
 
 
-def _with_less(subject: Subject, run: Run) -> Run:
+def _with_less(subject: Subject, run: ChosenRun) -> ChosenRun:
     for position in [number for number, index in enumerate(run.choices) if index]:
         changes = {number: index for number, index in enumerate(run.choices) if index and number != position}
         for found in attempt(subject, _Leniently(changes))[1]:
@@ -65,7 +65,7 @@ def _with_less(subject: Subject, run: Run) -> Run:
     return run
 
 
-def _with_fewer_preemptions(subject: Subject, run: Run) -> Run:
+def _with_fewer_preemptions(subject: Subject, run: ChosenRun) -> ChosenRun:
     spent = 0
     for preemptions in range(run.preemptions):
         search = Bounded(preemptions)

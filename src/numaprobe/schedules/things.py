@@ -2,10 +2,10 @@
 
 Tasks, locks, flags, works and flushes are the machine's own. Three more are enough for most bugs of the driver core:
 
-* a ``Cell`` is a piece of memory; between its reading and its writing anything may come;
-* a ``Gate`` counts who is inside, and is waited for until nobody is: the active references of a sysfs attribute, the
+* a ``SharedCell`` is a piece of memory; between its reading and its writing anything may come;
+* a ``Drain`` counts who is inside, and is waited for until nobody is: the active references of a sysfs attribute, the
   probes under way, a module's init, the calls of an async domain, a thread that is to stop;
-* a ``Life`` is over at some time; to use it afterwards, or to end it twice, is wrong, and told as such.
+* a ``Lifetime`` is over at some time; to use it afterwards, or to end it twice, is wrong, and told as such.
 
 Each use is a point where others may come first, and says what it touches: programs that share nothing else are searched
 in reduced form, and to the end (``Program.opaque``).
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Cell(Generic[T]):
+class SharedCell(Generic[T]):
     """A piece of memory that tasks share."""
 
     def __init__(self, machine: ChoosingMachine, name: str, value: T) -> None:
@@ -50,7 +50,7 @@ class Cell(Generic[T]):
         self._value = value
 
 
-class Gate:
+class Drain:
     """Counts who is inside; can be waited for, and closed.
 
     ``async with gate`` enters and leaves.
@@ -86,7 +86,7 @@ class Gate:
         """Wait until nobody is inside; ``close`` lets nobody in from now on."""
         await self._machine.point()
         self.closed = self.closed or close
-        self._touch("waits for" if self._inside else "finds empty")
+        self._touch("drains")
         while self._inside:
             self._waiting.append(self._machine.blocker.current)
             await self._machine.park(self)
@@ -113,7 +113,7 @@ class Gate:
         return f"'{self._name}' to be empty"
 
 
-class Life:
+class Lifetime:
     """Something that is there until it ends."""
 
     def __init__(self, machine: ChoosingMachine, name: str) -> None:

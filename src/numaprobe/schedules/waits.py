@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numaprobe.virtual.task import VirtualTask
 
     #: more about a wait: who ends it, by the one that built what waits
-    Known = Callable[[VirtualTask, object], "Wait | None"]
+    Known = Callable[[VirtualTask, object], "EndedBy | None"]
 
 
 #: Where every wait ends: of no interest to whoever reads a stack.
@@ -41,7 +41,7 @@ _MACHINE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class EndedBy:
     """Who can end a wait."""
 
     tasks: tuple[VirtualTask, ...]
@@ -89,7 +89,7 @@ class WaitGraph:
         doomed = _doomed(waits)
         return self._ending(_cycle(doomed, waits), blocked, waits) if doomed else None
 
-    def wait_of(self, task: VirtualTask, why: object) -> Wait | None:
+    def wait_of(self, task: VirtualTask, why: object) -> EndedBy | None:
         """Return who can end a wait; None: nobody knows."""
         known = self._known(task, why) if self._known is not None else None
         if known is None and isinstance(why, Item):
@@ -103,21 +103,21 @@ class WaitGraph:
             tasks = why.awaited()
         elif isinstance(why, str):  # a join
             tasks = [other for other in self._machine.tasks.alive if task in other.waiters]
-        return Wait(tuple(tasks)) if tasks else None
+        return EndedBy(tuple(tasks)) if tasks else None
 
-    def _of_item(self, item: Item) -> Wait | None:
+    def _of_item(self, item: Item) -> EndedBy | None:
         workers = self._machine.workqueues.workers()
         executing = [worker.task for worker in workers if worker.item is item]
         if executing:
-            return Wait((executing[0],))
+            return EndedBy((executing[0],))
         if item in self._machine.workqueues.held:
             inside = [worker.task for worker in workers if worker.item is not None and worker.item.limit is item.limit]
-            return Wait(tuple(inside), any_of=True) if inside else None
+            return EndedBy(tuple(inside), any_of=True) if inside else None
         behind = [worker.task for worker in workers if item in (worker.item.followers or () if worker.item else ())]
-        return Wait(tuple(behind)) if behind else None
+        return EndedBy(tuple(behind)) if behind else None
 
     def _ending(
-        self, cycle: list[VirtualTask], blocked: Mapping[Any, object], waits: Mapping[VirtualTask, Wait | None]
+        self, cycle: list[VirtualTask], blocked: Mapping[Any, object], waits: Mapping[VirtualTask, EndedBy | None]
     ) -> Ending:
         label = self.label
         parties = []
@@ -145,7 +145,7 @@ class WaitGraph:
         return f"{self._machine.actors.labels.get(self._machine.actors.name(task) or '', task.comm)}{doing}"
 
 
-def _doomed(waits: Mapping[VirtualTask, Wait | None]) -> set[VirtualTask]:
+def _doomed(waits: Mapping[VirtualTask, EndedBy | None]) -> set[VirtualTask]:
     """Return the largest set of tasks that wait for each other alone."""
     doomed = {task for task, wait in waits.items() if wait is not None and wait.tasks}
     while True:
@@ -155,13 +155,13 @@ def _doomed(waits: Mapping[VirtualTask, Wait | None]) -> set[VirtualTask]:
         doomed -= free
 
 
-def _holds(wait: Wait | None, doomed: set[VirtualTask]) -> bool:
+def _holds(wait: EndedBy | None, doomed: set[VirtualTask]) -> bool:
     if wait is None:
         return False
     return all(one in doomed for one in wait.tasks) if wait.any_of else any(one in doomed for one in wait.tasks)
 
 
-def _cycle(doomed: set[VirtualTask], waits: Mapping[VirtualTask, Wait | None]) -> list[VirtualTask]:
+def _cycle(doomed: set[VirtualTask], waits: Mapping[VirtualTask, EndedBy | None]) -> list[VirtualTask]:
     """Return one cycle among the doomed; where a wait is for any of some, all of these belong to it."""
     path: list[VirtualTask] = [task for task in waits if task in doomed][-1:]
     while True:

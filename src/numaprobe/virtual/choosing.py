@@ -6,6 +6,7 @@ of order, not of CPUs), with another loop, and with locks, flags, flushes and wo
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.runtime import DEFAULT_PROFILE
@@ -18,6 +19,7 @@ from numaprobe.virtual.worker import VirtualSeat, VirtualWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from numaprobe.runtime import KernelProfile, Task, Work, Workqueue
     from numaprobe.runtime.choice import Chooser
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 class ChoosingLoop(EventLoop):
     """The loop that asks who goes on."""
 
-    __slots__ = ("actors", "blocked", "chooser", "stays")
+    __slots__ = ("actors", "blocked", "chooser", "patient", "stays")
 
     def __init__(self, chooser: Chooser, actors: Actors) -> None:
         super().__init__()
@@ -40,6 +42,8 @@ class ChoosingLoop(EventLoop):
         self.actors = actors
         #: the task that came to a point and could go on
         self.stays: VirtualTask | None = None
+        #: tasks whose sleep ends only when nobody else can go on
+        self.patient: set[VirtualTask] = set()
         #: tasks that wait for others (``Blocker.blocked``)
         self.blocked: dict[VirtualTask, None] = {}
 
@@ -62,6 +66,8 @@ class ChoosingLoop(EventLoop):
                 entries = self._ready()
                 later = sorted(entry for entry in self.heap if _pending(entry))
                 self.heap[:] = later
+                if self.patient and (entries or any(entry[3] not in self.patient for entry in later)):
+                    later = [entry for entry in later if entry[3] not in self.patient]
                 names = [str(name(task)) for task in entries] + [str(name(entry[3])) for entry in later]
                 if not names:
                     break
@@ -193,6 +199,10 @@ class ChoosingMachine(VirtualMachine):
         self.actors = Actors()
         super().__init__(topology, profile, cpu_model=CpuModel.off)
 
+    def _running(self) -> AbstractContextManager[None]:
+        """Return nothing special: thousands of runs follow each other, and what one leaves must be collected."""
+        return nullcontext()
+
     def _make_loop(self) -> EventLoop:
         return ChoosingLoop(self.chooser, self.actors)
 
@@ -219,6 +229,17 @@ class ChoosingMachine(VirtualMachine):
             loop.stays = task
         loop.make_due(task)
         await PAUSE
+
+    async def pause(self, ns: int) -> None:
+        """Sleep until nobody else can go on: what a caller means who waits long enough."""
+        task, loop = self.blocker.running(), self.loop
+        if not isinstance(loop, ChoosingLoop):
+            return
+        loop.patient.add(task)
+        try:
+            await self.sleep(ns)
+        finally:
+            loop.patient.discard(task)
 
     def decide(self, what: str, count: int) -> int:
         """Return which of ``count`` things happens; 0 is what happens in a normal run."""

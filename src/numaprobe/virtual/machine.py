@@ -34,6 +34,7 @@ from numaprobe.workqueue import Workqueues, WorkqueueStruct
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from numaprobe.runtime import Task, Work, Workqueue
     from numaprobe.topology import Topology
@@ -93,6 +94,10 @@ class VirtualMachine:
         self.tasks = Tasks(topology, self.blocker)
         self.hotplug = CpuHotplug(topology, self._profile, self.tasks, self.workqueues)
         self._broken = False
+
+    def _running(self) -> AbstractContextManager[None]:
+        """Return what a run is made in."""
+        return no_collections()
 
     def _make_loop(self) -> EventLoop:
         """Return what runs it (another one where every step is chosen: ``choosing``)."""
@@ -156,7 +161,7 @@ class VirtualMachine:
         task = self.tasks.start(main, comm, None if cpu is None else CpuSet.of([cpu]), cpu)
         self._broken = True
         try:
-            with no_collections():
+            with self._running():
                 self.loop.run()
         except BaseException:
             self.tasks.close(worker.task for worker in self.workqueues.workers())

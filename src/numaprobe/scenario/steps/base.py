@@ -67,6 +67,10 @@ class StepRun(Protocol):
         """
         ...
 
+    async def pause(self, ns: int) -> None:
+        """Let time pass in the task that takes the step."""
+        ...
+
     async def add(self, patterns: Iterable[str]) -> None:
         """Register the devices of the scenario that these names or patterns choose."""
         ...

@@ -66,7 +66,7 @@ class Pause(Step):
 
     async def do(self, run: StepRun, where: str) -> None:
         """Sleep."""
-        await run.machine.sleep(self.wait)
+        await run.pause(self.wait)
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Sleep."""
