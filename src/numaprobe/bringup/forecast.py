@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario import parse_scenario, run_scenario
-from numaprobe.scenario.host import NAME, PARAMETERS, known_costs
+from numaprobe.scenario.costtable import built_in_costs
+from numaprobe.scenario.host import NAME, PARAMETERS
 from numaprobe.topology import CommandLine
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def forecast(plan: Plan, machine: Topology) -> Forecast:
     """
     profile = closest_profile(plan.kernel)
     binds = [change for change in plan.changes if change.driver_after is not None and NAME.fullmatch(change.name)]
-    costs = known_costs()
+    costs = built_in_costs()
     scenario = parse_scenario(_scenario(binds, plan, machine, costs), "plan")
     cmdline = CommandLine.parse(machine.info.get("cmdline", "")).only(PARAMETERS)
     trace = run_scenario(scenario, profile.pci_policy, kernel=profile, machine=machine, cmdline=str(cmdline))

@@ -16,6 +16,7 @@ from numaprobe.cli.registry import COMMANDS
 from numaprobe.units import parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
     from numaprobe.records import Trace
@@ -45,6 +46,7 @@ def advise(  # noqa: PLR0917  a command's signature is its options
     overrides: options.Overrides = None,
     kprobes: options.Kprobes = None,
     learn: options.Learn = None,
+    costs: options.Costs = None,
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,
@@ -65,14 +67,25 @@ def advise(  # noqa: PLR0917  a command's signature is its options
     from numaprobe.study.advise import advise as search
     from numaprobe.study.advise import goal_of
 
-    shapes = advice_shapes(_source(what, machine, kernel, cmdline, devices, overrides, kprobes, learn))
+    shapes = advice_shapes(
+        _source(
+            what, machine, kernel, cmdline, devices, kprobes, {"--set": overrides, "--learn": learn, "--costs": costs}
+        )
+    )
     chosen = choose_format(format, as_json, output, shapes)
     seconds = parse_time(patience) / 1e9
     recorded = _recorded(what, machine, kprobes, until)
     if recorded is None:
         refuse_trace_options([what], {"--learn": learn})
     taught = [study.read_trace(one, machine=machine, kprobes=kprobes) for one in learn or ()]
-    changes: Any = {"learn": taught, "kernel": kernel, "cmdline": cmdline, "devices": devices, "overrides": overrides}
+    changes: Any = {
+        "learn": taught,
+        "kernel": kernel,
+        "cmdline": cmdline,
+        "devices": devices,
+        "overrides": overrides,
+        "costs": costs or (),
+    }
     kprobes = None if recorded else kprobes
     setting = study.make_setting(recorded or what, machine=None if recorded else machine, kprobes=kprobes, **changes)
     with ProgressLine("run") as line:
@@ -117,14 +130,12 @@ def _source(
     kernel: str | None,
     cmdline: str | None,
     devices: int | None,
-    overrides: list[str] | None,
     kprobes: Path | None,
-    learn: list[str] | None,
+    repeated: "Mapping[str, list[str] | None]",
 ) -> str:
     """Return the words of a command line that name the same input."""
     given = {"-m": machine, "-k": kernel, "-c": cmdline, "-n": devices, "--kprobes": kprobes}
     words = [what, *(str(word) for key, value in given.items() if value is not None for word in (key, value))]
-    repeated = {"--set": overrides, "--learn": learn}
     more = (word for key, values in repeated.items() for value in values or () for word in (key, value))
     return shlex.join([*words, *more])
 

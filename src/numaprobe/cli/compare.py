@@ -44,6 +44,7 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     vary: options.Vary = None,
     kprobes: options.Kprobes = None,
     learn: options.Learn = None,
+    costs: options.Costs = None,
     details: options.Details = None,
     measure: options.Measure = False,
     repeat: options.Repeat = None,
@@ -62,7 +63,9 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     profile itself follows. FORMAT is table, json, markdown, csv, html, svg, png or perfetto.
 
     Which gain comes depends on what probes share, a lock or a controller. --learn takes it from further traces of the
-    machine: serial beside parallel ones. Without, figures are ranges, and a gain is at most what is shown.
+    machine: serial beside parallel ones. Without, figures are ranges, and a gain is at most what is shown. --costs
+    takes what a driver's probe costs from traces of any machine: for traces that tell sums alone (printk lines), and
+    for host.
 
     With --vary settings are compared in place of policies: every value of every KEY with every other, in one table. The
     base is the row with the first value of each.
@@ -85,14 +88,16 @@ def compare(  # noqa: PLR0917  a command's signature is its options
     chosen = choose_format(format, as_json, output, shapes)
     shown.check(chosen)
     if is_trace(named_file(what[0])[1]) and not _is_replay(replay, len(what)):
-        refuse_scenario_options({"policy": policy, "vary": vary, "learn": learn, **changes})
+        refuse_scenario_options({"policy": policy, "vary": vary, "learn": learn, "costs": costs, **changes})
         labels, traces = zip(*read_traces(what, machine=machine, kprobes=kprobes), strict=True)
         write(put_together(traces, baseline, labels=labels), shapes[chosen], chosen, output)
         return 0
     what = [named_file(one)[1] for one in what]
     if not is_trace(what[0]):
         refuse_trace_options(what, {"--replay": replay, "--kprobes": kprobes, "--learn": learn})
-    compared = _compare(what[0], machine, (kprobes, learn), changes, (policy, vary), baseline, timeline=chosen in DRAWN)
+    compared = _compare(
+        what[0], machine, (kprobes, learn, costs), changes, (policy, vary), baseline, timeline=chosen in DRAWN
+    )
     write(compared.comparison, shapes[chosen], chosen, output)
     return exit_code(compared.failures, chosen, output)
 
@@ -100,7 +105,7 @@ def compare(  # noqa: PLR0917  a command's signature is its options
 def _compare(
     what: str,
     machine: str | None,
-    reading: "tuple[Path | None, list[str] | None]",
+    reading: "tuple[Path | None, list[str] | None, list[str] | None]",
     changes: Any,  # noqa: ANN401  options of ``make_setting``
     rows: "tuple[list[str] | None, list[str] | None]",
     baseline: str | None,
@@ -109,10 +114,12 @@ def _compare(
 ) -> "Compared":
     from numaprobe import study
 
-    (policies, varied), (kprobes, learn) = rows, reading
+    (policies, varied), (kprobes, learn, costs) = rows, reading
     recorded = study.read_trace(what, machine=machine, kprobes=kprobes) if study.is_trace(what) else None
     taught = [study.read_trace(one, machine=machine, kprobes=kprobes) for one in learn or ()]
-    setting = study.make_setting(recorded or what, machine=None if recorded else machine, learn=taught, **changes)
+    setting = study.make_setting(
+        recorded or what, machine=None if recorded else machine, learn=taught, costs=costs or (), **changes
+    )
     shared: Any = {"baseline": baseline, "recorded": recorded, "timeline": timeline}
     if not varied:
         with ProgressLine("policy") as line:

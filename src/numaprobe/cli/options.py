@@ -77,6 +77,12 @@ Learn = Annotated[
     list[str] | None,
     typer.Option("--learn", metavar="TRACE", help="Another trace of this machine: what do probes share? Repeatable."),
 ]
+Costs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--costs", metavar="TRACE", help="A trace that tells what drivers' probes cost by themselves. Repeatable."
+    ),
+]
 Baseline = Annotated[
     str | None,
     typer.Option(

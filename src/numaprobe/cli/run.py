@@ -34,6 +34,7 @@ def run(  # noqa: PLR0917  a command's signature is its options
     vary: options.Vary = None,
     kprobes: options.Kprobes = None,
     learn: options.Learn = None,
+    costs: options.Costs = None,
     save: Annotated[
         Path | None,
         typer.Option("--save-scenario", metavar="FILE", help="Also write the scenario to FILE.toml, to be edited."),
@@ -81,6 +82,7 @@ def run(  # noqa: PLR0917  a command's signature is its options
         overrides=overrides or (),
         kprobes=kprobes,
         learn=learn or (),
+        costs=costs or (),
     )
     if policy is not None:
         setting = study.vary(setting, policy=policy)

@@ -2,6 +2,7 @@
 
 from numaprobe.scenario.catalogue import Builtin, builtin_names, builtins, load_scenario, scenario_source
 from numaprobe.scenario.change import change_scenario
+from numaprobe.scenario.costtable import CostTable, cost_table
 from numaprobe.scenario.host import host_scenario, machine_scenario
 from numaprobe.scenario.loading import Loading, change_loads, loadings, with_binds, with_loads_from
 from numaprobe.scenario.plan import RunPlan, make_plan
@@ -17,6 +18,7 @@ from numaprobe.scenario.write import save_scenario, scenario_toml
 __all__ = [
     "Builtin",
     "CheckResult",
+    "CostTable",
     "Lesson",
     "Loading",
     "Outcome",
@@ -28,6 +30,7 @@ __all__ = [
     "builtins",
     "change_loads",
     "change_scenario",
+    "cost_table",
     "host_scenario",
     "learn",
     "load_scenario",

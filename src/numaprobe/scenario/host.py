@@ -1,8 +1,8 @@
 """A scenario out of a machine's own devices: what would its probes do under each policy?
 
-Taken from sysfs: every device that has a driver now, its bus, its node, its parent. Taken from the table
-``costs.toml``: what its probe costs, if somebody measured it; else an assumption, and then the trace says so for that
-device.
+Taken from sysfs: every device that has a driver now, its bus, its node, its parent. Taken from the table of costs
+(``costtable.py``): what its probe costs, if somebody measured it; else an assumption, and then the trace says so for
+that device.
 
 What this is not: a replay of this machine's boot. Devices are there first and drivers come one after the other, those
 of parents before those of children; a bus that registers its devices inside a probe (virtio) is flattened.
@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import platform
 import re
-import tomllib
 from collections import Counter
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.errors import InputError
 from numaprobe.records import RunWarning
 from numaprobe.runtime import closest_profile
+from numaprobe.scenario.costtable import CostTable, built_in_costs
 from numaprobe.scenario.reader import parse_scenario
 from numaprobe.scenario.tables import MAX_DEVICES
 from numaprobe.topology import SETTINGS, CommandLine, load_topology
@@ -45,12 +44,13 @@ _NAMED: Final = 4
 NAME: Final = re.compile(r"[!-.0-z|~](?:[ -.0-z|~]{0,126}[!-.0-z|~])?")
 
 
-def host_scenario(overrides: Sequence[str] = (), machine: str = "host") -> Scenario:
+def host_scenario(overrides: Sequence[str] = (), machine: str = "host", *, costs: CostTable | None = None) -> Scenario:
     """Return the scenario of this machine, or of another one whose devices are known.
 
     Args:
         overrides: values put in place, as for a file.
         machine: ``host``, a sysfs tree, an hwloc XML or JSON file with devices.
+        costs: what drivers' probes cost; None: the built-in table.
 
     Raises:
         InputError: the machine cannot be read, or no device of it has a driver.
@@ -60,11 +60,16 @@ def host_scenario(overrides: Sequence[str] = (), machine: str = "host") -> Scena
     local = machine == "host"
     profile = closest_profile(platform.release() if local else topology.info.get("kernel"))
     cmdline = CommandLine.parse(topology.info.get("cmdline", "") if local else "").only(PARAMETERS)
-    return machine_scenario(topology, overrides, profile=profile, cmdline=str(cmdline))
+    return machine_scenario(topology, overrides, profile=profile, cmdline=str(cmdline), costs=costs)
 
 
 def machine_scenario(
-    topology: Topology, overrides: Sequence[str] = (), *, profile: KernelProfile | None = None, cmdline: str = ""
+    topology: Topology,
+    overrides: Sequence[str] = (),
+    *,
+    profile: KernelProfile | None = None,
+    cmdline: str = "",
+    costs: CostTable | None = None,
 ) -> Scenario:
     """Return a scenario of the devices that ``topology`` lists with a driver.
 
@@ -73,6 +78,7 @@ def machine_scenario(
         overrides: values put in place, as for a file.
         profile: the kernel's, with what was assumed of it; None: the default one.
         cmdline: kernel parameters.
+        costs: what drivers' probes cost; None: the built-in table.
 
     Raises:
         InputError: there is none, or there are too many.
@@ -83,17 +89,17 @@ def machine_scenario(
         raise InputError("no device of this machine is bound to a driver, so there is nothing to probe", topology.name)
     if len(bound) > MAX_DEVICES:
         raise InputError(f"has {len(bound)} devices; at most {MAX_DEVICES} are simulated", topology.name)
-    costs = known_costs()
     ordered = _parents_first(bound)
+    entries = _entries(ordered, costs or CostTable(), profile or closest_profile(topology.info.get("kernel")))
     data: dict[str, Any] = {
         "name": "host",
         "summary": HOST_SUMMARY,
         "machine": "host",
         "cmdline": cmdline,
         "devices": [_device(device, topology, {one.name for one in bound}) for device in ordered],
-        "drivers": _drivers(ordered, costs),
+        "drivers": _drivers(ordered, entries),
     }
-    assumed = [*_assumptions(ordered, costs)]
+    assumed = [*_assumptions(ordered, entries)]
     if profile is not None:
         data["kernel"] = profile.name
         assumed += [RunWarning(kind="kernel-profile", message=line) for line in profile.assumptions]
@@ -101,9 +107,10 @@ def machine_scenario(
     return scenario.with_origin("host", topology, tuple(assumed))
 
 
-def known_costs() -> dict[str, Any]:
-    """Return the table of what the probes of known drivers cost: ``costs.toml``."""
-    return tomllib.loads((files("numaprobe.scenario") / "costs.toml").read_text(encoding="utf-8"))
+def _entries(devices: Iterable[DeviceInfo], costs: CostTable, profile: KernelProfile) -> dict[str, Mapping[str, Any]]:
+    """Return the entry of each driver whose cost is known."""
+    found = {name: costs.entry(name, profile.name) for name in {device.driver or "" for device in devices}}
+    return {name: entry for name, entry in found.items() if entry is not None}
 
 
 def _parents_first(devices: Iterable[DeviceInfo]) -> list[DeviceInfo]:
@@ -134,22 +141,23 @@ def _device(device: DeviceInfo, topology: Topology, known: set[str]) -> dict[str
     return found
 
 
-def _drivers(devices: Iterable[DeviceInfo], costs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _drivers(devices: Iterable[DeviceInfo], entries: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
+    assumed = built_in_costs()["assumed"]
     for device in devices:
         name, bus = device.driver or "", device.bus or "platform"
-        entry = costs["drivers"].get(name, costs["assumed"])
+        entry = entries.get(name, assumed)
         found[bus, name] = {"name": name, "bus": bus, "phases": entry["phases"]}
         if "probe_type" in entry:
             found[bus, name]["probe_type"] = entry["probe_type"]
     return list(found.values())
 
 
-def _assumptions(devices: Sequence[DeviceInfo], costs: Mapping[str, Any]) -> Iterable[RunWarning]:
+def _assumptions(devices: Sequence[DeviceInfo], entries: Mapping[str, Mapping[str, Any]]) -> Iterable[RunWarning]:
     """Say which costs are no measurement: one warning for those of emulated hardware, one for mere assumptions."""
     groups: dict[str, list[DeviceInfo]] = {}
     for device in devices:
-        entry = costs["drivers"].get(device.driver)
+        entry = entries.get(device.driver or "")
         kind = "assumed-cost" if entry is None else "" if entry["kind"] == "measured" else "emulated-cost"
         groups.setdefault(kind, []).append(device)
     for kind, text in _NOT_MEASURED.items():

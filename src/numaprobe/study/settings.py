@@ -12,6 +12,7 @@ from numaprobe.runtime import closest_profile
 from numaprobe.scenario import (
     Scenario,
     change_scenario,
+    cost_table,
     host_scenario,
     load_scenario,
     machine_scenario,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from numaprobe.policies import Policy
     from numaprobe.runtime import KernelProfile
-    from numaprobe.scenario import Setting
+    from numaprobe.scenario import CostTable, Setting
     from numaprobe.topology import Topology
 
 
@@ -44,6 +45,7 @@ def make_setting(
     overrides: Sequence[str] | None = None,
     kprobes: Path | None = None,
     learn: Sequence[str | Path | Trace] = (),
+    costs: Sequence[str | Path | Trace] = (),
 ) -> Setting:
     """Return what a run of ``source`` depends on; what is None comes from ``source``.
 
@@ -60,22 +62,27 @@ def make_setting(
             changed by ``vary``.
         kprobes: see ``read_trace``.
         learn: of a trace: further traces of its machine and kernel, files or objects, that teach what its probes share.
+        costs: traces of any machine, files or objects, that tell what drivers' probes cost: for a trace whose costs
+            are not divided, and for ``host``.
 
     Raises:
         InputError: a file, the machine, or the one on the other makes no sense.
         UsageError: a name or a release that is not known, or an argument that is not for such a source.
 
     """
+    table = cost_table([_trace(one, None, None)[0] for one in costs]) if costs else None
     if isinstance(source, Trace) or is_trace(source):
         if devices is not None:
             raise UsageError("--devices is for scenarios; a replay has the devices of its trace")
         taught = [_trace(one, machine, kprobes)[0] for one in learn]
-        return _replay(*_trace(source, machine, kprobes), taught, kernel, cmdline, overrides or (), policy)
+        return _replay(*_trace(source, machine, kprobes), (taught, table), kernel, cmdline, overrides or (), policy)
     if learn:
         raise UsageError(f"--learn is for recorded traces, and '{str(source)[:80]}' is none")
     if kprobes is not None:
         raise UsageError(f"--kprobes is for recorded traces, and '{str(source)[:80]}' is none")
-    scenario = scenario_of(source, overrides, devices=devices, machine=machine)
+    if costs and str(source) != "host":
+        raise UsageError(f"--costs is for recorded traces and for host, and '{str(source)[:80]}' says its costs itself")
+    scenario = scenario_of(source, overrides, devices=devices, machine=machine, costs=table)
     # the scenario of a host brings the machine along, with whatever is special about it
     whose = None if str(source) == "host" else machine
     return prepare(scenario, kernel=kernel, machine=whose, cmdline=cmdline, policy=policy)
@@ -87,6 +94,7 @@ def scenario_of(
     *,
     devices: int | None = None,
     machine: Topology | str | None = None,
+    costs: CostTable | None = None,
 ) -> Scenario:
     """Return the scenario that ``make_setting`` would run; see there for the arguments and for what is raised."""
     changes = [*(overrides or ()), *([] if devices is None else [f"devices[0].count={devices}"])]
@@ -95,8 +103,8 @@ def scenario_of(
     if str(source) != "host":
         return load_scenario(str(source), changes)
     if machine is None or isinstance(machine, str):
-        return host_scenario(changes, machine or "host")
-    return machine_scenario(machine, changes, profile=closest_profile(machine.info.get("kernel")))
+        return host_scenario(changes, machine or "host", costs=costs)
+    return machine_scenario(machine, changes, profile=closest_profile(machine.info.get("kernel")), costs=costs)
 
 
 def _trace(
@@ -111,15 +119,16 @@ def _trace(
 def _replay(
     trace: Trace,
     machine: Topology | None,
-    taught: Sequence[Trace],
+    told: tuple[Sequence[Trace], CostTable | None],
     kernel: KernelProfile | str | None,
     cmdline: str | None,
     overrides: Sequence[str],
     policy: Policy | str | None,
 ) -> Setting:
     name = kernel if kernel is None or isinstance(kernel, str) else kernel.name
+    taught, costs = told
     lesson = learn_from(trace, taught, machine) if taught else None
-    scenario = replay_scenario(trace, machine, name, overrides=overrides, lesson=lesson)
+    scenario = replay_scenario(trace, machine, name, overrides=overrides, lesson=lesson, costs=costs)
     setting = prepare(scenario, kernel=None if isinstance(kernel, str) else kernel, cmdline=cmdline, policy=policy)
     own = None if policy is not None else recorded_policy(trace)
     return setting if own is None else replace(setting, policy=own, follows_kernel=False)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from numaprobe.records import Trace
     from numaprobe.runtime import KernelProfile
+    from numaprobe.scenario.costtable import CostTable
     from numaprobe.scenario.replay.events import TraceHistory
     from numaprobe.scenario.replay.lessons import Lesson, Sharing
     from numaprobe.scenario.replay.probes import Key, TracedProbe
@@ -58,6 +59,7 @@ def replay_scenario(
     *,
     overrides: Sequence[str] = (),
     lesson: Lesson | None = None,
+    costs: CostTable | None = None,
 ) -> Scenario:
     """Return the scenario that repeats ``trace``.
 
@@ -67,6 +69,7 @@ def replay_scenario(
         kernel: kernel profile; None: that of the trace's kernel, else the default.
         overrides: values put in place, as for a file.
         lesson: what other traces of this machine taught (``learn``); None: nothing, so figures are ranges.
+        costs: what drivers' probes cost elsewhere, for costs that the trace does not divide; None: the built-in table.
 
     Raises:
         InputError: the machine is not known, nothing can be replayed, or a figure is absurd.
@@ -77,7 +80,7 @@ def replay_scenario(
     warnings = ReplayWarnings()
     machine = topology or _machine(trace, where, warnings)
     seen = ready(trace.probes, machine, warnings)
-    sharing = sharing_of(trace, [one.record for one in seen], lesson)
+    sharing = sharing_of(trace, [one.record for one in seen], lesson, costs)
     for kind, text, device in sharing.said:
         warnings.say(kind, text, device)
     boots = bool(trace.initcalls)

@@ -17,8 +17,9 @@ from numaprobe.analysis.sharing.company import divided
 from numaprobe.analysis.sharing.covered import RunningTime
 from numaprobe.analysis.sharing.own import alike
 from numaprobe.analysis.sharing.waits import learn_waits
+from numaprobe.runtime import closest_profile
+from numaprobe.scenario.costtable import CostTable
 from numaprobe.scenario.readas import ReadAs
-from numaprobe.scenario.replay.division import known_share
 from numaprobe.scenario.sharing import SharedModel
 from numaprobe.units import format_time
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from numaprobe.analysis.sharing.own import Own
     from numaprobe.records import ProbeRecord, SharedHold, Trace
+    from numaprobe.scenario.costtable import DriverCost
 
 #: The resource that cannot be ruled out.
 UNKNOWN: Final = "unknown"
@@ -112,12 +114,46 @@ class Sharing:
         return self.scales.get(id(record), PLAIN)
 
 
-def sharing_of(trace: Trace, records: Sequence[ProbeRecord], lesson: Lesson | None) -> Sharing:
-    """Return what a replay of these probes of a trace assumes: what was learnt, else both ends of what can be."""
+def sharing_of(
+    trace: Trace, records: Sequence[ProbeRecord], lesson: Lesson | None, costs: CostTable | None = None
+) -> Sharing:
+    """Return what a replay of these probes of a trace assumes: what was learnt, else both ends of what can be.
+
+    Args:
+        trace: the one that is replayed.
+        records: its probes, as far as they are replayed.
+        lesson: what other traces taught; None: nothing.
+        costs: what drivers' probes cost elsewhere; None: as the built-in table has it.
+
+    """
+    boots = bool(trace.initcalls)
+    sharing = _unknown(records, learn_waits([trace]), boots=boots) if lesson is None else _learnt(records, lesson)
+    if not boots:  # what holds up a boot is how long, not on what
+        _divide(sharing, [record for record in records if not record.nested], costs or CostTable(), trace.kernel)
+    return sharing
+
+
+# ---- costs that nobody divided ---------------------------------------------------------------------------------------
+def _divide(sharing: Sharing, outer: Sequence[ProbeRecord], costs: CostTable, kernel: str | None) -> None:
+    """Scale undivided costs by what their drivers' probes compute elsewhere."""
+    workers, profile = _workers(outer), closest_profile(kernel).name
+    for record in outer:
+        if record.running_ns is not None:
+            continue
+        known = costs.find(record.driver, profile)
+        division = None if known is None else known.share, _contenders(record, workers)
+        sharing.scales[id(record)] = sharing.scale_of(record)._replace(undivided=division)
+        if known is not None and known.probes:
+            sharing.say("costs", _divided_by(known, profile if kernel else None), record.device)
+    if costs.own and not any(record.running_ns is None for record in outer):
+        sharing.say("costs", "this trace tells how each cost divides, so no other one (--costs) is asked")
+
+
+def _divided_by(known: DriverCost, profile: str | None) -> str:
+    other = "" if profile in {None, closest_profile(known.kernel).name} else f", another kernel ({known.kernel})"
     return (
-        _unknown(records, learn_waits([trace]), boots=bool(trace.initcalls))
-        if lesson is None
-        else _learnt(records, lesson)
+        f"divided as {known.probes} probe{'s' * (known.probes != 1)} of the driver in {known.source}{other}: "
+        f"{100 * known.share:.0f} % of a probe is computing"
     )
 
 
@@ -134,11 +170,6 @@ def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold], *, bo
             expected = 1.0 - (met.waited_ns / met.sleeping_ns if met.driver in seen else 0.0)
             sharing.scales[id(met.record)] = Scale(1.0, expected, expected, max(0.0, own))
             sharing.say("overlapped", _SEEN if met.driver in seen else _OVERLAPPED, met.record.device)
-    workers = _workers(outer)
-    for record in outer:
-        if record.running_ns is None and not boots:  # what holds up a boot is how long, not on what
-            division = known_share(record.driver), _contenders(record, workers)
-            sharing.scales[id(record)] = sharing.scale_of(record)._replace(undivided=division)
     for record, pause in _pauses(outer):
         sharing.scales[id(record)] = sharing.scale_of(record)._replace(around_ns=pause)
     if not boots and len({record.device for record in outer}) > 1:  # a log tells neither CPU nor wait of a boot
