@@ -12,7 +12,7 @@ from numaprobe.records import ProbeRecord, RunState, Segment, Trace
 from numaprobe.scenario import ReadAs, Scenario, parse_scenario, prepare, replay_scenario, run_setting
 from numaprobe.scenario.phases import AllocateMemory, Compute, RegisterChildren, Sleep
 from numaprobe.scenario.replay.phases import capped, merged
-from numaprobe.topology import load_topology, to_json
+from numaprobe.topology import DeviceInfo, load_topology, to_json
 
 MS = 1_000_000
 MACHINE = load_topology("2 nodes x 1 llc x 4 cores")
@@ -391,3 +391,40 @@ def test_a_device_with_phases_of_its_own_does_not_do_its_drivers() -> None:
     )
     setting = prepare(made)
     assert [(r.device, r.cost_ns) for r in run_setting(setting, "inline").trace.probes] == [("a", 9 * MS), ("b", 0)]
+
+
+# ---- nodes that the source implies -----------------------------------------------------------------------------------
+def of_unknown_node(device: str, start: int, cost: int, **more: object) -> ProbeRecord:
+    fields = {"driver": "ixgbevf", "device_node": None, "bus": "pci", "asynchronous": False, "comm": "sh", **more}
+    return record(device, start=start, cost=cost, **fields)
+
+
+def node_in_replay(device: str, *records: ProbeRecord, devices: tuple[DeviceInfo, ...] = ()) -> tuple[int, str]:
+    made = replay_scenario(trace(*records), replace(MACHINE, devices=devices))
+    probes = run_setting(prepare(made)).trace.probes
+    found = next(one.device_node for one in probes if one.device == device)
+    return -1 if found is None else found, told(made).get("implied-node", "")
+
+
+def test_a_virtual_function_has_its_physical_functions_node() -> None:
+    physical = record("0000:41:00.0", start=0, cost=10 * MS, driver="ixgbe", bus="pci", device_node=1, comm="sh")
+    virtual = of_unknown_node("0000:41:10.0", 2 * MS, MS, nested=True)
+    node, said = node_in_replay("0000:41:10.0", physical, virtual)
+    assert node == 1
+    assert "the probe of 0000:41:00.0 registered it, so it is that one's, node 1" in said
+
+
+def test_a_hot_added_device_has_the_node_of_the_bridge_above_it() -> None:
+    devices = (
+        DeviceInfo(name="0000:00:1f.0", bus="pci", node=0),
+        DeviceInfo(name="0000:40:01.0", bus="pci", node=1),
+        DeviceInfo(name="0000:41:00.0", bus="pci", node=1, parent="0000:40:01.0"),
+    )
+    for address, node in (("0000:05:00.0", 0), ("0000:42:00.0", 1), ("0001:42:00.0", -1)):
+        found, said = node_in_replay(address, of_unknown_node(address, 0, MS), devices=devices)
+        assert (found, "below the same host bridge" in said) == (node, node >= 0)
+
+
+def test_a_bridge_with_devices_of_two_nodes_implies_none() -> None:
+    devices = tuple(DeviceInfo(name=f"0000:40:0{node}.0", bus="pci", node=node) for node in (0, 1))
+    assert node_in_replay("0000:42:00.0", of_unknown_node("0000:42:00.0", 0, MS), devices=devices) == (-1, "")

@@ -22,8 +22,9 @@ from numaprobe.scenario.replay.collected import ReplayWarnings
 from numaprobe.scenario.replay.events import history
 from numaprobe.scenario.replay.fit import find_growth, makespan_of, recorded_makespan, slowed
 from numaprobe.scenario.replay.lessons import sharing_of
+from numaprobe.scenario.replay.nodes import Nodes
 from numaprobe.scenario.replay.phases import device_phases, first_to_differ
-from numaprobe.scenario.replay.probes import node_of, ready
+from numaprobe.scenario.replay.probes import ready
 from numaprobe.scenario.replay.steps import first_caller, steps_of
 from numaprobe.scenario.schema import DriverModel
 from numaprobe.topology import SETTINGS, CommandLine, from_json, load_topology
@@ -175,6 +176,7 @@ class _Devices:
         self._warnings = warnings
         self._limit = max(_FEWEST_PHASES, min(MAX_PHASES, MAX_PHASES_TOGETHER // len(past.probes)))
         self._known: dict[str, DeviceInfo] = {device.name: device for device in reversed(topology.devices)}
+        self._nodes = Nodes(topology, self._known, warnings)
 
     def top(self) -> list[DeviceGroup]:
         """Return the devices that no other probe registered, those of their children inside of them."""
@@ -183,11 +185,11 @@ class _Devices:
     def _group(self, key: Key, parent: TracedProbe | None) -> DeviceGroup:
         probes = self._past.probes[key]
         one = first_to_differ(probes)[1]
+        node = self._nodes.of(one, parent)
         inner = {child.key: child for child in one.children if child.key in self._past.children}
         groups = [(child, self._group(child.key, one)) for child in inner.values()]
         bus, name = key
         group: dict[str, Any] = {"name": name, "bus": bus, "compatible": one.record.driver}
-        node = node_of(one, self._topology, self._known, self._warnings)
         if node != NO_NODE:
             group["node"] = node
         if parent is not None and self._is_virtual_function(one, parent):

@@ -12,9 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.analysis.hold import bound_worker_cpu
 from numaprobe.errors import InputError
-from numaprobe.records import NO_NODE
 from numaprobe.records.errnos import EPROBE_DEFER
 from numaprobe.scenario.quantities import is_plain_name
 from numaprobe.scenario.tables import MAX_DEVICES
@@ -238,30 +236,3 @@ def _parent(one: TracedProbe, under_way: dict[str, list[TracedProbe]]) -> Traced
         if candidate.start <= one.start and one.end <= candidate.end and candidate.key != one.key:
             return candidate
     return None
-
-
-def _implied_node(one: TracedProbe, topology: Topology) -> int | None:
-    """Return the node for whose first CPU the PCI core queued a probe; None: it did not, or that cannot be seen."""
-    cpu = bound_worker_cpu(one.record.comm) if one.bus == "pci" else None
-    return None if cpu is None or cpu not in topology.possible else topology.node_of(cpu)
-
-
-def node_of(one: TracedProbe, topology: Topology, known: dict[str, DeviceInfo], warnings: ReplayWarnings) -> int:
-    """Return the device's node as the record tells, else the machine; -1 if neither does, or it is not there."""
-    node = one.record.device_node
-    if node is None:
-        info = known.get(one.record.device)
-        implied = _implied_node(one, topology)
-        if info is None and implied is not None:
-            text = f"the node is not told; its PCI probe was queued for a CPU of node {implied}, so it is that one"
-            warnings.say("implied-node", text, one.record.device)
-            return implied
-        if info is None:
-            text = "the node is not known; replayed without one (-1). --machine with this device tells it"
-            warnings.say("unknown-node", text, one.record.device)
-            return NO_NODE
-        node = info.node
-    if node != NO_NODE and topology.node(node) is None:
-        warnings.say("unknown-node", f"node {node} is not on machine '{topology.name}'; replayed without one (-1)")
-        return NO_NODE
-    return node
