@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from boot_logs import Log, flipper, slow_behind_the_root
@@ -12,11 +12,8 @@ from numaprobe.errors import InputError
 from numaprobe.records import Milestone, Trace, load_trace
 from numaprobe.records.json_codec import dump_trace
 from numaprobe.scenario import load_scenario
-from numaprobe.study import make_setting, read_trace, run
+from numaprobe.study import diagnose, make_setting, read_trace, run
 from numaprobe.study.advise import Advice, advise, goal_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MS = 1_000_000
 
@@ -158,6 +155,9 @@ def test_the_public_case_is_advised_as_its_author_did(tmp_path: Path) -> None:
     expected = advice.base.makespan_ns - advice.recommended.trial.makespan_ns
     assert abs(expected - measured) <= 0.2 * measured
     assert advice.recommended.sure
+    low, high = advice.recommended.trial.makespan_range()
+    assert low <= (advice.base.makespan_ns - measured) * 1.01
+    assert high >= 3192 * MS  # the slowest of the author's ten boots
     moved = {one.name: one.time_ns for one in advice.recommended.trial.milestones}
     assert list(moved) == [one.name for one in advice.base.milestones]
     assert all(moved[one.name] < one.time_ns for one in advice.base.milestones)
@@ -206,3 +206,54 @@ def test_a_log_tells_which_computer_and_firmware_it_was(tmp_path: Path) -> None:
     log.write_text(flipper().replace("[    0.040000] smp:", f"{line}\n[    0.040000] smp:"))
     info = read_trace(log).machine["info"]
     assert (info["product"], info["firmware"]) == ("ACME Storage 9", "2.5.6 10/06/2021")
+
+
+# ---- logs that name no tasks -----------------------------------------------------------------------------------------
+def overlapping(*spans: tuple[str, int, int]) -> str:
+    """A driver's probes, as the log tells them when they are over: device, begin and end in ms."""
+    log = Log(now=1_000)
+    log.say("calling  nvme_init+0x0/0x30 @ 1")
+    for device, begin, end in sorted(spans, key=lambda one: one[2]):
+        log.now = end * 1000
+        log.say(f"probe of {device} with driver nvme returned 0 after {(end - begin) * 1000} usecs")
+    log.now += 1_000
+    log.say(f"initcall nvme_init+0x0/0x30 returned 0 after {log.now - 1_000} usecs")
+    return log.text
+
+
+def test_a_log_of_nothing_but_other_tasks_probes_is_no_boot(tmp_path: Path) -> None:
+    log = Log(now=1_000)
+    log.initcall("nvme_init", 1_000)
+    log.now = 50_000
+    log.say("probe of a with driver nvme returned 0 after 10000 usecs")
+    with pytest.raises(InputError, match="none of its probes ran in an initcall of kernel_init"):
+        make_setting(read(tmp_path, log.text))
+
+
+@pytest.mark.parametrize(
+    ("spans", "asynchronous"),
+    [
+        ([("a", 10, 50), ("b", 20, 60)], True),
+        ([("a", 10, 50), ("b", 50, 60)], False),
+        # one within the other's time may be a child's
+        ([("a", 10, 50), ("b", 20, 40)], False),
+        ([("a", 10, 50), ("b", 20, 40), ("c", 30, 45)], True),
+    ],
+)
+def test_probes_that_overlap_were_asynchronous_though_no_task_is_named(
+    tmp_path: Path, spans: list[tuple[str, int, int]], asynchronous: bool
+) -> None:
+    scenario = make_setting(read(tmp_path, overlapping(*spans)), machine="1 node x 4 cores").scenario
+    (driver,) = [one for one in scenario.drivers if one.name == "nvme"]
+    assert (driver.probe_type == "async") is asynchronous
+
+
+def test_a_real_log_of_asynchronous_drives_is_not_told_to_make_them_asynchronous() -> None:
+    log = Path(__file__).parents[1] / "data/kernel/initcall/debian-7.2.log"
+    trace = diagnose(read_trace(log, machine="2 nodes x 2 cores"))
+    assert not any("driver_async_probe" in one.advice for one in trace.findings)
+    setting = make_setting(read_trace(log), machine="2 nodes x 2 cores")
+    again = run(setting).trace
+    drives = [one for one in again.probes if one.driver == "nvme"]
+    assert len(drives) == 3
+    assert all(one.asynchronous for one in drives)

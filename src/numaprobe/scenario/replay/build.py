@@ -81,11 +81,14 @@ def replay_scenario(
     warnings = ReplayWarnings()
     machine = topology or _machine(trace, where, warnings)
     seen = ready(trace.probes, machine, warnings)
-    sharing = sharing_of(trace, [one.record for one in seen], lesson, costs)
+    at_once = {one.record.driver for one in seen if one.asynchronous}
+    sharing = sharing_of(trace, [one.record for one in seen], lesson, costs, at_once=at_once)
     for kind, text, device in sharing.said:
         warnings.say(kind, text, device)
     boots = bool(trace.initcalls)
     past = boot_history(seen, trace.initcalls, warnings) if boots else history(seen, machine, warnings)
+    if not past.probes:
+        raise InputError("none of its probes ran in an initcall of kernel_init, so there is no boot to repeat", where)
     caller = KERNEL_INIT if boots else first_caller(past.events)
     recorded = closest_profile(trace.kernel or machine.info.get("kernel"))
     try:

@@ -24,7 +24,7 @@ from numaprobe.scenario.sharing import SharedModel
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from numaprobe.analysis.sharing.own import Own
     from numaprobe.records import ProbeRecord, SharedHold, Trace
@@ -45,6 +45,10 @@ _SEEN: Final = (
 _NOT_KNOWN: Final = (
     "what its probes share is not known: figures are ranges, from 'nothing is shared' to 'all that can be is', and a "
     "gain is at most what is shown. Traces of this machine with probes alone and at once tell more (--learn)"
+)
+_NOT_KNOWN_OF_BOOT: Final = (
+    "what its probes share is not known: figures are ranges, from 'nothing is shared' to 'while one of them probes, no "
+    "other one can', and a gain is at most what is shown. A recording of the boot tells more (record --boot)"
 )
 _NOT_TAUGHT: Final = (
     "none of the traces shows its probes both alone and beside others, so what they share is not known: figures are "
@@ -115,7 +119,12 @@ class Sharing:
 
 
 def sharing_of(
-    trace: Trace, records: Sequence[ProbeRecord], lesson: Lesson | None, costs: CostTable | None = None
+    trace: Trace,
+    records: Sequence[ProbeRecord],
+    lesson: Lesson | None,
+    costs: CostTable | None = None,
+    *,
+    at_once: Collection[str] = (),
 ) -> Sharing:
     """Return what a replay of these probes of a trace assumes: what was learnt, else both ends of what can be.
 
@@ -124,12 +133,14 @@ def sharing_of(
         records: its probes, as far as they are replayed.
         lesson: what other traces taught; None: nothing.
         costs: what drivers' probes cost elsewhere; None: as the built-in table has it.
+        at_once: drivers whose probes were asynchronous.
 
     """
-    boots = bool(trace.initcalls)
-    sharing = _unknown(records, learn_waits([trace]), boots=boots) if lesson is None else _learnt(records, lesson)
-    if not boots:  # what holds up a boot is how long, not on what
-        _divide(sharing, [record for record in records if not record.nested], costs or CostTable(), trace.kernel)
+    outer = [record for record in records if not record.nested]
+    if trace.initcalls and lesson is None:  # what holds up a boot is how long, not on what: nothing is divided
+        return _unknown_of_boot(outer, at_once)
+    sharing = _unknown(records, learn_waits([trace])) if lesson is None else _learnt(records, lesson)
+    _divide(sharing, outer, costs or CostTable(), trace.kernel)
     return sharing
 
 
@@ -158,7 +169,7 @@ def _divided_by(known: DriverCost, profile: str | None) -> str:
 
 
 # ---- nothing was learnt ----------------------------------------------------------------------------------------------
-def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold], *, boots: bool) -> Sharing:
+def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold]) -> Sharing:
     probes = divided(records)
     outer = [record for record in records if not record.nested]
     running = RunningTime(outer)
@@ -172,7 +183,7 @@ def _unknown(records: Sequence[ProbeRecord], shared: Sequence[SharedHold], *, bo
             sharing.say("overlapped", _SEEN if met.driver in seen else _OVERLAPPED, met.record.device)
     for record, pause in _pauses(outer):
         sharing.scales[id(record)] = sharing.scale_of(record)._replace(around_ns=pause)
-    if not boots and len({record.device for record in outer}) > 1:  # a log tells neither CPU nor wait of a boot
+    if len({record.device for record in outer}) > 1:
         sharing.shared += [_at_most_all(table, outer) for hold in shared for table in _tables(hold)]
         others = {record.driver for record in outer} - seen
         sharing.shared += [_anything(others, outer)] if others else []
@@ -228,6 +239,21 @@ def _anything(drivers: Iterable[str], outer: Iterable[ProbeRecord]) -> SharedMod
     """Return the resource that nothing rules out: nobody may hold it, or each probe from its start to its end."""
     longest = max((record.cost_ns for record in outer), default=0)
     return SharedModel.of(lock=UNKNOWN, drivers=sorted(drivers), most=longest, slowdown_most=COMPANY)
+
+
+def _unknown_of_boot(outer: Sequence[ProbeRecord], at_once: Collection[str]) -> Sharing:
+    """Return both ends for a boot's log, which tells neither CPU nor wait.
+
+    Probes that came one after the other may share nothing, or all that they do. Drivers that were asynchronous in the
+    log (``at_once``) took as long as they did beside others, so their waits are in what they took.
+    """
+    sharing = Sharing()
+    drivers = {record.driver for record in outer}.difference(at_once)
+    members = [record for record in outer if record.driver in drivers]
+    if len({record.device for record in members}) > 1:
+        sharing.shared.append(_anything(drivers, members))
+        sharing.say("not-known", _NOT_KNOWN_OF_BOOT)
+    return sharing
 
 
 # ---- something was ---------------------------------------------------------------------------------------------------

@@ -12,13 +12,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.analysis.findings.case import UNKNOWN_DRIVER
 from numaprobe.errors import InputError
 from numaprobe.records.errnos import EPROBE_DEFER
 from numaprobe.scenario.quantities import is_plain_name
 from numaprobe.scenario.tables import MAX_DEVICES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numaprobe.records import ProbeRecord
     from numaprobe.scenario.replay.collected import ReplayWarnings
@@ -30,6 +31,8 @@ MAX_COST_NS: Final = 3600 * 10**9
 MAX_NESTING: Final = 8
 #: How many probes under way in tasks of one name are looked at for a parent.
 _LOOK_BACK: Final = 64
+#: Two probes that overlap by no more may be one after the other: a log is stamped when its line is printed.
+_SLACK_NS: Final = 100_000
 
 _PCI_NAME = re.compile(r"(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.ASCII)
 _VIRTIO_NAME = re.compile(r"virtio\d{1,6}", re.ASCII)
@@ -147,7 +150,7 @@ def _bus(record: ProbeRecord, known: dict[str, DeviceInfo], warnings: ReplayWarn
 # ---- times ---------------------------------------------------------------------------------------------------------
 def _timed(records: list[tuple[ProbeRecord, str]], warnings: ReplayWarnings) -> list[TracedProbe]:
     """Give each probe a start and an end; those that tell only a cost come one after the other, driver by driver."""
-    overlapping = _drivers_with_several_workers(records)
+    at_once = _drivers_at_once(records)
     cursor = max((r.end_ns or r.start_ns or 0 for r, _ in records), default=0)
     order: dict[Key, int] = {}
     for record, bus in records:
@@ -159,32 +162,52 @@ def _timed(records: list[tuple[ProbeRecord, str]], warnings: ReplayWarnings) -> 
             warnings.say("assumed-order", "when the probes started is not known; drivers are replayed one by one")
             start, cursor = cursor, cursor + record.cost_ns
         end = start + record.cost_ns if record.end_ns is None else max(start, record.end_ns)
-        asynchronous = _asynchronous(record, bus, overlapping, warnings)
+        asynchronous = _asynchronous(record, bus, at_once, warnings)
         path = record.path or ATTACH_PATHS[asynchronous]
         seen.append(TracedProbe(record=record, bus=bus, start=start, end=end, asynchronous=asynchronous, path=path))
     return seen
 
 
-def _drivers_with_several_workers(records: Iterable[tuple[ProbeRecord, str]]) -> set[Key]:
-    """Return the drivers whose probes ran in more than one kworker: a sync caller keeps to one."""
+def _drivers_at_once(records: Iterable[tuple[ProbeRecord, str]]) -> dict[Key, str]:
+    """Return the drivers of which several probes were under way at once, and what shows it; a sync caller makes one.
+
+    Two that overlap show it where a log names no tasks. One within the time of another one does not: it may be the
+    probe of a child.
+    """
     workers: dict[Key, set[str]] = defaultdict(set)
+    spans: dict[Key, list[tuple[int, int]]] = defaultdict(list)
     for record, bus in records:
         if record.comm is not None and record.comm.startswith("kworker/"):
             workers[bus, record.driver].add(record.comm)
-    return {driver for driver, comms in workers.items() if len(comms) > 1}
+        if record.driver != UNKNOWN_DRIVER and record.start_ns is not None and record.end_ns is not None:
+            spans[bus, record.driver].append((record.start_ns, record.end_ns))
+    found = {driver: "overlapped" for driver, each in spans.items() if _overlap(each)}
+    return found | {driver: "ran in several workers" for driver, comms in workers.items() if len(comms) > 1}
 
 
-def _asynchronous(record: ProbeRecord, bus: str, overlapping: set[Key], warnings: ReplayWarnings) -> bool:
+def _overlap(spans: list[tuple[int, int]]) -> bool:
+    """Tell whether any two spans overlap with neither inside the other."""
+    around: list[int] = []
+    for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+        while around and around[-1] <= start + _SLACK_NS:
+            around.pop()
+        if around and around[-1] < end:
+            return True
+        around.append(end)
+    return False
+
+
+def _asynchronous(record: ProbeRecord, bus: str, at_once: Mapping[Key, str], warnings: ReplayWarnings) -> bool:
     if record.asynchronous is not None:
         return record.asynchronous
     if record.path is not None:
         return record.path.endswith("_async")
-    guess = (bus, record.driver) in overlapping
-    how = "asynchronous: they ran in several workers" if guess else "synchronous"
+    shown = at_once.get((bus, record.driver))
+    how = "synchronous" if shown is None else f"asynchronous: they {shown}"
     warnings.say(
         "assumed-async", f"whether its probes were asynchronous is not known; replayed as {how}", record.driver
     )
-    return guess
+    return shown is not None
 
 
 # ---- one driver for each device ------------------------------------------------------------------------------------
