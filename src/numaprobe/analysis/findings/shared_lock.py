@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numaprobe.analysis.findings.case import Case
-    from numaprobe.analysis.sharing.timeline import Timeline
+    from numaprobe.analysis.sharing.timeline import RunningTogether
     from numaprobe.records import SharedHold
 
 KIND: Final = "shared-lock"
@@ -54,7 +54,7 @@ def find(case: Case) -> Iterator[Finding]:
         yield _suspected(ran)
 
 
-def _suspected(ran: Timeline) -> Finding:
+def _suspected(ran: RunningTogether) -> Finding:
     """Return the finding for probes whose waits nobody saw."""
     drivers = sorted({record.driver for record in ran.records})
     evidence = {"drivers": drivers, "probes": len(ran.records), "shown_by": "timeline", **_shares(ran)}
@@ -65,7 +65,7 @@ def _suspected(ran: Timeline) -> Finding:
     return Finding(kind=KIND, devices=names(ran.records), evidence=evidence, advice=advice, severity=Severity.LOW)
 
 
-def _shares(ran: Timeline | None) -> dict[str, float]:
+def _shares(ran: RunningTogether | None) -> dict[str, float]:
     """Return how much the probes ran at once, of the time in which some ran, and beside chance."""
     if ran is None:
         return {}

@@ -40,7 +40,7 @@ MAX_RUNNABLE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline:
+class RunningTogether:
     """How much the probes of a trace ran at once."""
 
     #: those that met another one on another CPU
@@ -62,7 +62,7 @@ class Timeline:
         return turns and self.asleep > MIN_SLEEP and self.runnable < MAX_RUNNABLE
 
 
-def timeline(records: Iterable[ProbeRecord]) -> Timeline | None:
+def timeline(records: Iterable[ProbeRecord]) -> RunningTogether | None:
     """Return how much these probes ran at once; None: none met another one on another CPU, or none has segments."""
     probes = divided(record for record in records if record.segments)
     pairs = _pairs(probes)
@@ -82,7 +82,7 @@ def timeline(records: Iterable[ProbeRecord]) -> Timeline | None:
     met = {id(one): one for pair in pairs for one in pair}.values()
     cost = sum(one.end_ns - one.start_ns for one in met)
     ran = coverage(span for one in met for span in _running(one, one.start_ns, one.end_ns))
-    return Timeline(
+    return RunningTogether(
         records=tuple(one.record for one in met),
         two_or_more=ran.overlap_ns / ran.union_ns,
         of_chance=together / chance,

@@ -22,7 +22,7 @@ from numaprobe.scenario.replay.collected import ReplayWarnings
 from numaprobe.scenario.replay.events import history
 from numaprobe.scenario.replay.fit import find_growth, makespan_of, recorded_makespan, slowed
 from numaprobe.scenario.replay.lessons import sharing_of
-from numaprobe.scenario.replay.nodes import Nodes
+from numaprobe.scenario.replay.nodes import ImpliedNodes
 from numaprobe.scenario.replay.phases import device_phases, first_to_differ
 from numaprobe.scenario.replay.probes import ready
 from numaprobe.scenario.replay.steps import first_caller, steps_of
@@ -179,7 +179,7 @@ class _Devices:
         self._warnings = warnings
         self._limit = max(_FEWEST_PHASES, min(MAX_PHASES, MAX_PHASES_TOGETHER // len(past.probes)))
         self._known: dict[str, DeviceInfo] = {device.name: device for device in reversed(topology.devices)}
-        self._nodes = Nodes(topology, self._known, warnings)
+        self._nodes = ImpliedNodes(topology, self._known, warnings)
 
     def top(self) -> list[DeviceGroup]:
         """Return the devices that no other probe registered, those of their children inside of them."""

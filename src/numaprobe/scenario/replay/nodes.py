@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _ADDRESS: Final = re.compile(r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}):[0-9a-f]{2}\.[0-7]", re.ASCII)
 
 
-class Nodes:
+class ImpliedNodes:
     """Finds the nodes of a trace's devices, a parent's before its children's.
 
     Args:
