@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from math import exp, log, sqrt
-from statistics import fmean, median, quantiles
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -164,8 +164,13 @@ def _spread(samples: Sequence[_Sample], costs: Mapping[Device, OwnCost]) -> tupl
         groups: Iterable[Sequence[float]] = [[fmean(values) for values in by_trace.values()]]
     else:
         groups = by_device.values()
+    return _nine_in_ten(list(groups))
+
+
+def _nine_in_ten(groups: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Return the factors between which nine in ten further values lie, from groups of logarithms around their means."""
     freedom = sum(len(group) - 1 for group in groups)
-    if freedom == 0:
+    if freedom <= 0:
         return 1.0, 1.0
     squares = sum((value - fmean(group)) ** 2 for group in groups for value in group)
     student = _STUDENT[freedom - 1] if freedom <= len(_STUDENT) else _NORMAL
@@ -174,20 +179,14 @@ def _spread(samples: Sequence[_Sample], costs: Mapping[Device, OwnCost]) -> tupl
 
 
 def alike(probes: Iterable[Met]) -> dict[str, tuple[float, float]]:
-    """Return what the devices of each driver differ by: the quartiles of what they take, as factors of the mean.
+    """Return what the devices of each driver differ by, as factors: nine in ten further ones would lie between them.
 
     It is the best guess at what a repeat would differ by, where there is none.
     """
-    costs: dict[str, list[int]] = defaultdict(list)
+    costs: dict[str, list[float]] = defaultdict(list)
     for met in probes:
-        costs[met.driver].append(met.running_ns + met.sleeping_ns)
-    found = {}
-    for driver, values in costs.items():
-        mean = fmean(values)
-        if len(values) > 1 and mean:
-            low, _, high = quantiles(values, n=4, method="inclusive")
-            found[driver] = round(min(1.0, max(low / mean, 1 / _MOST)), 4), round(max(1.0, min(high / mean, _MOST)), 4)
-    return found
+        costs[met.driver].append(log(max(1, met.running_ns + met.sleeping_ns)))
+    return {driver: _nine_in_ten([values]) for driver, values in costs.items() if len(values) > 1}
 
 
 def middle_range(values: Iterable[float]) -> tuple[float, float]:
