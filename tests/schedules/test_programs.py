@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import numaprobe
 from numaprobe.drivercore import Bus, Device, Driver, DriverCore, ProbeType
-from numaprobe.errors import InputError
+from numaprobe.errors import InputError, UnknownNameError
+from numaprobe.schedules import Limits, Search, load_program
 
 if TYPE_CHECKING:
     from numaprobe.virtual.choosing import ChoosingMachine
@@ -68,3 +70,24 @@ def test_a_test_that_holds_in_every_order_says_so() -> None:
     assert result is not None
     assert result.exhaustive
     assert result.clean
+
+
+def test_a_program_of_a_file_is_found_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("async def hello(machine):\n    await machine.sleep(1)\n    return 7\n", encoding="utf-8")
+    result = Search(load_program(f"{path}:hello"), Limits()).explore()
+    assert result.exhaustive
+    assert result.outcomes[0].ending.outcome == ("7",)
+    with pytest.raises(UnknownNameError, match="did you mean 'hello'"):
+        load_program(f"{path}:hallo")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_program(f"{tmp_path}/none.py:hello")
+
+
+def test_the_rescan_lock_from_the_claim_to_the_schedule() -> None:
+    file = Path(__file__).parents[2] / "examples" / "orders" / "rescan_lock.py"
+    limits = Limits(preemptions=1)
+    found = {name: Search(load_program(f"{file}:{name}"), limits).explore() for name in ("base", "patched", "outside")}
+    assert [one.ending.verdict for one in found["base"].findings] == ["error"]
+    assert [one.ending.verdict for one in found["patched"].findings] == ["deadlock"]
+    assert found["outside"].clean

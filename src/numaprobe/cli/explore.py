@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from numaprobe.cli import options
+from numaprobe.cli.inputs import refuse_for_programs
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.progress import ProgressLine
 from numaprobe.cli.say import exit_code, tell
@@ -14,11 +15,13 @@ from numaprobe.cli.say import exit_code, tell
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from numaprobe.schedules import Explored
+    from numaprobe.schedules import Explored, Subject
 
 
 def explore(  # noqa: PLR0917  a command's signature is its options
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario: a built-in one, or a TOML file.")],
+    scenario: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="A scenario: built-in, or a TOML file; or FILE.py:FUNCTION.")
+    ],
     policy: options.OnePolicy = None,
     strategy: Annotated[
         str, typer.Option("--strategy", metavar="NAME", help="dfs, pct, random, or portfolio: all of them.")
@@ -58,6 +61,8 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     the shortest schedule seen; numaprobe run SCENARIO --schedule TEXT repeats it. "Exhaustive" is said only if every
     order was seen.
 
+    FILE.py:FUNCTION is an async def of a virtual machine, which builds what it wants to have explored.
+
     FORMAT is table, json or markdown.
 
     Exit code 1: something was found.
@@ -65,8 +70,8 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     from numaprobe import study
     from numaprobe.cli.formats import markdown
     from numaprobe.report.schedules import explored_to_dict, print_explored
-    from numaprobe.schedules import Limits
-    from numaprobe.study.orders import explore_setting, save_found
+    from numaprobe.schedules import Limits, ScenarioSubject, Search, load_program
+    from numaprobe.study.orders import save_found
     from numaprobe.units import parse_time
 
     def table(result: "Explored", stream: "TextIO") -> None:
@@ -78,15 +83,6 @@ def explore(  # noqa: PLR0917  a command's signature is its options
         "markdown": text_shape(markdown(table)),
     }
     chosen = choose_format(format, as_json, output, shapes)
-    setting = study.make_setting(
-        scenario,
-        machine=machine,
-        kernel=kernel,
-        cmdline=cmdline,
-        devices=devices,
-        overrides=overrides or (),
-        policy=policy,
-    )
     limits = Limits(
         strategy=strategy,
         preemptions=preemptions,
@@ -97,12 +93,27 @@ def explore(  # noqa: PLR0917  a command's signature is its options
         first=first,
         classes=classes,
     )
+    subject: Subject
+    if ".py:" in scenario:
+        given = {"--machine": machine, "--kernel": kernel, "--cmdline": cmdline, "--policy": policy, "--save": save}
+        refuse_for_programs(scenario, {**given, "--devices": devices, "--set": overrides, "--choice": choices})
+        subject = load_program(scenario)
+    else:
+        setting = study.make_setting(
+            scenario,
+            machine=machine,
+            kernel=kernel,
+            cmdline=cmdline,
+            devices=devices,
+            overrides=overrides or (),
+            policy=policy,
+        )
+        subject = ScenarioSubject(setting, tuple(choices or ()))
     with ProgressLine("schedule") as line:
-        told = line.counter(runs, setting.policy.label)
-        result = explore_setting(setting, limits, faults=choices or (), progress=told)
+        result = Search(subject, limits, line.counter(runs, subject.name)).explore()
     write(result, shapes[chosen], chosen, output)
-    if save is not None and not result.clean:
-        tell(f"kept: {save_found(setting, result, save)}")
+    if save is not None and not result.clean and isinstance(subject, ScenarioSubject):
+        tell(f"kept: {save_found(subject.setting, result, save)}")
     sys.stdout.flush()
     failures = [f"{one.ending.verdict}: {one.ending.text}" for one in result.findings]
     if len(result.outcomes) > 1:

@@ -23,6 +23,18 @@ def refuse_scenario_options(given: Mapping[str, object]) -> None:
             raise UsageError(f"--{option} is for scenarios and replays; a recorded trace already happened")
 
 
+def refuse_for_programs(program: str, given: Mapping[str, object]) -> None:
+    """Refuse what is for scenarios alone.
+
+    Raises:
+        UsageError: one of them was given.
+
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name} is for scenarios; '{program[:80]}' is a program, which says itself what it runs")
+
+
 def refuse_trace_options(what: Sequence[str], given: Mapping[str, object]) -> None:
     """Refuse what is for recorded traces, and more than one scenario.
 

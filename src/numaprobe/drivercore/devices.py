@@ -74,7 +74,8 @@ class Devices:
             raise StateError(f"bus {dev.bus.name} of device {dev.name} is not registered; call bus_register first")
         parent = dev.parent
         if parent is not None and (parent.p.dead or parent.state in ("new", "removed")):
-            raise StateError(f"parent {parent.name} of device {dev.name} is {parent.state}", parent.story())
+            state = "being removed" if parent.p.dead and parent.state != "removed" else parent.state
+            raise StateError(f"parent {parent.name} of device {dev.name} is {state}", parent.story())
         if dev.state != "new":
             raise StateError(f"device {dev.name} is {dev.state}: a device is added once", dev.story())
 

@@ -30,7 +30,7 @@ def load_policy(spec: str) -> type[Policy]:
     """
     file, _, name = spec.rpartition(":")
     path = Path(file)
-    module = _module(path)
+    module = module_of(path)
     own = {policy.__name__: policy for policy in _policies_in(module)}
     if name not in own:
         if hasattr(module, name):
@@ -44,7 +44,13 @@ def _policies_in(module: ModuleType) -> list[type[Policy]]:
     return [policy for policy in found if policy.__module__ == module.__name__]
 
 
-def _module(path: Path) -> ModuleType:
+def module_of(path: Path) -> ModuleType:
+    """Return a file as a module: run once for each content that it has had.
+
+    Raises:
+        InputError: it cannot be read, or does not run; with its line.
+
+    """
     try:
         stat = path.stat()
         key = f"_numaprobe_policy_{abs(hash((str(path.resolve()), stat.st_mtime_ns, stat.st_size))):x}"

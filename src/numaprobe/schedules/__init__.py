@@ -8,7 +8,7 @@ joins them (``search``), shortens what it finds (``shorten``) and writes it as a
 from numaprobe.schedules.attempt import Subject
 from numaprobe.schedules.classes import ClassCycle, TakenClass, class_cycles
 from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending, Party, Verdict
-from numaprobe.schedules.programs import OrderError, Program, explore
+from numaprobe.schedules.programs import OrderError, Program, explore, load_program
 from numaprobe.schedules.scenarios import FAULTS, ScenarioSubject, repeat
 from numaprobe.schedules.search import STRATEGIES, Explored, Found, Limits, Search
 from numaprobe.schedules.things import Drain, Lifetime, SharedCell
@@ -36,5 +36,6 @@ __all__ = [
     "Verdict",
     "class_cycles",
     "explore",
+    "load_program",
     "repeat",
 ]

@@ -57,7 +57,7 @@ class TakenClass:
     @property
     def at(self) -> str:
         """Where."""
-        return self.stack[0] if self.stack else "?"
+        return self.stack[0] if self.stack else "process_one_work"
 
 
 @dataclass(frozen=True, slots=True)

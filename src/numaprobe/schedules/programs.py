@@ -12,9 +12,11 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numaprobe.errors import DeadlockError, InputError, NumaprobeError
+from numaprobe.errors import DeadlockError, InputError, NumaprobeError, UnknownNameError
+from numaprobe.policies.from_file import module_of
 from numaprobe.runtime import DEFAULT_PROFILE
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
@@ -97,6 +99,21 @@ class Program:
             text = f"{type(error).__name__}: {error}"
             return Ending(verdict=Verdict.ERROR, key=f"error: {text}", text=text)
         return Ending(verdict=Verdict.DONE, key=f"done: {value!r}", text="nothing is wrong", outcome=(repr(value),))
+
+
+def load_program(spec: str) -> Program:
+    """Return the program that ``FILE.py:FUNCTION`` names.
+
+    Raises:
+        InputError: the file cannot be read or does not run.
+        UnknownNameError: it has no such ``async def``; the nearest one is named.
+
+    """
+    file, _, name = spec.rpartition(":")
+    found = {key: value for key, value in vars(module_of(Path(file))).items() if inspect.iscoroutinefunction(value)}
+    if name not in found:
+        raise UnknownNameError(f"async function in {file}", name, found or ("none: no 'async def' is here",))
+    return Program(found[name], name=f"{Path(file).name}:{name}")
 
 
 def explore(

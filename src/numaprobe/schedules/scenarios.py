@@ -83,7 +83,7 @@ class ScenarioSubject:
         """Of all that a run depends on, with the kinds of choices that are offered besides the order."""
         scenario = {key: value for key, value in to_data(self.setting.scenario).items() if key not in _NOT_RUN}
         machine = {**to_json(self.setting.plan.topology), "info": None}
-        parts = [scenario, machine, self.setting.cmdline, self.setting.profile.name, self.setting.policy.spec]
+        parts = [scenario, machine, self.setting.cmdline, self.setting.profile.name, self.setting.policy.label]
         return "+".join([digest_of([json.dumps(parts, sort_keys=True, default=str)]), *self.faults])
 
     def run(self, conductor: Conductor) -> Ending:
