@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.drivercore.model import Laps
 from numaprobe.runtime import Work
 
 if TYPE_CHECKING:
@@ -114,15 +115,16 @@ class DeferredProbes:
 
     def retrigger(self, dev: Device) -> None:
         """Trigger again: a trigger passed while ``dev`` was probed, and its deferral may have missed it."""
-        dev.p.laps.retriggers += 1
-        if dev.p.laps.retriggers <= MAX_RETRIGGERS:
+        laps = _laps(dev)
+        laps.retriggers += 1
+        if laps.retriggers <= MAX_RETRIGGERS:
             self._trigger()
-        elif not dev.p.laps.looped:
+        elif not laps.looped:
             self._name_loop(dev)
 
     def _is_loop(self, dev: Device) -> bool:
         """Count a retry of ``dev``; tell whether it is one of a loop, and so not to be done."""
-        laps = dev.p.laps
+        laps = _laps(dev)
         laps.echoes = laps.echoes + 1 if laps.news == self._news else 1
         laps.news = self._news
         if laps.echoes > MAX_ECHOES and not laps.looped:
@@ -133,7 +135,7 @@ class DeferredProbes:
         """Say which devices keep each other awake, and let none of them do so any more."""
         loop = [one for one in self._state.devices() if one is dev or self._is_echoing(one)]
         for one in loop:
-            one.p.laps.looped = True
+            _laps(one).looped = True
         reasons = "; ".join(dict.fromkeys(self.why(one) for one in loop))
         text = (
             f"{_names(loop)}: each deferral made the next try, {MAX_ECHOES} times, and nothing new was bound: {reasons}"
@@ -142,7 +144,9 @@ class DeferredProbes:
 
     def _is_echoing(self, dev: Device) -> bool:
         laps = dev.p.laps
-        return not laps.looped and laps.news == self._news and laps.echoes > MAX_ECHOES // 10
+        if laps is None or laps.looped:
+            return False
+        return laps.news == self._news and laps.echoes > MAX_ECHOES // 10
 
     def reason(self, dev: Device) -> str:
         """Say why a device that asks to be deferred does so."""
@@ -206,6 +210,13 @@ class DeferredProbes:
             reason = dev.p.deferred_reason or "no reason given"
             text = f"{dev.bus.name} {dev.name}: deferred probe pending: {reason}"
             self._machine.warn("deferred-probe-timeout", text)
+
+
+def _laps(dev: Device) -> Laps:
+    """Return the counts of a device that is deferred, made at its first deferral."""
+    if dev.p.laps is None:
+        dev.p.laps = Laps()
+    return dev.p.laps
 
 
 def _names(devices: Collection[Device]) -> str:

@@ -63,8 +63,8 @@ class DevicePrivate:
     can_match: bool = False
     #: why it was deferred last; None when not deferred
     deferred_reason: str | None = None
-    #: how often it was retried
-    laps: Laps = field(default_factory=Laps)
+    #: how often it was retried; None: it never was deferred
+    laps: Laps | None = None
     #: how its last probe failed: an errno's name; "" if it did not
     failure: str = ""
     #: of what its bodies raised last; kept with ``CoreOptions.keep_tracebacks`` only

@@ -175,7 +175,7 @@ class BodyCalls:
         stretch = Stretch(task, self.topology, time.monotonic_ns() - self._origin)
         try:
             result = await body()
-            if not stretch.seen and (task.thread is not None or not self.runner.threads.refused):
+            if not stretch.trail and (task.thread is not None or not self.runner.threads.refused):
                 with suppress(OSError):  # no thread to be had: then it was on no CPU that can be named
                     await self.runner.run_in_thread(task, nothing)
             now = time.monotonic_ns()

@@ -124,7 +124,8 @@ class TaskFuture:
                 yield self
             else:
                 yield from self._by_future()
-        self.result()
+        if self._failure is not None:
+            raise self._failure
         return self.value
 
     def _by_future(self) -> Generator[Any, None, None]:

@@ -233,22 +233,24 @@ class HostMachine(Life, BodyCalls):
         task, online = CURRENT.get(), self._follow_online()
         return task.cpu if task is not None and task.cpu in online else online.first or 0
 
-    def _counted(self, queued: bool) -> bool:
-        self.runner.accounting.busy += queued
-        return queued
-
     def queue_work(self, wq: Workqueue, work: Work) -> bool:
         """Queue near the caller; return False if the work is already pending."""
-        return self._counted(self._workqueues.queue(wq, work, self._here()))
+        queued = self._workqueues.queue(wq, work, self._here())
+        self.runner.accounting.busy += queued
+        return queued
 
     def queue_work_on(self, cpu: int, wq: Workqueue, work: Work) -> bool:
         """Queue on ``cpu``'s pool, or on the pool of the pod that holds it."""
         self._follow_online()
-        return self._counted(self._workqueues.queue_on(cpu, wq, work))
+        queued = self._workqueues.queue_on(cpu, wq, work)
+        self.runner.accounting.busy += queued
+        return queued
 
     def queue_work_node(self, node: int, wq: Workqueue, work: Work) -> bool:
         """Queue near ``node``: here if the caller is on it, else on its first CPU online, else as ``queue_work``."""
-        return self._counted(self._workqueues.queue_near(node, wq, work, self._here()))
+        queued = self._workqueues.queue_near(node, wq, work, self._here())
+        self.runner.accounting.busy += queued
+        return queued
 
     def set_unbound_cpumask(self, cpus: CpuSet) -> int:
         """Write where this machine's unbound works may run: 0, or -EINVAL if none of ``cpus`` is possible.

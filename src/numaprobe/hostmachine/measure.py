@@ -68,8 +68,8 @@ class Stretch:
         "_start",
         "_task",
         "_thread",
-        "_trail",
         "_unknown_memory",
+        "trail",
     )
 
     def __init__(self, task: MeasuredTask, topology: Topology, now: int) -> None:
@@ -82,26 +82,21 @@ class Stretch:
         self._running: dict[int, int] = {}
         #: of it, the time of calls that changed nodes, which belongs to no node for certain
         self._between = 0
-        #: CPUs in the order of use
-        self._trail: list[int] = []
+        #: CPUs in the order of use; none: the thread has not said where it is since the start
+        self.trail: list[int] = []
         self._memory: dict[int, int] = {}
         #: bytes that the kernel did not tell the nodes of
         self._unknown_memory = 0
         self._outer = task.stretch
         task.stretch = self
 
-    @property
-    def seen(self) -> bool:
-        """Whether the thread said where it is since the start."""
-        return bool(self._trail)
-
     def ran(self, running_ns: int, first_cpu: int, last_cpu: int) -> None:
         """Count a call."""
         node = self._node_of(last_cpu)
         self._running[node] = self._running.get(node, 0) + running_ns
-        self._trail.append(first_cpu)
+        self.trail.append(first_cpu)
         if last_cpu != first_cpu:
-            self._trail.append(last_cpu)
+            self.trail.append(last_cpu)
             if self._node_of(first_cpu) != node:
                 self._between += running_ns
 
@@ -121,7 +116,7 @@ class Stretch:
             return
         _add(outer._running, self._running)  # noqa: SLF001  its own kind
         _add(outer._memory, self._memory)  # noqa: SLF001
-        outer._trail += self._trail  # noqa: SLF001
+        outer.trail += self.trail
         outer._between += self._between  # noqa: SLF001
         outer._unknown_memory += self._unknown_memory  # noqa: SLF001
 
@@ -133,26 +128,21 @@ class Stretch:
         if running > cost:
             by_node, running = _held_to(cost, by_node), cost
         runnable = self._runnable(cost - running)
+        allowed, wished, thread = everywhere, wish.cpus, self._task.thread
+        if wished is not None and thread is not None and thread.is_pinned:
+            allowed = wished if not wished.bits & ~everywhere.bits else wished & everywhere or wished
         return Usage(
             start_ns=self._start,
             end_ns=now,
             running_ns=running,
             runnable_ns=runnable,
             sleeping_ns=None if runnable is None else cost - running - runnable,
-            cpus=tuple(dict.fromkeys(self._trail)),
+            cpus=tuple(dict.fromkeys(self.trail)),
             running_by_node=None if self._between else by_node,
             memory=None if self._unknown_memory else self._memory,
-            allowed=self._allowed(wish.cpus, everywhere),
+            allowed=allowed,
             pod=(wish.hint or wish.cpus) if self._task.comm.startswith("kworker/u") else None,
         )
-
-    def _allowed(self, wished: CpuSet | None, everywhere: CpuSet) -> CpuSet:
-        thread = self._task.thread
-        if wished is None or thread is None or not thread.is_pinned:
-            return everywhere
-        if not wished.bits & ~everywhere.bits:
-            return wished
-        return wished & everywhere or wished
 
     def _runnable(self, left: int) -> int | None:
         """Return the thread's wait for CPUs: the two clocks are read apart, so it is held to what is left."""

@@ -29,12 +29,20 @@ if TYPE_CHECKING:
 
 
 class PlainLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop for bodies in threads. Made, then ``settle``d in its home thread and run there."""
+    """An asyncio loop for bodies in threads. Made, then ``settle``d in its home thread and run there.
+
+    Attributes:
+        post: has a message read when the running task has left the loop.
+
+    """
+
+    post: Callable[[Message], None]
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         self._home = threading.get_ident()
         #: this is the copy of a child that was forked inside a body
         self.forked = False
+        self.post = self._post
         super().__init__(selector)
 
     def settle(self) -> None:
@@ -67,8 +75,7 @@ class PlainLoop(asyncio.SelectorEventLoop):
         """Start a thread, and call ``when_started`` soon: with the error if there can be none. Called in the loop."""
         self.call_soon(when_started, start(thread), context=Context())
 
-    def post(self, message: Message) -> None:
-        """Have a message read when the running task has left the loop."""
+    def _post(self, message: Message) -> None:
         self.call_soon(message.resolve, context=Context())
 
     def notify(self, message: Message) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from numaprobe.hostmachine.growth import PoolGrowth
 from numaprobe.hostmachine.task import HostTask
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from numaprobe.hostmachine.attributes import Attributes
     from numaprobe.hostmachine.future import TaskFuture
-    from numaprobe.runtime import Task
     from numaprobe.workqueue import Pool, Worker
 
 #: Idle workers with a thread beyond this many end; the kernel lets them idle for five minutes first, but a thread is
@@ -53,7 +52,7 @@ class WorkerHost(Protocol):
         """Let the worker that waits there go on."""
         ...
 
-    def wake_task(self, task: HostTask) -> None:
+    def wake_task(self, task: Any, /) -> None:  # noqa: ANN401  a task of this machine
         """Wake a task that flushed a work."""
         ...
 
@@ -101,14 +100,15 @@ class ThreadSeat:
         self._wish, self._cpu = host.attributes(pool)
         #: a managed pool counts them itself
         cpus = sys.maxsize if pool.managed else pool.mask.bit_count()
+        #: wakes a task that flushed a work
+        self.flushed = host.wake_task
         self._growth = PoolGrowth(pool, cpus, host.call_later)
         self._making: HostWorker | None = None
         self._idle_threads = 0
 
     # ---- as the pool sees it ---------------------------------------------------------------------------------------
-    def now(self) -> int:
-        """Return the time, ns."""
-        return time.monotonic_ns()
+    #: the time, ns
+    now = staticmethod(time.monotonic_ns)
 
     def may_grow(self) -> bool:
         """Tell whether a worker is missing: no spare is made before there is work for it."""
@@ -159,10 +159,6 @@ class ThreadSeat:
         task.home = self._wish
         if task.thread is None:
             task.wish = task.home
-
-    def flushed(self, task: Task) -> None:
-        """Wake a task that flushed a work."""
-        self._host.wake_task(cast("HostTask", task))
 
     def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
         """Call ``function`` after ``delay_ns``."""

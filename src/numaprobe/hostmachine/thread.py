@@ -98,6 +98,10 @@ class BodyThread:
         #: how often it had left its CPU when its wait for CPUs was read, and what was read
         self._switches = -1
         self._run_delay_ns: int | None = None
+        #: the same, 0 where it is not known
+        self.run_delay_seen_ns = 0
+        #: whether it is held on the CPUs of its wish
+        self.is_pinned = False
         self._thread = threading.Thread(target=self._run_on, name=comm, daemon=True)
         #: what gets its OS thread when it ends, and whether it has got one itself in that way
         self._successor: BodyThread | None = None
@@ -176,6 +180,7 @@ class BodyThread:
         switches = usage.ru_nvcsw + usage.ru_nivcsw
         if switches != self._switches:
             self._switches, self._run_delay_ns = switches, self._read_run_delay()
+            self.run_delay_seen_ns = self._run_delay_ns or 0
         return self._run_delay_ns
 
     @property
@@ -187,11 +192,6 @@ class BodyThread:
         except OSError:
             return False
         return text[text.rfind(b")") + 2 :][:1] == b"R"
-
-    @property
-    def run_delay_seen_ns(self) -> int:
-        """``run_delay_ns`` as the thread itself read it last."""
-        return self._run_delay_ns or 0
 
     def _read_run_delay(self) -> int | None:
         text = self._schedstat.read() if self._schedstat is not None else self._read_schedstat()
@@ -253,6 +253,7 @@ class BodyThread:
         self._wish = wish
         pinned = wish.cpus is None or self._applier.apply_cpus(wish.cpus)
         self._allowed = wish.cpus if wish.cpus is not None and pinned else ANYWHERE
+        self.is_pinned = self._allowed is not ANYWHERE
         if wish.memory_node is not None:
             self._applier.apply_memory(wish)
 
@@ -267,11 +268,6 @@ class BodyThread:
         if self.child is not None:
             self.child.close()
             self.child = None
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether it is held on the CPUs of its wish."""
-        return self._allowed is not ANYWHERE
 
     @property
     def wish(self) -> Attributes:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numaprobe.hostmachine.attributes import Attributes
     from numaprobe.hostmachine.runner import Runner
-    from numaprobe.hostmachine.task import HostTask
     from numaprobe.workqueue import Pool
     from numaprobe.workqueue.item import Item
 
@@ -47,6 +46,8 @@ class Workers:
         self._warn = warn
         self._follow = follow
         self.attributes = attributes
+        #: wakes a task that flushed a work
+        self.wake_task = runner.wake
 
     # ---- for their seats -------------------------------------------------------------------------------------------
     def seat(self, pool: Pool) -> ThreadSeat:
@@ -69,10 +70,6 @@ class Workers:
         """Let the worker that waits there go on."""
         inbox.give(None)
         self._runner.core.loop.post(inbox)
-
-    def wake_task(self, task: HostTask) -> None:
-        """Wake a task that flushed a work."""
-        self._runner.wake(task, value=True)
 
     def call_later(self, delay_ns: int, function: Callable[[], None]) -> None:
         """Call ``function`` in the core's loop, outside any task."""

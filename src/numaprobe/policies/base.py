@@ -149,7 +149,7 @@ class Policy:
 
 
 class PolicyPlacement(Placement):
-    """A policy on one core: asks the policy, and keeps its queue.
+    """A policy on one core: asks the policy at the places where it has a say, and keeps its queue.
 
     Attributes:
         core, machine: those of the run.
@@ -162,18 +162,10 @@ class PolicyPlacement(Placement):
         super().__init__(core)
         self.policy = policy
         self.queue = None if policy.queue is None else policy.queue.make(core.machine)
-
-    def call_site(self, dev: Device, function: Callable[[], Awaitable[T]]) -> Awaitable[T]:
-        """Ask the policy."""
-        return self.policy.call_site(self, dev, function)
-
-    def probe_device(self, dev: Device, function: Callable[[], Awaitable[int]], *, is_async: bool) -> Awaitable[int]:
-        """Ask the policy."""
-        return self.policy.probe_device(self, dev, function, is_async=is_async)
-
-    def bus_probe(self, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool) -> Awaitable[int]:
-        """Ask the policy."""
-        return self.policy.bus_probe(self, dev, function, under_parent=under_parent)
+        for place in _PLACES:  # where the policy has no say the base leaves probes where they are: a call less for each
+            has_a_say = getattr(type(policy), place) is not getattr(Policy, place)
+            if has_a_say and getattr(type(self), place) is getattr(Placement, place):
+                setattr(self, place, partial(getattr(policy, place), self))
 
 
 def node_cpus(machine: Machine, node: int) -> CpuSet:

@@ -102,7 +102,9 @@ class Worker:
             del pool.idle[-1]
         else:
             pool.idle.remove(self)
-        self._clear(PREP | REBOUND)
+        self.flags &= ~(PREP | REBOUND)  # PREP is set: it was idle
+        if not self.flags:
+            pool.nr_running += 1
         item = pool.take()
         if not pool.idle:
             pool.grow()
@@ -157,17 +159,19 @@ class Worker:
         if self.flags & CPU_INTENSIVE:
             self._clear(CPU_INTENSIVE)
         if item.waiters is not None:
+            flushed = self.pool.seat.flushed
             for task in item.waiters:
-                self.pool.seat.flushed(task)
+                flushed(task)
         item.limit.release()
         return item
 
     def _enter_idle(self) -> None:
+        pool = self.pool
         if not self.flags:
-            self.pool.nr_running -= 1
+            pool.nr_running -= 1
         self.flags |= PREP
-        self.last_active = self.pool.seat.now()
-        self.pool.idle.append(self)
+        self.last_active = pool.seat.now()
+        pool.idle.append(self)
         self._rest()
 
     def _rest(self) -> None:
