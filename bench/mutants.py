@@ -5,7 +5,7 @@
 
 mutmut (``[tool.mutmut]`` in pyproject.toml) makes every mutant of every function there: an operator, a number, a name,
 an argument or a text changed. A seeded sample of them is run, each in a process of its own against those of our tests
-that enter its function, until one fails. A mutant that mypy refuses is no candidate: ``make test`` would refuse it too;
+that enter its function, short ones first, until one fails (``mutants_plugin.py``). A mutant that mypy refuses is no candidate: ``make test`` would refuse it too;
 the sample is counted without them. Nor are texts of errors, warnings and stories (``do_not_mutate_patterns``).
 
 A survivor is a hole in the tests, or changes nothing that can be seen. Those of the second kind are listed in
@@ -30,9 +30,10 @@ ROOT: Final = Path(__file__).parents[1]
 MADE: Final = ROOT / "mutants"
 #: A small file of which every mutant is run first, so that all mutants are made.
 FIRST: Final = "numaprobe.workqueue.limit.*"
-#: mutmut's exit codes: survived, no test enters the function, refused by mypy.
+#: mutmut's exit codes: survived, no test enters the function, refused by mypy, does not end (a signal, or 36).
 SURVIVED: Final = (0, 33)
 REFUSED: Final = 37
+ENDLESS: Final = (-24, 24, 36, 152, 255)
 LEAST_KILLED: Final = 0.9
 
 
@@ -50,9 +51,8 @@ class Survivor(NamedTuple):
 def mutmut(*arguments: str) -> str:
     """Run mutmut; return what it printed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["mutmut", *arguments], cwd=ROOT, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-    )
+    env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}  # for mutants_plugin.py
+    done = subprocess.run(["mutmut", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode and arguments[0] == "run":
         sys.exit(f"mutmut failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.stdout
@@ -111,7 +111,8 @@ def main() -> int:
     known = reasons()
     killed = len(candidates) - len(survivors)
     print(f"{len(results())} mutants; seed {options.seed}: {len(candidates)} run, {len(codes) - len(candidates)} of")
-    print(f"those drawn were refused by mypy; {killed} killed ({100 * killed / len(candidates):.1f} %)")
+    print(f"those drawn were refused by mypy; {killed} killed ({100 * killed / len(candidates):.1f} %), of them")
+    print(f"{sum(code in ENDLESS for code in candidates.values())} because a test did not end any more")
     open_holes = 0
     for survivor in survivors:
         why = known.get((survivor.before, survivor.after))
