@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.analysis.findings.case import Timed
 from numaprobe.analysis.hold import bound_worker_cpu
-from numaprobe.analysis.summary import DEFERRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,7 +95,7 @@ class _Index:
                 callers[caller].append(one)
             if (worker := _worker(one.record)) is not None:
                 workers[worker].append(one)
-            if one.record.result == DEFERRED:
+            if one.record.deferred:
                 self._deferred.setdefault(one.record.device, one.start_ns)
         self._callers = {key: _Ends.of(group) for key, group in callers.items()}
         self._workers = {key: _Ends.of(group) for key, group in workers.items()}

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from numaprobe.analysis.hold import Hold, Holds
 from numaprobe.analysis.machine import cpu_node_of, topology_of
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from numaprobe.records import ProbeRecord, Trace
     from numaprobe.topology import Topology
-
-#: The result of a probe that asks to be called again later.
-DEFERRED: Final = "EPROBE_DEFER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +110,7 @@ def summarize(trace: Trace, topology: Topology | None = None) -> Summary:
     """
     machine = topology if topology is not None else topology_of(trace)
     probes = trace.probes
-    costed = [record for record in probes if record.result != DEFERRED]
+    costed = [record for record in probes if not record.deferred]
     worst = max(costed, key=lambda record: record.cost_ns, default=None)
     places = Counter(_place(record, machine) for record in probes)
     placed = places["local"] + places["remote"]
@@ -122,8 +119,8 @@ def summarize(trace: Trace, topology: Topology | None = None) -> Summary:
     return Summary(
         probes=len(probes),
         deferred=len(probes) - len(costed),
-        failed=sum(record.result not in ("0", None) for record in costed),
-        makespan_ns=_makespan(probes),
+        failed=sum(not record.bound for record in costed),
+        makespan_ns=makespan(probes),
         worst_ns=worst.cost_ns if worst else None,
         worst_device=worst.device if worst else None,
         mean_ns=round(sum(record.cost_ns for record in costed) / len(costed)) if costed else None,
@@ -153,7 +150,8 @@ def _place(record: ProbeRecord, topology: Topology | None) -> str:
     return "local" if node == record.device_node else "remote"
 
 
-def _makespan(probes: Iterable[ProbeRecord]) -> int | None:
+def makespan(probes: Iterable[ProbeRecord]) -> int | None:
+    """Return the time from the first start to the last end, ns; None if no record tells."""
     spans = [(r.start_ns, r.end_ns) for r in probes if r.start_ns is not None and r.end_ns is not None]
     return max(end for _, end in spans) - min(start for start, _ in spans) if spans else None
 

@@ -23,6 +23,7 @@ from numaprobe.bringup.reasons import CODES, FINAL, Reason, make_reason
 from numaprobe.bringup.things import Index, Walker
 from numaprobe.bringup.uses import uses_of
 from numaprobe.errors import UnknownNameError, UsageError
+from numaprobe.listing import first_few
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -215,5 +216,4 @@ def _reasons(device: SysfsDevice, found: dict[str, list[str]]) -> tuple[Reason, 
 
 
 def _listing(texts: list[str], between: str = ", ") -> str:
-    more = f"{between}and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return between.join(texts[:_NAMED]) + more
+    return first_few(texts, _NAMED, between=between, last=f"{between}and")

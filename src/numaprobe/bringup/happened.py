@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.bringup.outcome import key_of, sentence_of
 from numaprobe.bringup.steps import JournalStep
 from numaprobe.kernel.identity import this_machine
+from numaprobe.listing import first_few
 from numaprobe.records import NO_NODE, ProbeRecord, RunWarning, Trace
 
 if TYPE_CHECKING:
@@ -136,5 +137,4 @@ def _placed(bus: str, records: Sequence[ProbeRecord], where: str) -> RunWarning:
 
 def _tasks(records: Iterable[ProbeRecord]) -> str:
     names = list(dict.fromkeys(f"{record.comm} on CPU {record.cpu}" for record in records))
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
+    return first_few(names, _NAMED)

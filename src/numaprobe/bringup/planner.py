@@ -22,6 +22,7 @@ from numaprobe.bringup.modules import Modules
 from numaprobe.bringup.plan import Change, Plan, Skipped
 from numaprobe.bringup.reasons import Reason
 from numaprobe.errors import MissingInterfaceError, UsageError
+from numaprobe.listing import first_few
 from numaprobe.runtime.parallel import ONE_BY_ONE, PARALLEL, UNKNOWN, WARNING, safety
 
 if TYPE_CHECKING:
@@ -272,8 +273,7 @@ def _warnings(changes: Sequence[Change], wish: Wish) -> Iterator[str]:
             yield f"{WARNING % driver}; {'--jobs takes them together' if beside else 'they are taken one by one'}"
     lost = [change.name for change in changes if change.node is None]
     if lost:
-        more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""  # noqa: PLR2004  three are named
-        yield f"no node is known for {', '.join(lost[:3])}{more}: no CPU is nearer than another"
+        yield f"no node is known for {first_few(lost, 3)}: no CPU is nearer than another"
 
 
 def _known_of(driver: str, changes: Iterable[Change]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.drivercore.model import Laps
+from numaprobe.listing import first_few
 from numaprobe.runtime import Work
 
 if TYPE_CHECKING:
@@ -220,6 +221,4 @@ def _laps(dev: Device) -> Laps:
 
 
 def _names(devices: Collection[Device]) -> str:
-    shown = ", ".join(dev.name for dev in list(devices)[:_NAMED])
-    more = len(devices) - _NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
+    return first_few([dev.name for dev in devices], _NAMED)

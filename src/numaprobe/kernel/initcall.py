@@ -25,6 +25,7 @@ from numaprobe.kernel.log_plain import plain_lines
 from numaprobe.kernel.probe_lines import begins_probe_line, parse_probe_line, parse_usual_line
 from numaprobe.kernel.probes import UNNAMED
 from numaprobe.kernel.reader_warnings import NO_ERRNO
+from numaprobe.listing import first_few
 from numaprobe.reading.budget import MAX_PROBES
 from numaprobe.records import RunWarning, Trace, parse_printk_line
 from numaprobe.records.errnos import UNTOLD_NAME
@@ -270,8 +271,7 @@ def _begins(text: str) -> bool:
 
 
 def _some(names: list[str], number: int) -> str:
-    more = number - min(len(names), MAX_NAMED)
-    return ", ".join(names[:MAX_NAMED]) + (f", and {more} more" if more > 0 else "")
+    return first_few(names, MAX_NAMED, last=", and", of=number)
 
 
 def read_log(

@@ -17,7 +17,7 @@ from numaprobe.kernel.log_timeline import Timeline
 from numaprobe.kernel.probe_lines import LineKind, ProbeLine
 from numaprobe.kernel.probes import UNNAMED
 from numaprobe.records import ProbeRecord
-from numaprobe.records.errnos import EPROBE_DEFER, errno_name
+from numaprobe.records.errnos import EPROBE_DEFER, errno_name, errno_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from numaprobe.kernel.log_drivers import OpenInitcall
 
 FUNCTION: Final = "really_probe"
-#: EPROBE_DEFER
-DEFERRED: Final = 517
 #: Devices that one warning names.
 MAX_NAMED: Final = 8
 
@@ -152,7 +150,7 @@ class Boot:
         around = self.names.around(caller)
         number = said.number or 0
         before = self._last.get(device)
-        retried = before is not None and abs(before.number or before.said or 0) == DEFERRED
+        retried = before is not None and abs(before.number or before.said or 0) == errno_value(EPROBE_DEFER)
         self.timeline.probed(device, around, caller, retried=retried)
         self.evidence.saw(number, said=outcome.number if outcome else None, recent=said.recent)
         if begun is not None and begun.said == 0 and number in (0, 1):

@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
+from numaprobe.records.boot import RETRIES_DEFERRED
+
 T = TypeVar("T")
 #: function, module and cookie
 _CallName = tuple[str, str | None, str | None]
@@ -43,11 +45,9 @@ _CLASSES_WORDS: Final = """
 """
 #: names of ``struct class`` and device types that ``dev_printk`` may put in front of a device as well
 _CLASSES: Final = frozenset(_CLASSES_WORDS.split())
-#: the initcall that tries deferred devices again
-RETRIES_DEFERRED: Final = "deferred_probe_initcall"
 #: initcalls in which devices of many drivers are probed: they register devices, or try deferred ones again
 _MANY_DRIVERS: Final = re.compile(
-    r"deferred_probe_initcall|of_platform\w*|acpi_(?:init|scan\w*|pci_root\w*)|pci_subsys_init|pcibios\w*|populate_rootfs"
+    rf"{RETRIES_DEFERRED}|of_platform\w*|acpi_(?:init|scan\w*|pci_root\w*)|pci_subsys_init|pcibios\w*|populate_rootfs"
     r"|customize_machine|\w*_device_init|\w*_init_devices?|\w*init_machine\w*|arch_initcall\w*|device_initcall\w*|do_\w+|async_\w+"
     r"|__d\w+_attach_async_helper|imx_\w*soc\w*|wait_for_\w+|add_\w+_devices?|\w*_populate\w*",
     re.ASCII,

@@ -14,8 +14,9 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.kernel.log_drivers import CALLING, RETRIES_DEFERRED, RETURNED_FROM
+from numaprobe.kernel.log_drivers import CALLING, RETURNED_FROM
 from numaprobe.records import Initcall, Milestone
+from numaprobe.records.boot import RETRIES_DEFERRED
 from numaprobe.topology import parse_compact
 
 if TYPE_CHECKING:
@@ -80,9 +81,8 @@ class Timeline:
         if not nodes or cpus % nodes:
             return None
         info = {"kernel": release or "", "cmdline": self.cmdline or "", **self.made_by}
-        return replace(
-            parse_compact(f"{nodes} nodes x {cpus // nodes} cores"), info={k: v for k, v in info.items() if v}
-        )
+        shape = f"{_counted(nodes, 'node')} x {_counted(cpus // nodes, 'core')}"
+        return replace(parse_compact(shape), info={k: v for k, v in info.items() if v})
 
     def initcall(self, text: str, time_ns: int | None) -> None:
         """Take a line that an initcall begins or ends with."""
@@ -137,3 +137,7 @@ def _name_of(known: re.Match[str]) -> str:
     if known["disk"] is not None:
         return f"{known['disk']} and its partitions"
     return "VFS: Mounted root" if known["root"] is not None else "Freeing unused kernel memory"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

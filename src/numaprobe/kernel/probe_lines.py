@@ -23,6 +23,8 @@ import re
 from enum import Enum
 from typing import Final, NamedTuple
 
+from numaprobe.records.errnos import EPROBE_DEFER, errno_value
+
 _NAME: Final = r"[^'\s](?:[^'\n]{0,62}?[^'\s])?"
 _NUMBER: Final = r"-?\d{1,10}|0x[0-9a-f]{1,8}"
 _DEVICE_FIRST: Final = r"(?:(?<!\S)(\S{1,255}): )?"
@@ -70,7 +72,6 @@ _BEGUN: Final = (
     "driver_bound: bound",
     "really_probe: bound",
 )
-_EPROBE_DEFER: Final = -517
 
 
 class LineKind(Enum):
@@ -145,7 +146,7 @@ def _outcome(text: str) -> ProbeLine | None:
     if ": probe with driver " in text and (match := _WITH.search(text)) is not None:
         return ProbeLine(kind=LineKind.FAILED, device=match[1], driver=match[2], number=int(match[3]), recent=True)
     if "requests probe deferral" in text and (match := _DEFERS.search(text)) is not None:
-        return ProbeLine(kind=LineKind.FAILED, device=match[1], driver=match[2], number=_EPROBE_DEFER)
+        return ProbeLine(kind=LineKind.FAILED, device=match[1], driver=match[2], number=-errno_value(EPROBE_DEFER))
     return None
 
 

@@ -17,6 +17,7 @@ from numaprobe.errors import StateError, UnknownNameError
 from numaprobe.kernel.identity import this_machine
 from numaprobe.library.checks import check_device, check_driver, check_name, check_new_device
 from numaprobe.library.driver import bind_driver
+from numaprobe.listing import first_few
 from numaprobe.records import NO_NODE, Trace
 from numaprobe.topology import to_json
 
@@ -226,8 +227,7 @@ class Operations:
         buses = tuple(self.core.buses.values())
         probing = [dev for bus in buses for dev in bus.devices.values() if dev.state is DeviceState.PROBING]
         names = [f"{dev.name} (by {dev.driver.name if dev.driver is not None else '?'})" for dev in probing]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        return f"still probing: {', '.join(names[:_NAMED]) or 'nothing, but probes are queued'}{more}; they go on"
+        return f"still probing: {first_few(names, _NAMED) or 'nothing, but probes are queued'}; they go on"
 
     def _name_missing_suppliers(self) -> None:
         """Name the suppliers that nobody has added, once each: a name that is mistyped would be waited for for ever."""

@@ -7,7 +7,10 @@ a boot is when a *milestone* is reached: ``Run /init``, the root device, a unit 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+#: The initcall that tries every deferred device again (``drivers/base/dd.c``).
+RETRIES_DEFERRED: Final = "deferred_probe_initcall"
 
 
 class Initcall(NamedTuple):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from numaprobe.records.errnos import EPROBE_DEFER
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -122,6 +124,16 @@ class ProbeRecord:
         if self.device_node is None or self.device_node == NO_NODE or self.cpu_node is None:
             return None
         return self.device_node == self.cpu_node
+
+    @property
+    def bound(self) -> bool:
+        """Whether the device was bound after it; a result that is not told counts as success."""
+        return self.result in ("0", None)
+
+    @property
+    def deferred(self) -> bool:
+        """Whether it asked to be called again later: sent away with EPROBE_DEFER."""
+        return self.result == EPROBE_DEFER
 
 
 class Severity(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
+from numaprobe.listing import first_few
 from numaprobe.records import Severity
 from numaprobe.report.grid import print_line, print_text, printable
 from numaprobe.units import format_size, format_time
@@ -167,9 +168,7 @@ def _meanwhile(wait: Mapping[str, Any]) -> str:
 
 def devices_text(devices: Sequence[str]) -> str:
     """Return the first few devices and how many more there are."""
-    shown = ", ".join(printable(device) for device in devices[:SHOWN_DEVICES])
-    more = len(devices) - SHOWN_DEVICES
-    return f"{shown} and {more} more" if more > 0 else shown
+    return first_few([printable(device) for device in devices[:SHOWN_DEVICES]], SHOWN_DEVICES, of=len(devices))
 
 
 def _by_kind(pairs: Iterable[tuple[str, Finding]]) -> dict[str, list[tuple[str, Finding]]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.listing import first_few
 from numaprobe.report.grid import printable
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ def about(trace: Trace) -> str:
 
 def _some(names: Iterable[str]) -> str:
     different = list(dict.fromkeys(names))
-    more = f" and {len(different) - NAMED} more" if len(different) > NAMED else ""
-    return ", ".join(_short(name) for name in different[:NAMED]) + more
+    return first_few([_short(name) for name in different[:NAMED]], NAMED, of=len(different))
 
 
 def _short(text: str) -> str:

@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.listing import first_few
 from numaprobe.records import RunWarning
 from numaprobe.scenario.phases import with_inner
 from numaprobe.scenario.plan import all_phases, enabled_vfs, registered_groups
@@ -162,6 +163,4 @@ def _children(plan: RunPlan) -> list[DeviceGroup]:
 
 
 def _names(names: list[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:_NAMED])
-    more = len(names) - _NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
+    return first_few([f"'{name}'" for name in names], _NAMED)

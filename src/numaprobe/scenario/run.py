@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from numaprobe.analysis.summary import makespan
 from numaprobe.drivercore import DriverCore
 from numaprobe.errors import BodyError, DeadlockError, InputError
 from numaprobe.policies import make_policy
@@ -107,10 +108,8 @@ def read_setting(
 
 def figures_of(trace: Trace, read: ReadAs) -> Reading:
     """Return the figures of a run that was read so: makespan, and the worst cost of a probe that was not sent away."""
-    spans = [(record.start_ns or 0, record.end_ns or 0) for record in trace.probes]
-    costs = [record.cost_ns for record in trace.probes if record.result != "EPROBE_DEFER"]
-    makespan = max(end for _, end in spans) - min(start for start, _ in spans) if spans else None
-    return Reading(read, makespan, max(costs, default=None))
+    costs = (record.cost_ns for record in trace.probes if not record.deferred)
+    return Reading(read, makespan(trace.probes), max(costs, default=None))
 
 
 def run_on(

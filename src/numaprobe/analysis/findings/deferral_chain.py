@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.findings.case import SHOWN, Timed, plural
-from numaprobe.analysis.summary import DEFERRED
 from numaprobe.records import Finding, Severity
 from numaprobe.units import format_time
 
@@ -65,7 +64,7 @@ def find(case: Case) -> Iterator[Finding]:
 def _waiters(case: Case) -> dict[str, _Waiter]:
     waiters: dict[str, _Waiter] = {}
     for record in case.probes:
-        if record.result == DEFERRED:
+        if record.deferred:
             waiters.setdefault(record.device, _Waiter(record.device)).deferred.append(record)
     return waiters
 

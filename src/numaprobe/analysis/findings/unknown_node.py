@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.findings.case import SHOWN, group_by, names, plural
-from numaprobe.analysis.summary import DEFERRED, memory_by_node
+from numaprobe.analysis.summary import memory_by_node
 from numaprobe.records import NO_NODE, Finding, Severity
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ def _evidence(case: Case, bus: str | None, records: Sequence[ProbeRecord]) -> di
 
 def _extra(case: Case, records: Sequence[ProbeRecord]) -> int | None:
     """Mean cost of these minus that of the same drivers' local probes, driver by driver; None without such probes."""
-    lost = group_by((r for r in records if r.device not in case.assumed and r.result != DEFERRED), lambda r: r.driver)
-    local = (r for r in case.probes if r.driver in lost and r.result != DEFERRED and case.is_remote(r) is False)
+    lost = group_by((r for r in records if r.device not in case.assumed and not r.deferred), lambda r: r.driver)
+    local = (r for r in case.probes if r.driver in lost and not r.deferred and case.is_remote(r) is False)
     placed = group_by(local, lambda r: r.driver)
     if not placed:
         return None

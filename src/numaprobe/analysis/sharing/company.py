@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.analysis.summary import DEFERRED
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -64,7 +62,7 @@ def divided(records: Iterable[ProbeRecord]) -> list[Met]:
     found = []
     for record in records:
         parts = record.running_ns, record.sleeping_ns, record.start_ns, record.end_ns
-        if record.nested or record.result == DEFERRED or None in parts:
+        if record.nested or record.deferred or None in parts:
             continue
         running, sleeping, start, end = (part or 0 for part in parts)
         waited = max(0, record.cost_ns - running - sleeping) if record.runnable_ns is None else record.runnable_ns

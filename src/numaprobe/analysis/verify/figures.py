@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.statistics import SIGNIFICANCE, FigureChange, Sample, compare_runs, holm
-from numaprobe.analysis.summary import DEFERRED, summarize
+from numaprobe.analysis.summary import summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -151,7 +151,7 @@ def _probes(trace: Trace) -> dict[FigureKey, int]:
     seen: Counter[tuple[str, str]] = Counter()
     costs = {}
     for record in trace.probes:
-        if record.result != DEFERRED:
+        if not record.deferred:
             seen[record.driver, record.device] += 1
             costs[FigureKey(record.driver, record.device, seen[record.driver, record.device])] = record.cost_ns
     return costs

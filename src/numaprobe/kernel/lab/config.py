@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Final
 
 from numaprobe.errors import InputError
+from numaprobe.listing import first_few
 
 #: option -> what is missing without it
 NEEDED: Final = {
@@ -55,9 +56,8 @@ def check_config(text: str, where: str) -> None:
     there = set(_SET.findall(text))
     missing = [(option, reason) for option, reason in NEEDED.items() if option not in there]
     if missing:
-        shown = ", ".join(f"{option} ({reason})" for option, reason in missing[:_NAMED])
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise InputError(f"a guest needs {shown}{more}; 'numaprobe lab --config' writes what it needs", where)
+        shown = first_few([f"{option} ({reason})" for option, reason in missing], _NAMED)
+        raise InputError(f"a guest needs {shown}; 'numaprobe lab --config' writes what it needs", where)
 
 
 def guest_config(*, lockdep: bool = False) -> str:

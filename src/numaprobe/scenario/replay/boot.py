@@ -15,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from numaprobe.records.boot import RETRIES_DEFERRED
 from numaprobe.scenario.replay.events import TaskEvent, TraceHistory, first_attempts
 from numaprobe.scenario.replay.probes import MAX_NESTING
 from numaprobe.scenario.replay.steps import folded, pause, prelude
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 #: ``kernel_init`` before it becomes ``init``: PID 1 has the name of the first idle task.
 KERNEL_INIT: Final = Caller(comm="swapper/0", cpu=0)
-#: The initcall that tries deferred devices again, for the first time.
-RETRIES_DEFERRED: Final = "deferred_probe_initcall"
 #: A log's stamps are µs, and a probe's end is printed a little after it.
 SLACK_NS: Final = 100_000
 

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from numaprobe.errors import InputError
 from numaprobe.records import NO_NODE
+from numaprobe.records.boot import RETRIES_DEFERRED
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario.phases import DeviceGroup
 from numaprobe.scenario.reader import describe, made_scenario
-from numaprobe.scenario.replay.boot import KERNEL_INIT, RETRIES_DEFERRED, boot_history, boot_steps
+from numaprobe.scenario.replay.boot import KERNEL_INIT, boot_history, boot_steps
 from numaprobe.scenario.replay.collected import ReplayWarnings
 from numaprobe.scenario.replay.events import history
 from numaprobe.scenario.replay.fit import find_growth, makespan_of, recorded_makespan, slowed

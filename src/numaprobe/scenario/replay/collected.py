@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from numaprobe.listing import first_few
 from numaprobe.records import RunWarning
 
 #: Devices named in a warning; the others are counted.
@@ -29,7 +30,4 @@ class ReplayWarnings:
 
 def _list(devices: dict[str, None]) -> str:
     names = [name for name in devices if name]
-    if not names:
-        return ""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}: "
+    return f"{first_few(names, _SHOWN)}: " if names else ""

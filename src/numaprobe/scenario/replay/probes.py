@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.analysis.findings.case import UNKNOWN_DRIVER
 from numaprobe.errors import InputError
-from numaprobe.records.errnos import EPROBE_DEFER
 from numaprobe.scenario.quantities import is_plain_name
 from numaprobe.scenario.tables import MAX_DEVICES
 
@@ -73,12 +72,12 @@ class TracedProbe:
     @property
     def deferred(self) -> bool:
         """Whether it asked to be probed again later."""
-        return self.record.result == EPROBE_DEFER
+        return self.record.deferred
 
     @property
     def bound(self) -> bool:
         """Whether the device was bound after it; a result that is not told counts as success."""
-        return self.record.result in ("0", None)
+        return self.record.bound
 
     @property
     def may_be_retry(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import NumaprobeError
+from numaprobe.listing import first_few
 from numaprobe.study.advise.answer import Advice, Recommendation
 from numaprobe.study.advise.bound import Bound, bound_of
 from numaprobe.study.advise.candidates import as_a_stock_kernel, find_candidates, guessed_devices
@@ -34,9 +35,8 @@ PATIENCE_S: Final = 60.0
 _SHOWN: Final = 4
 #: Kinds of warnings that take the ground from under every figure: then no gain is sure. How a cost divides does not
 #: bear on a moment of a boot: there is a CPU for each of the few probes at once.
-_SHAKY: Final = ("lost-events", "torn-line", "unfinished", "untimed", "several-boots", "assumed-cost", "assumed-order")
-
-_SHAKY_MOMENT: Final = _SHAKY[:5]
+_SHAKY_MOMENT: Final = ("lost-events", "torn-line", "unfinished", "untimed", "several-boots")
+_SHAKY: Final = (*_SHAKY_MOMENT, "assumed-cost", "assumed-order")
 
 
 def advise(
@@ -190,5 +190,4 @@ def _limits(setting: Setting, recorded: Trace | None, candidates: Candidates, sh
 
 
 def _names(drivers: Sequence[str]) -> str:
-    more = f" and {len(drivers) - _SHOWN} more" if len(drivers) > _SHOWN else ""
-    return f"{', '.join(drivers[:_SHOWN])}{more}"
+    return first_few(drivers, _SHOWN)

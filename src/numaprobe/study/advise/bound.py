@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from numaprobe.listing import first_few
 from numaprobe.scenario.phases import Fail, HoldLock
 from numaprobe.scenario.phases.base import spans_of
 from numaprobe.scenario.readas import ReadAs
@@ -44,7 +45,7 @@ class Bound:
         """What bounds, in words."""
         if self.moment is not None:
             return "what the kernel does besides, with every driver asynchronous"
-        shown = ", ".join(self.devices[:3]) + (f" and {len(self.devices) - 3} more" if len(self.devices) > 3 else "")  # noqa: PLR2004
+        shown = first_few(self.devices, 3)
         if self.lock is not None:
             return f"the lock '{self.lock}', which one probe at a time has ({shown})"
         if len(self.devices) > 1:

@@ -45,7 +45,7 @@ class Goal:
         if self.milestone is not None:
             return next((one.time_ns for one in trace.milestones if one.name == self.milestone), None)
         if self.device is not None:
-            bound = [one.end_ns for one in trace.probes if one.device == self.device and one.result in ("0", None)]
+            bound = [one.end_ns for one in trace.probes if one.device == self.device and one.bound]
             return bound[-1] if bound else None
         return summarize(trace).makespan_ns or 0
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.analysis.summary import DEFERRED
+from numaprobe.listing import first_few
+from numaprobe.records.boot import RETRIES_DEFERRED
 from numaprobe.study.advise.known import known_drivers
 from numaprobe.study.advise.names import changed_names, family_of, names_of
 from numaprobe.topology import CommandLine
@@ -108,7 +109,7 @@ class Reasons:
         self._around = around
         self._asynchronous = asynchronous
         self._cmdline = setting.machine.info.get("cmdline", "")
-        self._driver_of = {one.device: one.driver for one in base.probes if one.result != DEFERRED}
+        self._driver_of = {one.device: one.driver for one in base.probes if not one.deferred}
         self._waiting = _waiting(setting, base, recorded, around.consumers)
 
     def of(self, driver: str) -> list[KeptOut]:
@@ -231,8 +232,8 @@ def _deferred(trace: Trace) -> Iterator[tuple[str, tuple[str, ...]]]:
     of it: but then the probe comes from the worker that tries deferred devices again (``deferred_probe_work_func``),
     one after the other; any of them may be the next one's supplier.
     """
-    retried = next((one for one in trace.initcalls if one.function == "deferred_probe_initcall"), None)
-    sent_away = {record.device for record in trace.probes if record.result == DEFERRED}
+    retried = next((one for one in trace.initcalls if one.function == RETRIES_DEFERRED), None)
+    sent_away = {record.device for record in trace.probes if record.deferred}
     bound = sorted((one.end_ns, one.device) for one in trace.probes if one.result == "0" and one.end_ns is not None)
     for record in trace.probes:
         if record.result != "0" or record.start_ns is None or not (record.device in sent_away or _is_retry(record)):
@@ -271,6 +272,4 @@ def _may_have_root(driver: str, cmdline: str) -> bool:
 
 
 def _shown(devices: list[str]) -> str:
-    unique = list(dict.fromkeys(devices))
-    more = f" and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else ""
-    return f"{', '.join(unique[:_SHOWN])}{more}"
+    return first_few(dict.fromkeys(devices), _SHOWN)

@@ -27,7 +27,7 @@ def family_of(driver: str, cmdline: str) -> Family | None:
 def names_of(trace: Trace, family: Family) -> dict[str, str]:
     """Return what the devices of a family are called after this run, counted from 0 in it."""
     table = known_drivers()
-    bound = [one for one in trace.probes if one.result in ("0", None) and table.family(one.driver) is family]
+    bound = [one for one in trace.probes if one.bound and table.family(one.driver) is family]
 
     def given(record: ProbeRecord) -> int:
         return (record.start_ns if family.given == "start" else record.end_ns) or 0

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from numaprobe.analysis import summarize
-from numaprobe.analysis.summary import DEFERRED
 from numaprobe.analysis.sweep import coverage
 from numaprobe.errors import NumaprobeError
 from numaprobe.scenario import ReadAs, read_setting, run_setting
@@ -201,4 +200,4 @@ def _broken(base: Trace, trace: Trace) -> str:
 
 
 def _bound(trace: Trace) -> set[str]:
-    return {record.device for record in trace.probes if record.result in ("0", None) and record.result != DEFERRED}
+    return {record.device for record in trace.probes if record.bound}
