@@ -5,8 +5,9 @@
 
 mutmut (``[tool.mutmut]`` in pyproject.toml) makes every mutant of every function there: an operator, a number, a name,
 an argument or a text changed. A seeded sample of them is run, each in a process of its own against those of our tests
-that enter its function, short ones first, until one fails (``mutants_plugin.py``). A mutant that mypy refuses is no candidate: ``make test`` would refuse it too;
-the sample is counted without them. Nor are texts of errors, warnings and stories (``do_not_mutate_patterns``).
+that enter its function, short ones first, until one fails (``mutants_plugin.py``). A mutant that mypy refuses is no
+candidate: ``make test`` would refuse it too; the sample is counted without them. Nor are texts of errors, warnings and
+stories (``do_not_mutate_patterns``).
 
 A survivor is a hole in the tests, or changes nothing that can be seen. Those of the second kind are listed in
 ``mutants.toml`` by what they change, each with the reason. Exit code 1 if fewer than nine of ten are killed, or a
