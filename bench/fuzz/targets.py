@@ -6,22 +6,24 @@ is a finding. What was read must be writable in every format: that is part of th
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.fuzz.mutators import change_json, change_parquet
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import InputError
-from numaprobe.kernel.ftrace import read_ftrace
+from numaprobe.kernel import ftrace as ftrace_room
+from numaprobe.kernel.ftrace import FtraceReader, read_ftrace
 from numaprobe.kernel.initcall import read_log
-from numaprobe.kernel.kprobes import parse_kprobe_events
+from numaprobe.kernel.kprobes import KprobeDefinition, parse_kprobe_events
 from numaprobe.kernel.memory import parse_allocation, parse_zoneinfo
-from numaprobe.kernel.readers import read_trace
+from numaprobe.kernel.readers import read_definitions, read_trace
 from numaprobe.records import dump_trace, load_trace, printk_lines, write_parquet
 from numaprobe.scenario import builtin_names, parse_scenario, prepare, scenario_source
 from numaprobe.scenario.reader import parse_toml
@@ -82,6 +84,32 @@ def ftrace(data: bytes) -> None:
     check_trace(read_ftrace(io.BytesIO(data), topology=MACHINE), data)
 
 
+def columns(data: bytes) -> None:
+    """Read a text by lines and by blocks: the same must come out, but for lines that are torn and of no concern."""
+    one_by_one, at_once = FtraceReader(definitions()), FtraceReader(definitions())
+    fast = ftrace_room.FIRST_SLOW, ftrace_room.MIN_BLOCK
+    try:
+        probes = one_by_one.trace(io.BytesIO(data)).probes
+        ftrace_room.FIRST_SLOW = ftrace_room.MIN_BLOCK = 0  # type: ignore[misc]
+        assert at_once.trace(io.BytesIO(data)).probes == probes, "blocks tell something else than lines"
+    finally:
+        ftrace_room.FIRST_SLOW, ftrace_room.MIN_BLOCK = fast  # type: ignore[misc]
+    assert replace(at_once.counts, torn=0) == replace(one_by_one.counts, torn=0), "blocks count something else"
+
+
+@functools.cache
+def definitions() -> dict[str, KprobeDefinition]:
+    """Return what the events of that trace stand for."""
+    return read_definitions(DATA / "kernel" / "debian-7.2" / "two-nodes" / "machine.txt")
+
+
+def report_seeds() -> list[bytes]:
+    """Return parts of what trace-cmd made of a real trace, long enough that tasks sleep and wake in a probe."""
+    (path,) = (DATA / "kernel" / "trace-cmd").glob("*.report.gz")
+    lines = gzip.decompress(path.read_bytes()).split(b"\n")
+    return [b"\n".join(lines[start : start + 130]) for start in range(0, len(lines) - 130, 60)]
+
+
 def log(data: bytes) -> None:
     check_trace(read_log(io.BytesIO(data)), data)
 
@@ -116,8 +144,6 @@ def sample_trace() -> Trace:
 
 def json_seeds() -> list[bytes]:
     trace = sample_trace()
-    from dataclasses import replace
-
     one = replace(trace, machine={}, probes=trace.probes[:1])
     more = replace(trace, machine=to_json(MACHINE), probes=trace.probes[:3])
     full = replace(one, probes=tuple(replace(probe, memory={0: 4096, 1: 8192}) for probe in one.probes))
@@ -294,6 +320,19 @@ TARGETS: dict[str, Target] = {
             "<- really_probe) ret=",
             'dev="',
             'drv="',
+        ),
+    ),
+    "columns": Target(
+        columns,
+        report_seeds,
+        (
+            "[004]",
+            "[120]",
+            " R ==> ",
+            "sched_switch:         ",
+            "sched_wakeup:         ",
+            "<...>-89",
+            "CPU:2 [LOST 3 EVENTS]",
         ),
     ),
     "log": Target(

@@ -19,6 +19,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "perfetto": ("perfetto",),
     "udev": ("pyudev",),
     "sampling": ("scipy",),
+    "speed": ("numpy",),
     "cluster": ("distributed",),
 }
 

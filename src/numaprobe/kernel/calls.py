@@ -18,6 +18,8 @@ from numaprobe.kernel.outer import OUTER
 from numaprobe.records import RunState, Segment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numaprobe.kernel.lockwaits import TaskWait
     from numaprobe.kernel.roads import Road
 
@@ -52,29 +54,36 @@ class Account:
         """Count the stretches that ``changes`` begin; the last one lasts until ``end_ns``."""
         if not changes:
             return
-        segments, by_cpu = self.segments, self.by_cpu
         if changes[0][1] is RUNNING:
-            by_cpu.setdefault(changes[0][2], 0)
-        ends = [change[0] for change in changes[1:]]
-        for (start, state, cpu), end in zip(changes, [*ends, end_ns], strict=True):
-            if end <= start:
-                continue
+            self.by_cpu.setdefault(changes[0][2], 0)
+        stretches = _stretches(changes, end_ns)
+        for start, end, state, cpu in stretches:
             if state is RUNNING:
-                by_cpu[cpu] = by_cpu.get(cpu, 0) + end - start
+                self.by_cpu[cpu] = self.by_cpu.get(cpu, 0) + end - start
             elif state is RUNNABLE:
                 self.runnable_ns += end - start
             else:
                 self.sleeping_ns += end - start
-            if segments is not None:
-                self._append(segments, Segment(start, end, state, cpu))
+        if self.segments is not None:
+            self.segments += stretches
 
-    @staticmethod
-    def _append(segments: list[Segment], new: Segment) -> None:
-        last = segments[-1] if segments else None
-        if last is not None and last.state is new.state and last.cpu == new.cpu:
-            segments[-1] = last._replace(end_ns=new.end_ns)
-        else:
-            segments.append(new)
+
+def _stretches(changes: list[Change], end_ns: int) -> list[Segment]:
+    """Return the stretches that changes of state begin, none of them empty; neighbours that are alike are one."""
+    found: list[Segment] = []
+    since, state, cpu = changes[0]
+    for now, next_state, next_cpu in changes:
+        if next_state is state and next_cpu == cpu:
+            continue
+        if now > since:
+            found.append(Segment(since, now, state, cpu))
+            since = now
+        elif found and found[-1].state is next_state and found[-1].cpu == next_cpu:
+            since = found.pop().start_ns
+        state, cpu = next_state, next_cpu
+    if end_ns > since:
+        found.append(Segment(since, end_ns, state, cpu))
+    return found
 
 
 @dataclass(slots=True, eq=False)
@@ -184,6 +193,28 @@ class TaskTime:
         self.space.used += 1
         if self.space.used > MAX_LOGGED:
             self._fold()
+
+    def follow(self, told: Iterable[tuple[int, RunState | None, int]]) -> int:
+        """Change state as told, at times that do not go back; None is a wake-up: runnable if it slept.
+
+        Returns:
+            the time of the last change; -1 if there was none.
+
+        """
+        log, state, now = self.log, self.state, -1
+        floor, before = log[-1][0] if log else 0, len(log)
+        for now_told, told_state, cpu in told:
+            if told_state is None:
+                if state is not SLEEPING:
+                    continue
+                told_state = RUNNABLE  # noqa: PLW2901  a wake-up
+            now, state = now_told, told_state
+            log.append((max(now, floor), state, cpu))
+        self.state = state
+        self.space.used += len(log) - before
+        if self.space.used > MAX_LOGGED:
+            self._fold()
+        return now
 
     def open(self, call: Call) -> None:
         """A call begins; the task runs, whatever was thought before."""

@@ -46,9 +46,13 @@ _WHERE: Final = re.compile(
 )
 _TEXT: Final = re.compile(rb'(?:^|\s)(?P<name>dev|drv)="(?P<value>.{0,512}?)"(?=\s{1,8}\w{1,64}=|\s{0,8}$)', re.DOTALL)
 _RESULT: Final = re.compile(rb"(?:^|\s)ret=(-?\d{1,10}|0x[0-9a-fA-F]{1,16})(?:\s|$)")
+#: what nearly all have behind the brackets; ``_TEXT`` and ``_RESULT`` read any other
+_USUAL_FIELDS: Final = re.compile(
+    rb'(?: dev="(?P<dev>[^"]{0,512})")?(?: drv="(?P<drv>[^"]{0,512})")?(?: ret=(?P<ret>-?\d{1,10}))?\s{0,8}'
+)
 _ADDRESS: Final = re.compile(rb"(?:0x)?[0-9a-f]{8,16}")
 
-_FAULT: Final = "(fault)"
+_FAULT: Final = b"(fault)"
 _LONGEST_TIME: Final = 24
 #: ns of the last decimal, by number of decimals
 _SCALES: Final = tuple(int("1".ljust(10 - decimals, "0")) for decimals in range(10))
@@ -142,37 +146,49 @@ def parse_kprobe(arguments: bytes) -> KprobeArguments | None:
     match = _WHERE.match(arguments)
     if match is None:
         return None
-    returns = match["returns"] is not None
-    symbol = match["target"] if returns else match["first"]
-    module = match["target_module"] if returns else match["module"]
-    texts = {found["name"]: decode(found["value"]) for found in _TEXT.finditer(match["fields"])}
-    device, driver = texts.get(b"dev"), texts.get(b"drv")
+    first, module, returns, target, target_module, fields = match.groups()
+    if returns is not None:
+        symbol, module = target, target_module
+    else:
+        symbol = first
+    device, driver, result = _fields(fields)
     return KprobeArguments(
         None if _ADDRESS.fullmatch(symbol) else decode(symbol).partition("+")[0],
         decode(module) if module else None,
-        returns,
-        None if device == _FAULT else device,
-        None if driver == _FAULT else driver,
-        _bound_or_not(_result(match["fields"])) if returns and _is_old(match) else _result(match["fields"]),
+        returns is not None,
+        None if device is None or device == _FAULT else decode(device),
+        None if driver is None or driver == _FAULT else decode(driver),
+        _bound_or_not(result) if returns is not None and _is_old(first, target) else result,
     )
 
 
-def _is_old(match: re.Match[bytes]) -> bool:
+def _fields(text: bytes) -> tuple[bytes | None, bytes | None, int | None]:
+    """Return device, driver and result."""
+    usual = _USUAL_FIELDS.fullmatch(text)
+    if usual is not None:
+        device, driver, result = usual.groups()
+        return device, driver, None if result is None else _signed(int(result))
+    texts = {found["name"]: found["value"] for found in _TEXT.finditer(text)}
+    match = _RESULT.search(text)
+    if match is not None:
+        return texts.get(b"dev"), texts.get(b"drv"), _signed(int(match[1], 16 if match[1].startswith(b"0x") else 10))
+    return texts.get(b"dev"), texts.get(b"drv"), None
+
+
+def _signed(value: int) -> int:
+    """Return what a register's lower half stands for."""
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+def _is_old(first: bytes, target: bytes) -> bool:
     """Tell whether a return is one of a kernel before 5.14, where ``driver_probe_device`` itself calls really_probe."""
-    return match["target"] == b"really_probe" and match["first"].startswith(b"driver_probe_device+")
+    return target == b"really_probe" and first.startswith(b"driver_probe_device+")
 
 
 def _bound_or_not(result: int | None) -> int | None:
     """Return the result that an old really_probe stands for: it returned 1 = bound, and 0 for most failures."""
     return {1: 0, 0: UNTOLD}.get(result, result) if result is not None else None
-
-
-def _result(fields: bytes) -> int | None:
-    match = _RESULT.search(fields)
-    if match is None:
-        return None
-    value = int(match[1], 16 if match[1].startswith(b"0x") else 10) & 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value
 
 
 def decode(text: bytes) -> str:

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from numaprobe.reading.unpack import ByteStream
 
 #: bytes read at once
-BLOCK: Final = 1 << 18
+BLOCK: Final = 1 << 19
 #: The kernel cuts a trace line at 8 KiB (``TRACE_SEQ_SIZE``), a log line at less.
 MAX_LINE: Final = 1 << 14
 #: A file of nothing but newlines would be a million lines for each megabyte.
 _BLANKS: Final = re.compile(rb"\n\n\n++")  # not {3,}: so the search is for a text, ten times as fast
+
+
+def cut(chunk: bytes) -> list[bytes]:
+    """Return the lines of a chunk, without their newlines; of many empty ones in a row, one or two."""
+    return _BLANKS.sub(b"\n", chunk).split(b"\n")
 
 
 class Lines:
@@ -47,7 +52,7 @@ class Lines:
     def blocks(self) -> Iterator[list[bytes]]:
         """Return the lines, without their newlines, many at a time."""
         for chunk in self.chunks():
-            yield chunk.split(b"\n")
+            yield cut(chunk)
 
     def chunks(self) -> Iterator[bytes]:
         """Return whole lines, many in one piece, without the newline of the last.
@@ -65,7 +70,7 @@ class Lines:
                     continue
                 start, skipping = block.find(b"\n") + 1, False
             if start <= end:
-                yield _BLANKS.sub(b"\n", rest + block[start:end])
+                yield b"".join((rest, memoryview(block)[start:end]))
                 rest = b""
             rest += block[max(start, end + 1) :]
             if len(rest) > MAX_LINE:

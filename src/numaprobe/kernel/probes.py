@@ -87,6 +87,11 @@ class ProbeAssembler:
         self._space = LogSpace()
         self.locks = LockNames()
 
+    @property
+    def carries(self) -> bool:
+        """A work is on its way to a worker that will carry a probe on."""
+        return bool(self._works)
+
     # ---- works -------------------------------------------------------------------------------------------------------
     def queued(self, pid: bytes, work: bytes) -> None:
         """A task with an open call queued a work: its worker may carry the probe on."""

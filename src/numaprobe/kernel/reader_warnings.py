@@ -23,7 +23,6 @@ NO_ERRNO: Final = "{} probe(s) did not bind their device (E?), and nobody says w
 class ReaderCounts:
     """What the reader of lines passed over."""
 
-    lines: int = 0
     #: lines that are no event, no header and no comment of ftrace
     torn: int = 0
     #: events that the kernel says it dropped, and how often it said so

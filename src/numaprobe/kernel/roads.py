@@ -100,6 +100,11 @@ class Roads:
         self._sleepers: dict[str, _Note] = {}
         self._sleeps_for: dict[bytes, str] = {}
 
+    @property
+    def noting(self) -> Iterable[bytes]:
+        """The tasks that have notes."""
+        return self._notes
+
     def note(self, caller: WaitingTask, function: str, device: str, now: int) -> None:
         """A task entered a helper."""
         self.awake(caller.pid)
