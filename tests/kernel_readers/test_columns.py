@@ -3,6 +3,7 @@
 import gzip
 import io
 import random
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -195,3 +196,10 @@ def test_times_are_in_order_or_not() -> None:
     times = [now for _, kind, *_, now in sifted.rows if kind == EVENT]
     assert all(before <= after for before, after in pairwise(times))
     assert np.all(np.diff(times) >= 0)
+
+
+def test_without_numpy_it_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b"\n".join(REPORT)
+    slow = read(text, block=None)
+    monkeypatch.setitem(sys.modules, "numaprobe.kernel.columns", None)
+    assert read(text, block=1 << 14) == slow
