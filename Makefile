@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: dist recorder lab-bind lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
+.PHONY: dist site site-check recorder lab-bind lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -186,6 +186,14 @@ free-threaded: $(FREE)/venv/.installed  ## build a Python without interpreter lo
 recorder: $(STAMP)  ## dist/numaprobe-record: one file that records and binds wherever there is a Python 3.11
 	$(BIN)/python recorder/build.py dist/numaprobe-record
 
+SITE := build/site
+
+site: $(STAMP)  ## the documentation as a site, in build/site: tutorials, guides, reference, search; needs no network
+	$(BIN)/python -m docs.web $(SITE)
+
+site-check: $(STAMP) tools  ## the site's links, and each of its pages in a browser, 400 px wide
+	$(BIN)/pytest -q tests/web
+
 dist: $(STAMP)  ## dist/: sdist and wheel, the same bytes whenever they are built from one commit, checked by twine
 	$(BIN)/python -c 'import twine' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --group dist
 	$(BIN)/python -m release dist dist
@@ -194,7 +202,7 @@ docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every exampl
 	$(BIN)/python -m docs.build
 
 lock: ## resolve the dependencies again into requirements.lock, for every Python that we run on, with hashes
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --all-extras --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --all-extras --group dev --group site pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

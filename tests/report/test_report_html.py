@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import synthetic as s
-from browser import CHROMIUM, Browser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from browser import CHROMIUM, Browser
 from counting import lines_run
 from numaprobe.analysis import compare
 from numaprobe.records import Identity, LockWait, ProbeRecord, RunWarning, Trace

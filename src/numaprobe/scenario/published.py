@@ -52,7 +52,7 @@ class _Generator(GenerateJsonSchema):
         """Return a table's schema, each key with its meaning."""
         made = super().model_schema(schema)
         if "description" in made:  # the first sentences; what follows is for who extends the table
-            made["description"] = made["description"].partition("\n\n")[0]
+            made["description"] = made["description"].partition("\n\n")[0].replace("``", "`")
         meanings = dict(_meanings(schema["cls"]))
         for name, field in schema["cls"].model_fields.items():
             key = field.alias or name
@@ -62,7 +62,7 @@ class _Generator(GenerateJsonSchema):
 
 
 def _first_sentence(table: type[Table]) -> str:
-    return inspect.cleandoc(table.__doc__ or "").partition(" See ``")[0]
+    return inspect.cleandoc(table.__doc__ or "").partition(" See ``")[0].replace("``", "`")
 
 
 def _meanings(table: type[Table]) -> Iterator[tuple[str, str]]:
@@ -75,4 +75,5 @@ def _meanings(table: type[Table]) -> Iterator[tuple[str, str]]:
         except (OSError, TypeError):  # installed without its source
             continue
         for comment, name in _MEANING.findall(source):
-            yield name, " ".join(line.strip().removeprefix("#: ") for line in comment.splitlines())
+            text = " ".join(line.strip().removeprefix("#: ") for line in comment.splitlines())
+            yield name, text.replace("``", "`").replace("None:", "left out:")
