@@ -13,6 +13,7 @@ from typing import Final
 COMMANDS: Final[dict[str, str]] = {
     "compare": "every policy side by side, or recorded traces",
     "advise": "which settings of a stock kernel would help",
+    "sweep": "thousands of settings, run by many processes or machines",
     "run": "one scenario under one policy",
     "explore": "one scenario under one policy in every order: what hangs, what comes out differently",
     "report": "what a recorded trace says",

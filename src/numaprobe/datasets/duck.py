@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.datasets.text import NULL
+from numaprobe.extras import need
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ def connect(spill: Path, *, memory: int, threads: int | None = None, disk: int =
         disk: most bytes in ``spill``.
 
     """
+    need("data", "a dataset")
     import duckdb
 
     connection = duckdb.connect(":memory:", config={"autoinstall_known_extensions": "false"})

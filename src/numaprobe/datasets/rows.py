@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis import find, summarize, topology_of
 from numaprobe.datasets.tables import TABLES
 from numaprobe.records.json_codec import probe_to_json
-from numaprobe.topology import to_json
+from numaprobe.topology import Housekeeping, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Row = Sequence[Any]
 
-#: Of a machine's block these say how it was set up and what ran there, not which machine it is.
-_NOT_HARDWARE: Final = ("online", "housekeeping", "devices", "info", "assumptions", "name")
+#: Of a machine's block these are what people call it.
+_NOT_HARDWARE: Final = ("info", "name")
 _PROBE_FIELDS: Final = tuple(name for name in TABLES["probes"] if name != "run")
 _JSON_FIELDS: Final = ("memory", "waits")
 _HASH_LENGTH: Final = 16
@@ -174,16 +174,18 @@ def finding_row(run: int, index: int, finding: Finding) -> Row:
 
 
 def machine_row(topology: Topology) -> Row:
-    """Return the row of a machine; its hash is of CPUs, caches, nodes and distances alone: of the hardware."""
-    block = to_json(topology)
+    """Return the row of a machine: of the hardware alone (CPUs, caches, nodes, distances), however it is set up."""
+    model = topology.info.get("model")
+    bare = replace(
+        topology,
+        online=topology.present,
+        housekeeping=Housekeeping(),
+        devices=(),
+        info={} if model is None else {"model": model},
+        assumptions=(),
+    )
+    block = to_json(bare)
     hardware = {name: value for name, value in block.items() if name not in _NOT_HARDWARE}
     digest = hashlib.sha256(json.dumps(hardware, sort_keys=True).encode()).hexdigest()[:_HASH_LENGTH]
-    return [
-        digest,
-        topology.name,
-        len(topology.nodes),
-        len(topology.possible),
-        sum(node.memory for node in topology.nodes),
-        topology.info.get("model"),
-        json.dumps(block),
-    ]
+    memory = sum(node.memory for node in bare.nodes)
+    return [digest, bare.name, len(bare.nodes), len(bare.possible), memory, model, json.dumps(block)]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from numaprobe.datasets.duck import connect, quoted, reading_pack, text
-from numaprobe.datasets.manifest import Manifest, is_dataset, load_manifest, write_manifest
+from numaprobe.datasets.manifest import MANIFEST, Manifest, is_dataset, load_manifest, write_manifest
 from numaprobe.datasets.tables import TABLES
 from numaprobe.datasets.text import pack
 from numaprobe.errors import InputError
@@ -175,6 +175,14 @@ class DatasetWriter:
             for file in (self.folder / table).rglob("*.parquet"):
                 if file.relative_to(self.folder).as_posix() not in known:
                     file.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Take a dataset back that holds nothing yet."""
+        if not self.manifest.parts:
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+            self.close()
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
 
     def close(self) -> None:
         """Let others write."""

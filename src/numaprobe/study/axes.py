@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from numaprobe.errors import UsageError
 from numaprobe.scenario import Scenario, parse_override
@@ -36,6 +36,19 @@ _OPTIONS: Final = ("policy", "kernel", "machine", "cmdline", "devices")
 _LOAD_FROM: Final = "load_from"
 #: A value: stretches in quotes or brackets, and anything else but commas.
 _VALUE = re.compile(r'((?:"[^"]*"|\[[^\]]*\]|\{[^}]*\}|[^,])*)(?:,|$)')
+
+
+class Varying(Protocol):
+    """Whatever has a key, and makes arguments of ``vary`` of its values."""
+
+    @property
+    def key(self) -> str:
+        """What varies."""
+        ...
+
+    def change(self, value: str) -> dict[str, Any]:
+        """Return a value as an argument of ``vary``; see ``Axis.change``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +174,13 @@ def _combinations(setting: Setting, axes: Sequence[Axis]) -> Iterator[tuple[dict
         values = {axis.key: value for axis, value in zip(axes, combination, strict=True)}
         plain = tuple(value for key, value in values.items() if key != "policy")
         if plain not in made:
-            arguments = _together(axes, values)
+            arguments = together(axes, values)
             made[plain] = vary(setting, arguments.pop("changes", None), **arguments)
         policy = values.get("policy")
         yield values, made[plain] if policy is None else vary(made[plain], policy=policy)
 
 
-def _together(axes: Sequence[Axis], values: dict[str, str]) -> dict[str, Any]:
+def together(axes: Sequence[Varying], values: dict[str, str]) -> dict[str, Any]:
     """Return the arguments of ``vary`` for these values, policies left out."""
     found: dict[str, Any] = {}
     for axis in axes:
