@@ -38,12 +38,25 @@ def test_tables_are_current() -> None:
     assert done.returncode == 0
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the dataset that documents call ``swept``: what the command that is shown for it makes."""
+    [command] = [shlex.split(command) for page, command, _ in shown_commands() if " -o swept" in command]
+    folder = tmp_path_factory.mktemp("swept")
+    subprocess.run([NUMAPROBE, *command[1:]], cwd=folder, check=True, capture_output=True)
+    return folder / "swept"
+
+
 @pytest.mark.parametrize(("page", "command", "expected"), shown_commands())
-def test_shown_commands_print_what_is_shown(page: str, command: str, expected: str, tmp_path: Path) -> None:
+def test_shown_commands_print_what_is_shown(
+    page: str, command: str, expected: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     words = shlex.split(command)
     assert words[0] == "numaprobe", page
     for folder in ("tests", "examples"):  # documents show traces and examples of this repository
         (tmp_path / folder).symlink_to(ROOT / folder)
+    if "swept" in words and "-o" not in words:
+        (tmp_path / "swept").symlink_to(request.getfixturevalue("swept"))
     env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
     done = subprocess.run([NUMAPROBE, *words[1:]], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     lines = [re.escape(line.rstrip()) for line in expected.rstrip("\n").split("\n")]

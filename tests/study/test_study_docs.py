@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("page", "examples"), [("study.md", 16), ("verify.md", 4), ("advise.md", 5)])
+@pytest.mark.parametrize(("page", "examples"), [("study.md", 16), ("verify.md", 4), ("advise.md", 5), ("sweep.md", 6)])
 def test_examples_print_what_they_show(
     page: str, examples: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

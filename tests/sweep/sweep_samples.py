@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from numaprobe.study.sweep.question import Question
+from numaprobe.study.sweep.question import SweepQuestion
 from numaprobe.study.sweep.space import parse_space
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ class Poison(Policy):
 """
 
 
-def question(*vary: str, **more: Any) -> Question:
-    return Question(source="nvme-epyc", axes=parse_space(vary), **more)
+def question(*vary: str, **more: Any) -> SweepQuestion:
+    return SweepQuestion(source="nvme-epyc", axes=parse_space(vary), **more)
 
 
 def digests(folder: Path) -> dict[str, str]:

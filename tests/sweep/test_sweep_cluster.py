@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,10 @@ from numaprobe.study.sweep import cluster as ours
 from numaprobe.study.sweep.cluster import DaskCrew
 from numaprobe.study.sweep.crew import LocalCrew
 from numaprobe.study.sweep.driver import SweepProgress, carry_out, resume, sweep
-from numaprobe.study.sweep.question import Question
+from numaprobe.study.sweep.question import SweepQuestion
 
 #: about 20 ms each
-ASKED = question("devices=40", f"seed={','.join(map(str, range(100)))}")
+ASKED = question("devices=40", f"seed={','.join(map(str, range(100)))}", overrides=("devices[0].name=d{i}",))
 
 
 class Cluster:
@@ -92,7 +93,9 @@ def test_workers_that_die_or_are_slow_change_nothing(
         slow.send_signal(signal.SIGSTOP)
         victim.kill()
         # it goes on later; nobody waits for it before
-        subprocess.Popen(["sh", "-c", f"sleep 2; kill -CONT {slow.pid}"])
+        timer = threading.Timer(2, slow.send_signal, [signal.SIGCONT])
+        timer.daemon = True
+        timer.start()
 
     done = sweep(ASKED, tmp_path / "d", lambda: DaskCrew(str(cluster.file)), told_once(disturb))
     assert (done.complete, done.failed) == (True, 0)
@@ -137,7 +140,7 @@ def test_what_kills_workers_is_a_row(cluster: Cluster, tmp_path: Path, monkeypat
     points = [("inline", "1", str(seed)) for seed in range(12)]
     points[7] = ("./odd.py:Poison", "2", "7")
     axes = question("policy=inline,./odd.py:Poison", "devices=1,2", "seed=1").axes
-    asked = Question(source="nvme-epyc", axes=axes, points=tuple(points))
+    asked = SweepQuestion(source="nvme-epyc", axes=axes, points=tuple(points))
     done = sweep(asked, tmp_path / "d", lambda: DaskCrew(str(cluster.file)))
     assert (done.done, done.failed) == (12, 1)
     with Views([tmp_path / "d"]) as views:

@@ -17,7 +17,7 @@ from numaprobe.study.sweep import driver
 from numaprobe.study.sweep.batch import Batch, Job, run_job
 from numaprobe.study.sweep.crew import Died, LocalCrew
 from numaprobe.study.sweep.driver import SweepProgress, begin, carry_out, resume, sweep
-from numaprobe.study.sweep.question import Question
+from numaprobe.study.sweep.question import SweepQuestion
 
 ASKED = question("policy=inline,probe-on-node", "kernel=6.12,7.3", "devices=1,2,3,4,5", "seed=1,2,3")
 
@@ -107,7 +107,7 @@ def test_a_lost_worker_is_replaced_and_what_kills_three_is_a_row(tmp_path: Path,
     points = [("inline", "1", str(seed)) for seed in range(12)]
     points[7] = ("./odd.py:Poison", "2", "7")
     axes = question("policy=inline,./odd.py:Poison", "devices=1,2", "seed=1").axes
-    asked = Question(source="nvme-epyc", axes=axes, points=tuple(points))
+    asked = SweepQuestion(source="nvme-epyc", axes=axes, points=tuple(points))
     done = sweep(asked, tmp_path / "d", lambda: LocalCrew(2))
     assert (done.done, done.failed, done.deaths) == (12, 1, 2)
     assert done.error == "it killed 3 processes that ran it: signal 9 (SIGKILL)"
@@ -164,7 +164,7 @@ def test_what_changed_meanwhile_is_not_resumed(tmp_path: Path) -> None:
 
     file = tmp_path / "s.toml"
     file.write_text(scenario_source("nvme-epyc"))
-    asked = Question(source=str(file), axes=ASKED.axes)
+    asked = SweepQuestion(source=str(file), axes=ASKED.axes)
     sweep(asked, tmp_path / "d", lambda: Here(ends_after=2))
     file.write_text(scenario_source("nvme-epyc").replace("count = 3", "count = 4"))
     with pytest.raises(InputError, match="does not give what it gave"):
@@ -232,7 +232,16 @@ def test_a_worker_of_another_version_is_told(tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("numaprobe")), "sweep", "nvme-epyc", "-o", str(tmp_path / "d")]
-    command += ["--vary", "devices=40", "--vary", f"seed={','.join(map(str, range(3000)))}", "--workers", "1"]
+    command += [
+        "--devices",
+        "40",
+        "--set",
+        "devices[0].name=d{i}",
+        "--vary",
+        f"seed={','.join(map(str, range(3000)))}",
+        "--workers",
+        "1",
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     batches = tmp_path / "d" / "batches"
     give_up = time.monotonic() + 60

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from numaprobe.errors import InputError, NumaprobeError, UsageError
 from numaprobe.study.axes import Axis
-from numaprobe.study.sweep.question import Question, is_sweep_file, make_recipe, question_from_json, read_question
-from numaprobe.study.sweep.space import Space, Span, axis_from_json, axis_to_json, parse_space
+from numaprobe.study.sweep.question import SweepQuestion, is_sweep_file, make_recipe, question_from_json, read_question
+from numaprobe.study.sweep.space import AxisSpan, Space, axis_from_json, axis_to_json, parse_space
 
 
 def space(*vary: str, **more: Any) -> Space:
@@ -42,16 +42,16 @@ WORDS = ("devices=1..1000", "policy=inline,strict-node", "seed=0..100000")
 def test_a_span_stays_between_its_ends(place: float) -> None:
     for text, least, most in (("1ms..50ms", 10**6, 5 * 10**7), ("4KiB..1MiB:log", 4096, 2**20), ("1..9", 1, 9)):
         [axis] = parse_space([f"devices={text}"])
-        assert isinstance(axis, Span)
+        assert isinstance(axis, AxisSpan)
         assert least <= axis.number(axis.at(place)) <= most
     [jitter] = parse_space(["drivers[0].jitter=0..0.5"])
-    assert isinstance(jitter, Span)
+    assert isinstance(jitter, AxisSpan)
     assert 0 <= float(jitter.at(place)) <= 0.5
 
 
 def test_half_of_a_logarithmic_span_is_below_its_middle() -> None:
     [axis] = parse_space(["devices=1ms..100ms:log"])
-    assert isinstance(axis, Span)
+    assert isinstance(axis, AxisSpan)
     assert axis.at(0.5) == "10000000ns"
 
 
@@ -98,7 +98,9 @@ def test_a_file_asks_what_options_ask(tmp_path: Path) -> None:
     assert is_sweep_file(str(file))
     words = ["policy=inline,strict-node", "devices=1..8", "drivers[0].jitter=0,0.5"]
     overrides = ("drivers[0].probe_type=sync",)
-    asked = Question(source="nvme-epyc", kernel="7.3", overrides=overrides, axes=parse_space(words), random=5, seed=3)
+    asked = SweepQuestion(
+        source="nvme-epyc", kernel="7.3", overrides=overrides, axes=parse_space(words), random=5, seed=3
+    )
     assert read_question(str(file)) == asked
     assert question_from_json(asked.to_json()) == asked
 
@@ -149,14 +151,14 @@ def test_a_scenario_is_no_sweep(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("vary", ["policy=inline,nothing", "devices[0].nothing=1,2", "machine=nowhere", "kernel=0.1"])
 def test_what_would_fail_in_every_run_is_told_at_once(vary: str) -> None:
-    asked = Question(source="nvme-epyc", axes=parse_space([vary]))
+    asked = SweepQuestion(source="nvme-epyc", axes=parse_space([vary]))
     with pytest.raises(NumaprobeError):
         make_recipe(asked, asked.space())
 
 
 def test_the_digest_is_of_what_is_run() -> None:
     asked = [
-        Question(source="nvme-epyc", axes=parse_space(WORDS), random=5, seed=seed, kernel=kernel)
+        SweepQuestion(source="nvme-epyc", axes=parse_space(WORDS), random=5, seed=seed, kernel=kernel)
         for seed, kernel in ((1, None), (1, None), (2, None), (1, "6.12"))
     ]
     found = [make_recipe(one, one.space())[1] for one in asked]
@@ -165,9 +167,9 @@ def test_the_digest_is_of_what_is_run() -> None:
 
 
 def test_only_large_parts_get_a_folder_of_their_own() -> None:
-    few = Question(
+    few = SweepQuestion(
         source="nvme-epyc", axes=parse_space(["policy=inline,spread", "kernel=6.1,6.12", "seed=0..9"]), random=9
     )
-    many = Question(source="nvme-epyc", axes=few.axes, random=140_000)
+    many = SweepQuestion(source="nvme-epyc", axes=few.axes, random=140_000)
     assert make_recipe(few, few.space())[0].keys == ()
     assert make_recipe(many, many.space())[0].keys == ("policy", "kernel")

@@ -14,6 +14,7 @@ COMMANDS: Final[dict[str, str]] = {
     "compare": "every policy side by side, or recorded traces",
     "advise": "which settings of a stock kernel would help",
     "sweep": "thousands of settings, run by many processes or machines",
+    "query": "SQL and prepared questions over many runs",
     "run": "one scenario under one policy",
     "explore": "one scenario under one policy in every order: what hangs, what comes out differently",
     "report": "what a recorded trace says",

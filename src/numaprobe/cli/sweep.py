@@ -14,9 +14,9 @@ from numaprobe.errors import UsageError
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from numaprobe.study.sweep.crew import Crew
+    from numaprobe.study.sweep.crew import SweepWorkers
     from numaprobe.study.sweep.driver import SweepProgress, Swept
-    from numaprobe.study.sweep.question import Question
+    from numaprobe.study.sweep.question import SweepQuestion
 
 _INTERRUPTED = 130
 
@@ -94,18 +94,18 @@ def sweep(  # noqa: PLR0917  a command's signature is its options
     return _INTERRUPTED
 
 
-def _question(what: str, vary: "list[str] | None", given: "dict[str, Any]") -> "Question":
-    from numaprobe.study.sweep.question import Question, is_sweep_file, read_question, with_options
+def _question(what: str, vary: "list[str] | None", given: "dict[str, Any]") -> "SweepQuestion":
+    from numaprobe.study.sweep.question import SweepQuestion, is_sweep_file, read_question, with_options
     from numaprobe.study.sweep.space import parse_space
 
     axes = parse_space(vary or ())
-    asked = read_question(what) if is_sweep_file(what) else Question(source=what)
+    asked = read_question(what) if is_sweep_file(what) else SweepQuestion(source=what)
     if axes and asked.points is not None:
         raise UsageError(f"--vary: '{what[:80]}' lists its points one by one")
     return with_options(asked, given | {"axes": axes})
 
 
-def _crew(cluster: str | None, workers: int | None) -> "Crew":
+def _crew(cluster: str | None, workers: int | None) -> "SweepWorkers":
     from numaprobe.study.sweep.crew import LocalCrew, cpus_here
 
     if cluster is None:
@@ -133,7 +133,7 @@ def _duration(seconds: float) -> str:
 def _table(done: "Swept", stream: "TextIO") -> None:
     rate = f", {done.new / done.seconds:.0f} runs/s" if done.new else ""
     of = "" if done.complete else f" of {done.total:,}"
-    stream.write(f"{done.done:,}{of} runs in {done.folder}: {done.new:,} new in {_duration(done.seconds)}{rate}\n")
+    stream.write(f"{done.done:,}{of} runs in {done.folder}\n{done.new:,} new in {_duration(done.seconds)}{rate}\n")
     if done.deaths:
         stream.write(f"{done.deaths} workers died meanwhile, and were replaced\n")
     if done.failed:

@@ -18,7 +18,7 @@ from numaprobe.errors import InternalError, NumaprobeError, RefusedError
 from numaprobe.policies import make_policy
 from numaprobe.study.axes import together
 from numaprobe.study.runs import run_many
-from numaprobe.study.sweep.space import Span
+from numaprobe.study.sweep.space import AxisSpan
 from numaprobe.study.variation import vary
 from numaprobe.version import __version__
 
@@ -44,7 +44,7 @@ class Recipe:
 
     #: what is varied
     base: Setting
-    axes: tuple[Axis | Span, ...]
+    axes: tuple[Axis | AxisSpan, ...]
     #: machines that an axis names, read where their files are
     machines: dict[str, Topology] = field(default_factory=dict)
     #: columns whose values part the dataset
@@ -195,16 +195,16 @@ def _varied(recipe: Recipe, point: Point) -> Setting | NumaprobeError:
         return InternalError(f"{type(error).__name__}: {error}")
 
 
-def axis_values(axes: Sequence[Axis | Span], point: Point) -> list[Any]:
+def axis_values(axes: Sequence[Axis | AxisSpan], point: Point) -> list[Any]:
     """Return the values of the dataset's own columns."""
     return [
-        axis.number(value) if isinstance(axis, Span) else value
+        axis.number(value) if isinstance(axis, AxisSpan) else value
         for axis, value in zip(axes, point, strict=True)
         if axis.key not in OWN_COLUMNS
     ]
 
 
-def values_said(axes: Sequence[Axis | Span], point: Point) -> dict[str, str | None]:
+def values_said(axes: Sequence[Axis | AxisSpan], point: Point) -> dict[str, str | None]:
     """Return the columns that a point says by itself."""
     return {axis.key: value for axis, value in zip(axes, point, strict=True) if axis.key in OWN_COLUMNS}
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 10
 _PATIENCE_SSH: Final = 60
 _PATIENCE_QUEUE: Final = 3600
+_LATELY: Final = 5.0
 #: Jobs that each worker has at hand beside the one that it does.
 _AHEAD: Final = 1
 _SCHEMES: Final = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
@@ -53,14 +54,20 @@ class DaskCrew:
         self._closing = contextlib.ExitStack()
         self._answers: queue.SimpleQueue[tuple[Job, Any]] = queue.SimpleQueue()
         self._given = 0
+        self._workers, self._ask_again = 0, 0.0
         with self._closing as closing:
             self._client = _connected(where, workers, closing)
             self._closing = closing.pop_all()
 
     @property
     def workers(self) -> int:
-        """How many threads of workers there are now."""
-        return sum(worker["nthreads"] for worker in self._client.scheduler_info(n_workers=-1)["workers"].values())
+        """How many threads of workers there are, as far as was asked lately: it is a way to the scheduler and back."""
+        now = time.monotonic()
+        if now >= self._ask_again:
+            known = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            self._workers = sum(worker["nthreads"] for worker in known)
+            self._ask_again = now + _LATELY
+        return self._workers
 
     @property
     def room(self) -> int:
@@ -75,7 +82,7 @@ class DaskCrew:
         future.add_done_callback(lambda done: self._answers.put((job, done)))
 
     def take(self, seconds: float) -> list[tuple[Job, Batch | Died]]:
-        """Return what came of jobs; see ``Crew.take``."""
+        """Return what came of jobs; see ``SweepWorkers.take``."""
         found: list[tuple[Job, Batch | Died]] = []
         with contextlib.suppress(queue.Empty):
             found.append(self._read(*self._answers.get(timeout=seconds)))

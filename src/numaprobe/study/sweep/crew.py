@@ -30,7 +30,7 @@ class Died:
     """In place of a batch: the worker that had the job is no more."""
 
 
-class Crew(Protocol):
+class SweepWorkers(Protocol):
     """Workers. One job may kill a worker; all others are answered."""
 
     @property
@@ -118,7 +118,7 @@ class LocalCrew:
             worker.pipe.send(job)
 
     def take(self, seconds: float) -> list[tuple[Job, Batch | Died]]:
-        """Return what came of jobs; see ``Crew.take``."""
+        """Return what came of jobs; see ``SweepWorkers.take``."""
         busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}
         found: list[tuple[Job, Batch | Died]] = []
         for pipe in wait(list(busy), seconds):

@@ -17,8 +17,8 @@ from numaprobe.errors import InputError, NumaprobeError, RefusedError
 from numaprobe.study.sweep.batch import OWN_COLUMNS, Job
 from numaprobe.study.sweep.crew import Died
 from numaprobe.study.sweep.kept import Kept, forget, gaps, keep, kept_batches
-from numaprobe.study.sweep.question import Question, make_recipe, question_from_json
-from numaprobe.study.sweep.space import Space, Span
+from numaprobe.study.sweep.question import SweepQuestion, make_recipe, question_from_json
+from numaprobe.study.sweep.space import AxisSpan, Space
 from numaprobe.version import __version__
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numaprobe.study.sweep.batch import Batch, Recipe
-    from numaprobe.study.sweep.crew import Crew
+    from numaprobe.study.sweep.crew import SweepWorkers
 
 KIND: Final = "sweep"
 #: A dataset of a sweep has one part.
@@ -81,7 +81,7 @@ class Swept:
 
 
 @dataclass(slots=True)
-class _Book:
+class _Ledger:
     """What is done, and what is still to be given out."""
 
     space: Space
@@ -126,7 +126,7 @@ class _Book:
         self.size = max(1, min(int(_TARGET / self.pace), self.size * _GROWTH, _MOST))
 
 
-def begin(folder: str | Path, question: Question) -> tuple[DatasetWriter, Recipe, Space]:
+def begin(folder: str | Path, question: SweepQuestion) -> tuple[DatasetWriter, Recipe, Space]:
     """Return a new dataset for a sweep, and what is run.
 
     Raises:
@@ -169,7 +169,7 @@ def resume(folder: str | Path) -> tuple[DatasetWriter, Recipe, Space]:
 
 
 def _column_type(axis: Any) -> str:  # noqa: ANN401  an axis
-    if not isinstance(axis, Span):
+    if not isinstance(axis, AxisSpan):
         return "VARCHAR"
     return "BIGINT" if axis.unit or axis.whole else "DOUBLE"
 
@@ -178,7 +178,7 @@ def carry_out(
     writer: DatasetWriter,
     recipe: Recipe,
     space: Space,
-    crew: Callable[[], Crew],
+    crew: Callable[[], SweepWorkers],
     progress: Callable[[SweepProgress], object] | None = None,
 ) -> Swept:
     """Run what is missing, and finish the dataset; close it in any case.
@@ -200,7 +200,7 @@ def carry_out(
     with writer:
         kept = kept_batches(writer.folder)
         data = pickle.dumps(recipe)
-        book = _Book(space, data, kept, deque(gaps(kept, space.count)))
+        book = _Ledger(space, data, kept, deque(gaps(kept, space.count)))
         if writer.manifest.complete:
             book.missing.clear()
         elif book.open:
@@ -236,9 +236,9 @@ def _resumable(error: NumaprobeError, folder: Path, done: int, total: int) -> Nu
 
 
 def _run(
-    book: _Book,
+    book: _Ledger,
     folder: Path,
-    hire: Callable[[], Crew],
+    hire: Callable[[], SweepWorkers],
     progress: Callable[[SweepProgress], object] | None,
 ) -> None:
     """Have everything done that is missing."""
@@ -272,7 +272,7 @@ def _run(
         book.kept.sort(key=lambda batch: batch.first)
 
 
-def _progress(book: _Book, workers: int) -> SweepProgress:
+def _progress(book: _Ledger, workers: int) -> SweepProgress:
     rate = None
     if book.began is not None and book.new > book.began[1]:
         since, uncounted = book.began
@@ -288,7 +288,7 @@ def _progress(book: _Book, workers: int) -> SweepProgress:
     )
 
 
-def _finish(writer: DatasetWriter, book: _Book) -> None:
+def _finish(writer: DatasetWriter, book: _Ledger) -> None:
     """Make the dataset of what is done."""
     done = book.done
     about = writer.manifest.about | {
@@ -304,9 +304,9 @@ def _finish(writer: DatasetWriter, book: _Book) -> None:
 
 
 def sweep(
-    question: Question,
+    question: SweepQuestion,
     folder: str | Path,
-    crew: Callable[[], Crew],
+    crew: Callable[[], SweepWorkers],
     progress: Callable[[SweepProgress], object] | None = None,
 ) -> Swept:
     """Ask a question, and keep the answer in a new dataset; see ``begin`` and ``carry_out``."""

@@ -34,7 +34,7 @@ from numaprobe.study.axes import Axis, parse_axes
 from numaprobe.study.runs import run
 from numaprobe.study.settings import make_setting
 from numaprobe.study.sweep.batch import Recipe
-from numaprobe.study.sweep.space import Space, Span, axis_from_json, axis_to_json, parse_span
+from numaprobe.study.sweep.space import AxisSpan, Space, axis_from_json, axis_to_json, parse_span
 from numaprobe.study.variation import vary
 from numaprobe.topology import load_topology
 
@@ -55,7 +55,7 @@ _KEYS: Final = ("policy", "kernel")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class SweepQuestion:
     """What is asked; what is None comes from the scenario."""
 
     #: scenario or trace, as ``make_setting`` takes it
@@ -67,7 +67,7 @@ class Question:
     devices: int | None = None
     #: ``--set``
     overrides: tuple[str, ...] = ()
-    axes: tuple[Axis | Span, ...] = ()
+    axes: tuple[Axis | AxisSpan, ...] = ()
     #: points one by one
     points: tuple[tuple[str, ...], ...] | None = None
     #: so many, drawn
@@ -99,7 +99,7 @@ class Question:
         return {**block, "axes": [axis_to_json(axis) for axis in self.axes]}
 
 
-def question_from_json(block: Any) -> Question:  # noqa: ANN401  plain JSON
+def question_from_json(block: Any) -> SweepQuestion:  # noqa: ANN401  plain JSON
     """Return the question that a dataset keeps.
 
     Raises:
@@ -108,7 +108,7 @@ def question_from_json(block: Any) -> Question:  # noqa: ANN401  plain JSON
     """
     try:
         points = block["points"]
-        return Question(
+        return SweepQuestion(
             **{name: block[name] for name in ("source", *_SETTING, "random", "seed")},
             overrides=tuple(block["overrides"]),
             points=None if points is None else tuple(tuple(str(value) for value in point) for point in points),
@@ -129,7 +129,7 @@ def is_sweep_file(source: str) -> bool:
     return any(word in data for word in _SWEEPS)
 
 
-def read_question(path: str) -> Question:
+def read_question(path: str) -> SweepQuestion:
     """Return what a sweep's file asks.
 
     Raises:
@@ -153,7 +153,7 @@ def read_question(path: str) -> Question:
         if axes:
             raise InputError("vary and points: give one of them", path)
         axes, points = _points(listed, path)
-    return Question(
+    return SweepQuestion(
         source=data["scenario"],
         overrides=tuple(data.get("set", ())),
         axes=axes,
@@ -185,8 +185,8 @@ def _check_types(data: Mapping[str, Any], path: str) -> None:
 _WORDS: Final = {str: "a text", int: "a whole number", dict: "a table", list: "a list"}
 
 
-def _axes(table: Mapping[str, Any], path: str) -> tuple[Axis | Span, ...]:
-    found: list[Axis | Span] = []
+def _axes(table: Mapping[str, Any], path: str) -> tuple[Axis | AxisSpan, ...]:
+    found: list[Axis | AxisSpan] = []
     for key, said in table.items():
         values = said if isinstance(said, list) else [said]
         if not values:
@@ -198,7 +198,7 @@ def _axes(table: Mapping[str, Any], path: str) -> tuple[Axis | Span, ...]:
     return tuple(found)
 
 
-def _points(listed: Sequence[Any], path: str) -> tuple[tuple[Axis | Span, ...], tuple[tuple[str, ...], ...]]:
+def _points(listed: Sequence[Any], path: str) -> tuple[tuple[Axis | AxisSpan, ...], tuple[tuple[str, ...], ...]]:
     if not all(isinstance(point, dict) and point for point in listed):
         raise InputError("points: each is a table with a value for every key", path)
     keys = list(listed[0])
@@ -221,7 +221,7 @@ def _text(value: object, where: str, path: str) -> str:
     raise InputError(f"{where}: must be a text or a number", path)
 
 
-def make_recipe(question: Question, space: Space) -> tuple[Recipe, str]:
+def make_recipe(question: SweepQuestion, space: Space) -> tuple[Recipe, str]:
     """Return what all runs have in common, and what tells this sweep from another one: a digest.
 
     The digest is of the space, and of what the base gives when it is run: a scenario's file that was changed meanwhile
@@ -265,14 +265,14 @@ def _check_axes(recipe: Recipe) -> None:
 
     """
     for axis in recipe.axes:
-        values = [axis.at(0.0), axis.at(1.0)] if isinstance(axis, Span) else list(axis.values)
+        values = [axis.at(0.0), axis.at(1.0)] if isinstance(axis, AxisSpan) else list(axis.values)
         errors = [_wrong(recipe.base, axis, value, recipe.machines) for value in values[:_FEW]]
         first = next((error for error in errors if error is not None), None)
         if first is not None and (all(errors) or isinstance(first, UsageError)):
             raise first
 
 
-def _wrong(base: Setting, axis: Axis | Span, value: str, machines: Mapping[str, Topology]) -> NumaprobeError | None:
+def _wrong(base: Setting, axis: Axis | AxisSpan, value: str, machines: Mapping[str, Topology]) -> NumaprobeError | None:
     try:
         arguments = axis.change(value)
         if "machine" in arguments:
@@ -283,6 +283,6 @@ def _wrong(base: Setting, axis: Axis | Span, value: str, machines: Mapping[str, 
     return None
 
 
-def with_options(question: Question, given: Mapping[str, Any]) -> Question:
+def with_options(question: SweepQuestion, given: Mapping[str, Any]) -> SweepQuestion:
     """Return a question with what options say in place of what a file says; None: nothing."""
     return replace(question, **{name: value for name, value in given.items() if value not in (None, ())})

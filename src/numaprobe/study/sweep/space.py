@@ -34,7 +34,7 @@ _DIGITS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class AxisSpan:
     """An axis whose values are all between two numbers: ``1ms..50ms``."""
 
     key: str
@@ -78,14 +78,14 @@ class Span:
         return f"{self.key}={value}"
 
 
-def parse_space(texts: Iterable[str]) -> tuple[Axis | Span, ...]:
+def parse_space(texts: Iterable[str]) -> tuple[Axis | AxisSpan, ...]:
     """Return the axes that ``KEY=A,B`` and ``KEY=A..B`` say, in the order in which their keys came first.
 
     Raises:
         UsageError: a text is none, or names what cannot be varied.
 
     """
-    found: dict[str, Axis | Span] = {}
+    found: dict[str, Axis | AxisSpan] = {}
     listed: dict[str, list[str]] = {}
     for text in texts:
         key, _, rest = text.partition("=")
@@ -97,14 +97,14 @@ def parse_space(texts: Iterable[str]) -> tuple[Axis | Span, ...]:
             found[key] = span
             continue
         listed.setdefault(key, []).append(text)
-        if isinstance(found.get(key), Span):
+        if isinstance(found.get(key), AxisSpan):
             raise UsageError(f"--vary {key[:60]}=: one span, or values, and not both")
         [axis] = parse_axes(listed[key])
         found[axis.key] = axis
     return tuple(found.values())
 
 
-def parse_span(key: str, text: str) -> Span | None:
+def parse_span(key: str, text: str) -> AxisSpan | None:
     """Return the span that a text says; None: it says something else.
 
     Raises:
@@ -117,13 +117,13 @@ def parse_span(key: str, text: str) -> Span | None:
     first, unit, second, other, log = match.groups()
     if not (unit or other):
         whole = "." not in first + second
-        return Span(key, float(first), float(second), whole=whole, log=bool(log))
+        return AxisSpan(key, float(first), float(second), whole=whole, log=bool(log))
     for name, parse in (("ns", parse_time), ("B", parse_size)):
         try:
             ends = parse(first + (unit or other)), parse(second + (other or unit))
         except InputError:
             continue
-        return Span(key, *ends, unit=name, log=bool(log))
+        return AxisSpan(key, *ends, unit=name, log=bool(log))
     raise UsageError(f"--vary {key[:60]}={text[:60]}: both ends are times (1ms..50ms), sizes or plain numbers")
 
 
@@ -131,7 +131,7 @@ def parse_span(key: str, text: str) -> Span | None:
 class Space:
     """All points of a sweep."""
 
-    axes: tuple[Axis | Span, ...]
+    axes: tuple[Axis | AxisSpan, ...]
     #: the points one by one
     listed: tuple[Point, ...] | None = None
     #: so many points, drawn
@@ -140,7 +140,7 @@ class Space:
     _order: tuple[int, ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        spans = [axis.key for axis in self.axes if isinstance(axis, Span)]
+        spans = [axis.key for axis in self.axes if isinstance(axis, AxisSpan)]
         if spans and self.random is None and self.listed is None:
             raise UsageError(f"--vary {spans[0][:60]}= is a span, and spans are sampled: say how many with --random N")
         if self.random is not None and (self.listed is not None or not self.axes):
@@ -188,7 +188,7 @@ class Space:
 
     def _drawn(self, places: Sequence[float]) -> Point:
         return tuple(
-            axis.at(place) if isinstance(axis, Span) else axis.values[int(place * len(axis.values))]
+            axis.at(place) if isinstance(axis, AxisSpan) else axis.values[int(place * len(axis.values))]
             for axis, place in zip(self.axes, places, strict=True)
         )
 
@@ -199,14 +199,14 @@ class Space:
         return latin_hypercube(len(self.axes), self.count, self.seed)
 
 
-def axis_to_json(axis: Axis | Span) -> dict[str, Any]:
+def axis_to_json(axis: Axis | AxisSpan) -> dict[str, Any]:
     """Return an axis as plain JSON."""
     if isinstance(axis, Axis):
         return {"key": axis.key, "values": list(axis.values)}
-    return {name: getattr(axis, name) for name in Span.__dataclass_fields__}
+    return {name: getattr(axis, name) for name in AxisSpan.__dataclass_fields__}
 
 
-def axis_from_json(block: dict[str, Any]) -> Axis | Span:
+def axis_from_json(block: dict[str, Any]) -> Axis | AxisSpan:
     """Return the axis that ``axis_to_json`` wrote.
 
     Raises:
@@ -215,4 +215,4 @@ def axis_from_json(block: dict[str, Any]) -> Axis | Span:
     """
     if "values" in block:
         return Axis(str(block["key"]), tuple(str(value) for value in block["values"]))
-    return Span(**block)
+    return AxisSpan(**block)
