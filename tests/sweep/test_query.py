@@ -16,7 +16,7 @@ from numaprobe.datasets.rows import error_row
 from numaprobe.datasets.tables import TABLES
 from numaprobe.errors import InputError, UsageError
 from numaprobe.report.questions import asked_page
-from numaprobe.study.questions import QUESTIONS, Asked, ask, frame_of
+from numaprobe.study.questions import QUESTIONS, AskedTable, ask, frame_of
 from numaprobe.study.sweep.crew import LocalCrew
 from numaprobe.study.sweep.driver import sweep
 
@@ -57,12 +57,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def answer(folder: Path, name: str, *by: str, **more: Any) -> Asked:
+def answer(folder: Path, name: str, *by: str, **more: Any) -> AskedTable:
     with Views([folder]) as views:
         return ask(name, frame_of(views), by=by, **more)
 
 
-def dicts(asked: Asked) -> list[dict[str, Any]]:
+def dicts(asked: AskedTable) -> list[dict[str, Any]]:
     return asked.to_dict()["rows"]  # type: ignore[no-any-return]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from numaprobe.datasets import Answer, Views
-    from numaprobe.study.questions import Asked
+    from numaprobe.study.questions import AskedTable
 
 #: Rows that are shown or written; a dataset is Parquet for whoever wants more.
 _MOST_ROWS: Final = 1_000_000
@@ -64,7 +64,7 @@ def query(
     return 0
 
 
-def _ask(question: str, views: "Views", by: str | None, metric: str, top: int | None) -> "Asked":
+def _ask(question: str, views: "Views", by: str | None, metric: str, top: int | None) -> "AskedTable":
     from numaprobe.errors import UnknownNameError
     from numaprobe.study.questions import QUESTIONS, ask, frame_of
 
@@ -116,23 +116,23 @@ def _answer_csv(answer: "Answer") -> str:
     return answer_csv(answer.columns, answer.rows)
 
 
-def _asked_table(asked: "Asked", stream: "TextIO") -> None:
+def _asked_table(asked: "AskedTable", stream: "TextIO") -> None:
     from numaprobe.report.questions import print_asked
 
     print_asked(asked, stream)
 
 
-def _asked_json(asked: "Asked") -> str:
+def _asked_json(asked: "AskedTable") -> str:
     return to_json(asked.to_dict())
 
 
-def _asked_csv(asked: "Asked") -> str:
+def _asked_csv(asked: "AskedTable") -> str:
     from numaprobe.report.questions import answer_csv
 
     return answer_csv([column.name for column in asked.columns], asked.rows)
 
 
-def _asked_html(asked: "Asked") -> str:
+def _asked_html(asked: "AskedTable") -> str:
     from numaprobe.report.questions import asked_page
 
     return asked_page([asked])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numaprobe.datasets import Answer
-    from numaprobe.study.questions import Asked
+    from numaprobe.study.questions import AskedTable
 
 _STYLE: Final = (
     "body{font:14px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:70em;padding:0 1em;color:#1a1f27}"
@@ -36,7 +36,7 @@ _DRAWN_NAME: Final = re.compile(r"(?<=[\"#])(gradient_|clip)\d+(?=[\")])")
 _NAMED: Final = 40
 
 
-def print_asked(asked: Asked, stream: TextIO) -> None:
+def print_asked(asked: AskedTable, stream: TextIO) -> None:
     """Print the answer to a prepared question as a table."""
     columns = [
         Column(
@@ -113,7 +113,7 @@ def _cell(value: Any, kind: str) -> str:  # noqa: ANN401  any value of a row
 
 
 # ---- the page -------------------------------------------------------------------------------------------------------
-def asked_page(pages: Sequence[Asked]) -> str:
+def asked_page(pages: Sequence[AskedTable]) -> str:
     """Return a page of answers, with their pictures.
 
     Raises:
@@ -132,7 +132,7 @@ def asked_page(pages: Sequence[Asked]) -> str:
     )
 
 
-def _section(asked: Asked) -> str:
+def _section(asked: AskedTable) -> str:
     heads = "".join(
         f'<th class="{_class(one.kind)}" title="{html.escape(one.legend)}">{html.escape(_title(one.name))}</th>'
         for one in asked.columns

@@ -11,7 +11,7 @@ anything that was sampled between two numbers. *Settings* are what one chooses: 
 figures here and is counted.
 """
 
-from numaprobe.study.questions.frame import METRICS, Asked, Frame, frame_of
+from numaprobe.study.questions.frame import METRICS, AskedTable, RunsFrame, frame_of
 from numaprobe.study.questions.prepared import QUESTIONS, ask
 
-__all__ = ["METRICS", "QUESTIONS", "Asked", "Frame", "ask", "frame_of"]
+__all__ = ["METRICS", "QUESTIONS", "AskedTable", "RunsFrame", "ask", "frame_of"]

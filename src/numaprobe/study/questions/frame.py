@@ -44,7 +44,7 @@ class AskedColumn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class AskedTable:
     """The answer to a prepared question."""
 
     question: str
@@ -71,7 +71,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class RunsFrame:
     """Views, and what varies in them."""
 
     views: Views
@@ -119,7 +119,7 @@ def is_setting(name: str) -> bool:
     return name in _SETTINGS or is_parameter(name) or name.rsplit(".", maxsplit=1)[-1] in _SETTING_KEYS
 
 
-def frame_of(views: Views, metric: str = "makespan_ns") -> Frame:
+def frame_of(views: Views, metric: str = "makespan_ns") -> RunsFrame:
     """Return what varies in the runs of some views.
 
     Raises:
@@ -147,10 +147,10 @@ def frame_of(views: Views, metric: str = "makespan_ns") -> Frame:
     numbers = {"BIGINT", "DOUBLE"}
     spans = tuple(one for one, count in varying.items() if columns[one] in numbers or count > MOST_LEVELS)
     notes = (f"{failed} of {runs} runs did not pass and have no figures here",) if failed else ()
-    return Frame(views=views, varying=varying, spans=spans, metric=name, runs=runs, failed=failed, notes=notes)
+    return RunsFrame(views=views, varying=varying, spans=spans, metric=name, runs=runs, failed=failed, notes=notes)
 
 
-def need_axes(frame: Frame, names: Sequence[str], what: str) -> None:
+def need_axes(frame: RunsFrame, names: Sequence[str], what: str) -> None:
     """Raise if nothing varies that a question is about.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.datasets.duck import quoted, text
 from numaprobe.errors import UnknownNameError, UsageError
-from numaprobe.study.questions.frame import Asked, AskedColumn, Frame, need_axes
+from numaprobe.study.questions.frame import AskedColumn, AskedTable, RunsFrame, need_axes
 from numaprobe.study.questions.sensitivity import sensitivity
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ PASSED: Final = "coalesce(passed, true)"
 _MOST_CELLS: Final = 10_000
 
 
-def ask(question: str, frame: Frame, *, by: Sequence[str] = (), top: int | None = None) -> Asked:
+def ask(question: str, frame: RunsFrame, *, by: Sequence[str] = (), top: int | None = None) -> AskedTable:
     """Return the answer to a prepared question.
 
     Args:
@@ -37,7 +37,7 @@ def ask(question: str, frame: Frame, *, by: Sequence[str] = (), top: int | None 
     return _ANSWERS[question](frame, frame.check(by), top)
 
 
-def _grouped(frame: Frame, names: Sequence[str]) -> str:
+def _grouped(frame: RunsFrame, names: Sequence[str]) -> str:
     return ", ".join(f"{frame.column(name)} AS {quoted(name)}" for name in names)
 
 
@@ -53,13 +53,13 @@ def _texts(names: Sequence[str]) -> tuple[AskedColumn, ...]:
     return tuple(AskedColumn(name=name, kind="text") for name in names)
 
 
-def _by_default(frame: Frame, by: Sequence[str], settings: Sequence[str] = ()) -> list[str]:
+def _by_default(frame: RunsFrame, by: Sequence[str], settings: Sequence[str] = ()) -> list[str]:
     """Return for what a question is asked: what was said, else for each machine."""
     chosen = list(by) or [name for name in ("machine",) if name in frame.varying]
     return [name for name in chosen if name not in settings]
 
 
-def _settings_table(frame: Frame, where: Sequence[str], settings: Sequence[str]) -> str:
+def _settings_table(frame: RunsFrame, where: Sequence[str], settings: Sequence[str]) -> str:
     """Return SQL for one row per setting and place: medians over all other conditions.
 
     A setting that has failed runs is there with how many; its figures are of those that passed.
@@ -75,7 +75,7 @@ def _settings_table(frame: Frame, where: Sequence[str], settings: Sequence[str])
     )
 
 
-def _figures(frame: Frame) -> tuple[AskedColumn, ...]:
+def _figures(frame: RunsFrame) -> tuple[AskedColumn, ...]:
     name = frame.metric.removesuffix("_ns")
     return (
         AskedColumn(name="runs", kind="count", legend="of this setting here"),
@@ -87,7 +87,7 @@ def _figures(frame: Frame) -> tuple[AskedColumn, ...]:
     )
 
 
-def best(frame: Frame, by: list[str], top: int | None) -> Asked:
+def best(frame: RunsFrame, by: list[str], top: int | None) -> AskedTable:
     """Return the best settings for each machine, or whatever is asked: without failures first, then by median."""
     where = _by_default(frame, by)
     settings = [name for name in frame.settings if name not in where]
@@ -108,7 +108,7 @@ def best(frame: Frame, by: list[str], top: int | None) -> Asked:
     equal = AskedColumn(name="equals", kind="count", legend="other settings with the very same median")
     gain = AskedColumn(name="beside_worst_percent", kind="percent", legend="beside the worst setting here")
     title = f"the best setting for each {' and '.join(where)}" if where else "the best settings"
-    return Asked(
+    return AskedTable(
         question="best",
         title=f"{title}, by median {frame.metric.removesuffix('_ns')}",
         columns=(*_texts(names), place, *_figures(frame), equal, gain),
@@ -117,7 +117,7 @@ def best(frame: Frame, by: list[str], top: int | None) -> Asked:
     )
 
 
-def cost(frame: Frame, by: list[str], top: int | None) -> Asked:
+def cost(frame: RunsFrame, by: list[str], top: int | None) -> AskedTable:
     """Return what each policy costs, beside the best one under the very same other values; by place."""
     if "policy" not in frame.varying:
         raise UsageError(
@@ -150,7 +150,7 @@ def cost(frame: Frame, by: list[str], top: int | None) -> Asked:
         if paired
         else (*frame.notes, "no two runs differ in the policy alone: medians are compared, not runs")
     )
-    return Asked(
+    return AskedTable(
         question="cost",
         title=f"what each policy costs{' by ' + ' and '.join(where) if where else ''}: {name}",
         columns=(
@@ -168,7 +168,7 @@ def cost(frame: Frame, by: list[str], top: int | None) -> Asked:
     )
 
 
-def front(frame: Frame, by: list[str], top: int | None) -> Asked:
+def front(frame: RunsFrame, by: list[str], top: int | None) -> AskedTable:
     """Return the settings that no other one beats in the figure and in the share on node at once, for each place."""
     where = _by_default(frame, by)
     settings = [name for name in frame.settings if name not in where]
@@ -197,7 +197,7 @@ def front(frame: Frame, by: list[str], top: int | None) -> Asked:
         | {"share": row[len(names) + 5], "free": bool(row[-1])}
         for row in found
     ]
-    return Asked(
+    return AskedTable(
         question="front",
         title=f"settings that none beats in {frame.metric.removesuffix('_ns')} and in share on node at once",
         columns=(*_texts(names), *_figures(frame)),
@@ -207,7 +207,7 @@ def front(frame: Frame, by: list[str], top: int | None) -> Asked:
     )
 
 
-def heat(frame: Frame, by: list[str], top: int | None) -> Asked:
+def heat(frame: RunsFrame, by: list[str], top: int | None) -> AskedTable:
     """Return the median of the figure over two axes."""
     axes = by[:2] or [*frame.settings, *frame.conditions, *frame.spans][:2]
     if len(axes) != 2 or len(by) > 2:  # noqa: PLR2004  a map has two
@@ -220,7 +220,7 @@ def heat(frame: Frame, by: list[str], top: int | None) -> Asked:
     )
     rows = frame.views.ask(sql, most=_MOST_CELLS).rows
     cells = [{"a": row[0], "b": row[1], "figure": row[3] / 1e6, "share": row[4], "runs": row[2]} for row in rows]
-    return Asked(
+    return AskedTable(
         question="heat",
         title=f"median {frame.metric.removesuffix('_ns')} by {axes[0]} and {axes[1]}",
         columns=(
@@ -235,7 +235,7 @@ def heat(frame: Frame, by: list[str], top: int | None) -> Asked:
     )
 
 
-def binned(frame: Frame, name: str) -> str:
+def binned(frame: RunsFrame, name: str) -> str:
     """Return a column in SQL as a text; one with too many numbers cut into parts with as many runs each."""
     if name not in frame.spans:
         return frame.column(name)
@@ -246,7 +246,7 @@ def binned(frame: Frame, name: str) -> str:
     return f"CASE {' '.join(cases)} ELSE {text(ends[-1][1])} END"
 
 
-def bins(frame: Frame, name: str, count: int = 8) -> list[tuple[float, str]]:
+def bins(frame: RunsFrame, name: str, count: int = 8) -> list[tuple[float, str]]:
     """Return the upper ends and the names of parts of a column with as many runs each; empty: it holds no numbers."""
     shares = ", ".join(str(round(place / count, 6)) for place in range(count + 1))
     sql = f"SELECT quantile_cont(TRY_CAST({quoted(name)} AS DOUBLE), [{shares}]) FROM runs"  # noqa: S608  a checked name
@@ -258,11 +258,11 @@ def bins(frame: Frame, name: str, count: int = 8) -> list[tuple[float, str]]:
     return [(high, f"{chr(ord('a') + place)}: {low:.4g}..{high:.4g}") for place, (low, high) in numbered]
 
 
-def _sensitivity(frame: Frame, by: list[str], top: int | None) -> Asked:
+def _sensitivity(frame: RunsFrame, by: list[str], top: int | None) -> AskedTable:
     return sensitivity(frame, by, top, lambda name, count: binned(frame, name) if count else frame.column(name))
 
 
-_ANSWERS: Final[dict[str, Callable[[Frame, list[str], int | None], Asked]]] = {}
+_ANSWERS: Final[dict[str, Callable[[RunsFrame, list[str], int | None], AskedTable]]] = {}
 #: name -> what it answers
 QUESTIONS: Final = {
     "best": "the best setting for each machine",

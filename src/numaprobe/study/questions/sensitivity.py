@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.study.questions.frame import Asked, AskedColumn, Frame, need_axes
+from numaprobe.study.questions.frame import AskedColumn, AskedTable, RunsFrame, need_axes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ class _Part:
         return sum(count * (total / count - mean) ** 2 for count, total in self.cells.values())
 
 
-def sensitivity(frame: Frame, by: list[str], top: int | None, column: Callable[[str, int], str]) -> Asked:
+def sensitivity(frame: RunsFrame, by: list[str], top: int | None, column: Callable[[str, int], str]) -> AskedTable:
     """Return main effects and interactions; ``by``: of these columns alone.
 
     Args:
@@ -73,7 +73,7 @@ def sensitivity(frame: Frame, by: list[str], top: int | None, column: Callable[[
     notes = [*frame.notes, f"{min(1.0, explained):.0%} of the variance of {runs} runs is explained by these"]
     if len(axes) > _MOST_AXES:
         notes.append(f"pairs are those of the {_MOST_AXES} axes that explain most")
-    return Asked(
+    return AskedTable(
         question="sensitivity",
         title=f"which knob matters for {figure.removesuffix('_ns')}",
         columns=(
@@ -91,7 +91,7 @@ def sensitivity(frame: Frame, by: list[str], top: int | None, column: Callable[[
     )
 
 
-def _part(frame: Frame, columns: Sequence[str]) -> _Part:
+def _part(frame: RunsFrame, columns: Sequence[str]) -> _Part:
     chosen = ", ".join(columns)
     sql = (
         f"SELECT {chosen}, count(*), sum({frame.metric})::DOUBLE FROM runs "  # noqa: S608  checked names
