@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numaprobe.errors import InputError, NumaprobeError, UsageError
@@ -24,6 +24,7 @@ def test_every_combination_once_and_policies_fastest() -> None:
     assert [point for start in range(0, 12, 5) for point in found.points(start, 5)] == points
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 200), st.integers(0, 5))
 def test_a_latin_hypercube_covers_each_axis_evenly(points: int, seed: int) -> None:
     found = space("devices=1..1000", "policy=inline,strict-node", "seed=0..100000", random=points, seed=seed)
@@ -38,6 +39,7 @@ def test_a_latin_hypercube_covers_each_axis_evenly(points: int, seed: int) -> No
 WORDS = ("devices=1..1000", "policy=inline,strict-node", "seed=0..100000")
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_span_stays_between_its_ends(place: float) -> None:
     for text, least, most in (("1ms..50ms", 10**6, 5 * 10**7), ("4KiB..1MiB:log", 4096, 2**20), ("1..9", 1, 9)):
