@@ -66,6 +66,23 @@ def test_a_lock_that_three_of_five_drivers_share_is_found_with_its_hold_and_its_
     assert {name: hold.hold_of(name) / MS for name in hold.members} == pytest.approx(holds, rel=0.1)
 
 
+def untold(trace: Trace) -> Trace:
+    """A trace of a kernel that tells no waits."""
+    probes = tuple(replace(one, waits=None, lock_wait_ns=None) for one in trace.probes)
+    return replace(trace, probes=probes, shared=())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_no_wait_is_told_members_have_one_hold_and_a_range_that_holds_each_of_theirs(seed: int) -> None:
+    drivers, holds = drivers_of(Random(seed), dict.fromkeys(range(3), "acpi"))
+    serial, parallel = (untold(recorded(drivers, parallel=together)) for together in (False, True))
+    (hold,) = (one for one in learn(serial, [parallel]).shared if one.hold_ns)
+    assert (hold.members, hold.by_member, hold.evidence) == (("d0", "d1", "d2"), {}, "suspected")
+    low, high = hold.hold_range_ns
+    assert all(low <= ms * MS <= high for ms in holds.values())
+    assert high < 3 * max(holds.values()) * MS
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_without_a_lock_none_is_found(seed: int) -> None:
     drivers, _ = drivers_of(Random(seed), {})

@@ -8,13 +8,19 @@ for which they had what it wanted. With n probes that want the same and mix, eac
 Where they end one after the other, the sums say half of it: the first waited for nobody. Where they shared a CPU, its
 turns hide the lock's: of the waiting that company brought, the part that was *asleep* was for the lock, and the hold is
 that part of what a probe computes.
+
+With several members, what each of them holds follows from *how* they take turns, and that cannot be seen. With turns of
+one length a probe waits for as much of each other one as it has itself, and who holds more waits more. With as many
+turns for each a probe waits for all that the others have, and who holds more waits less. So one hold is told for all,
+and its range goes from the least of both to the most, as often as that fits into the time that they spent together:
+what a probe does by itself while others have it is no waiting, and hides as much of their holds.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from statistics import median, quantiles
+from statistics import fmean, median, quantiles
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.analysis.sharing.company import meetings
@@ -109,7 +115,36 @@ def _held(waiting: Mapping[str, Sequence[Growth]], own: Own) -> SharedHold:
     estimates = [(growth.met.driver, _estimate(growth, holds, steps)) for growth in everyone]
     found = {driver: median(ns for name, ns in estimates if name == driver) for driver in holds}
     spread = middle_range(ns / max(1.0, found[driver]) for driver, ns in estimates)
+    if len(found) > 1 and steps == 1:
+        either = [*found.values(), *_by_equal_takes(waiting).values()]
+        middle = fmean(found[growth.met.driver] for growth in everyone)
+        full = max(1.0, _until_it_is_full(everyone, found))
+        spread = min(either) * spread[0] / max(1.0, middle), max(either) * spread[1] * full / max(1.0, middle)
+        found = dict.fromkeys(found, middle)
     return _hold("shared-1", tuple(sorted(waiting)), own, holds=found, spread=spread, takes=1 if steps > 1 else None)
+
+
+def _by_equal_takes(waiting: Mapping[str, Sequence[Growth]]) -> dict[str, float]:
+    """Return what each member holds if each takes it as often: what all hold together, less what it waited."""
+    everyone = [growth for group in waiting.values() for growth in group]
+    beside = fmean(sum(share for other, share in one.met.others if other.driver in waiting) for one in everyone)
+    together = fmean(growth.slept_ns for growth in everyone) * (1 + beside) / max(1.0, beside)
+    most = {driver: median(growth.own.cost_ns for growth in group) for driver, group in waiting.items()}
+    waited = {driver: median(growth.slept_ns for growth in group) for driver, group in waiting.items()}
+    return {driver: min(max(0.0, together - ns), most[driver]) for driver, ns in waited.items()}
+
+
+def _differ(holds: Mapping[str, float]) -> bool:
+    return len(set(holds.values())) > 1
+
+
+def _until_it_is_full(everyone: Sequence[Growth], holds: Mapping[str, float]) -> float:
+    """Return how many times these holds fit into the time that probes spent beside each other."""
+    fits = []
+    for growth in everyone:
+        beside = sum(share * holds.get(other.driver, 0.0) for other, share in growth.met.others)
+        fits.append((growth.met.end_ns - growth.met.start_ns) / max(1.0, holds[growth.met.driver] + beside))
+    return median(fits)
 
 
 def _hold(
@@ -128,7 +163,7 @@ def _hold(
         hold_ns=round(middle),
         hold_range_ns=(round(middle * spread[0]), round(middle * spread[1])),
         members=members,
-        by_member={driver: round(ns) for driver, ns in sorted(holds.items())} if holds and len(holds) > 1 else {},
+        by_member={driver: round(ns) for driver, ns in sorted(holds.items())} if holds and _differ(holds) else {},
         slowdown=round(median(one for one, _, _ in slowdowns), 4),
         slowdown_range=(min(low for _, low, _ in slowdowns), max(high for _, _, high in slowdowns)),
         takes=takes,
