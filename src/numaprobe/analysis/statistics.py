@@ -251,7 +251,7 @@ def _approximate(ranks: Sequence[int], first: int, distance: float) -> float:
     variance = first * (total - first) / 12 * (total + 1 - ties / (total * (total - 1)))
     if variance <= 0:
         return 1.0
-    return min(1.0, 2 * (1 - NormalDist().cdf((distance - 0.5) / math.sqrt(variance))))
+    return min(1.0, 2 * NormalDist().cdf((0.5 - distance) / math.sqrt(variance)))
 
 
 @lru_cache

@@ -19,6 +19,8 @@ COMMANDS: Final[dict[str, str]] = {
     "explore": "one scenario under one policy in every order: what hangs, what comes out differently",
     "report": "what a recorded trace says",
     "verify": "a prediction, or before, against what was measured",
+    "collect": "the traces of many hosts into one dataset",
+    "fleet": "what the traces of many hosts say together",
     "record": "watch the running kernel probe devices",
     "bind": "devices to their drivers, each from its node, under guard and journal",
     "unbind": "devices from their drivers",

@@ -113,7 +113,7 @@ class DatasetWriter:
 
         Args:
             name: letters, digits, ``.``, ``_`` and ``-``; a part that has this name is replaced.
-            runs: the dataset's runs once this part is in it.
+            runs: the dataset's runs once this part is in it; who knows that later sets ``Part.runs``.
             changes: of the manifest, along with it: ``complete``, ``about``.
 
         Raises:
@@ -125,11 +125,11 @@ class DatasetWriter:
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
         try:
-            part = Part(work, self.manifest)
+            part = Part(work, self.manifest, runs)
             yield part
             with _told(self.folder):
                 part.close()
-                self._commit(name, part, runs, changes)
+                self._commit(name, part, part.runs, changes)
         finally:
             shutil.rmtree(work, ignore_errors=True)
             with contextlib.suppress(OSError):
@@ -201,9 +201,15 @@ class DatasetWriter:
 
 
 class Part:
-    """What is being added. Rows of a table stay in the order in which they come."""
+    """What is being added. Rows of a table stay in the order in which they come.
 
-    def __init__(self, work: Path, manifest: Manifest) -> None:
+    Attributes:
+        runs: the dataset's runs once it is there.
+
+    """
+
+    def __init__(self, work: Path, manifest: Manifest, runs: int) -> None:
+        self.runs = runs
         self._work = work
         self._manifest = manifest
         self._waiting: dict[tuple[str, tuple[str | None, ...]], list[Sequence[Any]]] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.records import ProbeRecord
@@ -40,8 +41,19 @@ def comparison_csv(comparison: Comparison) -> str:
 
 def verification_csv(found: Verification) -> str:
     """Return the figures of a verification, one row each; all runs of a side in one cell, with blanks."""
-    rows = [_flat(figure.to_dict()) for figure in found.figures]
-    names = list(dict.fromkeys((*_KEYS, *(name for row in rows for name in row))))
+    return rows_csv([figure.to_dict() for figure in found.figures], _KEYS)
+
+
+def rows_csv(objects: Iterable[dict[str, Any]], first: Sequence[str] = ()) -> str:
+    """Return JSON objects, one row each: what is inside of an object has a column of its own.
+
+    Args:
+        objects: the rows.
+        first: columns that come first.
+
+    """
+    rows = [_flat(one) for one in objects]
+    names = list(dict.fromkeys((*first, *(name for row in rows for name in row))))
     return _text(names, ([row.get(name) for name in names] for row in rows))
 
 
@@ -71,5 +83,5 @@ def _value(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return " ".join(str(item) for item in value)
+        return printable(" ".join(str(item) if not isinstance(item, dict) else json.dumps(item) for item in value))
     return printable(value) if isinstance(value, str) else value
