@@ -20,7 +20,7 @@ PACKAGE = HERE.parent / "src/numaprobe"
 LIMIT = 10**6
 #: rooms that need other packages, or have no part in recording and binding
 LEFT_OUT = ("buses", "drivercore", "kernel/lab", "library", "placement", "policies", "report", "scenario", "testing")
-LEFT_OUT_TOO = ("virtual", "workqueue", "records/schemas")
+LEFT_OUT_TOO = ("virtual", "workqueue", "records/schemas", "analysis/fleet", "study/fleet")
 #: a zip has no time before this
 WHEN = (1980, 1, 1, 0, 0, 0)
 

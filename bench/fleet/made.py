@@ -2,9 +2,9 @@
 
 Three classes of machines are run once by the virtual machine for each kernel, 200 devices each: that says where a probe
 runs, in which task, and what it costs. Between hosts every cost is multiplied by what real kernels scattered by: each
-probe of ``tests/data/kernel`` over the median of its repetitions, drawn anew for every probe, beside a factor of the host
-(5 %). The hosts of the fourth class are *recorded*: loads of those guests, drawn and set one after the other until there
-are 200 probes, with nothing changed but the clock.
+probe of ``tests/data/kernel`` over the median of its repetitions, drawn anew for every probe, beside a factor of the
+host (5 %). The hosts of the fourth class are *recorded*: loads of those guests, drawn and set one after the other until
+there are 200 probes, with nothing changed but the clock.
 
 Planted, on hosts that a seed draws: a driver three times as slow (3 hosts), half of the probes on another node (3),
 devices without a node (2), devices that fail (2). Besides there is what is no anomaly of a host: one firmware with a
@@ -73,7 +73,13 @@ def scenario_of(product: str) -> Scenario:
     for node in (0, 1):
         for number, (name, count) in enumerate(drivers.items()):
             device = f"{16 * node + number:04x}:{{i:02x}}:00.0"
-            lines += ["[[devices]]", f'name = "{device}"', f"count = {count}", f"node = {node}", f'compatible = "{name}"']
+            lines += [
+                "[[devices]]",
+                f'name = "{device}"',
+                f"count = {count}",
+                f"node = {node}",
+                f'compatible = "{name}"',
+            ]
             lines += ['bus = "pci"']
     return parse_scenario(tomllib.loads("\n".join(lines)), product)
 
@@ -206,7 +212,9 @@ def _spoilt(trace: Trace, kind: str) -> Trace:
         elif one.driver == "nvme" and kind == "off-node" and number % 2 and one.device_node is not None:
             node = 1 - one.device_node if one.device_node in (0, 1) else 0
             cpu = {0: 0, 1: max(one.cpu or 0, 1)}[node]
-            spoilt = replace(one, cpu_node=node, cpu=cpu, cpus=(cpu,), comm="kworker/u16:1", cpus_allowed=None, pod=None)
+            spoilt = replace(
+                one, cpu_node=node, cpu=cpu, cpus=(cpu,), comm="kworker/u16:1", cpus_allowed=None, pod=None
+            )
         elif one.driver == "nvme" and kind == "no-node":
             spoilt = replace(one, device_node=-1, remote_ns=None)
         elif one.driver == "nvme" and kind == "fails" and one.device.endswith(("1:00.0", "2:00.0")):

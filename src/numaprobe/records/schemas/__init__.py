@@ -28,6 +28,8 @@ SCHEMAS: Final = {
     "numaprobe.lab/1": "lab-1.json",
     "numaprobe.overhead/1": "overhead-1.json",
     "numaprobe.explore/1": "explore-1.json",
+    "numaprobe.fleet/1": "fleet-1.json",
+    "numaprobe.collected/1": "collected-1.json",
 }
 
 

@@ -11,8 +11,10 @@ What a host prints is bounded in size and in time: one that says nothing, or nev
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -120,7 +122,7 @@ class SshHosts:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
                 for process in list(self._running):
-                    process.kill()
+                    _kill(process)
 
     def _each(
         self, program: str, hosts: Sequence[str], folder: Path, pool: ThreadPoolExecutor
@@ -145,8 +147,13 @@ class SshHosts:
     def _fetch(self, program: str, host: str, file: Path) -> str | None:
         """Have a host print into a file; return why it did not."""
         words = [program, "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_SECONDS}", "--", host, self.command]
-        with tempfile.TemporaryFile() as said, file.open("wb") as out:
-            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said)  # noqa: S603  see above
+        with (
+            tempfile.TemporaryFile() as said,
+            file.open("wb") as out,
+            subprocess.Popen(  # noqa: S603  see above
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, start_new_session=True
+            ) as process,
+        ):
             self._running.add(process)
             late = threading.Event()
             timer = threading.Timer(self.seconds, _end, [process, late])
@@ -155,7 +162,7 @@ class SshHosts:
             try:
                 size = _copy(process.stdout, out)
                 if size > MAX_OUTPUT:
-                    process.kill()
+                    _kill(process)
                 status = process.wait()
             finally:
                 timer.cancel()
@@ -167,9 +174,16 @@ class SshHosts:
             return None if status == 0 else _reason(said, status)
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End ssh and what it has started itself (ProxyCommand), which would hold its output open."""
+    if process.poll() is None:  # it leads a group of its own, and its number is its own until it was waited for
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def _end(process: subprocess.Popen[bytes], late: threading.Event) -> None:
     late.set()
-    process.kill()
+    _kill(process)
 
 
 def _copy(stream: IO[bytes] | None, out: IO[bytes]) -> int:
@@ -189,7 +203,7 @@ def _reason(said: IO[bytes], status: int) -> str:
     said.seek(max(0, end - 4096))
     lines = [line.strip() for line in said.read().decode(errors="replace").splitlines() if line.strip()]
     why = "".join(char if char.isprintable() else "?" for char in lines[-1][:_LONGEST_REASON]) if lines else ""
-    return f"ssh: {why}" if why else f"the command there ended with {status}"
+    return f"ssh: {why.removeprefix('ssh: ')}" if why else f"the command there ended with {status}"
 
 
 def _reader(host: str, file: Path, wait: Callable[[], str | None]) -> Callable[[], Trace]:
