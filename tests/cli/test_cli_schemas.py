@@ -42,6 +42,8 @@ RUNS: tuple[tuple[str, ...], ...] = (
 #: command -> the test that holds its JSON against its schema
 ELSEWHERE = {
     "verify": "tests/cli/test_cli_verify.py",
+    "collect": "tests/fleet/test_fleet_commands.py",
+    "fleet": "tests/fleet/test_fleet_commands.py",
     "record": "tests/records/test_records_json.py",
     "bind": "tests/bringup/test_commands.py",
     "unbind": "tests/bringup/test_commands.py",
