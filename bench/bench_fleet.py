@@ -24,7 +24,7 @@ SEED = int(os.environ.get("BENCH_SEED", "13"))
 SOME = 100
 
 
-def timed(what: str, call: Callable[[], Any], target: float | None = None) -> Any:
+def timed(what: str, call: Callable[[], Any], target: float | None = None) -> Any:  # noqa: ANN401  what it gives
     cpu, wall = time.process_time(), time.perf_counter()
     result = call()
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall

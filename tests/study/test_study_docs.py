@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PAGES = [("study.md", 16), ("verify.md", 4), ("advise.md", 5), ("sweep.md", 6), ("fleet.md", 9)]
 
 
-@pytest.mark.parametrize(("page", "examples"), [("study.md", 16), ("verify.md", 4), ("advise.md", 5), ("sweep.md", 6)])
+@pytest.mark.parametrize(("page", "examples"), PAGES)
 def test_examples_print_what_they_show(
     page: str, examples: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

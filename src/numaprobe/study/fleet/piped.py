@@ -57,10 +57,10 @@ def piped_sources(stream: IO[bytes], *, date: str | None = None) -> Iterator[Ite
 
     """
     with tempfile.TemporaryDirectory(prefix="numaprobe-", ignore_cleanup_errors=True) as folder:
-        yield _told_apart(stream, _Files(Path(folder), date))
+        yield _told_apart(stream, _SpooledFile(Path(folder), date))
 
 
-class _Files:
+class _SpooledFile:
     """Puts what was found into a file, one at a time.
 
     Args:
@@ -105,7 +105,7 @@ def _refused(name: str, why: str) -> TraceSource:
     return TraceSource(name=name, read=read)
 
 
-def _told_apart(stream: IO[bytes], files: _Files) -> Iterator[TraceSource]:
+def _told_apart(stream: IO[bytes], files: _SpooledFile) -> Iterator[TraceSource]:
     try:
         content = unpacked(stream, _WHERE)
         if content.head[_TAR_AT : _TAR_AT + len(_TAR)] == _TAR:
@@ -118,7 +118,7 @@ def _told_apart(stream: IO[bytes], files: _Files) -> Iterator[TraceSource]:
         raise InputError(f"cannot be unpacked: {error}", _WHERE) from None
 
 
-def _members(content: Rewound, files: _Files) -> Iterator[TraceSource]:
+def _members(content: Rewound, files: _SpooledFile) -> Iterator[TraceSource]:
     """Yield the files of a tar archive; what is no file (a link, a device) is passed over."""
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", content), mode="r|") as archive:  # it reads, no more
@@ -148,7 +148,7 @@ def _whole(content: Rewound) -> str:
     return data.decode(errors="replace")
 
 
-def _of_json(text: str, files: _Files) -> Iterator[TraceSource]:
+def _of_json(text: str, files: _SpooledFile) -> Iterator[TraceSource]:
     """Yield the traces of one JSON object after the other."""
     decoder, at, number = json.JSONDecoder(), 0, 0
     while (at := _skipped(text, at)) < len(text):
