@@ -154,7 +154,7 @@ def test_hostile_names_do_no_harm_in_any_format(tmp_path: Path) -> None:
         assert "alert(1)" in text
         assert "\x1b" not in text
         assert form != "html" or "<script" not in text
-        assert form != "markdown" or "<script" not in text
+        assert form != "markdown" or "<script" not in text.replace("\\<", "")
 
 
 # ---- collect ---------------------------------------------------------------------------------------------------------
