@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from numaprobe.bringup.apart import perform_apart
 from numaprobe.bringup.boot.install import Settings, check, install, uninstall
 from numaprobe.bringup.boot.plan import LATER, boot_plan
+from numaprobe.bringup.forecast import forecast
 from numaprobe.bringup.guard import Guard
 from numaprobe.bringup.history import read_history
 from numaprobe.bringup.perform import Performance
@@ -42,6 +43,7 @@ from numaprobe.bringup.sysfs import Sysfs
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import NumaprobeError
 from numaprobe.study.recording import record_options, record_while
+from numaprobe.topology import read_sysfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,8 +208,35 @@ def table(rounds: int) -> dict[str, Any]:
         found[name] = [summary(taken.trace, names)]
         print("agent:", name, found[name][-1]["makespan_ns"], flush=True)
         perform("unbind", state)
+    memory = {name: _memory(methods(state)[name], names, state) for name in ("shell loop", "bind")}
     history = read_history(state)
-    return {"devices": len(names), "methods": found, "runs": len(history.runs), "open": len(history.open_runs)}
+    return {
+        "devices": len(names),
+        "methods": found,
+        "memory": memory,
+        "predicted": predicted(plan_for("bind")),
+        "runs": len(history.runs),
+        "open": len(history.open_runs),
+    }
+
+
+def predicted(plan: Plan) -> dict[str, int | None]:
+    """Return where each device is said to be probed before anything is done."""
+    foreseen = forecast(plan, read_sysfs(Path("/sys"), proc=Path("/proc"), devices=False))
+    return {name: probe.cpu for (_, name), probe in foreseen.probes.items()}
+
+
+def _memory(body: Callable[[], object], names: set[str], state: Path) -> dict[str, list[int]]:
+    """Bind once more, under a record of the pages: of each bus the bytes on the device's node, and all."""
+    taken, _ = record_while(record_options(sched=False, memory=True), body)
+    perform("unbind", state)
+    found: dict[str, list[int]] = {}
+    for one in taken.trace.probes:
+        if one.device in names and one.memory and one.device_node is not None:
+            sums = found.setdefault(one.bus or "?", [0, 0])
+            sums[0] += one.memory.get(one.device_node, 0)
+            sums[1] += sum(one.memory.values())
+    return found
 
 
 # ---- kill -9, Ctrl-C -------------------------------------------------------------------------------------------------
@@ -335,7 +364,7 @@ def pull(folder: Path) -> dict[str, Any]:
 
 # ---- a boot ----------------------------------------------------------------------------------------------------------
 #: seconds after which all is as without us
-LIMIT = 25
+LIMIT = 60
 #: the disk that never answers (``__main__.py`` has QEMU throttle it) is no device of the others' tests: its override
 APART = "numaprobe-lab-apart"
 #: what udev does: it loads the drivers, which would bind everything at once
@@ -351,7 +380,7 @@ ExecStart=/bin/sh /tmp/np-udev.sh
 UDEV_SH = """\
 cat /proc/uptime >/run/np-held
 modprobe -a nvme virtio_blk virtio_net
-ls -d /sys/bus/*/drivers/nvme/*[0-9] /sys/bus/*/drivers/virtio_*/*[0-9] >/run/np-udev 2>/dev/null
+for driver in nvme virtio_blk virtio_net; do ls -d /sys/bus/*/drivers/$driver/*[0-9]; done >/run/np-udev 2>/dev/null
 true
 """
 END = """\

@@ -6,7 +6,7 @@ logins, VFIO), the guard is asked, and the kernel's own count of writes to sysfs
 programs are not there is left out, and named. Exit 1: a case failed, or nothing could be counted.
 
 ``GUARD_TOOLS``: a folder with the programs, as ``dpkg-deb -x`` unpacks them (``make lab-guards`` makes one).
-``GUARD_FOLDER``: where everything is kept.
+``GUARD_FOLDER``: where everything is kept. ``GUARD_CASES``: the numbers of the cases as a list, if not all (``0,4-9``).
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def environment() -> str:
 
 def run(kernel: KernelImage, folder: Path) -> dict[str, Any]:
     """Boot one guest, and return what its agent found."""
-    agent = shlex.join([sys.executable, str(AGENT), str(folder)])
+    cases = os.environ.get("GUARD_CASES")
+    agent = shlex.join([sys.executable, str(AGENT), str(folder), *([cases] if cases else [])])
     lines = [
         environment(),
         f"for module in {MODULES}; do modprobe $module || true; done",

@@ -4,7 +4,8 @@ The guard is asked in both ways (a survey, a check before a write), and then for
 be empty. That nothing was written is the kernel's word: a kprobe counts every write to a kernfs file meanwhile.
 Afterwards all is undone and wiped, and the device must be free. At last the same devices, free, are unbound and bound.
 
-Called with a folder, in which ``result.json`` is written, case by case.
+Called with a folder, in which ``result.json`` is written, case by case; and, if not all, with the numbers of the cases
+as a list (``0,4-9``).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from numaprobe.bringup.senses import LiveSenses
 from numaprobe.bringup.sysfs import Sysfs, SysfsDevice
 from numaprobe.bringup.tools import BringupTools
 from numaprobe.bringup.write import Writer
+from numaprobe.cpuset import CpuSet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -259,7 +261,10 @@ def main() -> None:
         return
     result: dict[str, Any] = {"counted": witness(), "cases": [], "missing": []}
     checks: list[tuple[str, Callable[[], dict[str, Any]]]] = []
-    for one in all_cases():
+    chosen = CpuSet.parse_list(sys.argv[2]) if len(sys.argv) > 2 else None  # noqa: PLR2004
+    for number, one in enumerate(all_cases()):
+        if chosen is not None and number not in chosen:
+            continue
         missing = [
             name
             for name in one.needs
