@@ -474,7 +474,6 @@ def _boot(plan: Plan, python: str, slow: SysfsDevice | None) -> dict[str, Any]:
     perform("unbind", Path("/tmp/state"))  # noqa: S108
     for drivers in DRIVERS.values():
         subprocess.run(["rmmod", *drivers], check=True)
-    _unbind_virtio_pci(plan)
     if slow is not None:
         _set_override(slow, "")
     autoprobe(1)
@@ -523,14 +522,6 @@ def _run_systemd() -> None:
     system.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):  # a task that a driver keeps cannot be ended
         system.wait(10)
-
-
-def _unbind_virtio_pci(plan: Plan) -> None:
-    """Take the virtio functions of the plan from their driver, as they are before udev."""
-    for change in plan.changes:
-        if change.driver_after == "virtio-pci":
-            with contextlib.suppress(OSError):
-                Path("/sys/bus/pci/drivers/virtio-pci/unbind").write_text(change.name)
 
 
 def _read(path: str) -> str:

@@ -172,6 +172,21 @@ def test_a_device_with_a_driver_or_an_override_is_not_held(world: BringupWorld, 
     assert first.driver == "nvme"
 
 
+@pytest.mark.parametrize(("child", "held"), [(None, True), ("virtio_blk", False)])
+def test_a_virtio_function_is_held_while_its_device_has_no_driver(
+    world: BringupWorld, child: str | None, held: bool
+) -> None:
+    """In many kernels virtio's PCI driver is built in, and has its functions before anybody could hold them."""
+    world.kernel.driver("pci", "virtio-pci")
+    world.kernel.device("pci", "0000:00:05.0", driver="virtio-pci", node=1, ids=(0x1AF4, 0x1001))
+    world.kernel.device("virtio", "virtio3", driver=child, above="0000:00:05.0")
+    boot_sh(world, "hold", Plan(changes=(world.change("virtio3", "bind", "virtio_blk"),)))
+    function = world.kernel.find("0000:00:05.0")
+    assert (world.kernel.root.text(f"sys/{function.path}/driver_override") == LATER) is held
+    unbound = world.kernel.root.text("sys/bus/pci/drivers/virtio-pci/unbind")
+    assert unbound == ("0000:00:05.0" if held else "")
+
+
 def test_a_release_leaves_nothing_held_and_asks_for_drivers(world: BringupWorld, plan: Plan) -> None:
     unbound(world)
     boot_sh(world, "hold", plan)

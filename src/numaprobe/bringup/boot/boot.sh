@@ -2,7 +2,8 @@
 # What numaprobe does at boot besides binding. A shell alone has to do: it must work where no Python does.
 #
 #   hold      keep the listed devices from their drivers: a driver_override that no driver has. A device that has its
-#             driver already, or an override of somebody's, is left alone.
+#             driver already, or an override of somebody's, is left alone; but virtio's own driver, built into many
+#             kernels, is taken from a function whose virtio device has none yet.
 #   load      load the modules of the held devices, by one program; none binds them.
 #   bring     bind them from the CPUs of their node, wave by wave; for an initramfs, where there is no Python.
 #   release   take every such override away again and have the kernel look for drivers: all is as without us.
@@ -28,12 +29,23 @@ look() {
 
 hold() {
     mkdir -p "$run" && : >"$run/holding"
-    while read -r _ _ bus name _; do
+    while read -r _ _ bus name driver _; do
         device=$sys/bus/$bus/devices/$name
-        [ -e "$device/driver_override" ] && [ ! -e "$device/driver" ] || continue
+        [ -e "$device/driver_override" ] || continue
+        [ ! -e "$device/driver" ] || carries_nobodys "$device" "$driver" || continue
         look "$device"
-        [ -n "$override" ] || echo $later >"$device/driver_override"
+        [ -z "$override" ] || continue
+        echo $later >"$device/driver_override"
+        [ ! -e "$device/driver" ] || echo "$name" >"$sys/bus/$bus/drivers/$driver/unbind"
     done <"$here/devices"
+}
+
+# A device ($1) that only carries virtio devices, by its driver ($2), and none of them has a driver yet.
+carries_nobodys() {
+    [ "$2" = virtio-pci ] || [ "$2" = virtio-mmio ] || return 1
+    for child in "$1"/virtio[0-9]*; do
+        [ -e "$child" ] && [ ! -e "$child/driver" ] || return 1
+    done
 }
 
 load() {

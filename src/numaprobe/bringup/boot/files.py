@@ -219,13 +219,15 @@ install() {{
 {installs}
 }}
 """,
-        **{f"{folder}/numaprobe-{verb}.sh": _hook(verb, limit_s, "getarg numaprobe=off") for verb in hooks},
+        **{
+            f"{folder}/numaprobe-{verb}.sh": f"#!/bin/sh\ngetarg numaprobe=off >/dev/null || {_script(verb, limit_s)}\n"
+            for verb in hooks
+        },
     }
 
 
 def _initramfs_tools(limit_s: int) -> dict[str, str]:
     base = "etc/initramfs-tools"
-    off = "grep -qw numaprobe=off /proc/cmdline"
     places = {"hold": "init-top", "bring": "local-top", "release": "local-bottom"}
     return {
         f"{base}/hooks/numaprobe": f"""\
@@ -239,12 +241,16 @@ if command -v taskset >/dev/null; then copy_exec "$(command -v taskset)" /bin; f
 while read -r module; do manual_add_modules "$module"; done </{HOME}/modules
 """,
         **{
-            f"{base}/scripts/{place}/numaprobe": _hook(verb, limit_s, off, prereqs=True)
+            f"{base}/scripts/{place}/numaprobe": f"""\
+#!/bin/sh
+[ "$1" = prereqs ] && exit 0
+case " $(cat /proc/cmdline) " in *" numaprobe=off "*) exit 0 ;; esac
+{_script(verb, limit_s)}
+"""
             for verb, place in places.items()
         },
     }
 
 
-def _hook(verb: str, limit_s: int, off: str, *, prereqs: bool = False) -> str:
-    first = '[ "$1" = prereqs ] && exit 0\n' if prereqs else ""
-    return f"#!/bin/sh\n{first}{off} || NUMAPROBE_LIMIT={limit_s} /bin/sh {_SCRIPT} {verb}\n"
+def _script(verb: str, limit_s: int) -> str:
+    return f"NUMAPROBE_LIMIT={limit_s} /bin/sh {_SCRIPT} {verb}"
