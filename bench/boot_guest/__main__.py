@@ -218,7 +218,9 @@ def _disk(folder: Path, key: str, more: str = "") -> list[str]:
 def boot(folder: Path, case: str, kernel: Path, initrd: Path, image: Path) -> list[str]:
     """Boot once; return what was reported."""
     first = "/etc/boot-cases/report.sh" if case == "initramfs" else "/usr/lib/systemd/systemd"
-    line = f"console=ttyS0 root=/dev/sda rw panic=-1 loglevel=4 systemd.show_status=0 edd=off init={first}"
+    line = (
+        f"console=ttyS0 root=/dev/sda rw panic=-1 no_timer_check loglevel=4 systemd.show_status=0 edd=off init={first}"
+    )
     command = ["timeout", "900", "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-m", "1024", "-nographic"]
     command += ["-no-reboot", "-smp", "4,sockets=2,cores=2"]
     for node in range(2):
