@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: dist site site-check recorder lab-bind lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
+.PHONY: dist site site-check recorder lab-bind lab-boot lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -124,6 +124,9 @@ BIND_COUNT ?= 3
 
 lab-bind: lab-tools  ## bind, kill, cut and pull at devices on a real kernel in QEMU; the table of docs/bind.md
 	$(BIN)/numaprobe lab --fetch $(BIND_KERNEL) && $(BIN)/python -m bench.bind_guest --kernel $(BIND_KERNEL) --count $(BIND_COUNT)
+
+lab-boot: lab-tools  ## a whole Debian boots with an installed plan, good and broken, in QEMU (as root, with debootstrap)
+	$(BIN)/numaprobe lab --fetch 7.3 && $(BIN)/python -m bench.boot_guest
 
 # Boots of each side, before and after what is advised is set.
 ADVICE_BOOTS ?= 5

@@ -8,11 +8,8 @@ Guests have NVMe drives, virtio disks and virtio links on every node, all unboun
 ``cuts``   the power goes at a random moment of a run (sysrq b), again and again, the journal on the host's disk: the
            next boot closes the run and replays nothing.
 ``pull``   a drive is pulled (QMP device_del) while it is bound and unbound: the others are bound, no run stays open.
-``boot``   systemd with an installed plan, as the first process of a namespace: a good plan, one whose Python is gone or
-           hangs, one with a device that is not there, one with a driver that hangs. Every other device is bound in the
-           end, nothing is held, nothing stays.
 
-Usage: python -m bench.bind_guest [table|kills|cuts|pull|boot]... [--kernel 6.12] [--nodes 2,4] [--count N]
+Usage: python -m bench.bind_guest [table|kills|cuts|pull]... [--kernel 6.12] [--nodes 2,4] [--count N]
 """
 
 from __future__ import annotations
@@ -39,19 +36,17 @@ if TYPE_CHECKING:
     from numaprobe.study.guests import GuestOptions
 
 AGENT = Path(__file__).with_name("agent.py")
-#: seconds after which a boot is as without us, and what an emulated systemd may need beyond them
-LIMIT, SPARE = 60, 15
 MACHINES = {2: "2 nodes x 2 cores, 1GiB per node", 4: "4 nodes x 1 core, 512MiB per node"}
 #: of each node: NVMe drives, virtio disks, virtio links
 PER_NODE = {2: (4, 2, 1), 4: (2, 1, 1)}
 
 
-def _plan(nodes: int, qemu: tuple[str, ...] = (), cmdline: str = "") -> GuestPlan:
+def _plan(nodes: int, qemu: tuple[str, ...] = ()) -> GuestPlan:
     topology = load_topology(MACHINES[nodes])
     wanted = []
     for kind, count in zip(("nvme", "virtio-blk", "virtio-net"), PER_NODE[nodes], strict=True):
         wanted += [(f"{kind}{node}.{one}", kind, node) for node in range(nodes) for one in range(count)]
-    return GuestPlan(topology=topology, devices=place_devices(wanted, topology), qemu=qemu, cmdline=cmdline)
+    return GuestPlan(topology=topology, devices=place_devices(wanted, topology), qemu=qemu)
 
 
 def _lines(folder: Path, mode: str, *more: object) -> list[str]:
@@ -193,33 +188,7 @@ def _pull(word: Path, monitor: Path, plan: GuestPlan) -> None:
             print("qmp:", answers.readline().strip(), flush=True)
 
 
-def boot(options: GuestOptions, nodes: int, _count: int) -> list[str]:
-    """Boot with each kind of installed plan; return what does not hold."""
-    with options.guest() as settings:
-        image = settings["folder"] / "slow.img"
-        with image.open("wb") as file:
-            file.truncate(64 << 20)
-        # a byte a second: the first look at its partitions does not come back
-        # (nor would the kernel's early look at the disks of the BIOS)
-        slow = ("-drive", f"if=none,id=slow,file={image},format=raw,throttling.bps-total=1")
-        slow += ("-device", "virtio-blk-pci,drive=slow,bus=pcie.0,addr=0x1c")
-        found = _boot(_plan(nodes, slow, "edd=off"), "boot", settings=settings)
-    print(f"\n{nodes} nodes, boots with an installed plan (limit {LIMIT} s):")
-    faults = [f"uninstall left {name}" for name in found.pop("traces")]
-    for name, case in found.items():
-        print(
-            f"  {name:20} {case['up']} of {case['of']} up, {case['on their node']} of {case['probes']} probes on their"
-        )
-        print(f"  {'':20} node; held for {case['held for']} s; {case['service']}")
-        for line in case["said"]:
-            print(f"  {'':20} | {line}")
-        wrong = case["up"] != case["of"] or case["held still"] or case["bound by udev"]
-        if wrong or not case["held for"] <= LIMIT + SPARE:
-            faults.append(f"{name}: {case}")
-    return faults
-
-
-MODES = {"table": table, "kills": kills, "cuts": cuts, "pull": pull, "boot": boot}
+MODES = {"table": table, "kills": kills, "cuts": cuts, "pull": pull}
 
 
 def main() -> int:

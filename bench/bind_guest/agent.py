@@ -6,14 +6,11 @@ Called with the folder that it shares with the host and a mode:
 ``kills N``  N times: kill -9 at a random moment of a run, recover; N times: ask it to stop (Ctrl-C) at a random moment
 ``cut``      recover what the last boot left, begin a run, and stay in it until the power goes
 ``pull``     bind and unbind one device until it is gone
-``boot``     systemd as the first process of a namespace, with an installed plan: one that is good, one with a device
-             that is not there, one whose Python is gone, or its package, or that hangs, one with a driver that hangs
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import random
@@ -22,13 +19,10 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.bringup.apart import perform_apart
-from numaprobe.bringup.boot.install import Settings, check, install, uninstall
-from numaprobe.bringup.boot.plan import LATER, boot_plan
 from numaprobe.bringup.forecast import forecast
 from numaprobe.bringup.guard import Guard
 from numaprobe.bringup.history import read_history
@@ -40,7 +34,6 @@ from numaprobe.bringup.root import Root
 from numaprobe.bringup.senses import LiveSenses
 from numaprobe.bringup.session import tools_for
 from numaprobe.bringup.sysfs import Sysfs
-from numaprobe.cpuset import CpuSet
 from numaprobe.errors import NumaprobeError
 from numaprobe.study.recording import record_options, record_while
 from numaprobe.topology import read_sysfs
@@ -362,184 +355,6 @@ def pull(folder: Path) -> dict[str, Any]:
     }
 
 
-# ---- a boot ----------------------------------------------------------------------------------------------------------
-#: seconds after which all is as without us
-LIMIT = 60
-#: the disk that never answers (``__main__.py`` has QEMU throttle it) is no device of the others' tests: its override
-APART = "numaprobe-lab-apart"
-#: what udev does: it loads the drivers, which would bind everything at once
-UDEV = """\
-[Unit]
-DefaultDependencies=no
-After=numaprobe-hold.service
-Before=numaprobe-bringup.service
-[Service]
-Type=oneshot
-ExecStart=/bin/sh /tmp/np-udev.sh
-"""
-UDEV_SH = """\
-cat /proc/uptime >/run/np-held
-modprobe -a nvme virtio_blk virtio_net
-for driver in nvme virtio_blk virtio_net; do ls -d /sys/bus/*/drivers/$driver/*[0-9]; done >/run/np-udev 2>/dev/null
-true
-"""
-END = """\
-[Unit]
-DefaultDependencies=no
-After=numaprobe-bringup.service numaprobe-hold.service
-[Service]
-Type=oneshot
-TimeoutStartSec=infinity
-ExecStart=/bin/sh /tmp/np-end.sh
-"""
-END_SH = """\
-cat /proc/uptime >/run/np-over
-systemctl show -p Result -p ExecMainStatus numaprobe-bringup.service >/run/np-result
-mv /run/np-over /run/np-end
-sleep 1000
-"""
-TARGET = """\
-[Unit]
-DefaultDependencies=no
-Wants=numaprobe-hold.service numaprobe-bringup.service numaprobe-release.timer np-udev.service np-end.service
-"""
-#: there is no journal to take what the unit says
-SAID = "[Service]\nStandardOutput=file:/run/np-said\nStandardError=file:/run/np-said\n"
-UNITS = {
-    "np-udev.service": UDEV,
-    "np-end.service": END,
-    "np.target": TARGET,
-    "numaprobe-bringup.service.d/np.conf": SAID,
-}
-#: a Python that does nothing, and one with which nothing of ours can be imported
-HANGS = "#!/bin/sh\nexec sleep 1000\n"
-EMPTY = f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n'
-
-
-def boot(folder: Path) -> dict[str, Any]:
-    """Boot with each kind of plan; return what each left."""
-    slow = _set_apart()
-    everything, alone = _all_plans(slow)
-    programs = {}
-    for name, text in (("hangs", HANGS), ("empty", EMPTY)):
-        programs[name] = Path("/tmp", name)  # noqa: S108  the guest's own
-        programs[name].write_text(text)
-        programs[name].chmod(0o755)
-    missing = replace(everything.changes[0], device="devices/pci0000:fe/0000:fe:00.0", name="0000:fe:00.0")
-    cases = {
-        "good": (everything, sys.executable),
-        "a device is missing": (replace(everything, changes=(*everything.changes, missing)), sys.executable),
-        "its venv is deleted": (everything, "/nowhere/bin/python"),
-        "its package is gone": (everything, str(programs["empty"])),
-        "its python hangs": (everything, str(programs["hangs"])),
-        "a driver hangs": (replace(everything, changes=(*alone.changes, *everything.changes)), sys.executable),
-    }
-    before = _etc()
-    found: dict[str, Any] = {"traces": []}
-    for name, (case, python) in cases.items():
-        found[name] = _boot(case, python, slow if name == "a driver hangs" else None)
-        print("agent: boot:", name, found[name], flush=True)
-        found["traces"] += [f"{name}: {path}" for path in sorted(before ^ _etc())]
-        (folder / "result.json").write_text(json.dumps(found, indent=1))  # a driver that hangs may take all with it
-    return found
-
-
-def _set_apart() -> SysfsDevice | None:
-    """Take the disk that never answers from its driver; return its PCI function; None: there is none."""
-    for device in SYSFS.devices(("virtio",)):
-        function = SYSFS.at(device.path.rpartition("/")[0])
-        if device.product == BLOCK and function is not None and function.name.startswith("0000:00:"):
-            _set_override(function, APART)
-            Path("/sys/bus/pci/drivers/virtio-pci/unbind").write_text(function.name)
-            return function
-    return None
-
-
-def _set_override(device: SysfsDevice, driver: str) -> None:
-    Path(f"/sys/{device.path}/driver_override").write_text(f"{driver}\n")
-
-
-def _all_plans(slow: SysfsDevice | None) -> tuple[Plan, Plan]:
-    """Return the boot's plan for all devices, and the one for the disk that never answers."""
-    plan = boot_plan(plan_for("bind"), LIMIT)
-    if slow is None:
-        return plan, Plan()
-    like = next(change for change in plan.changes if change.driver_after == "virtio-pci")
-    change = replace(like, device=slow.path, name=slow.name, node=None, cpus=CpuSet())
-    return plan, replace(plan, changes=(change,))
-
-
-def _boot(plan: Plan, python: str, slow: SysfsDevice | None) -> dict[str, Any]:
-    names = {device.name for device in devices()}
-    perform("unbind", Path("/tmp/state"))  # noqa: S108
-    for drivers in DRIVERS.values():
-        subprocess.run(["rmmod", *drivers], check=True)
-    if slow is not None:
-        _set_override(slow, "")
-    autoprobe(1)
-    for path in Path("/run").glob("np-*"):
-        path.unlink()
-    install(plan, Path("/"), Settings(python=python, limit_s=LIMIT))
-    installed = check(plan, Path("/"), Settings(python=python, limit_s=LIMIT))
-    units = Path("/etc/systemd/system")
-    for name, text in UNITS.items():
-        (units / name).parent.mkdir(exist_ok=True)
-        (units / name).write_text(text)
-    for name, text in (("np-udev.sh", UDEV_SH), ("np-end.sh", END_SH)):
-        Path("/tmp", name).write_text(text)  # noqa: S108  the guest's own
-    taken, _ = record_while(record_options(sched=False), _run_systemd)
-    autoprobe(0)
-    for name in UNITS:
-        (units / name).unlink()
-    (units / "numaprobe-bringup.service.d").rmdir()
-    uninstall(Path("/"))
-    held, end = (float((_read(f"/run/np-{word}") or "nan").split()[0]) for word in ("held", "end"))
-    ours = {device.name: device.driver for device in devices() if slow is None or slow.path not in device.path}
-    probes = summary(taken.trace, names | set(ours))
-    return {
-        "of": len(names),
-        "up": sum(driver is not None for driver in ours.values()),
-        "held still": sum(one.override == LATER for one in SYSFS.devices(("pci",))),
-        "bound by udev": len(_read("/run/np-udev").split()),
-        "on their node": sum(bus["local"] for bus in probes["buses"].values()),
-        "probes": probes["probes"],
-        "tasks": sorted({task for bus in probes["buses"].values() for task in bus["tasks"]}),
-        "service": _read("/run/np-result").split(),
-        "said": _read("/run/np-said").splitlines(),
-        "held for": round(end - held, 1),
-        "check": installed,
-    }
-
-
-def _run_systemd() -> None:
-    """Have systemd boot to the end of our units, as the first process of a namespace; then end it without ado."""
-    command = ["unshare", "--fork", "--kill-child", "--pid", "--mount", "--mount-proc", "/lib/systemd/systemd"]
-    environment = {"container": "numaprobe", "PATH": os.environ["PATH"]}
-    system = subprocess.Popen([*command, "--unit=np.target"], env=environment, stdin=subprocess.DEVNULL)
-    deadline = time.monotonic() + 4 * LIMIT
-    while not Path("/run/np-end").exists() and time.monotonic() < deadline:
-        time.sleep(0.5)
-    system.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):  # a task that a driver keeps cannot be ended
-        system.wait(10)
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
-
-
-def _etc() -> set[str]:
-    """Return each file and folder of /etc, with what it holds."""
-    found = set()
-    for path in Path("/etc").rglob("*"):
-        data = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        found.add(f"{path} {path.lstat().st_mode:o} {hashlib.sha256(data).hexdigest()[:12]}")
-    return found
-
-
 def main() -> None:
     folder, mode, *more = Path(sys.argv[1]), *sys.argv[2:]
     autoprobe(0)
@@ -552,7 +367,6 @@ def main() -> None:
         "kills": lambda: kills(count, int(more[1])),
         "cut": lambda: cut(folder),
         "pull": lambda: pull(folder),
-        "boot": lambda: boot(folder),
     }
     result = bodies[mode]()
     (folder / "result.json").write_text(json.dumps(result, indent=1))
