@@ -40,7 +40,7 @@ Conflicts=shutdown.target
 ConditionPathExists={_SCRIPT}
 ConditionKernelCommandLine=!numaprobe=off
 """
-#: seconds that holding and releasing may take: a few writes that do not probe
+#: seconds that holding and stopping may take at least: a few writes that do not probe
 _SHORT: Final = 10
 
 
@@ -68,7 +68,7 @@ def boot_files(plan: Plan, where: Where, *, python: str, limit_s: int) -> dict[s
     if where == "initramfs-tools":
         return common | _initramfs_tools(limit_s)
     return common | {
-        f"{_UNITS}/numaprobe-hold.service": _hold_service(),
+        f"{_UNITS}/numaprobe-hold.service": _hold_service(limit_s),
         f"{_UNITS}/numaprobe-bringup.service": _bringup_service(python, limit_s),
     }
 
@@ -82,7 +82,7 @@ def boot_links(where: Where) -> dict[str, str]:
 
 
 # ---- systemd ---------------------------------------------------------------------------------------------------------
-def _hold_service() -> str:
+def _hold_service(limit_s: int) -> str:
     return f"""\
 [Unit]
 Description=Hold devices back until numaprobe brings them up
@@ -91,7 +91,7 @@ Description=Hold devices back until numaprobe brings them up
 [Service]
 Type=oneshot
 ExecStart=/bin/sh {_SCRIPT} hold
-TimeoutStartSec={_SHORT}
+TimeoutStartSec={max(_SHORT, limit_s // 2)}
 
 [Install]
 WantedBy=sysinit.target
