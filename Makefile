@@ -125,7 +125,7 @@ BIND_COUNT ?= 3
 lab-bind: lab-tools  ## bind, kill, cut and pull at devices on a real kernel in QEMU; the table of docs/bind.md
 	$(BIN)/numaprobe lab --fetch $(BIND_KERNEL) && $(BIN)/python -m bench.bind_guest --kernel $(BIND_KERNEL) --count $(BIND_COUNT)
 
-lab-boot: lab-tools  ## a whole Debian boots with an installed plan, good and broken, in QEMU (as root, with debootstrap)
+lab-boot: lab-tools  ## a Debian boots with an installed plan, good and broken, in QEMU (as root, with debootstrap)
 	$(BIN)/numaprobe lab --fetch 7.3 && $(BIN)/python -m bench.boot_guest
 
 # Boots of each side, before and after what is advised is set.
