@@ -69,7 +69,7 @@ def parallel_drivers() -> Table:
     return ["driver", "binding", "unbinding", "how it is known"], rows
 
 
-SEED_TABLES: Final = Path(__file__).parents[1] / "tests" / "data" / "seed-tables.csv"
+MEASURED_TABLES: Final = Path(__file__).parents[1] / "tests" / "data" / "measured-tables.csv"
 KERNELS: Final = ("6.1", "6.12", "6.19", "7.3")
 NVME_PHASES: Final = [{"sleep": "12.5ms"}, {"compute": "9.3ms"}, {"sleep": "12.5ms"}]
 
@@ -107,9 +107,9 @@ def remote_share(probes: Sequence[ProbeRecord]) -> float:
 
 
 # ---- the measured tables -------------------------------------------------------------------------------------------
-def seeds() -> Table:
+def measured() -> Table:
     """Measured against modelled."""
-    with SEED_TABLES.open(newline="") as file:
+    with MEASURED_TABLES.open(newline="") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     cases = (("dec27", "work-on-cpu"), ("dec27", "skip-in-worker"), ("dec30", "queue-on-node"))
     lines = []
@@ -379,7 +379,7 @@ TABLES: Final[dict[str, Callable[[], Table]]] = {
     "reader-budgets": budgets,
     "reasons": reasons,
     "parallel-drivers": parallel_drivers,
-    "seeds": seeds,
+    "measured": measured,
     "growth": growth,
     "questions": questions,
     "strict": strict,

@@ -71,7 +71,7 @@ def no_hang(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def make_machine(machine_kind: str) -> Iterator[Callable[..., Machine]]:
-    """Makes machines: by default two nodes of two CPUs each (0-1, 2-3), the seeds' kernel."""
+    """Makes machines: by default two nodes of two CPUs each (0-1, 2-3), the kernel of the measured tables."""
     with ExitStack() as stack:
 
         def make(topology: Topology | None = None, profile: str = DEFAULT_PROFILE) -> Machine:

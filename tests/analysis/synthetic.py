@@ -1,4 +1,4 @@
-"""Traces made by hand, for tests: a round-robin CPU of our own, the seeds' tables, and a large machine.
+"""Traces made by hand, for tests: a round-robin CPU of our own, the measured tables, and a large machine.
 
 The machine here is deliberately not the product's virtual machine: tests of analysis and reports must not lean on it.
 """
@@ -16,9 +16,9 @@ from numaprobe.topology import Topology, symmetric, to_json
 
 MS = 1_000_000
 SLICE_NS = 3 * MS
-SEEDS = Path(__file__).parents[1] / "data" / "seed-tables.csv"
+SEEDS = Path(__file__).parents[1] / "data" / "measured-tables.csv"
 
-#: about 9.3 ms of compute in the middle of 25 ms of sleep: an NVMe probe of the seeds
+#: about 9.3 ms of compute in the middle of 25 ms of sleep: an NVMe probe of the measured tables
 NVME = (("sleep", 12 * MS), ("compute", 9_300_000), ("sleep", 13 * MS))
 
 
@@ -32,7 +32,7 @@ class _Probe:
 
 
 def epyc() -> Topology:
-    """The seeds' machine: 2 nodes of 8 LLCs of 8 cores of 2 threads."""
+    """The machine of the measured tables: 2 nodes of 8 LLCs of 8 cores of 2 threads."""
     return symmetric("epyc-9a64", nodes=2, llcs=8, cores=8, smt=2, memory=2**38)
 
 
@@ -156,7 +156,7 @@ def nvme_inline() -> Trace:
 
 
 def seed_table(table: str, policy: str) -> Trace:
-    """A table of the seeds: durations, CPUs and COMMs; no times."""
+    """One of the measured tables: durations, CPUs and COMMs; no times."""
     with SEEDS.open() as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     probes = [
@@ -168,7 +168,7 @@ def seed_table(table: str, policy: str) -> Trace:
 
 
 def many(count: int, *, cpus: int = 256, per_cpu: bool = False) -> Trace:
-    """``count`` probes of several drivers on the seeds' machine, spread over all CPUs or on one per node."""
+    """``count`` probes of several drivers on that machine, over all CPUs or one per node."""
     machine = epyc()
     drivers = ("nvme", "mlx5_core", "ixgbe", "virtio_blk", "amdgpu")
     plan = []

@@ -55,7 +55,7 @@ def test_the_node_of_a_cpu_comes_from_the_machine_where_the_record_has_none() ->
 
 
 def test_the_seeds_differences_name_their_base() -> None:
-    """Worst -34.9 %, mean -31.6 %: the figures that the seeds' first patch is about."""
+    """Worst -34.9 %, mean -31.6 %: the figures that the first patch is about."""
     comparison = compare([s.seed_table("dec27", "work-on-cpu"), s.seed_table("dec27", "skip-in-worker")])
     difference = comparison.entries[1].difference
     assert difference.base == "work-on-cpu"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numaprobe.records import ProbeRecord
     from numaprobe.topology import Topology
 
-#: Two nodes of two LLCs of two CPUs: node 0 = 0-1, 2-3; node 1 = 4-5, 6-7. On the seeds' kernel per-CPU and BH pools
+#: Two nodes of two LLCs of two CPUs: node 0 = 0-1, 2-3; node 1 = 4-5, 6-7. Up to 6.19 per-CPU and BH pools
 #: take ids 0-31, the machine-wide unbound pool 32, and LLC k gets 33 + k.
 TOPOLOGY = symmetric("llcs", nodes=2, llcs=2, cores=2)
 

@@ -10,7 +10,7 @@ from record_samples import BARE, FULL, records
 from numaprobe.records import ProbeRecord, Trace, parse_printk_line, printk_line, printk_lines, read_printk
 
 LINE = "nvme 0000:01:00.0: CPU: 5, COMM: kworker/u1025:5, probe cost: 34765890 ns"
-SEEDS = Path(__file__).parents[1] / "data" / "seed-tables.csv"
+SEEDS = Path(__file__).parents[1] / "data" / "measured-tables.csv"
 
 
 def seed_rows() -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from numaprobe.records import ProbeRecord, Trace
 from numaprobe.scenario import prepare, replay_scenario, run_setting
 from numaprobe.topology import load_topology
 
-TABLES = Path(__file__).parents[1] / "data" / "seed-tables.csv"
+TABLES = Path(__file__).parents[1] / "data" / "measured-tables.csv"
 AFTER = ("skip-in-worker", "queue-on-node")
 
 

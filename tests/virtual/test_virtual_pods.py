@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Make = Callable[..., VirtualMachine]
 
 EPYC = symmetric("epyc", nodes=2, llcs=8, cores=8, smt=2)
-"""The seeds' machine: 256 CPUs, LLC 0 = 0-7,128-135."""
+"""The machine of the measured tables: 256 CPUs, LLC 0 = 0-7,128-135."""
 
 
 def guest(isolated: str = "") -> Topology:

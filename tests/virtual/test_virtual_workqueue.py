@@ -302,7 +302,7 @@ def test_flush_waits_for_the_queueing_it_saw_and_not_for_later_ones(make: Make) 
 
 
 def test_nested_work_on_cpu_is_reported_as_recursion_once(make: Make) -> None:
-    """A worker that executes work_for_cpu_fn and flushes another of that class, as in the seeds' report."""
+    """A worker that executes work_for_cpu_fn and flushes another of that class, as in the thread's report."""
     machine = make()
 
     async def inner() -> str:

@@ -1,4 +1,4 @@
-"""Block devices made of block devices, from the hardware upwards: who, in the end, uses a disk.
+"""Block devices made of block devices, from the hardware upwards: what, in the end, uses a disk.
 
 ``holders`` names what MD, device mapper and bcache made of a disk (``bd_link_disk_holder``, block/holder.c). Two links
 are missing there and are added: a loop device lies on the file system that its file is on, and a disk that is exported

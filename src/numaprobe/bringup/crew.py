@@ -88,7 +88,7 @@ class Crew:
                 self._changed.wait(_LOOK)
             return list(self._flying)
 
-    # ---- who may begin ---------------------------------------------------------------------------------------------
+    # ---- which change may begin ------------------------------------------------------------------------------------
     def _begin(self, lanes: dict[str | None, deque[Flight]]) -> None:
         for lane, flights in lanes.items():
             while flights and self._is_free(lane) and not self.stopped and len(self._awaited()) < self._jobs:

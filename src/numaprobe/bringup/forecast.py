@@ -6,7 +6,7 @@ forecast knows what the rules imply: a stock kernel queues a PCI probe to its no
 pinned to, and there the drives take turns; on every other bus, and where no node is known, the probe runs in the
 writer's own thread.
 
-What it does not know: what unbinding costs, what the devices do beyond the table of costs, and who else is busy.
+What it does not know: what unbinding costs, what the devices do beyond the table of costs, and what else is busy.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _device(change: Change, machine: Topology) -> dict[str, Any]:
 
 
 def _lanes(changes: Sequence[Change], jobs: int) -> list[list[Change]]:
-    """Return who writes what: exclusive changes of a driver one after the other, the others as the jobs take them."""
+    """Return what each task writes: exclusive changes of a driver one after the other, the others as jobs take them."""
     alone: dict[str, list[Change]] = {}
     free: list[list[Change]] = []
     for change in changes:

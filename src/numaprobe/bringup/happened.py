@@ -1,8 +1,8 @@
 """What was done to devices, as a trace: the one form that tables, HTML and comparisons read.
 
-Two sources. **The kernel's record** (``--record``) has each probe as the kernel saw it: CPU, task, who waited. Without
-it there is only what the writer saw from the outside: when it wrote, where it was, how long the kernel kept it. Then
-where the probe ran is not told; it is not taken from the plan.
+Two sources. **The kernel's record** (``--record``) has each probe as the kernel saw it: CPU, task, which task waited.
+Without it there is only what the writer saw from the outside: when it wrote, where it was, how long the kernel kept it.
+Then where the probe ran is not told; it is not taken from the plan.
 
 What has no probe (an unbind, a device that was refused or passed over) is a warning of the trace, one line each.
 """
@@ -105,7 +105,7 @@ def _passed_over(plan: Plan) -> Iterator[RunWarning]:
         yield RunWarning(kind="plan", message=text)
 
 
-# ---- who decided where a probe ran
+# ---- what decided where a probe ran
 def placement_of(report: Report, recorded: Trace) -> tuple[RunWarning, ...]:
     """Return, for each bus, whether the writer's pin decided where probes ran, or the kernel queued them elsewhere.
 

@@ -1,9 +1,9 @@
 """One run at a time: a lock that the kernel takes away from whoever dies.
 
 ``flock`` on a file of the state folder. It belongs to the open file, so it ends with the process that holds it, however
-that ends; and not before its last thread has left the kernel: who gets the lock knows that no write of an earlier run
-is still under way, except for those that the earlier run gave up waiting for and journalled as ``late``. The file says
-who holds it and since when, for the one who has to wait.
+that ends; and not before its last thread has left the kernel: a run that gets the lock knows that no write of an
+earlier run is still under way, except for those that the earlier run gave up waiting for and journalled as ``late``.
+The file says which run holds it and since when, for the one that has to wait.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class RunLock:
             age_s = (self._clock.boottime_ns() - int(found["since_ns"])) / 1e9
             return f"pid {int(found['pid'])}, since {wall_text(int(found['time_ns']))} ({age_s:.0f} s)"
         except (OSError, ValueError, KeyError, TypeError):
-            return "it has not said who it is yet"
+            return "it has not said which run it is yet"
 
 
 def is_locked(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""One moment of the machine: everything that says who uses what, but for the devices themselves.
+"""One moment of the machine: everything that says what uses what, but for the devices themselves.
 
 It is read as a whole, in one pass over ``/proc`` and some lists, and then only asked. A check right before a write
 needs a moment that began after the check was asked for; many threads that ask at once share one (``Moments``), as a

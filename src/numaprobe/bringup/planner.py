@@ -1,4 +1,4 @@
-"""From chosen devices to a plan: what is done to each, in which order, and who is passed over.
+"""From chosen devices to a plan: what is done to each, in which order, and which devices are passed over.
 
 1. Each device gets its change, or there is nothing to do.
 2. The guard is asked about each change. A device that is refused leaves the plan, and then others may be refused that
@@ -158,7 +158,7 @@ def _without_below(changes: Sequence[Change]) -> list[Change | Skipped]:
     return found
 
 
-# --- 2. who is refused
+# --- 2. which devices are refused
 
 
 def _guarded(

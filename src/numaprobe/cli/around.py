@@ -1,4 +1,4 @@
-"""What is known of this machine beside its topology, for advice: what the system stands on, and who supplies whom."""
+"""What is known of this machine beside its topology, for advice: what the system stands on, and the suppliers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _needed(survey: Survey, device: SysfsDevice, intent: Intent) -> str:
 
 
 def _consumers(sysfs: Sysfs) -> dict[str, tuple[str, ...]]:
-    """Return who needs which device first (``/sys/class/devlink``, which fw_devlink fills)."""
+    """Return which device needs which first (``/sys/class/devlink``, which fw_devlink fills)."""
     found: dict[str, list[str]] = defaultdict(list)
     for link in sysfs.links():
         found[posixpath.basename(link.supplier)].append(posixpath.basename(link.consumer))

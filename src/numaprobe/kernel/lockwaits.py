@@ -63,7 +63,7 @@ class TaskWaits:
     overflown: bool = False
     #: what it probes: the device; of a task that is in no probe, its name
     name: str | None = None
-    #: its last wait for another task: until when, and for whom
+    #: its last wait for another task: until when, and for which
     last_end_ns: int = -1
     last_for: TaskWaits | None = None
 

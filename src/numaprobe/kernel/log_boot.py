@@ -231,7 +231,7 @@ class Boot:
             yield told.ready or self._record(told, deferred)
 
     def _record(self, told: Told, deferred: dict[str, tuple[int, str | None]]) -> ProbeRecord:
-        """Return the record; ``deferred``: the attempts so far of devices that asked for a later one, and by whom."""
+        """Return the record; ``deferred``: the attempts so far of devices that asked for a later one; their drivers."""
         device = told.device
         said = told.said or 0
         outcome = told.number, told.said

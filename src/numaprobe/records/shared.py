@@ -2,8 +2,8 @@
 
 Probes wait for each other inside the kernel: for a lock of the ACPI interpreter, a controller, a parent. What is known
 of that comes in three shapes. A *wait* is what the kernel's lock events said of one probe. A *shared hold* is what all
-of a trace's probes say of one resource: who takes it, and for how long. Where neither can settle it, a run is made
-under several *readings* of what is in doubt, and its figures become ranges.
+of a trace's probes say of one resource: which probes take it, and for how long. Where neither can settle it, a run is
+made under several *readings* of what is in doubt, and its figures become ranges.
 
 Not to be confused with what *held* a probe on its node (``analysis.hold``), nor with the phase ``hold`` of a scenario,
 which is how a shared hold is run again.
@@ -29,7 +29,7 @@ class LockWait(NamedTuple):
 
     #: the lock, as far as known: the function that takes it, else its address as the trace prints it
     lock: str
-    #: who had it meanwhile: the device that was probed, else the task's name; None: not known
+    #: which probe or task had it meanwhile: the device that was probed, else the task's name; None: not known
     held_by: str | None
     #: how often it waited, how long in all, and the longest of these, in ns
     times: int

@@ -1,4 +1,4 @@
-"""Devices and plans as tables, for people: what is there, what would be done, and who is refused and why."""
+"""Devices and plans as tables, for people: what is there, what would be done, and which devices are refused and why."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class WatchedLock:
         return TakenLock(self, waiter)
 
     async def acquire(self, waiter: Waiter) -> None:
-        """Take it, after all who asked before."""
+        """Take it, after all that asked before."""
         since = self._now()
         await self._lock.acquire()
         now = self._now()

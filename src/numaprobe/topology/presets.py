@@ -34,7 +34,7 @@ def _epyc_9a64() -> Topology:
     return _described(
         symmetric("epyc-9a64", nodes=2, llcs=8, cores=8, smt=2, memory=384 * _GIB),
         model="2 x AMD EPYC 9A64 2.4 GHz",
-        source="worked out from the CPU numbers and pool ids of the seed documents; memory and distances assumed",
+        source="worked out from the CPU numbers and pool ids of the measured tables; memory and distances assumed",
         far=32,
     )
 

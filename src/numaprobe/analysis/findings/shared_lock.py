@@ -1,4 +1,4 @@
-"""Probes that waited for each other: which resource, for how long each holds it, and who shares it.
+"""Probes that waited for each other: which resource, for how long each holds it, and which probes share it.
 
 The evidence is what lock events or wake-ups say (``analysis.sharing.waits``), so it fires where probes mix and end
 together, too, as they do when a lock is taken hundreds of times in short holds. Where no wait is told, the timelines

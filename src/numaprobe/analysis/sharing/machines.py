@@ -1,7 +1,8 @@
 """Whether two traces are of one machine and one kernel, so that one can teach about the other.
 
-A hold is a property of hardware and kernel together. What may differ is what a boot chooses: isolation, scopes, who
-loads what. What must not: the kernel's release, the CPUs, nodes and caches, and who the computer is, where both say so.
+A hold is a property of hardware and kernel together. What may differ is what a boot chooses: isolation, scopes, from
+where what is loaded. What must not: the kernel's release, the CPUs, nodes and caches, and which computer it is, where
+both say so.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A probe cannot take less than its own computing and sleeping, however it is plac
 end before those that supply it. So no setting, and no policy either, makes a run shorter than its longest chain of
 suppliers and consumers; nor than what all probes hold one lock for, which one at a time can have.
 
-It is a bound from below: what is left out (who loads what after what, pauses between the steps, children inside of a
+It is a bound from below: what is left out (what is loaded after what, pauses between the steps, children inside of a
 probe) can only make the true one larger. What is in doubt is read as the least.
 """
 

@@ -53,7 +53,7 @@ class KeptOut:
     reason: KeptOutReason
     #: one sentence
     text: str
-    #: what shows it: those who wait, those that are renamed
+    #: what shows it: those that wait, those that are renamed
     devices: tuple[str, ...] = ()
     #: of ``NAMES``: the names before and after, of devices that had another one in a run with the driver asynchronous
     names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -130,7 +130,7 @@ class Reasons:
             yield KeptOut(driver=driver, reason=KeptOutReason.SYNCHRONOUS, text=text)
 
     def _awaited(self, driver: str) -> Iterator[KeptOut]:
-        """Return who waits for devices of this driver."""
+        """Return what waits for devices of this driver."""
         for reason, what in (
             (KeptOutReason.CHILDREN, "are its devices' children"),
             (KeptOutReason.SUPPLIER, "are supplied by it"),
@@ -193,7 +193,7 @@ def _first(changed: Mapping[str, tuple[str, str]]) -> str:
 def _waiting(
     setting: Setting, base: Trace, recorded: Trace | None, consumers: Mapping[str, tuple[str, ...]]
 ) -> dict[KeptOutReason, dict[str, list[str]]]:
-    """Return who waits for which device, as its child or as its consumer."""
+    """Return which device waits for which, as its child or as its consumer."""
     children: dict[str, list[str]] = defaultdict(list)
     supplied: dict[str, list[str]] = defaultdict(list)
     probed = {record.device for record in base.probes}

@@ -1,4 +1,4 @@
-"""The seeds' tables: three NVMe drives of one node of an EPYC 9A64, probed asynchronously.
+"""The measured tables: three NVMe drives of one node of an EPYC 9A64, probed asynchronously.
 
 One set of parameters (9.3 ms of CPU in the middle of 25 ms of waiting) against three measured tables: worst cost
 within 5 %, mean within 7 %. The placement has to fit exactly as far as the tables determine it: CPU 0 and three per-CPU
@@ -19,14 +19,14 @@ from numaprobe.scenario import load_scenario, run_scenario
 if TYPE_CHECKING:
     from numaprobe.records import Trace
 
-SEED_TABLES = Path(__file__).parents[1] / "data" / "seed-tables.csv"
+MEASURED_TABLES = Path(__file__).parents[1] / "data" / "measured-tables.csv"
 FIRST_LLC = {*range(8), *range(128, 136)}
 AFTER = ["skip-in-worker", "queue-on-node", "exec-on-node", "probe-on-node", "inline"]
 OURS = ["strict-node", "spread"]
 
 
 def table(name: str, policy: str) -> list[dict[str, str]]:
-    with SEED_TABLES.open(newline="") as file:
+    with MEASURED_TABLES.open(newline="") as file:
         lines = (line for line in file if not line.startswith("#"))
         return [row for row in csv.DictReader(lines) if (row["table"], row["kernel"]) == (name, policy)]
 
