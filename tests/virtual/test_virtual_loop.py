@@ -330,3 +330,18 @@ def _story(make: Make, model: CpuModel) -> list[str]:
     machine.run(main)
     assert len(lines) == 24
     return [*lines, *map(str, machine.warnings), str(machine.now())]
+
+
+@pytest.mark.parametrize("model", [CpuModel(), CpuModel.off])
+def test_a_task_returns_what_its_function_does_however_its_last_wait_ended(make: Make, model: CpuModel) -> None:
+    machine = make(cpu_model=model)
+
+    async def after(wait: Callable[[int], Awaitable[None]]) -> str:
+        await wait(10)
+        return "done"
+
+    async def main() -> list[str]:
+        tasks = [machine.spawn(lambda wait=wait: after(wait), comm="t") for wait in (machine.sleep, machine.compute)]
+        return [await machine.join(task) for task in tasks]
+
+    assert machine.run(main) == ["done", "done"]

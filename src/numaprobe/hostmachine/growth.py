@@ -63,7 +63,8 @@ class PoolGrowth:
         self._call_later = call_later
         #: no worker is missing until then, because works come to an end
         self._flows_until_ns = 0
-        self._looks_again = False
+        #: it looks again by itself in a moment: until then no worker is missing
+        self.looks_again = False
         #: the next worker has waited for its turn, because the others compute
         self._waited = False
         #: how many works came to an end, and how many had at the last look
@@ -74,7 +75,7 @@ class PoolGrowth:
 
         That none has ended for a moment must be seen twice, because the interpreter itself may have paused.
         """
-        if self._looks_again:
+        if self.looks_again:
             return False
         left = self._flows_until_ns - time.monotonic_ns()
         if left >= -_PAUSE_NS and (left > 0 or self._ends != self._ends_seen):
@@ -106,9 +107,9 @@ class PoolGrowth:
         task.began_ns, task.began_awake_ns = now, awake
 
     def _look_later(self, after_ns: int) -> None:
-        self._looks_again, self._ends_seen = True, self._ends
+        self.looks_again, self._ends_seen = True, self._ends
         self._call_later(after_ns, self._look_again)
 
     def _look_again(self) -> None:
-        self._looks_again = False
+        self.looks_again = False
         self._pool.kick()

@@ -112,9 +112,10 @@ class ThreadSeat:
 
     def may_grow(self) -> bool:
         """Tell whether a worker is missing: no spare is made before there is work for it."""
-        if not self._pool.worklist or self._making is not None or not self._host.may_start():
+        growth = self._growth
+        if not self._pool.worklist or self._making is not None or growth.looks_again or not self._host.may_start():
             return False
-        return self._growth.worker_is_missing()
+        return growth.worker_is_missing()
 
     def create(self, worker: Worker) -> None:
         """Make the task; its coroutine begins when it is woken."""

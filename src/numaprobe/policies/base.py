@@ -212,10 +212,8 @@ class NodeWork(Policy):
     def stays(self, machine: Machine, node: int) -> bool:
         """Tell whether the options say that the caller itself shall run it."""
         task = machine.current
-        if machine.topology.node_of(task.cpu) != node:
-            return False
         nested = self.nested_inline and task.work is not None and task.work.name == self.work_name
-        return nested or self.skip_if_on_node
+        return (nested or self.skip_if_on_node) and machine.topology.node_of(task.cpu) == node
 
     async def _pinned(self, machine: Machine, node: int, function: Callable[[], Awaitable[T]]) -> T:
         cpus = node_cpus(machine, node) & machine.housekeeping(HkType.DOMAIN)

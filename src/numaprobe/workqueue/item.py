@@ -80,12 +80,6 @@ class Item:
         self.waiters: list[Task] | None = None
         self.followers: list[Item] | None = None
 
-    def awaited_by(self, task: Task) -> None:
-        """Note a task that flushes it."""
-        if self.waiters is None:
-            self.waiters = []
-        self.waiters.append(task)
-
     def forsaken_by(self, task: Task) -> None:
         """Note that a task waits no more."""
         if self.waiters is not None and task in self.waiters:

@@ -145,10 +145,11 @@ class Worker:
         state.pending = None
         state.running = self.item = item
         self.current_at = executed
-        if self.flags:
-            pool.kick()
-        elif pool.watches and pool.worklist:
-            pool.watch()
+        if pool.worklist:
+            if self.flags:
+                pool.kick()
+            elif pool.watches:
+                pool.watch()
 
     def _end_item(self) -> Item:
         item = self.item

@@ -223,7 +223,10 @@ class Workqueues:
                 f"possible recursive locking detected: {task.comm} executes {held.name} and flushes {work.name}, "
                 f"both of lock class (work_completion)({held.lock_class})",
             )
-        item.awaited_by(task)
+        if item.waiters is None:
+            item.waiters = [task]
+        else:
+            item.waiters.append(task)
         return item
 
     def _report_once(self, kind: str, which: str, message: str) -> None:
