@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
 from numaprobe.errors import InputError, RefusedError
@@ -15,7 +16,7 @@ from numaprobe.kernel.lab.build import BuildFailedError
 from numaprobe.kernel.lab.guest import GuestResult
 from numaprobe.kernel.lab.splats import Splat
 from numaprobe.kernel.lab.tools import KernelImage, Tools
-from numaprobe.records import RunWarning, dump_trace
+from numaprobe.records import RunWarning, dump_trace, json_schema
 from numaprobe.report.review import review_ktap, review_mail, review_page, review_to_json
 from numaprobe.scenario import load_scenario, run_scenario
 from numaprobe.study.review import reviewed, run
@@ -300,7 +301,7 @@ def test_json_and_ktap_say_the_same(lab: Callable[..., Lab], tmp_path: Path) -> 
     lab(base=STOCK, patch="spread")
     report = reviewing(tmp_path, SMALL)
     block = json.loads(json.dumps(review_to_json(report)))
-    assert block["schema"] == "numaprobe.review/1"
+    jsonschema.validate(block, json_schema("numaprobe.review/1"))
     lines = review_ktap(report).splitlines()
     assert lines[:2] == ["KTAP version 1", f"1..{len(block['cells']) + 1}"]
     verdicts = [line.split()[0] for line in lines[3:] if not line.startswith("#")]

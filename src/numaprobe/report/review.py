@@ -37,7 +37,7 @@ _LINES: Final = 25
 # ---- the mail ------------------------------------------------------------------------------------------------------
 def review_mail(report: ReviewReport) -> str:
     """Return the mail's text."""
-    lines = [*_wrapped(f"numaprobe reviewed the patch below by running it: {report.sentence}."), ""]
+    lines = [*_wrapped(f"The patch below was reviewed by running it: {report.sentence}."), ""]
     lines += [*_commit("base", report.base), *_commit("patch", report.patch), ""]
     if report.verdict is not None:
         lines += [*_situations(report.verdict), *_policies(report.verdict), *_complaints(report.verdict)]

@@ -30,6 +30,7 @@ SCHEMAS: Final = {
     "numaprobe.explore/1": "explore-1.json",
     "numaprobe.fleet/1": "fleet-1.json",
     "numaprobe.collected/1": "collected-1.json",
+    "numaprobe.review/1": "review-1.json",
 }
 
 
