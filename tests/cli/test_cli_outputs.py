@@ -27,6 +27,8 @@ PRIVATE = {
     "kernel/lab/build.py": "configuration, log and lock in the cache directory",
     "kernel/lab/trees.py": "a kernel's layout in the cache directory, renamed when it is whole",
     "datasets/writing.py": "parts below a dataset that is locked, renamed when they are whole",
+    "study/fleet/piped.py": "what came through a pipe, in a temporary folder",
+    "study/fleet/ssh.py": "what hosts sent, in a temporary folder",
     "datasets/views.py": "rows for DuckDB in a temporary folder",
     "kernel/lab/overhead.py": "the same folder, and /sys in the guest",
     "placement/__main__.py": "the same folder, from the guest",
