@@ -39,6 +39,8 @@ SECTIONS: Final = (
             "lab",
             "reports",
             "study",
+            "sweep",
+            "fleet",
             "host",
             "machine-authors",
         ),

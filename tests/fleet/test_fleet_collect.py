@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import pytest
 from fleet_hosts import put, trace
 
 from numaprobe.datasets import DatasetWriter, Views, read_manifest
-from numaprobe.errors import InputError, UsageError
+from numaprobe.errors import InputError, MissingInterfaceError, UsageError
 from numaprobe.records import dump_trace, write_parquet
 from numaprobe.study.fleet import (
     Collected,
@@ -229,6 +230,14 @@ def test_only_one_collects_at_a_time_and_only_into_a_fleet(tmp_path: Path) -> No
         add(tmp_path / "sweep", tmp_path / "in")
     with pytest.raises(InputError, match="no such file or folder"):
         add(tmp_path / "ds", tmp_path / "missing")
+
+
+def test_without_duckdb_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "in", "a.json", trace("a"))
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(MissingInterfaceError, match=r"numaprobe\[data\]"):
+        add(tmp_path / "ds", tmp_path / "in")
+    assert not (tmp_path / "ds").exists()
 
 
 # ---- standard input --------------------------------------------------------------------------------------------------

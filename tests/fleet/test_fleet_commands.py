@@ -200,3 +200,4 @@ def test_a_wrong_call_is_one_line(
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert said in line
+    assert not (tmp_path / "ds").exists()

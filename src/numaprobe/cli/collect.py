@@ -3,6 +3,7 @@
 import contextlib
 import re
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -96,23 +97,26 @@ def _sources(
     date: str | None,
     machine: str | None,
 ) -> "Iterator[TraceSource]":
+    """Return what is to be read, in the order of the command line; what cannot be is told before anything is made."""
     from numaprobe.study.fleet import COMMAND, SshHosts, file_sources, piped_sources
     from numaprobe.study.traces import STDIN
     from numaprobe.topology import load_topology
 
     topology = load_topology(machine) if machine is not None else None
+    parts: list[Iterator[TraceSource]] = []
     for name in traces:
         if name != STDIN:
-            yield from file_sources([name], machine=topology, date=date)
+            parts.append(file_sources([name], machine=topology, date=date))
         elif sys.stdin.isatty():
             raise UsageError(
                 "standard input is the terminal; pipe traces into it: tar -c traces | numaprobe collect DATASET -"
             )
         else:
-            yield from stack.enter_context(piped_sources(sys.stdin.buffer, date=date))
+            parts.append(stack.enter_context(piped_sources(sys.stdin.buffer, date=date)))
     if hosts:
         asked = SshHosts(hosts, command or COMMAND, seconds, at_once)
-        yield from stack.enter_context(asked.sources())
+        parts.append(stack.enter_context(asked.sources()))
+    return chain.from_iterable(parts)
 
 
 def _sentence(done: "Collected") -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.datasets import DatasetWriter, is_dataset, rows_of_trace
 from numaprobe.errors import InputError
+from numaprobe.extras import need
 from numaprobe.study.fleet.identity import COLUMNS, KEYS, known_by
 from numaprobe.study.fleet.known import KnownTraces
 
@@ -73,8 +74,10 @@ def collect(
     Raises:
         InputError: the dataset is another kind's, of another version or damaged, cannot be written, or somebody else
             writes to it. What cannot be read of the sources is in the result.
+        MissingInterfaceError: DuckDB is not installed.
 
     """
+    need("data", "a dataset")
     done = Collected(str(folder))
     with _opened(folder) as writer:
         known = KnownTraces(writer.folder, writer.manifest)

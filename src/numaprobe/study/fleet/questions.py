@@ -11,6 +11,7 @@ from numaprobe.analysis.fleet import FindingShare, compare_hosts, find_slow_plac
 from numaprobe.analysis.fleet.unlike import LEAST_PEERS, company
 from numaprobe.datasets import Views, is_dataset
 from numaprobe.errors import InputError, UnknownNameError, UsageError
+from numaprobe.extras import need
 from numaprobe.study.fleet.answer import DriverTotal, FleetAnswer
 from numaprobe.study.fleet.collect import KIND
 from numaprobe.study.fleet.figures import RunSelection, figures_of, selection
@@ -88,6 +89,7 @@ def fleet_views(dataset: str) -> Views:
     """
     if not is_dataset(dataset):
         raise InputError("is no dataset; make one of traces: numaprobe collect DATASET TRACE…", dataset)
+    need("data", "a dataset")
     views = Views([dataset])
     if views.manifests[dataset].kind != KIND:
         with views:

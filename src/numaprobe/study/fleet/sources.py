@@ -50,7 +50,7 @@ class TraceSource:
 def file_sources(
     paths: Sequence[str | Path], *, machine: Topology | str | None = None, date: str | None = None
 ) -> Iterator[TraceSource]:
-    """Yield the traces of files, and of folders with those in them, in the order of their names.
+    """Return the traces of files, and of folders with those in them, in the order of their names.
 
     Args:
         paths: files and folders.
@@ -58,18 +58,22 @@ def file_sources(
         date: when traces that do not say were recorded.
 
     Raises:
-        InputError: a path is not there, or a folder has too many files.
+        InputError: a path is not there; while they are taken: a folder has too many files.
 
     """
-    for one in paths:
-        path = Path(one)
+    found = [Path(one) for one in paths]
+    for path in found:
+        if not path.exists():
+            raise InputError("there is no such file or folder", str(path))
+    return _each(found, machine, date)
+
+
+def _each(paths: Sequence[Path], machine: Topology | str | None, date: str | None) -> Iterator[TraceSource]:
+    for path in paths:
         if path.is_dir():
-            folder = _Folder(path, machine, date)
-            yield from folder.sources()
-        elif path.exists():
-            yield _source(path, stem(path.name), machine, date)
+            yield from _Folder(path, machine, date).sources()
         else:
-            raise InputError("there is no such file or folder", str(one))
+            yield _source(path, stem(path.name), machine, date)
 
 
 class _Folder:
