@@ -152,7 +152,7 @@ def _all_rows(recipe: Recipe, job: Job) -> Iterator[tuple[Rows, str | None]]:
     """Yield the rows of each run, and what did not pass."""
     for start in range(0, len(job.points), _BLOCK):
         points = job.points[start : start + _BLOCK]
-        settings = list(_settings(recipe, points))
+        settings = list(settings_of(recipe, points))
         runs = iter(run_many([one for one in settings if not isinstance(one, NumaprobeError)]))
         for place, (point, setting) in enumerate(zip(points, settings, strict=True), job.first + start):
             extra = axis_values(recipe.axes, point)
@@ -163,7 +163,7 @@ def _all_rows(recipe: Recipe, job: Job) -> Iterator[tuple[Rows, str | None]]:
                 yield _rows(place, next(runs), extra)
 
 
-def _settings(recipe: Recipe, points: Sequence[Point]) -> Iterator[Setting | NumaprobeError]:
+def settings_of(recipe: Recipe, points: Sequence[Point]) -> Iterator[Setting | NumaprobeError]:
     """Yield each point's setting, or why there is none; those that differ in their policies alone share a plan."""
     made: dict[Point, Setting | NumaprobeError] = {}
     policies = [place for place, axis in enumerate(recipe.axes) if axis.key == "policy"]

@@ -182,7 +182,9 @@ def _started(where: str, workers: int | None) -> tuple[Callable[[], Any] | None,
 def _local(workers: int) -> Any:  # noqa: ANN401  Dask's cluster
     from distributed import LocalCluster
 
-    return LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL)
+    return LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
+    )
 
 
 def _slurm(workers: int) -> Any:  # noqa: ANN401  Dask's cluster
