@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: dist site site-check recorder lab-bind lab-boot lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
+.PHONY: dist deb installs site site-check recorder lab-bind lab-boot lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -200,6 +200,13 @@ site-check: $(STAMP) tools  ## the site's links, and each of its pages in a brow
 dist: $(STAMP)  ## dist/: sdist and wheel, the same bytes whenever they are built from one commit, checked by twine
 	$(BIN)/python -c 'import twine' 2>/dev/null || $(BIN)/uv pip install --quiet --python $(BIN)/python --group dist
 	$(BIN)/python -m release dist dist
+
+deb: $(STAMP)  ## dist/: the Debian package, for Debian 13 and later; looked at by lintian where there is one
+	$(BIN)/python -m release deb dist
+	if command -v lintian >/dev/null; then lintian --tag-display-limit 0 --fail-on error,warning,info dist/*.deb; fi
+
+installs: dist deb  ## wheel and package installed as a newcomer would: pip, pipx, uv, each Python; apt in a clean Debian (root)
+	$(BIN)/python -m release installs dist
 
 docs: $(STAMP)  ## rebuild the tables in docs/ from runs, and check every example in them
 	$(BIN)/python -m docs.build

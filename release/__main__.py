@@ -1,4 +1,4 @@
-"""``python -m release share|dist|deb FOLDER``: what ``make dist`` and ``make deb`` call."""
+"""``python -m release share|dist|deb|installs FOLDER``: what the targets of the Makefile call."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ def main() -> None:
     elif what == "dist":
         from release.dist import build, check
 
-        files = build(folder)
-        check(files)
+        check(build(folder))
+    elif what == "deb":
+        from release.deb import build_deb
+        from release.dist import build
+
+        print(build_deb(build(folder)[1], folder))
+    elif what == "installs":
+        from release.installs import check_installs
+
+        check_installs(folder)
     else:
-        sys.exit(f"{what} is none of share, dist")
+        sys.exit(f"{what} is none of share, dist, deb, installs")
 
 
 if __name__ == "__main__":

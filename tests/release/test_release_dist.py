@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import subprocess
 import tarfile
+import tomllib
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
+from release.deb import build_deb
 from release.dist import build
 from release.share import ROOT
 
@@ -66,6 +70,32 @@ def test_the_sdist_can_be_unpacked_by_careful_programs(built: tuple[list[Path], 
         archive.extractall(tmp_path, filter="data")
     [folder] = tmp_path.iterdir()
     assert {"LICENSE", "README.md", "PKG-INFO", "pyproject.toml", "src", "share"} <= {p.name for p in folder.iterdir()}
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb: this is no Debian")
+def test_the_debian_package(
+    built: tuple[list[Path], list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1763700000")
+    one, other = (build_deb(files[1], tmp_path / str(number)) for number, files in enumerate(built))
+    assert one.read_bytes() == other.read_bytes()
+    subprocess.run(["dpkg-deb", "-x", one, tmp_path / "root"], check=True)
+    usr = tmp_path / "root" / "usr"
+    names = {str(path.relative_to(usr)) for path in usr.rglob("*")}
+    assert {
+        "bin/numaprobe",
+        "lib/python3/dist-packages/numaprobe/cli/main.py",
+        "share/man/man1/numaprobe-record.1.gz",
+        "share/bash-completion/completions/numaprobe",
+        "share/zsh/vendor-completions/_numaprobe",
+        "share/fish/vendor_completions.d/numaprobe.fish",
+        "share/doc/numaprobe/copyright",
+    } <= names
+    said = subprocess.run(["dpkg-deb", "-f", one, "Depends"], capture_output=True, text=True, check=True).stdout
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {f"python3-{re.split('[>=]', name)[0]}" for name in needed} == set(re.findall(r"python3-\w+", said))
+    if shutil.which("lintian"):
+        subprocess.run(["lintian", "--fail-on", "error,warning,info", one], check=True)
 
 
 def test_the_checkout_is_left_as_it_was(built: tuple[list[Path], list[Path]]) -> None:
