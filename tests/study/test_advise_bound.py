@@ -38,6 +38,15 @@ def test_no_setting_goes_below_it_on_real_traces(name: str) -> None:
         assert advice.bound.ns <= figures(setting, selection)[0]
 
 
+@pytest.mark.parametrize("guest", ["debian-6.1/two-nodes", "debian-6.1/two-nodes-isolated", "debian-7.2/two-nodes"])
+@pytest.mark.parametrize("name", ["sync.1", "vblk.1", "bind.1"])
+def test_nor_does_a_range_reach_below_it(guest: str, name: str) -> None:
+    setting = replay(f"{guest}/{name}")
+    everything = vary(setting, parameters={"driver_async_probe": "*", "module.async_probe": "1"})
+    low, _ = run_setting(everything, "spread").trace.makespan_range_ns or (0, 0)
+    assert 0 < bound_of(setting, run_setting(setting).trace).ns <= low
+
+
 def chain(**more: Any) -> Any:
     drivers = [
         {"name": name, "probe_type": "async", "phases": [{"compute": "10ms"}, {"sleep": "20ms"}]} for name in "abc"

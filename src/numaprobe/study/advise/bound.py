@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from numaprobe.listing import first_few
 from numaprobe.scenario.phases import Fail, HoldLock
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from numaprobe.scenario import Setting
     from numaprobe.scenario.phases import Phase
     from numaprobe.scenario.plan import DeviceSpec
+
+
+#: A run takes factors in millionths, and cuts each phase to whole ns: a bound is below both.
+_ROUNDED: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,27 +76,29 @@ def bound_of(setting: Setting, base: Trace) -> Bound:
         if spec is None or driver is None or record.result != "0":
             continue
         phases = driver.phases if spec.phases is None else spec.phases
-        cost = costs[spec.name] = _cost(phases, driver.jitter)
+        least = (1 - driver.jitter) * driver.spread_as(ReadAs.LEAST)
+        cost = costs[spec.name] = _cost(phases, least)
         held = [(one.lock, min(one.hold_as(ReadAs.LEAST), cost)) for one in shared if driver.name in one.drivers]
-        for lock, ns in (*_held(phases, driver.jitter), *held):
+        for lock, ns in (*_held(phases, least), *held):
             locks[lock][spec.name] = locks[lock].get(spec.name, 0) + ns
     bounds = [_longest_chain(setting.plan.devices, costs)]
     bounds += [Bound(ns=sum(held.values()), devices=tuple(held), lock=lock) for lock, held in locks.items()]
     return max(bounds, key=lambda bound: bound.ns)
 
 
-def _cost(phases: Sequence[Phase], jitter: float) -> int:
-    """Return the least that a call of these phases takes, up to where it fails for good."""
+def _cost(phases: Sequence[Phase], least: float) -> int:
+    """Return the least that a call of these phases takes, up to where it fails for good; least: as a factor."""
     ends = (index for index, phase in enumerate(phases) if isinstance(phase, Fail) and phase.attempts is None)
     done = phases[: next(ends, len(phases))]
-    return int(min(sum(spans_of(done, read)) for read in ReadAs) * (1 - jitter))
+    whole = min(sum(spans_of(done, read)) for read in ReadAs)
+    return whole if least == 1 else max(0, int(whole * (least - _ROUNDED)) - len(done))
 
 
-def _held(phases: Iterable[Phase], jitter: float) -> Iterable[tuple[str, int]]:
+def _held(phases: Iterable[Phase], least: float) -> Iterable[tuple[str, int]]:
     for phase in phases:
         if isinstance(phase, HoldLock):
-            yield phase.hold.lock, _cost(phase.inside(), jitter)
-            yield from _held(phase.inside(), jitter)
+            yield phase.hold.lock, _cost(phase.inside(), least)
+            yield from _held(phase.inside(), least)
 
 
 def _longest_chain(devices: Iterable[DeviceSpec], costs: dict[str, int]) -> Bound:
