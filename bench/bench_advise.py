@@ -88,7 +88,7 @@ def outcome(setting: Setting, selection: Selection) -> tuple[list[int], int, set
 
 
 def best_of_all(
-    setting: Setting, slots: dict[str, list[Choice]], probing: int
+    setting: Setting, slots: dict[str, list[Choice]], probing: int, makespan: int
 ) -> tuple[tuple[int, int, int], int, int]:
     """Return time (least gain), probes off node and number of settings of the best; the least makespan; the runs."""
     found = {}
@@ -97,7 +97,10 @@ def best_of_all(
         found[selection] = outcome(setting, selection)
     base, _, bound, failed = found[()]
     step = max(1, round(probing / 100))
-    lost = {one: -min(a - b for a, b in zip(base, got[0], strict=True)) for one, got in found.items()}
+    lost = {
+        one: -min(round((a - b) / a * makespan) for a, b in zip(base, got[0], strict=True))
+        for one, got in found.items()
+    }
     whole = [one for one, got in found.items() if got[2] >= bound and got[3] <= failed]
     fastest = min(whole, key=lambda one: (lost[one] + step * len(one), found[one][1]))
     near = [one for one in whole if lost[one] <= lost[fastest] + step]
@@ -124,7 +127,7 @@ def judge(name: str, setting: Setting, allowed: Collection[str], tally: Tally) -
     if count > MOST:
         tally.too_many += 1
         return
-    best, least, runs = best_of_all(stock, slots, advice.base.probing_ns)
+    best, least, runs = best_of_all(stock, slots, advice.base.probing_ns, advice.base.makespan_ns)
     tally.runs += runs
     worth = best if best[1] < advice.base.remote or best[0] <= -max(1, round(advice.base.probing_ns / 100)) else None
     right = chosen(advice) == best or (worth is None and advice.recommended is None)

@@ -77,12 +77,17 @@ class Trial:
         return _ends((worst for _, worst in self.readings.values()), self.worst_ns)
 
     def gain(self, base: Trial) -> tuple[int, int]:
-        """Return by how much the makespan is shorter than the base's, reading by reading: at least, at most."""
+        """Return by how much the makespan is shorter than the base's, reading by reading: at least, at most.
+
+        A reading may make both longer, as a slower boot does: what counts is the share, of the base as it is expected.
+        """
         pairs = [
             (base.readings.get(name, (base.makespan_ns, 0))[0], makespan)
             for name, (makespan, _) in self.readings.items()
         ]
-        least, most = _ends((before - after for before, after in pairs), base.makespan_ns - self.makespan_ns)
+        shares = ((before - after) / before if before else 0.0 for before, after in pairs)
+        gains = [round(share * base.makespan_ns) for share in shares]
+        least, most = _ends(gains, base.makespan_ns - self.makespan_ns)
         return min(least, 0) if self.doubted else least, most
 
 
