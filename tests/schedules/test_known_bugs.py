@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from known_bugs import BUGS, CONTROLS, Bug, Control
@@ -30,6 +32,15 @@ def test_the_buggy_variant_is_found(bug: Bug) -> None:
 def test_nothing_is_said_of_the_fixed_variant(bug: Bug) -> None:
     result = Search(bug.program(fixed=True), Limits(runs=200)).explore()
     assert result.clean, [one.ending.text for one in result.found.values()]
+
+
+@pytest.mark.parametrize("number", ["K01", "K04", "K06", "K14", "K20", "K22", "K25", "K26", "K31"])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_the_fake_machine_finds_the_same(number: str, fixed: bool) -> None:
+    bug = next(one for one in BUGS if one.number == number)
+    program = bug.program(fixed=fixed)
+    found = [set(Search(one, Limits(runs=100)).explore().found) for one in (program, replace(program, fake=True))]
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.number)

@@ -35,6 +35,9 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="At most N schedules.")] = 2000,
     seconds: Annotated[str | None, typer.Option("--for", metavar="TIME", help="At most so long: 10s.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of pct and random.")] = 0,
+    memory: Annotated[
+        str, typer.Option("--memory", metavar="SIZE", help="For states that are remembered; beyond it none are.")
+    ] = "200MiB",
     choices: Annotated[
         list[str] | None,
         typer.Option("--choice", metavar="NAME", help="Offer a choice that is no order: no-room. Repeatable."),
@@ -70,9 +73,9 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     from numaprobe import study
     from numaprobe.cli.formats import markdown
     from numaprobe.report.schedules import explored_to_dict, print_explored
-    from numaprobe.schedules import Limits, ScenarioSubject, Search, load_program
+    from numaprobe.schedules import STATE_BYTES, Limits, ScenarioSubject, Search, load_program
     from numaprobe.study.orders import save_found
-    from numaprobe.units import parse_time
+    from numaprobe.units import parse_size, parse_time
 
     def table(result: "Explored", stream: "TextIO") -> None:
         print_explored(result, stream)
@@ -90,6 +93,7 @@ def explore(  # noqa: PLR0917  a command's signature is its options
         runs=runs,
         seconds=None if seconds is None else parse_time(seconds) / 1e9,
         seed=seed,
+        states=parse_size(memory) // STATE_BYTES,
         first=first,
         classes=classes,
     )

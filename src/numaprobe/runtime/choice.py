@@ -32,7 +32,7 @@ from numaprobe.runtime.sync import FifoLock, Flag, Waker
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numaprobe.runtime.protocol import Task
+    from numaprobe.runtime.protocol import Task, Work
 
 
 class Chooser(Protocol):
@@ -123,6 +123,23 @@ class Choosing(Waker, Protocol):
         ...
 
 
+class ExploredMachine(Choosing, Protocol):
+    """A choosing machine, as a search needs it beyond the machine protocol."""
+
+    @property
+    def workqueues(self) -> Any:  # noqa: ANN401  the rules of ``numaprobe.workqueue``, which stands above
+        """Its workqueues."""
+        ...
+
+    def joined_by(self, task: Any) -> Sequence[Any]:  # noqa: ANN401  a task of this machine
+        """Return the tasks whose end ``task`` waits for."""
+        ...
+
+    def code_of(self, task: Any) -> Any:  # noqa: ANN401  a task of this machine
+        """Return the coroutine that a suspended task executes."""
+        ...
+
+
 class ChosenLock(FifoLock):
     """A mutex whose taker can be held up before it asks."""
 
@@ -193,3 +210,48 @@ class ChosenFlag(Flag):
             return await super().wait(timeout_ns)
         finally:
             self.expires.discard(task)
+
+
+class SaysWhatItTouches:
+    """What both choosing machines have in common: their locks and flags, and what a queued work touches.
+
+    A machine puts it before its own class.
+    """
+
+    chooser: Chooser
+    actors: Actors
+
+    def lock(self: Any, name: str) -> ChosenLock:
+        """Return a new mutex."""
+        return ChosenLock(self, name)
+
+    def event(self: Any, name: str) -> ChosenFlag:
+        """Return a new flag, not set."""
+        return ChosenFlag(self, name)
+
+    def decide(self, what: str, count: int) -> int:
+        """Return which of ``count`` things happens; 0 is what happens in a normal run."""
+        return self.chooser.decide(what, count)
+
+    def touch_work(self, work: Work) -> None:
+        """Say that a work is touched, with the pool and the limit that it is in, and what the limit holds back."""
+        touch = self.chooser.touch
+        touch(self.actors.thing(work, work.name))
+        state = work.state
+        for item in () if state is None else (state.pending, state.running):
+            if item is not None:
+                touch(f"pool {item.pool.label}")
+                touch(f"limit {item.limit.name}")
+                for other in item.limit.inactive:
+                    touch(f"pool {other.pool.label}")
+
+    def queued(self, work: Work, *, queued: bool) -> bool:
+        """Note that a work was queued, if it was; return that."""
+        self.touch_work(work)
+        self.chooser.note("queues", work.name)
+        return queued
+
+    def flushes(self, work: Work) -> None:
+        """Note that a work is flushed."""
+        self.chooser.touch(self.actors.thing(work, work.name))
+        self.chooser.note("flushes", work.name)

@@ -6,6 +6,7 @@ joins them (``search``), shortens what it finds (``shorten``) and writes it as a
 """
 
 from numaprobe.schedules.attempt import Subject
+from numaprobe.schedules.bounded import STATE_BYTES
 from numaprobe.schedules.classes import ClassCycle, TakenClass, class_cycles
 from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending, Party, Verdict
 from numaprobe.schedules.programs import OrderError, Program, explore, load_program
@@ -15,6 +16,7 @@ from numaprobe.schedules.things import Drain, Lifetime, SharedCell
 
 __all__ = [
     "FAULTS",
+    "STATE_BYTES",
     "STRATEGIES",
     "ChosenRun",
     "ChosenStep",

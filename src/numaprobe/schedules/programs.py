@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from numaprobe.errors import DeadlockError, InputError, NumaprobeError, UnknownNameError
 from numaprobe.policies.from_file import module_of
-from numaprobe.runtime import DEFAULT_PROFILE
+from numaprobe.runtime import DEFAULT_PROFILE, kernel_profile
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
 from numaprobe.schedules.model import Ending, Verdict
 from numaprobe.schedules.replay import digest_of, read_schedule
 from numaprobe.schedules.search import Limits, Search
 from numaprobe.schedules.waits import WaitGraph, hang
+from numaprobe.testing.choosing import ChoosingFake
 from numaprobe.topology import symmetric
 from numaprobe.virtual.choosing import ChoosingMachine
 
@@ -51,6 +52,7 @@ class Program:
         opaque: its tasks may share what the machine does not see.
         topology: of the machine; None: two nodes of two CPUs.
         profile: its kernel.
+        fake: run it on the fake machine, for who has two in doubt: both must find the same.
 
     """
 
@@ -59,6 +61,7 @@ class Program:
     opaque: bool = True
     topology: Topology | None = None
     profile: KernelProfile | str = DEFAULT_PROFILE
+    fake: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -76,7 +79,10 @@ class Program:
     def run(self, conductor: Conductor) -> Ending:
         """Run it once."""
         topology = self.topology or symmetric("explored", nodes=2, cores=2)
-        machine = ChoosingMachine(topology, self.profile, chooser=conductor)
+        machine: Any = ChoosingMachine(topology, self.profile, chooser=conductor)
+        if self.fake:
+            profile = kernel_profile(self.profile) if isinstance(self.profile, str) else self.profile
+            machine = ChoosingFake(topology, profile, chooser=conductor)
         graph = WaitGraph(machine)
         waiting: dict[Any, object] = {}
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numaprobe.drivercore import Device, DriverCore
+    from numaprobe.runtime import Task
     from numaprobe.scenario import Outcome, Setting
-    from numaprobe.virtual.task import VirtualTask
 
 #: What the core says where a body waits for itself: a kernel would hang there.
 _WAITS_FOR_ITSELF: Final = "which waits until that body is over"
@@ -171,11 +171,11 @@ class _WatchedOrder:
     def _inside(self) -> Iterator[Device]:
         return (chain[-1] for chain in self._chains().values())
 
-    def _story(self, task: VirtualTask) -> tuple[str, ...]:
+    def _story(self, task: Task) -> tuple[str, ...]:
         chain = self._chains().get(task)
         return chain[-1].story() if chain else ()
 
-    def _known(self, _task: VirtualTask, why: object) -> EndedBy | None:
+    def _known(self, _task: Task, why: object) -> EndedBy | None:
         """Say who ends the core's own waits: for async calls the workers that execute one, for probes those inside."""
         if not isinstance(why, ChosenFlag) or self._core is None:
             return None
@@ -185,7 +185,7 @@ class _WatchedOrder:
             return EndedBy(tuple(self._chains()))
         return None
 
-    def _async_workers(self, before: str) -> Iterator[VirtualTask]:
+    def _async_workers(self, before: str) -> Iterator[Task]:
         for worker in self._machine.workqueues.workers():
             work = None if worker.item is None else worker.item.work
             if work is not None and work.name == ASYNC_WORK_NAME:

@@ -20,8 +20,8 @@ from numaprobe.schedules.model import Verdict
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from numaprobe.virtual.choosing import ChoosingMachine
-    from numaprobe.virtual.task import VirtualTask
+    from numaprobe.runtime import Task
+    from numaprobe.runtime.choice import ExploredMachine
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class SharedCell(Generic[T]):
     """A piece of memory that tasks share."""
 
-    def __init__(self, machine: ChoosingMachine, name: str, value: T) -> None:
+    def __init__(self, machine: ExploredMachine, name: str, value: T) -> None:
         self._machine = machine
         self._name = name
         self._value = value
@@ -56,11 +56,11 @@ class Drain:
     ``async with gate`` enters and leaves.
     """
 
-    def __init__(self, machine: ChoosingMachine, name: str) -> None:
+    def __init__(self, machine: ExploredMachine, name: str) -> None:
         self._machine = machine
         self._name = name
-        self._inside: dict[VirtualTask, None] = {}
-        self._waiting: list[VirtualTask] = []
+        self._inside: dict[Task, None] = {}
+        self._waiting: list[Task] = []
         self._thing = f"{machine.actors.fresh('/')} {name}"
         #: nobody may enter any more
         self.closed = False
@@ -70,13 +70,13 @@ class Drain:
         await self._machine.point()
         self._touch("is refused by" if self.closed else "enters")
         if not self.closed:
-            self._inside[self._machine.blocker.current] = None
+            self._inside[self._machine.current] = None
         return not self.closed
 
     def leave(self) -> None:
         """Leave; the last one wakes those that wait."""
         self._touch("leaves")
-        self._inside.pop(self._machine.blocker.current, None)
+        self._inside.pop(self._machine.current, None)
         if not self._inside:
             waiting, self._waiting = self._waiting, []
             for task in waiting:
@@ -88,11 +88,11 @@ class Drain:
         self.closed = self.closed or close
         self._touch("drains")
         while self._inside:
-            self._waiting.append(self._machine.blocker.current)
+            self._waiting.append(self._machine.current)
             await self._machine.park(self)
             self._touch("finds empty")
 
-    def awaited(self) -> list[VirtualTask]:
+    def awaited(self) -> list[Task]:
         """Return who is inside."""
         return list(self._inside)
 
@@ -116,7 +116,7 @@ class Drain:
 class Lifetime:
     """Something that is there until it ends."""
 
-    def __init__(self, machine: ChoosingMachine, name: str) -> None:
+    def __init__(self, machine: ExploredMachine, name: str) -> None:
         self._machine = machine
         self._name = name
         self._thing = f"{machine.actors.fresh('/')} {name}"

@@ -22,21 +22,25 @@ from numaprobe.workqueue.item import Item
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from numaprobe.virtual.choosing import ChoosingMachine
-    from numaprobe.virtual.task import VirtualTask
+    from numaprobe.runtime import Task
+    from numaprobe.runtime.choice import ExploredMachine
 
     #: more about a wait: who ends it, by the one that built what waits
-    Known = Callable[[VirtualTask, object], "EndedBy | None"]
+    Known = Callable[[Task, object], "EndedBy | None"]
 
 
 #: Where every wait ends: of no interest to whoever reads a stack.
 _MACHINE: Final = (
     "virtual/blocking.py",
     "virtual/choosing.py",
+    "virtual/machine.py",
     "runtime/sync.py",
     "runtime/choice.py",
-    "virtual/machine.py",
     "scenario/waiting.py",
+    "testing/choosing.py",
+    "testing/fake.py",
+    "testing/fake_objects.py",
+    "testing/fake_worker.py",
 )
 
 
@@ -44,7 +48,7 @@ _MACHINE: Final = (
 class EndedBy:
     """Who can end a wait."""
 
-    tasks: tuple[VirtualTask, ...]
+    tasks: tuple[Task, ...]
     #: one of them is enough, or all have to
     any_of: bool = False
 
@@ -69,9 +73,9 @@ class WaitGraph:
 
     def __init__(
         self,
-        machine: ChoosingMachine,
+        machine: ExploredMachine,
         known: Known | None = None,
-        story: Callable[[VirtualTask], Sequence[str]] | None = None,
+        story: Callable[[Task], Sequence[str]] | None = None,
     ) -> None:
         self._machine = machine
         self._known = known
@@ -89,7 +93,7 @@ class WaitGraph:
         doomed = _doomed(waits)
         return self._ending(_cycle(doomed, waits), blocked, waits) if doomed else None
 
-    def wait_of(self, task: VirtualTask, why: object) -> EndedBy | None:
+    def wait_of(self, task: Task, why: object) -> EndedBy | None:
         """Return who can end a wait; None: nobody knows."""
         known = self._known(task, why) if self._known is not None else None
         if known is None and isinstance(why, Item):
@@ -102,7 +106,7 @@ class WaitGraph:
         elif hasattr(why, "awaited"):
             tasks = why.awaited()
         elif isinstance(why, str):  # a join
-            tasks = [other for other in self._machine.tasks.alive if task in other.waiters]
+            tasks = self._machine.joined_by(task)
         return EndedBy(tuple(tasks)) if tasks else None
 
     def _of_item(self, item: Item) -> EndedBy | None:
@@ -116,9 +120,7 @@ class WaitGraph:
         behind = [worker.task for worker in workers if item in (worker.item.followers or () if worker.item else ())]
         return EndedBy(tuple(behind)) if behind else None
 
-    def _ending(
-        self, cycle: list[VirtualTask], blocked: Mapping[Any, object], waits: Mapping[VirtualTask, EndedBy | None]
-    ) -> Ending:
+    def _ending(self, cycle: list[Task], blocked: Mapping[Any, object], waits: Mapping[Task, EndedBy | None]) -> Ending:
         label = self.label
         parties = []
         for task in cycle:
@@ -129,7 +131,7 @@ class WaitGraph:
                     task=label(task),
                     waits_for=_class(str(blocked[task])),
                     behind=behind,
-                    stack=tuple(stack_of(task)),
+                    stack=tuple(stack_of(self._machine.code_of(task))),
                     story=tuple(self._story(task)),
                 )
             )
@@ -139,13 +141,13 @@ class WaitGraph:
         key = " | ".join(sorted(f"{one.waits_for} in {_where(one)}" for one in parties))
         return Ending(verdict=verdict, key=f"{verdict}: {key}", text=text, cycle=tuple(parties))
 
-    def label(self, task: VirtualTask) -> str:
+    def label(self, task: Task) -> str:
         """Return what people call a task."""
         doing = f" ({task.work.name})" if task.work is not None else ""
         return f"{self._machine.actors.labels.get(self._machine.actors.name(task) or '', task.comm)}{doing}"
 
 
-def _doomed(waits: Mapping[VirtualTask, EndedBy | None]) -> set[VirtualTask]:
+def _doomed(waits: Mapping[Task, EndedBy | None]) -> set[Task]:
     """Return the largest set of tasks that wait for each other alone."""
     doomed = {task for task, wait in waits.items() if wait is not None and wait.tasks}
     while True:
@@ -155,15 +157,15 @@ def _doomed(waits: Mapping[VirtualTask, EndedBy | None]) -> set[VirtualTask]:
         doomed -= free
 
 
-def _holds(wait: EndedBy | None, doomed: set[VirtualTask]) -> bool:
+def _holds(wait: EndedBy | None, doomed: set[Task]) -> bool:
     if wait is None:
         return False
     return all(one in doomed for one in wait.tasks) if wait.any_of else any(one in doomed for one in wait.tasks)
 
 
-def _cycle(doomed: set[VirtualTask], waits: Mapping[VirtualTask, EndedBy | None]) -> list[VirtualTask]:
+def _cycle(doomed: set[Task], waits: Mapping[Task, EndedBy | None]) -> list[Task]:
     """Return one cycle among the doomed; where a wait is for any of some, all of these belong to it."""
-    path: list[VirtualTask] = [task for task in waits if task in doomed][-1:]
+    path: list[Task] = [task for task in waits if task in doomed][-1:]
     while True:
         wait = waits[path[-1]]
         following = next(one for one in (wait.tasks if wait is not None else ()) if one in doomed)
@@ -174,10 +176,9 @@ def _cycle(doomed: set[VirtualTask], waits: Mapping[VirtualTask, EndedBy | None]
         path.append(following)
 
 
-def stack_of(task: VirtualTask) -> Iterable[str]:
+def stack_of(coroutine: Any) -> Iterable[str]:  # noqa: ANN401  or a generator
     """Return where a suspended task waits, innermost function first, from where it left the machine's own code."""
     frames = []
-    coroutine: Any = getattr(task.send, "__self__", None)
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
         if frame is not None:
@@ -200,7 +201,7 @@ def _where(party: Party) -> str:
     return party.stack[-1].rsplit(" (", 1)[0] if party.stack else party.task
 
 
-def hang(waiting: Mapping[VirtualTask, object]) -> Ending:
+def hang(waiting: Mapping[Task, object]) -> Ending:
     """Return how a run ends that left tasks waiting though no cycle has closed."""
     lines = [f"{task.comm} waits for {why}" for task, why in waiting.items()]
     key = " | ".join(sorted(_class(str(why)) for why in waiting.values()))

@@ -170,7 +170,11 @@ class FakeMachine:
 
     def wake(self, task: Task, *, value: object = None) -> None:
         """Make ``task`` ready; its await returns ``value``."""
-        self.timer(0, lambda: self._step(self._mine(task), value))
+        self._later(0, self._mine(task), value)
+
+    def _later(self, delay_ns: int, task: FakeTask, value: object = None) -> None:
+        """Step ``task`` after ``delay_ns``."""
+        self._push(delay_ns, TimerCall(lambda: self._step(task, value)))
 
     def _step(self, task: FakeTask, value: object) -> None:
         self._current = task
@@ -220,9 +224,12 @@ class FakeMachine:
     def timer(self, delay_ns: int, function: Callable[[], object]) -> Timer:
         """Call ``function`` after ``delay_ns``, outside any task."""
         entry = TimerCall(function)
+        self._push(delay_ns, entry)
+        return entry
+
+    def _push(self, delay_ns: int, entry: TimerCall) -> None:
         self._serial += 1
         heapq.heappush(self._heap, (self._now + max(0, delay_ns), self._serial, entry))
-        return entry
 
     def lock(self, name: str) -> FifoLock:
         """Return a new mutex."""
@@ -244,7 +251,7 @@ class FakeMachine:
         while True:
             allowance = task.worker.allowance(task.executed) if task.worker is not None else None
             part = left if allowance is None else min(left, allowance)
-            self.timer(part, lambda: self._step(task, None))
+            self._later(part, task)
             await suspend("time")
             task.executed += part
             task.running[self.topology.node_of(task.cpu)] += part
@@ -267,7 +274,7 @@ class FakeMachine:
 
         """
         task = self._not_negative(ns)
-        self.timer(ns, lambda: self._step(task, None))
+        self._later(ns, task)
         await self.park("time")
 
     async def allocate(self, size: int, node: int | None = None) -> None:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.runtime import DEFAULT_PROFILE
-from numaprobe.runtime.choice import Actors, ChosenFlag, ChosenLock
+from numaprobe.runtime.choice import Actors, SaysWhatItTouches
 from numaprobe.virtual.cpu import CpuModel
 from numaprobe.virtual.loop import PAUSE, EventLoop, ShutDown, VirtualTimer
 from numaprobe.virtual.machine import VirtualMachine
@@ -184,7 +184,7 @@ class ChoosingSeat(VirtualSeat):
         super().wake(worker)
 
 
-class ChoosingMachine(VirtualMachine):
+class ChoosingMachine(SaysWhatItTouches, VirtualMachine):
     """A virtual machine that asks a chooser for the order of its steps.
 
     Args:
@@ -209,7 +209,7 @@ class ChoosingMachine(VirtualMachine):
     def _make_seat(self) -> VirtualSeat:
         if isinstance(self.loop, ChoosingLoop):
             self.loop.blocked = self.blocker.blocked
-        return ChoosingSeat(self.blocker, self.chooser, self._touch_work)
+        return ChoosingSeat(self.blocker, self.chooser, self.touch_work)
 
     # ---- as ``runtime.choice`` wants it ----------------------------------------------------------------------------
     async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
@@ -241,51 +241,29 @@ class ChoosingMachine(VirtualMachine):
         finally:
             loop.patient.discard(task)
 
-    def decide(self, what: str, count: int) -> int:
-        """Return which of ``count`` things happens; 0 is what happens in a normal run."""
-        return self.chooser.decide(what, count)
+    def joined_by(self, task: Any) -> list[VirtualTask]:  # noqa: ANN401  a task of this machine
+        """Return the tasks whose end ``task`` waits for."""
+        return [other for other in self.tasks.alive if task in other.waiters]
+
+    def code_of(self, task: Any) -> Any:  # noqa: ANN401  a task of this machine, and its coroutine
+        """Return what a suspended task executes."""
+        return getattr(task.send, "__self__", None)
 
     # ---- what says what it touches ---------------------------------------------------------------------------------
-    def lock(self, name: str) -> ChosenLock:
-        """Return a new mutex."""
-        return ChosenLock(self, name)
-
-    def event(self, name: str) -> ChosenFlag:
-        """Return a new flag, not set."""
-        return ChosenFlag(self, name)
-
     def queue_work(self, wq: Workqueue, work: Work) -> bool:
         """Queue on the local CPU if ``wq`` may use it."""
-        return self._queued(work, queued=super().queue_work(wq, work))
+        return self.queued(work, queued=super().queue_work(wq, work))
 
     def queue_work_on(self, cpu: int, wq: Workqueue, work: Work) -> bool:
         """Queue on ``cpu``'s pool, or on the pool of the pod that holds it."""
-        return self._queued(work, queued=super().queue_work_on(cpu, wq, work))
+        return self.queued(work, queued=super().queue_work_on(cpu, wq, work))
 
     def queue_work_node(self, node: int, wq: Workqueue, work: Work) -> bool:
         """Queue on an unbound ``wq`` near ``node``."""
-        return self._queued(work, queued=super().queue_work_node(node, wq, work))
-
-    def _queued(self, work: Work, *, queued: bool) -> bool:
-        self._touch_work(work)
-        self.chooser.note("queues", work.name)
-        return queued
-
-    def _touch_work(self, work: Work) -> None:
-        """Say that a work is touched, with the pool and the limit that it is in, and what the limit holds back."""
-        touch = self.chooser.touch
-        touch(self.actors.thing(work, work.name))
-        state = work.state
-        for item in () if state is None else (state.pending, state.running):
-            if item is not None:
-                touch(f"pool {item.pool.label}")
-                touch(f"limit {item.limit.name}")
-                for other in item.limit.inactive:
-                    touch(f"pool {other.pool.label}")
+        return self.queued(work, queued=super().queue_work_node(node, wq, work))
 
     async def flush_work(self, work: Work) -> bool:
         """Wait until the last queueing of ``work`` has run; return False if it was idle."""
         await self.point()
-        self.chooser.touch(self.actors.thing(work, work.name))
-        self.chooser.note("flushes", work.name)
+        self.flushes(work)
         return await super().flush_work(work)
