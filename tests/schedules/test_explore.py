@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
+from functools import partial
+from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +16,7 @@ from numaprobe.errors import InputError, UsageError
 from numaprobe.records import dump_trace
 from numaprobe.scenario import save_scenario
 from numaprobe.schedules import FAULTS, Limits, ScenarioSubject, Search, Verdict, repeat
+from numaprobe.schedules.batches import Draw, batch
 from numaprobe.study import make_setting, run
 from numaprobe.study.orders import explore_setting, save_found
 
@@ -49,6 +53,22 @@ def test_each_strategy_finds_it_and_none_reports_the_fixed_one(abba: Abba, strat
     limits = Limits(strategy=strategy, runs=100, first=True)
     assert explore_setting(abba("abba"), limits).findings
     assert not explore_setting(abba("abab"), limits).findings
+
+
+def test_any_order_of_processes_gives_the_same_result(abba: Abba) -> None:
+    limits = Limits(strategy="random", runs=40)
+    here = Search(ScenarioSubject(abba("abba")), limits).explore()
+    with ThreadPool(2) as pool:  # what a process is sent and answers can be pickled: the next test
+        there = Search(ScenarioSubject(abba("abba")), limits, map=pool.imap).explore()
+    assert [(one.schedule, one.times, one.first_run) for one in here.found.values()] == [
+        (one.schedule, one.times, one.first_run) for one in there.found.values()
+    ]
+
+
+def test_what_another_process_is_sent_and_answers_can_be_pickled(abba: Abba) -> None:
+    subject, draw = ScenarioSubject(abba("abba")), Draw("random", 0, 3, 20)
+    sent = pickle.loads(pickle.dumps(partial(batch, subject, draw)))
+    assert pickle.loads(pickle.dumps(sent(range(1, 4)))) == batch(subject, draw, range(1, 4))
 
 
 def test_a_schedule_repeats_byte_for_byte_in_another_process_with_another_hash_seed(abba: Abba, tmp_path: Path) -> None:

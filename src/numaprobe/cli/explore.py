@@ -35,6 +35,9 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     runs: Annotated[int, typer.Option("--runs", min=1, metavar="N", help="At most N schedules.")] = 2000,
     seconds: Annotated[str | None, typer.Option("--for", metavar="TIME", help="At most so long: 10s.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of pct and random.")] = 0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="pct and random: in N processes; the same result.")
+    ] = 1,
     memory: Annotated[
         str, typer.Option("--memory", metavar="SIZE", help="For states that are remembered; beyond it none are.")
     ] = "200MiB",
@@ -74,7 +77,7 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     from numaprobe.cli.formats import markdown
     from numaprobe.report.schedules import explored_to_dict, print_explored
     from numaprobe.schedules import STATE_BYTES, Limits, ScenarioSubject, Search, load_program
-    from numaprobe.study.orders import save_found
+    from numaprobe.study.orders import processes, save_found
     from numaprobe.units import parse_size, parse_time
 
     def table(result: "Explored", stream: "TextIO") -> None:
@@ -113,8 +116,8 @@ def explore(  # noqa: PLR0917  a command's signature is its options
             policy=policy,
         )
         subject = ScenarioSubject(setting, tuple(choices or ()))
-    with ProgressLine("schedule") as line:
-        result = Search(subject, limits, line.counter(runs, subject.name)).explore()
+    with ProgressLine("schedule") as line, processes(jobs) as pool:
+        result = Search(subject, limits, line.counter(runs, subject.name), map=pool).explore()
     write(result, shapes[chosen], chosen, output)
     if save is not None and not result.clean and isinstance(subject, ScenarioSubject):
         tell(f"kept: {save_found(subject.setting, result, save)}")

@@ -13,14 +13,17 @@ differ (``reduced``) where the machine sees all that steps touch; ``pct`` and ``
 
 from __future__ import annotations
 
+import builtins
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import UsageError
 from numaprobe.schedules.attempt import attempt
+from numaprobe.schedules.batches import BATCH, Draw, attempted, batch
 from numaprobe.schedules.bounded import Bounded
-from numaprobe.schedules.chance import Pct, Random, bound
+from numaprobe.schedules.chance import bound
 from numaprobe.schedules.classes import class_cycles
 from numaprobe.schedules.conductor import Repeat
 from numaprobe.schedules.reduced import Reduced
@@ -28,9 +31,10 @@ from numaprobe.schedules.replay import write_schedule
 from numaprobe.schedules.shorten import shortest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numaprobe.schedules.attempt import Subject
+    from numaprobe.schedules.batches import Attempted
     from numaprobe.schedules.classes import ClassCycle
     from numaprobe.schedules.conductor import Strategy
     from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending
@@ -155,10 +159,19 @@ class Search:
         subject: what is explored.
         limits: how far.
         progress: called after each run with the number of runs.
+        map: makes the batches of pct and random: that of a process pool, in order; the result is the same.
 
     """
 
-    def __init__(self, subject: Subject, limits: Limits, progress: Callable[[int], object] | None = None) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        limits: Limits,
+        progress: Callable[[int], object] | None = None,
+        *,
+        map: Callable[..., Iterable[list[Attempted]]] = builtins.map,  # noqa: A002  it is what takes its place
+    ) -> None:
+        self._map = map
         self._subject = subject
         self._limits = limits
         self._progress = progress
@@ -225,35 +238,40 @@ class Search:
 
     # ---- by chance -------------------------------------------------------------------------------------------------
     def _by_chance(self) -> None:
-        limits, number = self._limits, 0
+        limits = self._limits
         length = self.result.longest or len(self._one(Repeat({})))
-        while not self._spent(limits.runs):
-            number += 1
-            drawn: Strategy = Random(limits.seed, number)
-            if limits.strategy == "pct" or (limits.strategy == "portfolio" and number % 2):
-                drawn = Pct(limits.seed, number, depth=limits.depth, length=length)
-            self._one(drawn)
+        draw = Draw(limits.strategy, limits.seed, limits.depth, length)
+        left = range(1, limits.runs - self.result.runs + 1)
+        batches = [left[start : start + BATCH] for start in range(0, len(left), BATCH)]
+        for answers in self._map(partial(batch, self._subject, draw), batches):
+            for answer in answers:
+                self._count(answer)
+            if self._spent(limits.runs):
+                return
 
     # ---- one run ---------------------------------------------------------------------------------------------------
     def _one(self, strategy: Strategy) -> list[ChosenStep]:
         """Run once, and take note of how it ended; return all steps that were made."""
         conductor, runs = attempt(self._subject, strategy)
-        result, steps = self.result, conductor.steps
+        self._count(attempted(conductor.steps, runs))
+        return conductor.steps
+
+    def _count(self, answer: Attempted) -> None:
+        result = self.result
         result.runs += 1
-        result.steps += len(steps)
-        result.longest = max(result.longest, len(steps))
-        result.actors = max(result.actors, len({step.actor for step in steps if not step.what}))
+        result.steps += answer.steps
+        result.longest = max(result.longest, answer.steps)
+        result.actors = max(result.actors, answer.actors)
         if self._progress is not None:
             self._progress(result.runs)
-        result.pruned += not runs
-        for run in runs:
-            self._keep(run)
-        return steps
+        result.pruned += not answer.endings
+        for key, run in answer.endings:
+            self._keep(key, run)
 
-    def _keep(self, run: ChosenRun) -> None:
-        result, key = self.result, run.ending.key
+    def _keep(self, key: str, run: ChosenRun | None) -> None:
+        result = self.result
         known = result.found.get(key)
-        if known is None:
+        if known is None and run is not None:
             result.found[key] = Found(
                 ending=run.ending,
                 run=run,
@@ -262,7 +280,8 @@ class Search:
                 first_s=time.monotonic() - self._start,
             )
             return
-        known.times += 1
-        if run.size < known.run.size:
+        if known is not None:
+            known.times += 1
+        if known is not None and run is not None and run.size < known.run.size:
             known.ending, known.run = run.ending, run
             known.schedule = write_schedule(result.digest, run.choices)

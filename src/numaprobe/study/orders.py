@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
 
 from numaprobe.errors import UsageError
 from numaprobe.scenario import save_scenario
 from numaprobe.schedules import Limits, ScenarioSubject, Search
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numaprobe.scenario import Setting
@@ -37,6 +40,16 @@ def explore_setting(
 
     """
     return Search(ScenarioSubject(setting, tuple(faults)), limits or Limits(), progress).explore()
+
+
+@contextmanager
+def processes(count: int) -> Iterator[Callable[..., Any]]:
+    """Give a map over so many processes; of one: the builtin map."""
+    if count == 1:
+        yield map
+        return
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+        yield pool.map
 
 
 def save_found(setting: Setting, explored: Explored, path: Path) -> str:

@@ -174,7 +174,7 @@ class FakeMachine:
 
     def _later(self, delay_ns: int, task: FakeTask, value: object = None) -> None:
         """Step ``task`` after ``delay_ns``."""
-        self._push(delay_ns, TimerCall(lambda: self._step(task, value)))
+        self.timer(delay_ns, lambda: self._step(task, value))
 
     def _step(self, task: FakeTask, value: object) -> None:
         self._current = task
