@@ -9,6 +9,7 @@ import pytest
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError
+from numaprobe.runtime import Work
 from numaprobe.topology import Node, symmetric
 
 if TYPE_CHECKING:
@@ -116,3 +117,24 @@ def test_out_of_memory_is_the_bodys_fault_and_takes_nothing(make: Make) -> None:
         await machine.allocate(2 * GIB)
 
     machine.run(main)
+
+
+def test_a_measured_worker_of_an_unbound_pool_has_its_pod(make: Make) -> None:
+    """Which CPUs it may use, and where its pool starts works: of a pool that is not strict these differ."""
+    machine = make(symmetric("llcs", nodes=2, llcs=2, cores=2))
+    seen: dict[str, Usage] = {}
+
+    def measured(name: str) -> Work:
+        async def body() -> None:
+            seen[name] = (await machine.measure(lambda: machine.compute(MS)))[1]
+
+        return Work(body, name)
+
+    async def main() -> None:
+        machine.queue_work_on(2, machine.system_dfl_wq, measured("unbound"))
+        machine.queue_work_on(2, machine.system_percpu_wq, measured("per-CPU"))
+        seen["task"] = (await machine.measure(lambda: machine.compute(MS)))[1]
+
+    machine.run(main)
+    places = {name: (str(usage.allowed), usage.pod and str(usage.pod)) for name, usage in seen.items()}
+    assert places == {"unbound": ("0-7", "2-3"), "per-CPU": ("2", None), "task": ("0-7", None)}
