@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numaprobe.buses.pci import virtfn_name
-from numaprobe.errors import StateError
+from numaprobe.errors import DeadlockError, StateError
 from numaprobe.policies import make_policy
 from numaprobe.runtime import PROFILES
 
@@ -80,6 +80,35 @@ def test_a_negative_result_is_the_drivers(world: World, result: int) -> None:
     assert not dev.is_bound
     assert not dev.is_probed
     assert world.deferred() == ([NVME] if result == -517 else [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        (OSError(errno.ENOSPC, "full"), "ENOSPC"),
+        (ValueError("ours"), "EIO"),
+        (MemoryError(), "ENOMEM"),
+        (DeadlockError(["a waits for b"]), "EDEADLK"),
+        ("yes", "EINVAL"),
+        (5000, "EINVAL"),
+    ],
+)
+def test_a_body_that_fails_in_another_way_is_no_success(world: World, answer: object, result: str) -> None:
+    """Its errno is negative, as a driver's own: PCI takes a positive one for success."""
+
+    async def body(_: Device) -> object:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("nvme", bus=world.pci, body=body))
+        await world.core.device_add(world.device(NVME, bus=world.pci))
+
+    world.run(main)
+    assert world.bound() == {}
+    assert world.record(NVME).result == result
+    assert world.warnings("pci") == []
 
 
 # ---- virtual functions -----------------------------------------------------------------------------------------------
