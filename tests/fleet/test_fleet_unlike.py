@@ -101,6 +101,16 @@ def test_a_slow_driver_does_not_tell_its_slowest_device_too() -> None:
     assert signs(host("odd", driver(ns=40 * MS, worst_ns=80 * MS))) == {"odd": ["slow-driver"]}
 
 
+def test_two_slow_devices_of_four_are_no_slow_driver() -> None:
+    peers = [
+        replace(one, drivers={"nvme": replace(one.drivers["nvme"], low_ns=9 * MS, high_ns=11 * MS)})
+        for one in hosts(60)
+    ]
+    half = host("half", driver(ns=40 * MS, worst_ns=15 * MS, low_ns=10 * MS, high_ns=80 * MS))
+    whole = host("whole", driver(ns=40 * MS, low_ns=38 * MS, high_ns=42 * MS))
+    assert [one.host for one in find_unlike([*peers, half, whole])] == ["whole"]
+
+
 def test_what_many_hosts_have_is_nobodys_own() -> None:
     some = [host(f"few-{number}", driver(failed=1)) for number in range(5)]
     assert signs(*some) == {}

@@ -20,6 +20,9 @@ class DriverFigures:
     #: of the cost of its probes
     median_ns: float
     worst_ns: float
+    #: a quarter of its probes cost no more, and a quarter no less; None: not worked out
+    low_ns: float | None = None
+    high_ns: float | None = None
     #: the slowest device
     worst_device: str = ""
     #: probes whose two nodes are known, and those of them that started on another node than their device's

@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from operator import attrgetter
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.fleet.robust import limit_of, width_of
@@ -233,11 +235,20 @@ def _of_measure(
         return
     for host, value, typical, score in _far(values, measure.scale, limit):
         kind = measure.kind if score > 0 else measure.low_kind
-        if kind is None or not measure.matters(value, typical):
+        if kind is None or not measure.matters(value, typical) or not _nearly_all(kind, host, having):
             continue
         far = sum((other >= value) if score > 0 else (other <= value) for other in values.values()) - 1
         device = having[host].worst_device if kind == "slow-device" else None
         yield host, _sign(kind, driver, value, typical, measure.unit, score, len(values) - 1, far, device)
+
+
+def _nearly_all(kind: str, host: str, having: Mapping[str, DriverFigures]) -> bool:
+    """Tell whether a driver is slow, or quick, in three of four probes: two slow devices of four are no slow driver."""
+    if kind not in ("slow-driver", "fast-driver"):
+        return True
+    take = attrgetter("low_ns" if kind == "slow-driver" else "high_ns")
+    own, theirs = take(having[host]), [ns for one in having.values() if (ns := take(one)) is not None]
+    return own is None or _much_slower_or_faster(own, median(theirs))
 
 
 def _far(

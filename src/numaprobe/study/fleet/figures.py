@@ -156,7 +156,8 @@ def _drivers(
         by_node[host, driver][node] = ns
     answer = views.ask(
         f"""SELECT c.host_key, p.driver, count(DISTINCT p.device), count(*) FILTER ({_COSTED}),
-            median(p.cost_ns) FILTER ({_COSTED}), max(p.cost_ns) FILTER ({_COSTED}),
+            median(p.cost_ns) FILTER ({_COSTED}),
+            quantile_cont(p.cost_ns, [0.25, 0.75]) FILTER ({_COSTED}), max(p.cost_ns) FILTER ({_COSTED}),
             arg_max(p.device, p.cost_ns) FILTER ({_COSTED}),
             count(*) FILTER ({_PLACED}), count(*) FILTER ({_PLACED} AND p.cpu_node <> p.device_node),
             count(DISTINCT p.device) FILTER (p.device_node < 0),
@@ -166,7 +167,8 @@ def _drivers(
         chosen.values,
     )
     found: dict[str, dict[str, DriverFigures]] = defaultdict(dict)
-    for host, driver, devices, probes, middle, worst, device, placed, away, no_node, told, failed in answer.rows:
+    for host, driver, devices, probes, middle, quarters, worst, device, *places in answer.rows:
+        placed, away, no_node, told, failed = places
         if probes:
             found[host][driver] = DriverFigures(
                 driver=driver,
@@ -174,6 +176,8 @@ def _drivers(
                 probes=probes,
                 median_ns=middle,
                 worst_ns=worst,
+                low_ns=quarters[0],
+                high_ns=quarters[1],
                 worst_device=device or "",
                 placed=placed,
                 away=away,
