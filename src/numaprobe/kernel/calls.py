@@ -11,6 +11,7 @@ call that a record is made of is ever summed up (``settle``).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.lockwaits import TaskWaits
@@ -32,6 +33,9 @@ SLEEPING: Final = RunState.SLEEPING
 
 #: since when, in which state, on (or waiting for) which CPU
 Change = tuple[int, RunState, int]
+
+#: makes a segment of a tuple, without the detour of its own constructor: a long trace has hundreds of thousands
+_segment: Final = partial(tuple.__new__, Segment)
 
 
 @dataclass(slots=True, eq=False)
@@ -76,13 +80,13 @@ def _stretches(changes: list[Change], end_ns: int) -> list[Segment]:
         if next_state is state and next_cpu == cpu:
             continue
         if now > since:
-            found.append(Segment(since, now, state, cpu))
+            found.append(_segment((since, now, state, cpu)))
             since = now
         elif found and found[-1].state is next_state and found[-1].cpu == next_cpu:
             since = found.pop().start_ns
         state, cpu = next_state, next_cpu
     if end_ns > since:
-        found.append(Segment(since, end_ns, state, cpu))
+        found.append(_segment((since, end_ns, state, cpu)))
     return found
 
 

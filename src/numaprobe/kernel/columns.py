@@ -28,7 +28,7 @@ import numpy as np
 from numaprobe.records import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -112,6 +112,10 @@ _SECONDS: Final = re.compile(rb"(?:[\d\[]{0,3}\])? +(\d{1,7})")
 _PID: Final = re.compile(rb".*-(\d{1,7}) *", re.DOTALL)
 
 
+def _text(word: np.uint64) -> bytes:
+    return int(word).to_bytes(_WORD, "little")
+
+
 #: what a line can tell of a task
 _STATES: Final = (RunState.SLEEPING, RunState.RUNNABLE, RunState.RUNNING, None)
 _SLEEPS, _STAYS, _COMES, _WOKEN = range(4)
@@ -190,6 +194,11 @@ class Columns:
         begins = words[event[works] + 16] == _BEGINS
         plain = begins | (words[event[works] + 14] == _ENDS)
         self._works, self._begins = works[plain], begins[plain]
+        #: each mention of a task in a plain line: the line, the place of the bracket behind it, and what is told
+        (switches, first, second), (wakes, woken) = self._switches, self._wakes
+        self._mentions = np.concatenate((switches, switches, wakes))
+        self._brackets = np.concatenate((first, second, woken))
+        self._roles = np.repeat((_SLEEPS, _COMES, _WOKEN), (len(switches), len(switches), len(wakes)))
 
     def _with_pids(self, lines: Numbers, pids: int, brackets: Numbers) -> tuple[Numbers, ...]:
         """Return those of ``lines`` that have so many pids behind their event, and where each pid's `` [`` is."""
@@ -206,7 +215,7 @@ class Columns:
         lines = np.flatnonzero((self._kinds == LINE) & (brackets > 0))
         lines = lines[self._head[lines] > _WORD]
         words, task = np.unique(self._words[self._head[lines] - 1 - _WORD], return_inverse=True)
-        matches = (_PID.fullmatch(int(word).to_bytes(_WORD, "little")) for word in words)
+        matches = (_PID.fullmatch(_text(word)) for word in words)
         self._tasks = [*(match[1] if match else b"" for match in matches), b""]
         known = np.array([pid != b"" for pid in self._tasks], np.bool_)[task]
         self._task = np.full(self.count, -1)
@@ -231,43 +240,29 @@ class Columns:
 
         """
         kinds = self._kinds.copy()
-        kinds[:start] = DROPPED
-        pids = _Pids(watched)
-        told: list[Sequence[Numbers]] = []
-        for was_seen, (lines, *brackets) in ((seen.switch, self._switches), (seen.wakeup, self._wakes)):
-            told += self._told(lines, brackets, pids, kinds)
+        for was_seen, (lines, *_) in ((seen.switch, self._switches), (seen.wakeup, self._wakes)):
             if not was_seen:
                 kinds[lines[np.searchsorted(lines, start) :][:1]] = LINE
         if not (works or self.queues):
             self._drop_works(kinds, watched)
-        lines, task, state, cpu, now = (np.concatenate(column) for column in zip(*told, strict=True))
-        wanted = np.flatnonzero((kinds[lines] == DROPPED) & (lines >= start))
-        return self._sifted(kinds, [column[wanted] for column in (lines, task, state, cpu, now)], pids.names)
-
-    def _told(
-        self, lines: Numbers, brackets: list[Numbers], pids: _Pids, kinds: NDArray[np.int8]
-    ) -> list[Sequence[Numbers]]:
-        """Return what switches (two pids) or wake-ups (one) tell of watched tasks: line, task, state, CPU, time."""
-        found = [pids.among(self._words[bracket - 1 - _WORD]) for bracket in brackets]
-        hits = np.unique(np.concatenate([hit for hit, _ in found]))
-        cpu, now, fine = self._heads(lines[hits])
-        first = brackets[0][hits]
-        states: tuple[Numbers, ...]
-        if len(brackets) > 1:
-            state, plain = self._states(first)
-            states = (state, np.full(len(hits), _COMES))
-        else:
-            cpu, plain = self._targets(lines[hits])
-            states = (np.full(len(hits), _WOKEN),)
-        fine &= plain
-        kinds[lines[hits[~fine]]] = LINE
-        told: list[Sequence[Numbers]] = []
-        for (hit, task), state in zip(found, states, strict=True):
-            place = np.searchsorted(hits, hit)
-            good = fine[place]
-            place = place[good]
-            told.append((lines[hits[place]], task[good], state[place], cpu[place], now[place]))
-        return told
+        kinds[:start] = DROPPED
+        pids = _Pids(watched)
+        hits, task = pids.among(self._words[self._brackets - 1 - _WORD])
+        told = self._mentions[hits]
+        wanted = np.flatnonzero((kinds[told] == DROPPED) & (told >= start))
+        hits, task, told = hits[wanted], task[wanted], told[wanted]
+        lines = np.append(told, np.flatnonzero(kinds == EVENT))
+        cpu, now, plain = self._heads(lines)
+        states = self._states(told, self._roles[hits], cpu, plain)
+        kinds[lines[~plain]] = LINE
+        good, events = np.flatnonzero(plain[: len(told)]), np.flatnonzero(plain[len(told) :]) + len(told)
+        places = np.full(self.count, -1)
+        places[lines[events]] = events
+        changes = _changes([column[good] for column in (told, task, states, cpu, now)], pids.names, self.line)
+        timed = np.append(good, events)
+        timed = timed[np.argsort(lines[timed], kind="stable")]
+        rows = self._rows(kinds, np.append(cpu, 0)[places], np.append(now, 0)[places])
+        return Sifted(rows, changes, lines[timed], now[timed])
 
     def _drop_works(self, kinds: NDArray[np.int8], watched: Collection[bytes]) -> None:
         """Drop of each task that is not watched what comes before the last work that it begins."""
@@ -278,25 +273,17 @@ class Columns:
         dropped = (lines < last[task]) & ~watch[task]
         kinds[lines[dropped]] = np.where(begins[dropped], BEGINNING, DROPPED)
 
-    def _sifted(self, kinds: NDArray[np.int8], told: list[Numbers], names: list[bytes]) -> Sifted:
+    def _rows(self, kinds: NDArray[np.int8], cpu: Numbers, now: Numbers) -> Iterator[Row]:
+        """Return the lines that are to be read; CPU and time are given for each line."""
         lines = np.flatnonzero(kinds)
-        kind = kinds[lines]
-        cpu, now, fine = self._heads(lines)
-        kind[~fine & (kind == EVENT)] = LINE
         start = self._anchors[self._first[lines] - 1] + 1
         start[lines == 0] = 0
         task = map(self._tasks.__getitem__, self._task[lines].tolist())
-        before = (
-            column.tolist() for column in (lines, kind, start, self._anchors[self._last[lines]], self._head[lines])
-        )
-        rows = zip(*before, task, cpu.tolist(), now.tolist(), strict=True)
-        timed = kind == EVENT
-        at, times = np.append(lines[timed], told[0]), np.append(now[timed], told[-1])
-        order = np.argsort(at, kind="stable")
-        return Sifted(rows, _changes(told, names, self.line), at[order], times[order])
+        before = (lines, kinds[lines], start, self._anchors[self._last[lines]], self._head[lines])
+        return zip(*(column.tolist() for column in before), task, cpu[lines].tolist(), now[lines].tolist(), strict=True)
 
     def _heads(self, lines: Numbers) -> tuple[Numbers, Numbers, Flags]:
-        """Return CPU and time of lines, and whether their heads are plain."""
+        """Return CPU and time of lines, and whether they are plain up to their event."""
         head = np.minimum(self._head[lines], len(self._words) - 3 * _WORD - self.event)
         dot = head + self._dot
         cpu, fine = _digits(self._words[head + 4 - _WORD], 3)
@@ -308,22 +295,24 @@ class Columns:
             rest, told_too = _digits(self._words[dot + 4 + _MICROSECONDS - _WORD], 3)
             now += rest
             told &= told_too
-        return cpu, seconds * 10**9 + now, fine & told & (seconds >= 0)
+        words, task = np.unique(self._words[head - 1 - _WORD], return_inverse=True)
+        named = np.array([_PID.fullmatch(_text(word)) is not None for word in words], np.bool_)
+        return cpu, seconds * 10**9 + now, fine & told & (seconds >= 0) & named[task]
 
-    def _states(self, bracket: Numbers) -> tuple[Numbers, Flags]:
-        """Return the state in which the task is left behind the priority in brackets."""
-        state = np.zeros(len(bracket), np.int64)
+    def _states(self, lines: Numbers, roles: Numbers, cpu: Numbers, plain: Flags) -> Numbers:
+        """Return what lines tell of the tasks that they mention; correct their CPUs, and whether they are plain."""
+        state = np.zeros(len(lines), np.int64)
+        bracket = self._anchors[self._first[lines] + 1]
         for digits in (3, 2, 1):
             close = np.minimum(bracket + digits + 1, len(self._bytes) - 3)
             here = (self._bytes[close] == _CLOSE) & (self._bytes[close + 1] == _BLANK)
             state = np.where(here, self._bytes[close + 2], state)
-        return np.where(state == _RUNNABLE, _STAYS, _SLEEPS), state != 0
-
-    def _targets(self, lines: Numbers) -> tuple[Numbers, Flags]:
-        """Return the CPU at the end of a wake-up."""
-        words = self._words[self._anchors[self._last[lines]] - _WORD]
-        cpu, fine = _digits(words, 3)
-        return cpu, fine & ((words & np.uint64(2**40 - 1)) == _TARGET)
+        woken = np.flatnonzero(roles == _WOKEN)
+        words = self._words[self._anchors[self._last[lines[woken]]] - _WORD]
+        cpu[woken], told = _digits(words, 3)
+        plain[: len(lines)] &= state != 0
+        plain[woken] &= told & ((words & np.uint64(2**40 - 1)) == _TARGET)
+        return np.where((roles == _SLEEPS) & (state == _RUNNABLE), _STAYS, roles)
 
 
 def _changes(told: list[Numbers], names: list[bytes], line: Callable[[int], bytes]) -> dict[bytes, Changes]:
@@ -373,7 +362,7 @@ def _seconds(words: Words) -> Numbers:
     if not len(words):
         return np.zeros(0, np.int64)
     begins = np.append(0, np.flatnonzero(words[1:] != words[:-1]) + 1)
-    found = (_SECONDS.fullmatch(int(word).to_bytes(_WORD, "little")) for word in words[begins])
+    found = (_SECONDS.fullmatch(_text(word)) for word in words[begins])
     numbers = np.array([int(match[1]) if match else -1 for match in found], np.int64)
     return np.repeat(numbers, np.diff(np.append(begins, len(words))))
 

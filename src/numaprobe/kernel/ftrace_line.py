@@ -15,6 +15,7 @@ with ``us`` behind it, or, with a clock that does not count ns, a bare number.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from numaprobe.records.errnos import UNTOLD
@@ -141,6 +142,7 @@ def parse_overwritten(line: bytes) -> int:
     return max(0, int(match[2]) - int(match[1])) if match else 0
 
 
+@lru_cache(maxsize=512)  # a function's calls return alike, and a device's helpers are entered alike
 def parse_kprobe(arguments: bytes) -> KprobeArguments | None:
     """Take a kprobe event's text apart; None if it is none."""
     match = _WHERE.match(arguments)
