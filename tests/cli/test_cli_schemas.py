@@ -44,6 +44,8 @@ ELSEWHERE = {
     "verify": "tests/cli/test_cli_verify.py",
     "collect": "tests/fleet/test_fleet_commands.py",
     "fleet": "tests/fleet/test_fleet_commands.py",
+    "sweep": "tests/sweep/test_query.py",
+    "query": "tests/sweep/test_query.py",
     "record": "tests/records/test_records_json.py",
     "bind": "tests/bringup/test_commands.py",
     "unbind": "tests/bringup/test_commands.py",

@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from sweep_samples import question
 
@@ -15,6 +16,7 @@ from numaprobe.datasets import DatasetWriter, Rows, Views
 from numaprobe.datasets.rows import error_row
 from numaprobe.datasets.tables import TABLES
 from numaprobe.errors import InputError, UsageError
+from numaprobe.records import json_schema
 from numaprobe.report.questions import asked_page
 from numaprobe.study.questions import QUESTIONS, AskedTable, ask, frame_of
 from numaprobe.study.sweep.crew import LocalCrew
@@ -176,14 +178,16 @@ def test_the_command_answers_in_every_format(made: Path, tmp_path: Path, capsys:
 
     sql = "SELECT policy, count(*) AS n, avg(local_share) AS s FROM runs WHERE passed GROUP BY 1 ORDER BY 1"
     found = json.loads(output(sql, "--json"))
-    assert found["schema"] == "numaprobe.query/1"
+    jsonschema.validate(found, json_schema("numaprobe.query/1"))
     assert found["rows"] == [["a", 40, 0.5], ["b", 40, 1.0], ["c", 40, 0.25]]
     rows = list(csv.reader(io.StringIO(output(sql, "-f", "csv"))))
     assert rows == [["policy", "n", "s"], ["a", "40", "0.5"], ["b", "40", "1.0"], ["c", "40", "0.25"]]
     assert output(sql).splitlines()[0].split() == ["policy", "n", "s"]
     assert output(sql, "-f", "markdown").startswith("| policy | n | s |")
     assert output("best").splitlines()[0] == "the best setting for each machine, by median makespan"
-    assert json.loads(output("best", "--json"))["rows"][0]["policy"] == "a"
+    prepared = json.loads(output("best", "--json"))
+    jsonschema.validate(prepared, json_schema("numaprobe.query/1"))
+    assert prepared["rows"][0]["policy"] == "a"
     page = tmp_path / "p.html"
     assert run_command(["query", "front", str(made), "-o", str(page)]) == 0
     assert page.read_text().startswith("<!doctype html>")
@@ -227,7 +231,8 @@ def test_the_commands_sweep_and_resume(tmp_path: Path, capsys: Any) -> None:
     words = ["sweep", "nvme-epyc", "-o", folder, "--vary", "policy=inline,spread", "--workers", "1", "--json"]
     assert run_command(words) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["schema"], told["complete"], told["done"], told["failed"]) == ("numaprobe.sweep/1", True, 2, 0)
+    jsonschema.validate(told, json_schema("numaprobe.sweep/1"))
+    assert (told["complete"], told["done"], told["failed"]) == (True, 2, 0)
     assert run_command(["sweep", "--resume", folder]) == 0
     assert "0 new" in capsys.readouterr().out
     for wrong in (words, ["sweep", "nvme-epyc"], ["sweep", "x", "--resume", folder], ["sweep", "--resume", "/nowhere"]):
