@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "scenarios.md").read_text(encoding=
 
 
 def test_the_file_that_is_shown_runs_and_passes_its_checks() -> None:
-    text, _ = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    text, *_ = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     setting = prepare(parse_scenario(parse_toml(text.encode(), "page"), "page"))
     outcome = run_setting(setting, "probe-workqueue")
     assert [check.passed for check in outcome.checks] == [True]
@@ -21,7 +21,7 @@ def test_the_file_that_is_shown_runs_and_passes_its_checks() -> None:
 
 
 def test_the_usb_file_that_is_shown_runs_and_passes_its_checks() -> None:
-    _, text = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    _, text, *_ = re.findall(r"^```toml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     outcome = run_setting(prepare(parse_scenario(parse_toml(text.encode(), "page"), "page")), "inline")
     assert [check.passed for check in outcome.checks] == [True, True]
     assert [probe.device for probe in outcome.trace.probes] == ["2-1:1.0", "2-1:1.1"]

@@ -30,7 +30,7 @@ class Stopped(BaseException):
 
     def __init__(self, ending: Ending | None) -> None:
         self.ending = ending
-        super().__init__("" if ending is None else ending.text)
+        super().__init__(ending)
 
 
 class Strategy(Protocol):
