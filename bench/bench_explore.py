@@ -62,10 +62,10 @@ def known_bugs() -> None:
     for bug in BUGS:
         buggy, fixed = bug.program(fixed=False), bug.program(fixed=True)
         result, seconds = searched(buggy, "dfs")
-        pct, _ = searched(buggy, "pct", 1000)
-        chance, _ = searched(buggy, "random", 1000)
+        pct, _ = searched(buggy, "pct", 300)
+        chance, _ = searched(buggy, "random", 300)
         clean, _ = searched(fixed, "dfs")
-        said = [clean, searched(fixed, "pct", 200)[0], searched(fixed, "random", 200)[0]]
+        said = [clean, searched(fixed, "pct", 100)[0], searched(fixed, "random", 100)[0]]
         found = (result.outcomes[1:] if bug.oracle == "race" else result.findings)[0]
         firsts = [first_run(bug, one) for one in (result, pct, chance)]
         promised = 1 / bound(pct.actors, pct.longest, 3)

@@ -150,3 +150,9 @@ def test_exhaustive_is_said_of_a_closed_space_alone() -> None:
     result = explore_setting(setting)
     assert result.coverage == "exhaustive: every order of this subject, in 18 schedules"
     assert result.clean
+
+
+def test_a_scenario_that_cannot_be_taken_in_its_own_order_is_refused() -> None:
+    setting = make_setting("lab-nvme", overrides=['steps=[{bind="nobody"}]'])
+    with pytest.raises(InputError, match=r"steps\[0\]\.bind: 'nobody' is no device here"):
+        explore_setting(setting)

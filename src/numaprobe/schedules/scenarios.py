@@ -111,6 +111,8 @@ class ScenarioSubject:
                 raise
             return stopped.ending, None
         except (InputError, UsageError, BodyError, PolicyError) as error:
+            if not any(step.index for step in conductor.steps):
+                raise  # in the machine's own order too: it is no scenario that could be explored
             key = f"error: {type(error).__name__}"
             return Ending(verdict=Verdict.ERROR, key=f"{key}: {error}", text=str(error)), None
         return watched.ending(outcome), outcome
