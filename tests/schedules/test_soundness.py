@@ -18,3 +18,11 @@ def test_reduced_search_and_full_enumeration_find_the_same(first: int) -> None:
             continue  # too many orders to try all
         for found in others:
             assert found == full, program.name
+
+
+@pytest.mark.parametrize("seed", [1226, 2120])
+def test_a_work_that_another_task_touches_first_is_the_same_work(seed: int) -> None:
+    program = SmallProgram(seed).program()
+    full, *others = (keys_of(program, search) for search in searches())
+    assert full is not None
+    assert others == [full, full]

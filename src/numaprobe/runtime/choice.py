@@ -98,13 +98,6 @@ class Actors:
             self.labels[known] = label if count == 1 else f"{label} #{count}"
         return known
 
-    def thing(self, thing: object, label: str) -> str:
-        """Return the name of something that steps touch; the first time, one that says who made it."""
-        known = self._names.get(thing)
-        if known is None:
-            known = self._names[thing] = f"{self.fresh('/')} {label}"
-        return known
-
     def fresh(self, kind: str) -> str:
         """Return a name for the next thing of a kind that the acting one makes."""
         key = f"{self.acting}{kind}"
@@ -234,9 +227,12 @@ class SaysWhatItTouches:
         return self.chooser.decide(what, count)
 
     def touch_work(self, work: Work) -> None:
-        """Say that a work is touched, with the pool and the limit that it is in, and what the limit holds back."""
+        """Say that a work is touched, with the pool and the limit that it is in, and what the limit holds back.
+
+        Works of one name are one here: nobody knows who made one, and who touched it first is a matter of order.
+        """
         touch = self.chooser.touch
-        touch(self.actors.thing(work, work.name))
+        touch(f"work {work.name}")
         state = work.state
         for item in () if state is None else (state.pending, state.running):
             if item is not None:
@@ -253,5 +249,5 @@ class SaysWhatItTouches:
 
     def flushes(self, work: Work) -> None:
         """Note that a work is flushed."""
-        self.chooser.touch(self.actors.thing(work, work.name))
+        self.chooser.touch(f"work {work.name}")
         self.chooser.note("flushes", work.name)
