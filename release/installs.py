@@ -57,7 +57,7 @@ def _ways(wheel: Path, place: Path) -> list[tuple[str, bool]]:
         home = place / "pipx"
         names = {"PIPX_HOME": "home", "PIPX_BIN_DIR": "bin", "PIPX_MAN_DIR": "man"}
         with_pipx = {name: str(home / part) for name, part in names.items()}
-        steps = [["pipx", "install", "-q", wheel]]
+        steps = [["pipx", "install", wheel]]
         found.append(
             _tried("pipx", steps, home / "bin/numaprobe", home / "home/venvs/numaprobe/share/man/man1", with_pipx)
         )

@@ -38,13 +38,22 @@ def test_tables_are_current() -> None:
     assert done.returncode == 0
 
 
+#: name of a dataset -> the words that make it
+SWEEPS = {
+    words[words.index("-o") + 1]: words
+    for words in (shlex.split(command) for _, command, _ in shown_commands())
+    if words[1] == "sweep"
+}
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the dataset that documents call ``swept``: what the command that is shown for it makes."""
-    [command] = [shlex.split(command) for page, command, _ in shown_commands() if " -o swept" in command]
+    """Return the folder of the datasets that documents name: what the commands that are shown for them make."""
     folder = tmp_path_factory.mktemp("swept")
-    subprocess.run([NUMAPROBE, *command[1:]], cwd=folder, check=True, capture_output=True)
-    return folder / "swept"
+    for name, command in SWEEPS.items():
+        subprocess.run([NUMAPROBE, *command[1:]], cwd=folder, check=True, capture_output=True)
+        assert (folder / name).is_dir()
+    return folder
 
 
 @pytest.mark.parametrize(("page", "command", "expected"), shown_commands())
@@ -55,8 +64,9 @@ def test_shown_commands_print_what_is_shown(
     assert words[0] == "numaprobe", page
     for folder in ("tests", "examples"):  # documents show traces and examples of this repository
         (tmp_path / folder).symlink_to(ROOT / folder)
-    if "swept" in words and "-o" not in words:
-        (tmp_path / "swept").symlink_to(request.getfixturevalue("swept"))
+    for name in SWEEPS.keys() & set(words):
+        if "-o" not in words:
+            (tmp_path / name).symlink_to(request.getfixturevalue("swept") / name)
     env = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
     done = subprocess.run([NUMAPROBE, *words[1:]], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     lines = [re.escape(line.rstrip()) for line in expected.rstrip("\n").split("\n")]
