@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RELEASE = "7.3.4-mine"
-NOTE = bytes.fromhex("04000000 14000000 03000000") + b"GNU\0"
 
 PROGRAMS = {
     "strip": 'cp "$4" "$3"',
+    "readelf": 'cat "$2"',
     "depmod": 'touch "$2/lib/modules/$3/modules.dep"',
     "dpkg-deb": 'mkdir -p "$3/boot" "$3/lib/modules/6.9.1/kernel"; cp "$2" "$3/boot/vmlinuz-6.9.1"\n'
     'case "$2" in *whole*) touch "$3/lib/modules/6.9.1/kernel/nvme.ko";; *other*) rm -r "$3/boot";; esac',
@@ -68,7 +68,7 @@ def tree(tmp_path: Path) -> Path:
     }.items():
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
-    (tree / "vmlinux").write_bytes(b"\x7fELF" + NOTE + bytes(range(20)) + b"rest")
+    (tree / "vmlinux").write_text(f"Build ID: {bytes(range(20)).hex()}\n")
     return tree
 
 
@@ -96,7 +96,7 @@ def test_a_tree_is_taken_once_and_old_layouts_go(tree: Path, tmp_path: Path) -> 
     first = kernel_of_tree(tree)
     assert kernel_of_tree(tree) == first
     for number in range(12):
-        (tree / "vmlinux").write_bytes(NOTE + bytes([number]) * 20)
+        (tree / "vmlinux").write_text(f"Build ID: {bytes([number]).hex() * 20}\n")
         newest = kernel_of_tree(tree)
     assert newest.path.is_file()
     assert len(list((tmp_path / "cache/numaprobe/kernels/.trees").iterdir())) == 8
@@ -109,6 +109,14 @@ def test_without_vmlinux_the_image_tells_builds_apart(tree: Path) -> None:
     (tree / "arch/x86/boot/bzImage").write_text("other")
     assert len(one) == len(build_id(tree)) == 40
     assert one != build_id(tree)
+
+
+def test_a_kernel_whose_compiler_inlined_the_body_of_pci_probes_is_told(tree: Path) -> None:
+    assert kernel_of_tree(tree).shows_pci_body  # no table, nothing known
+    (tree / "System.map").write_text("ffffffff81000000 t local_pci_probe\n")
+    assert kernel_of_tree(tree).shows_pci_body
+    (tree / "System.map").write_text("ffffffff81000000 t local_pci_probe_callback\nffffffff81000000 t really_probe\n")
+    assert not kernel_of_tree(tree).shows_pci_body
 
 
 @pytest.mark.parametrize("name", ["", "arch/x86/boot/bzImage", "vmlinux"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.agreement import judge
 from numaprobe.runtime import closest_profile
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from numaprobe.scenario import Scenario
     from numaprobe.study.following import Explanation
     from numaprobe.study.guests import Booting, GuestOptions
+
+
+#: the probe functions of the lab's PCI drivers, as ``numaprobe record --function`` takes them
+_PCI_BODIES: Final = {"nvme": "nvme:nvme_probe"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,15 @@ def record_in_guest(
     from numaprobe.kernel.lab.guest import run_guest
 
     with setting.options.guest(told) as shared:
-        return run_guest(setting.plan, record=record, **shared)
+        return run_guest(setting.plan, record=[*record, *_own_functions(setting)], **shared)
+
+
+def _own_functions(setting: GuestSetting) -> list[str]:
+    """Return what has PCI drivers' own functions recorded, on a kernel that shows no nearer one."""
+    if setting.options.image.shows_pci_body:
+        return []
+    drivers = {driver.name for driver in setting.scenario.drivers}
+    return [word for name, function in _PCI_BODIES.items() if name in drivers for word in ("--function", function)]
 
 
 def check_guest(setting: GuestSetting, trace: Trace, policy: str | None = None) -> GuestCheck:

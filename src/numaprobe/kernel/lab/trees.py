@@ -12,7 +12,6 @@ one release are two kernels, and what did not change since is taken as it lies t
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import re
 import shutil
@@ -27,9 +26,11 @@ from numaprobe.kernel.lab.tools import KernelImage, cache_directory
 _RELEASE: Final = Path("include/config/kernel.release")
 _IMAGE: Final = Path("arch/x86/boot/bzImage")
 _NAME: Final = re.compile(r"\d+\.\d+[\w.+~-]*", re.ASCII)
-#: An ELF note's head: 4 bytes of name, 20 of content, type 3 (NT_GNU_BUILD_ID), name "GNU"; little endian.
-_BUILD_ID_NOTE: Final = bytes.fromhex("04000000 14000000 03000000") + b"GNU\0"
-_BUILD_ID_BYTES: Final = 20
+#: how ``readelf -n`` names the note; vmlinux holds others in its data, of the vDSO, which are no sections of it
+_BUILD_ID: Final = re.compile(r"Build ID: ([0-9a-f]{16,128})", re.ASCII)
+_DIGITS: Final = 40
+#: in ``System.map``: the function whose entry tells where the body of a PCI probe runs, if the compiler left it
+_LOCAL_PCI_PROBE: Final = re.compile(rb" [tT] local_pci_probe$", re.MULTILINE)
 #: Layouts of trees that are kept; an older one is made again when it is asked for.
 _KEPT: Final = 8
 
@@ -74,20 +75,25 @@ def kernel_of_tree(tree: Path, cache: Path | None = None) -> KernelImage:
             _take(tree, root, release)
         _forget_old(place)
     os.utime(place)
-    return KernelImage(place / "boot" / f"vmlinuz-{release}", release, build_id=identity)
+    image = place / "boot" / f"vmlinuz-{release}"
+    return KernelImage(image, release, build_id=identity, shows_pci_body=shows_pci_body(tree))
+
+
+def shows_pci_body(tree: Path) -> bool:
+    """Tell whether ``local_pci_probe`` is a function of the built kernel: a compiler may put it into its callers."""
+    table = tree / "System.map"
+    return not table.is_file() or _LOCAL_PCI_PROBE.search(table.read_bytes()) is not None
 
 
 def build_id(tree: Path) -> str:
     """Return the build id of the tree's ``vmlinux``; where there is none, the image's digest, cut to as many digits."""
     vmlinux = tree / "vmlinux"
-    if vmlinux.is_file() and vmlinux.stat().st_size:
-        with vmlinux.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            at = content.find(_BUILD_ID_NOTE)
-            if at >= 0:
-                start = at + len(_BUILD_ID_NOTE)
-                return content[start : start + _BUILD_ID_BYTES].hex()
+    if vmlinux.is_file():
+        note = _BUILD_ID.search(run(["readelf", "--notes", str(vmlinux)], check=False))
+        if note is not None:
+            return note[1]
     with (tree / _IMAGE).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[: 2 * _BUILD_ID_BYTES]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:_DIGITS]
 
 
 def _newest(tree: Path) -> int:
