@@ -203,3 +203,11 @@ def test_without_numpy_it_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) 
     slow = read(text, block=None)
     monkeypatch.setitem(sys.modules, "numaprobe.kernel.columns", None)
     assert read(text, block=1 << 14) == slow
+
+
+@pytest.mark.parametrize("block", [None, 1 << 13])
+def test_what_a_task_with_a_colon_in_its_name_does_is_read(block: int | None) -> None:
+    text = b"\n".join(REPORT)
+    odd = text.replace(b"         <idle>-0 ", b"       a: idle>-0 ")
+    assert odd != text
+    assert read(odd, block=block)[0] == read(text, block=None)[0]

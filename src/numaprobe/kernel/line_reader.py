@@ -139,7 +139,8 @@ class LineReader:
             return False
         name = parsed.event
         if name in self._handlers:  # the task's name holds a ": "
-            self._handlers[name](b"[%d] %s" % (parsed.cpu, parsed.time), parsed.arguments, line)
+            head = b"x-%s [%d] %s %s" % (parsed.pid, parsed.cpu, parsed.flags, parsed.time)
+            self._handlers[name](head, parsed.arguments, line)
             return False
         if name in self._kprobes:
             return True
