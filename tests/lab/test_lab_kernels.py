@@ -233,6 +233,15 @@ def test_a_tree_that_is_not_gits_is_copied(source: Path) -> None:
     assert not (source / ".git").exists()
 
 
+def test_the_base_of_a_copied_tree_stays_what_was_copied(source: Path, tmp_path: Path) -> None:
+    patch = tmp_path / "x.diff"
+    patch.write_text(PATCH.format("three").replace("-int two;", "-int one;"))
+    clone = clone_of(source)
+    base = clone.commit_of("HEAD")
+    assert clone.apply(patch, base) != base
+    assert clone_of(source).commit_of("HEAD") == base
+
+
 PATCH = """--- a/drivers/base/dd.c
 +++ b/drivers/base/dd.c
 @@ -1 +1 @@

@@ -76,6 +76,10 @@ class Clone:
             InputError: there is none of that name.
 
         """
+        if (
+            not (self.origin / ".git").exists() and revision == "HEAD"
+        ):  # ours moves: what was copied is the first commit
+            return self._git("rev-list", "--max-parents=0", "HEAD").strip()
         tree = self.origin if (self.origin / ".git").exists() else self.source
         try:
             return run([*_GIT, "-C", str(tree), "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]).strip()
