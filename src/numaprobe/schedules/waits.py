@@ -80,15 +80,11 @@ class WaitGraph:
         self._machine = machine
         self._known = known
         self._story = story or (lambda _: ())
-        self._before: frozenset[Any] = frozenset()
 
     def __call__(self, blocked: Mapping[Any, object]) -> Ending | None:
-        """Return how the run ends if a cycle has closed; looks only where another task has begun to wait."""
-        now = frozenset(blocked)
-        if now <= self._before:
-            self._before = now
+        """Return how the run ends if a cycle has closed: a task began to wait, or a worker took what one waits for."""
+        if not blocked:
             return None
-        self._before = now
         waits = {task: self.wait_of(task, why) for task, why in blocked.items()}
         doomed = _doomed(waits)
         return self._ending(_cycle(doomed, waits), blocked, waits) if doomed else None
