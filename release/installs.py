@@ -109,8 +109,9 @@ def _in_debian(new: Path, root: Path) -> bool:
     )
     if made.returncode:
         return False
-    for name in ("resolv.conf", "hosts"):
+    for name in ("resolv.conf", "hosts", "ssl/certs/ca-certificates.crt"):  # the network is reached as from here
         shutil.copy(Path("/etc") / name, root / "etc" / name)
     shutil.copytree(new, root / "new")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_"))}
+    environment["PIP_CERT"] = "/etc/ssl/certs/ca-certificates.crt"
     return subprocess.run(["chroot", root, "sh", "-c", _IN_DEBIAN], env=environment, check=False).returncode == 0
