@@ -111,14 +111,6 @@ def test_without_vmlinux_the_image_tells_builds_apart(tree: Path) -> None:
     assert one != build_id(tree)
 
 
-def test_a_kernel_whose_compiler_inlined_the_body_of_pci_probes_is_told(tree: Path) -> None:
-    assert kernel_of_tree(tree).shows_pci_body  # no table, nothing known
-    (tree / "System.map").write_text("ffffffff81000000 t local_pci_probe\n")
-    assert kernel_of_tree(tree).shows_pci_body
-    (tree / "System.map").write_text("ffffffff81000000 t local_pci_probe_callback\nffffffff81000000 t really_probe\n")
-    assert not kernel_of_tree(tree).shows_pci_body
-
-
 @pytest.mark.parametrize("name", ["", "arch/x86/boot/bzImage", "vmlinux"])
 def test_a_tree_is_named_by_itself_or_by_its_image(tree: Path, name: str) -> None:
     assert tree_of(tree / name) == tree

@@ -19,6 +19,8 @@ from numaprobe.kernel.lab.tools import KernelImage, Tools
 from numaprobe.records import RunWarning, dump_trace, json_schema
 from numaprobe.report.review import review_ktap, review_mail, review_page, review_to_json
 from numaprobe.scenario import load_scenario, run_scenario
+from numaprobe.study.guests import GuestOptions
+from numaprobe.study.lab import guest_setting, record_in_guest
 from numaprobe.study.review import reviewed, run
 from numaprobe.study.review.matrix import SMALL, BootedMachine, Matrix, read_matrix
 from numaprobe.study.review.reviewed import ReviewReport, ReviewRequest, review
@@ -356,3 +358,16 @@ def test_the_command_needs_a_tree(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "is no kernel's source tree" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_kernel_that_was_built_here_has_its_drivers_own_functions_recorded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its compiler may have put ``local_pci_probe`` into its callers; Debian's are built so that it does not."""
+    recorded: list[list[str]] = []
+    monkeypatch.setattr("numaprobe.kernel.lab.guest.run_guest", lambda _, record, **__: recorded.append(record))
+    for build_id in (None, "b1"):
+        image = KernelImage(tmp_path / "vmlinuz", RELEASE, build_id=build_id)
+        options = GuestOptions(image=image, tools=Tools(Path("vng"), ""), timeout=1)
+        record_in_guest(guest_setting(load_scenario("lab-bind"), options), ["--memory"])
+    assert recorded == [["--memory"], ["--memory", "--function", "nvme:nvme_probe"]]

@@ -204,9 +204,7 @@ def built_revision(
             clone.check_out(commit)
             image = kernel_of_tree(_build(clone, config, "lockdep" if lockdep else "plain"), clone.folder.parents[1])
             known.parent.mkdir(exist_ok=True)
-            known.write_text(
-                f"{image.path}\n{image.release}\n{image.build_id}\n{image.shows_pci_body:d}\n", encoding="utf-8"
-            )
+            known.write_text(f"{image.path}\n{image.release}\n{image.build_id}\n", encoding="utf-8")
     return image
 
 
@@ -214,9 +212,11 @@ def _known(marker: Path) -> KernelImage | None:
     """Return a kernel that was built before, if it is still there."""
     if not marker.is_file():
         return None
-    path, release, build_id, shown = marker.read_text(encoding="utf-8").splitlines()
-    image = KernelImage(Path(path), release, build_id=build_id, shows_pci_body=shown == "1")
-    return image if image.path.is_file() else None
+    words = marker.read_text(encoding="utf-8").splitlines()
+    if len(words) < len(("path", "release", "build_id")):  # a full disk, or a power cut
+        return None
+    path, release, build_id, *_ = words
+    return KernelImage(Path(path), release, build_id=build_id) if Path(path).is_file() else None
 
 
 # ---- getting a source ----------------------------------------------------------------------------------------------

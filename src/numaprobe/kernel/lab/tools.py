@@ -42,8 +42,6 @@ class KernelImage:
     release: str
     #: of a kernel that was built here: the digest that tells it from others of its release (``trees``)
     build_id: str | None = None
-    #: the body of a PCI probe can be seen in ``local_pci_probe``; if not, the driver's own function must be timed
-    shows_pci_body: bool = True
 
     @property
     def modules(self) -> Path:

@@ -29,8 +29,6 @@ _NAME: Final = re.compile(r"\d+\.\d+[\w.+~-]*", re.ASCII)
 #: how ``readelf -n`` names the note; vmlinux holds others in its data, of the vDSO, which are no sections of it
 _BUILD_ID: Final = re.compile(r"Build ID: ([0-9a-f]{16,128})", re.ASCII)
 _DIGITS: Final = 40
-#: in ``System.map``: the function whose entry tells where the body of a PCI probe runs, if the compiler left it
-_LOCAL_PCI_PROBE: Final = re.compile(rb" [tT] local_pci_probe$", re.MULTILINE)
 #: Layouts of trees that are kept; an older one is made again when it is asked for.
 _KEPT: Final = 8
 
@@ -75,14 +73,7 @@ def kernel_of_tree(tree: Path, cache: Path | None = None) -> KernelImage:
             _take(tree, root, release)
         _forget_old(place)
     os.utime(place)
-    image = place / "boot" / f"vmlinuz-{release}"
-    return KernelImage(image, release, build_id=identity, shows_pci_body=shows_pci_body(tree))
-
-
-def shows_pci_body(tree: Path) -> bool:
-    """Tell whether ``local_pci_probe`` is a function of the built kernel: a compiler may put it into its callers."""
-    table = tree / "System.map"
-    return not table.is_file() or _LOCAL_PCI_PROBE.search(table.read_bytes()) is not None
+    return KernelImage(place / "boot" / f"vmlinuz-{release}", release, build_id=identity)
 
 
 def build_id(tree: Path) -> str:
