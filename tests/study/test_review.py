@@ -281,6 +281,8 @@ def test_the_mail_fits_a_list(lab: Callable[..., Lab], tmp_path: Path) -> None:
     mail = review_mail(reviewing(tmp_path, SMALL, policy="strict-node"))
     assert max(len(line) for line in mail.splitlines()) <= 72
     assert mail.isascii()
+    again = review_mail(reviewing(tmp_path, SMALL, matrix_file=Path("my matrix.toml")))
+    assert "    --matrix 'my matrix.toml'" in again
     assert "As strict-node predicts: 33 of 33 probes." in mail
     for invented in ("Tested-by", "Reviewed-by", "Reported-by"):
         assert invented not in mail

@@ -83,6 +83,7 @@ def review(
         base=base,
         patch=patch,
         matrix=chosen,
+        matrix_file=matrix,
         folder=folder or _folder_for(patch),
         policy=policy,
         timeout=parse_time(timeout) / 1e9,

@@ -112,6 +112,7 @@ def _unjudged(verdict: ReviewVerdict) -> Iterator[str]:
 def _command(report: ReviewReport) -> str:
     asked = report.request
     options = {"--tree": str(asked.tree), "--base": report.base.commit[:_HASH], "--patch": asked.patch}
+    options |= {"--matrix": str(asked.matrix_file)} if asked.matrix_file else {}
     options |= {"--policy": asked.policy} if asked.policy else {}
     options |= {"--repeat": str(asked.matrix.repeats)} if asked.matrix.repeats > 1 else {}
     return " \\\n    ".join(["numaprobe review", *(f"{name} {shlex.quote(word)}" for name, word in options.items())])

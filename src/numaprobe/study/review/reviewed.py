@@ -34,6 +34,8 @@ class ReviewRequest:
     #: a diff, mail, mailbox or series in a file, or a revision of the tree
     patch: str
     matrix: Matrix
+    #: the file that it came from; None: it is the small one
+    matrix_file: Path | None = None
     #: where results go, and what an earlier review of the same left
     folder: Path
     policy: str | None = None
