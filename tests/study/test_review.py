@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -355,7 +356,10 @@ def test_a_side_that_ran_without_a_probe_is_no_result() -> None:
 
 def test_the_command_needs_a_tree(tmp_path: Path) -> None:
     done = subprocess.run(
-        ["numaprobe", "review", "--tree", str(tmp_path), "--patch", "HEAD"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "numaprobe", "review", "--tree", str(tmp_path), "--patch", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "is no kernel's source tree" in done.stderr
