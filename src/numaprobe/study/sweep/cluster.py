@@ -102,6 +102,9 @@ class DaskCrew:
             except (OSError, TimeoutError):
                 raise self._gone() from None
         if future.status != "error":
+            # A busy scheduler that loses workers in quick turn may drop a job with them: it is done once more.
+            if self._client.status == "running":
+                return job, Died()
             raise self._gone()
         error = future.exception()
         if isinstance(error, KilledWorker):
