@@ -111,9 +111,9 @@ def _json_value(value: Any) -> Any:  # noqa: ANN401  any value of DuckDB's
 
 
 def _answer_csv(answer: "Answer") -> str:
-    from numaprobe.report.questions import answer_csv
+    from numaprobe.report.comma import table_csv
 
-    return answer_csv(answer.columns, answer.rows)
+    return table_csv(answer.columns, answer.rows)
 
 
 def _asked_table(asked: "AskedTable", stream: "TextIO") -> None:
@@ -127,9 +127,9 @@ def _asked_json(asked: "AskedTable") -> str:
 
 
 def _asked_csv(asked: "AskedTable") -> str:
-    from numaprobe.report.questions import answer_csv
+    from numaprobe.report.comma import table_csv
 
-    return answer_csv([column.name for column in asked.columns], asked.rows)
+    return table_csv([column.name for column in asked.columns], asked.rows)
 
 
 def _asked_html(asked: "AskedTable") -> str:

@@ -72,16 +72,25 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
 
 
 def _text(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    return table_csv(names, ([_joined(value) for value in row] for row in rows))
+
+
+def table_csv(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table: names, then rows; an empty field is None."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_value(value) for value in row] for row in rows)
+    writer.writerows([_plain(value) for value in row] for row in rows)
     return out.getvalue()
 
 
-def _value(value: object) -> object:
+def _joined(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return " ".join(str(item) if not isinstance(item, dict) else json.dumps(item) for item in value)
+    return value
+
+
+def _plain(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, list | tuple):
-        return printable(" ".join(str(item) if not isinstance(item, dict) else json.dumps(item) for item in value))
     return printable(value) if isinstance(value, str) else value

@@ -6,9 +6,7 @@ vl-convert (extra ``pictures``) as SVG, and stand in it. The same answer gives t
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import re
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -63,21 +61,6 @@ def print_answer(answer: Answer, stream: TextIO) -> None:
     ]
     rows = [["-" if value is None else printable(str(value)) for value in row] for row in answer.rows]
     draw(Grid(columns=columns, rows=rows), console_for(stream), legend=False)
-
-
-def answer_csv(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a table as CSV: names, then rows; an empty field is NULL."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([_plain(value) for value in row] for row in rows)
-    return out.getvalue()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return printable(value) if isinstance(value, str) else value
 
 
 def _is_number(kind: str) -> bool:

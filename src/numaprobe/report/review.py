@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numaprobe.study.review.reviewed import ReviewedKernel, ReviewReport
-    from numaprobe.study.review.verdict import JudgedCell, ReviewVerdict
+    from numaprobe.study.review.verdict import Complaint, JudgedCell, ReviewVerdict
 
 #: Version of ``numaprobe review --format json``.
 SCHEMA: Final = "numaprobe.review/1"
@@ -200,7 +200,7 @@ def _cell_to_json(cell: JudgedCell) -> dict[str, Any]:
     }
 
 
-def _symptoms_to_json(symptoms: Sequence[tuple[str, int, int, tuple[str, ...]]]) -> list[dict[str, Any]]:
+def _symptoms_to_json(symptoms: Sequence[Complaint]) -> list[dict[str, Any]]:
     return [
         {"head": head, "boots": {"base": base, "patch": patch}, "lines": list(lines)}
         for head, base, patch, lines in symptoms

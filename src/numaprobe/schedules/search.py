@@ -83,10 +83,9 @@ class Found:
     ending: Ending
     schedule: str
     run: ChosenRun
-    #: how many runs ended so; by which run, and after how many seconds, it was found first
+    #: how many runs ended so; by which run it was found first
     times: int = 1
     first_run: int = 0
-    first_s: float = 0.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,9 +97,8 @@ class Explored:
     limits: Limits
     #: wrong endings and outcomes, by their keys, in the order of finding
     found: dict[str, Found] = field(default_factory=dict)
-    #: runs that were made; of these, runs that were given up as nothing new could come
+    #: runs that were made
     runs: int = 0
-    pruned: int = 0
     steps: int = 0
     #: states that are remembered
     states: int = 0
@@ -264,7 +262,6 @@ class Search:
         result.actors = max(result.actors, answer.actors)
         if self._progress is not None:
             self._progress(result.runs)
-        result.pruned += not answer.endings
         for key, run in answer.endings:
             self._keep(key, run)
 
@@ -277,7 +274,6 @@ class Search:
                 run=run,
                 schedule=write_schedule(result.digest, run.choices),
                 first_run=result.runs,
-                first_s=time.monotonic() - self._start,
             )
             return
         if known is not None:

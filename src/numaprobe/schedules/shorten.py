@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.bounded import Bounded
+from numaprobe.schedules.conductor import Repeat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from numaprobe.schedules.attempt import Subject
-    from numaprobe.schedules.model import ChosenRun, ChosenStep
+    from numaprobe.schedules.model import ChosenRun
 
 #: Runs that may be spent on searching with fewer pre-emptions.
 _SEARCH: Final = 100
@@ -23,27 +22,11 @@ _SEARCH: Final = 100
 _ROUNDS: Final = 4
 
 
-class _Leniently:
-    """Repeats choices as far as they are there."""
-
-    def __init__(self, changes: Mapping[int, int]) -> None:
-        self._changes = changes
-        self._position = 0
+class _Leniently(Repeat):
+    """Repeats choices as far as they are there: what a changed run no longer has is the last that it has."""
 
     def _next(self, count: int) -> int:
-        if count == 1:
-            return 0
-        index = min(self._changes.get(self._position, 0), count - 1)
-        self._position += 1
-        return index
-
-    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
-        """Return what was chosen there."""
-        return self._next(len(actors))
-
-    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:  # noqa: ARG002  as above
-        """Return what was chosen there."""
-        return self._next(count)
+        return min(super()._next(count), count - 1)
 
 
 def shortest(subject: Subject, run: ChosenRun) -> ChosenRun:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from numaprobe.analysis.words import listed
 from numaprobe.errors import NumaprobeError
 from numaprobe.policies import POLICIES
 
@@ -90,11 +91,11 @@ def following_line(found: Sequence[Explanation], stock: str) -> str:
     if not probes:
         return "follows: nothing was probed, so nothing can be said"
     by_count = sorted(excluded.items(), reverse=True)
-    others = "; ".join(f"{_and(names)} excluded by {count} of {probes}" for count, names in by_count)
+    others = "; ".join(f"{listed(names)} excluded by {count} of {probes}" for count, names in by_count)
     if not fitting:
         return f"follows no policy that is known here: {others}"
     alike = "" if len(fitting) == 1 else ", which place alike here"
-    return f"follows {_and(fitting)}{alike}" + (f"; {others}" if others else "")
+    return f"follows {listed(fitting)}{alike}" + (f"; {others}" if others else "")
 
 
 def explanations_to_json(found: Sequence[Explanation], stock: str) -> dict[str, Any]:
@@ -109,7 +110,3 @@ def explanations_to_json(found: Sequence[Explanation], stock: str) -> dict[str, 
         ],
         "not_run": [{"policy": one.policy, "reason": one.refused} for one in found if one.refused is not None],
     }
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -64,8 +64,3 @@ def guest_config(*, lockdep: bool = False) -> str:
     """Return a configuration for guests: a ``.config`` that ``make olddefconfig`` completes, with modules."""
     text = files("numaprobe.kernel.lab").joinpath("guest.config").read_text(encoding="ascii")
     return text + ("".join(f"{line}\n" for line in ("", "# orders of locks", *_LOCKDEP)) if lockdep else "")
-
-
-def built_in(text: str, options: dict[str, str]) -> list[str]:
-    """Return the drivers of ``options`` (option -> driver) that a configuration builds into the kernel."""
-    return [driver for option, driver in options.items() if f"\n{option}=y\n" in f"\n{text}\n"]

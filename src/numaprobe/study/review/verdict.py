@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from numaprobe.study.review.run import BASE, CONTROL, PATCH
 
@@ -30,6 +30,31 @@ if TYPE_CHECKING:
 #: git bisect run takes these
 GOOD, BAD, CANNOT_TELL = 0, 1, 125
 _RULE_OF_THREE: Final = 3
+
+
+class ProbePlace(NamedTuple):
+    """What the kernel decided of a probe, to be told and to be compared."""
+
+    text: str
+    #: how little it guarantees: held on the node, woken there, anywhere, off it; then the same of failed probes
+    rank: int
+
+
+_NOT_PROBED: Final = ProbePlace("not probed", 9)
+_RANKS: Final = {"held": 0, "soft": 1, "anywhere": 2, "away": 3}
+_FAILED: Final = 5
+
+
+class Complaint(NamedTuple):
+    """What the kernel complained of."""
+
+    #: first line, numbers masked
+    head: str
+    #: boots with it
+    base: int
+    patch: int
+    #: of one of them
+    lines: tuple[str, ...]
 
 
 class CellVerdict(StrEnum):
@@ -98,15 +123,15 @@ class JudgedCell:
     def changes(self) -> list[PlaceChange]:
         """What is different with the patch, most probes first."""
         before = _places(self.base[0]) if self.base else {}
-        counts: Counter[tuple[str, str, str]] = Counter()
+        counts: Counter[tuple[str, ProbePlace, ProbePlace]] = Counter()
         for side in self.patch:
             after = _places(side)
-            for name in before.keys() | after.keys():
-                one, other = before.get(name, "not probed"), after.get(name, "not probed")
+            for name in sorted(before.keys() | after.keys()):
+                one, other = before.get(name, _NOT_PROBED), after.get(name, _NOT_PROBED)
                 if one != other:
                     counts[name[0], one, other] += 1
         return [
-            PlaceChange(driver=driver, before=one, after=other, count=count, worse=_rank(other) > _rank(one))
+            PlaceChange(driver=driver, before=one.text, after=other.text, count=count, worse=other.rank > one.rank)
             for (driver, one, other), count in counts.most_common()
         ]
 
@@ -130,14 +155,14 @@ class ReviewVerdict:
     policy: str | None = None
 
     @cached_property
-    def symptoms(self) -> list[tuple[str, int, int, tuple[str, ...]]]:
-        """The kernel's complaints: masked first line, boots of base and of the patch with it, its lines once."""
+    def symptoms(self) -> list[Complaint]:
+        """The kernel's complaints, by their first lines."""
         return _symptoms(self.cells)
 
     @property
-    def new_symptoms(self) -> list[tuple[str, int, int, tuple[str, ...]]]:
+    def new_symptoms(self) -> list[Complaint]:
         """Those that base never had."""
-        return [one for one in self.symptoms if not one[1] and one[2]]
+        return [one for one in self.symptoms if not one.base and one.patch]
 
     @cached_property
     def follows(self) -> list[str]:
@@ -203,27 +228,18 @@ def judge_review(booted: BootedReview, policy: str | None = None) -> ReviewVerdi
     return ReviewVerdict(cells=cells, policy=policy)
 
 
-def _places(side: SideResult) -> dict[tuple[str, str, int], str]:
-    return {probe.name: _described(probe) for probe in side.probes}
+def _places(side: SideResult) -> dict[tuple[str, str, int], ProbePlace]:
+    return {probe.name: _place(probe) for probe in side.probes}
 
 
-def _described(probe: ProbeOutcome) -> str:
-    ended = "" if probe.result == "0" else f", {probe.result or 'no result'}"
-    return f"{probe.place}{ended}"
+def _place(probe: ProbeOutcome) -> ProbePlace:
+    rank = _RANKS.get(probe.hold or "", 0)
+    if probe.result == "0":
+        return ProbePlace(probe.place, rank)
+    return ProbePlace(f"{probe.place}, {probe.result or 'no result'}", _FAILED + rank)
 
 
-def _rank(place: str) -> int:
-    """Return how little a place guarantees: the same task on the node, then soft, then nothing; then not at all."""
-    if place == "not probed":
-        return 9
-    failed = 5 if place.count(",") > 1 or ("," in place and not place.endswith(("node", "anywhere"))) else 0
-    for rank, words in enumerate(("held on the node", "woken on the node", "anywhere", "off the node")):
-        if words in place:
-            return failed + rank
-    return failed
-
-
-def _symptoms(cells: Iterable[JudgedCell]) -> list[tuple[str, int, int, tuple[str, ...]]]:
+def _symptoms(cells: Iterable[JudgedCell]) -> list[Complaint]:
     counts: dict[str, list[int]] = {}
     lines: dict[str, tuple[str, ...]] = {}
     for cell in cells:
@@ -232,4 +248,4 @@ def _symptoms(cells: Iterable[JudgedCell]) -> list[tuple[str, int, int, tuple[st
                 for head, text in dict(side.splats).items():
                     counts.setdefault(head, [0, 0])[column] += 1
                     lines.setdefault(head, text)
-    return [(head, base, patch, lines[head]) for head, (base, patch) in sorted(counts.items())]
+    return [Complaint(head, base, patch, lines[head]) for head, (base, patch) in sorted(counts.items())]
