@@ -158,7 +158,16 @@ def test_the_public_case_is_advised_as_its_author_did(tmp_path: Path) -> None:
     low, high = advice.recommended.trial.makespan_range()
     assert low <= (advice.base.makespan_ns - measured) * 1.01
     assert high >= 3192 * MS  # the slowest of the author's ten boots
-    moved = {one.name: one.time_ns for one in advice.recommended.trial.milestones}
+    trial = advice.recommended.trial
+    for one in trial.milestones:  # each has a range, that of the goal itself for the goal
+        least, most = trial.milestone_range(one)
+        assert least <= one.time_ns <= most
+        assert least < most
+        assert (trial.earlier(advice.base, one.name) or (0, 0))[0] > 0
+    reached = next(one for one in trial.milestones if one.name == advice.goal.name)
+    assert trial.milestone_range(reached) == trial.makespan_range()
+    assert trial.earlier(advice.base, "not a milestone") is None
+    moved = {one.name: one.time_ns for one in trial.milestones}
     assert list(moved) == [one.name for one in advice.base.milestones]
     assert all(moved[one.name] < one.time_ns for one in advice.base.milestones)
     assert [line.text for line in advice.recommended.lines] == ["driver_async_probe=leds-gpio,rk_gmac-dwmac"]

@@ -65,19 +65,23 @@ def _print_milestones(advice: Advice, console: Console) -> None:
     one = advice.recommended or advice.hopeful
     if one is None or not advice.base.milestones:
         return
-    after = {each.name: each.time_ns for each in one.trial.milestones}
-    rows: list[list[str | Cell]] = [
-        [each.name, format_time(each.time_ns), format_time(after[each.name]), _earlier(each.time_ns - after[each.name])]
-        for each in advice.base.milestones
-        if each.name in after
-    ]
+    after = {each.name: each for each in one.trial.milestones}
+    rows: list[list[str | Cell]] = []
+    for each in advice.base.milestones:
+        earlier = one.trial.earlier(advice.base, each.name)
+        if earlier is not None:
+            now, then = advice.base.milestone_range(each), one.trial.milestone_range(after[each.name])
+            rows.append([each.name, _span(*now), _span(*then), _earlier(earlier)])
     columns = (Column(title="milestone"), *(Column(title=title, align="right") for title in ("now", "then", "earlier")))
     console.print()
     draw(Grid(columns=columns, rows=rows), console, legend=False)
 
 
-def _earlier(ns: int) -> str:
-    return "-" if ns == 0 else f"{'-' if ns < 0 else ''}{format_time(abs(ns))}"
+def _earlier(ends: tuple[int, int]) -> str:
+    if ends == (0, 0):
+        return "-"
+    low, high = (f"{'-' if ns < 0 else ''}{format_time(abs(ns))}" for ns in ends)
+    return low if low == high else f"{low} … {high}"
 
 
 def _heading(advice: Advice) -> str:

@@ -55,7 +55,9 @@ def _figures(trial: Trial) -> dict[str, Any]:
         "worst_device": trial.worst_device or None,
         "on_node": trial.local,
         "placed": trial.placed,
-        "milestones": [one._asdict() for one in trial.milestones],
+        "milestones": [
+            {**one._asdict(), "time_range_ns": list(trial.milestone_range(one))} for one in trial.milestones
+        ],
     }
 
 

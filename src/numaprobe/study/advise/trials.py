@@ -8,7 +8,7 @@ by reading: what is true of the one is true of the other.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from numaprobe.analysis import summarize
@@ -46,6 +46,8 @@ class Trial:
     doubted: bool = False
     #: of a boot: when its milestones were reached
     milestones: tuple[Milestone, ...] = ()
+    #: reading -> milestone -> when it was reached; empty: nothing is in doubt, or the goal is no moment
+    moments: dict[str, dict[str, int]] = field(default_factory=dict)
     #: why it is no choice at all: a deadlock, a check that fails, a device that is not bound in the end; "": it is one
     broken: str = ""
 
@@ -75,6 +77,25 @@ class Trial:
     def worst_range(self) -> tuple[int, int]:
         """Return the least and the most that the slowest probe can cost."""
         return _ends((worst for _, worst in self.readings.values()), self.worst_ns)
+
+    def milestone_range(self, one: Milestone) -> tuple[int, int]:
+        """Return the earliest and the latest that a milestone can be reached."""
+        return _ends((found[one.name] for found in self.moments.values() if one.name in found), one.time_ns)
+
+    def earlier(self, base: Trial, name: str) -> tuple[int, int] | None:
+        """Return by how much a milestone comes before the base's, ns, reading by reading: at least, at most.
+
+        None: one of them does not reach it.
+        """
+        before, after = ({each.name: each.time_ns for each in trial.milestones} for trial in (base, self))
+        if name not in before or name not in after:
+            return None
+        shifts = [
+            base.moments.get(reading, before).get(name, before[name]) - found[name]
+            for reading, found in self.moments.items()
+            if name in found
+        ]
+        return _ends(shifts, before[name] - after[name])
 
     def gain(self, base: Trial) -> tuple[int, int]:
         """Return by how much the makespan is shorter than the base's, reading by reading: at least, at most.
@@ -165,13 +186,15 @@ class Trials:
     def _figures(self, selection: Selection, trace: Trace, broken: str) -> Trial:
         summary = summarize(trace)
         reached = self._goal.reached(trace) or 0
+        runs = self._runs(selection, trace)
         return Trial(
             selection=selection,
             makespan_ns=reached,
             probing_ns=reached if self._goal.is_moment else _probing(trace),
             worst_ns=summary.worst_ns or 0,
             worst_device=summary.worst_device or "",
-            readings=self._readings(selection, trace),
+            readings=self._readings(trace, runs),
+            moments={name: {one.name: one.time_ns for one in run.milestones} for name, run in runs.items()},
             local=summary.local,
             placed=summary.local + summary.remote,
             doubted=self._doubted,
@@ -179,14 +202,22 @@ class Trials:
             broken=broken,
         )
 
-    def _readings(self, selection: Selection, trace: Trace) -> dict[str, tuple[int, int]]:
-        """Return the figures under each reading; of a moment they take a run for each, as records tell spans only."""
-        if not self._goal.is_moment or not trace.readings:
-            return {one.name: (one.makespan_ns or 0, one.worst_ns or 0) for one in trace.readings}
-        setting, found = with_choices(self._setting, selection), {}
+    def _runs(self, selection: Selection, trace: Trace) -> dict[str, Trace]:
+        """Return a run for each reading of a moment, as records tell spans only; empty: no moment, or no doubt."""
+        if not self._goal.is_moment:
+            return {}
+        setting = with_choices(self._setting, selection)
+        return {
+            one.name: trace if one.name == ReadAs.EXPECTED else read_setting(setting, read=ReadAs(one.name)).trace
+            for one in trace.readings
+        }
+
+    def _readings(self, trace: Trace, runs: dict[str, Trace]) -> dict[str, tuple[int, int]]:
+        """Return makespan, or when the moment came, and worst under each reading."""
+        found = {}
         for one in trace.readings:
-            run = trace if one.name == ReadAs.EXPECTED else read_setting(setting, read=ReadAs(one.name)).trace
-            found[one.name] = (self._goal.reached(run) or 0, one.worst_ns or 0)
+            first = self._goal.reached(runs[one.name]) if one.name in runs else one.makespan_ns
+            found[one.name] = (first or 0, one.worst_ns or 0)
         return found
 
 
