@@ -8,8 +8,9 @@ Guests have NVMe drives, virtio disks and virtio links on every node, all unboun
 ``cuts``   the power goes at a random moment of a run (sysrq b), again and again, the journal on the host's disk: the
            next boot closes the run and replays nothing.
 ``pull``   a drive is pulled (QMP device_del) while it is bound and unbound: the others are bound, no run stays open.
+``sriov``  an NVMe drive of each node gets virtual functions: bound on their node; unbinding the drive is refused.
 
-Usage: python -m bench.bind_guest [table|kills|cuts|pull]... [--kernel 6.12] [--nodes 2,4] [--count N]
+Usage: python -m bench.bind_guest [table|kills|cuts|pull|sriov]... [--kernel 6.12] [--nodes 2,4] [--count N]
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 AGENT = Path(__file__).with_name("agent.py")
 MACHINES = {2: "2 nodes x 2 cores, 1GiB per node", 4: "4 nodes x 1 core, 512MiB per node"}
 #: of each node: NVMe drives, virtio disks, virtio links
-PER_NODE = {2: (4, 2, 1), 4: (2, 1, 1)}
+PER_NODE = {2: (4, 2, 1), 4: (4, 1, 1)}
 
 
 def _plan(nodes: int, qemu: tuple[str, ...] = ()) -> GuestPlan:
@@ -188,7 +189,37 @@ def _pull(word: Path, monitor: Path, plan: GuestPlan) -> None:
             print("qmp:", answers.readline().strip(), flush=True)
 
 
-MODES = {"table": table, "kills": kills, "cuts": cuts, "pull": pull}
+#: virtual functions of a drive, and the flexible queues and vectors that they take
+VFS = 4
+SRIOV = f"sriov_max_vfs={VFS},sriov_vq_flexible={2 * VFS},sriov_vi_flexible={VFS}"
+
+
+def sriov(options: GuestOptions, nodes: int, count: int) -> list[str]:  # noqa: ARG001  one round: each takes a boot
+    """Bind virtual functions of an NVMe drive of each node; return what does not hold."""
+    qemu: list[str] = []
+    for node in range(nodes):
+        qemu += ["-device", f"pcie-root-port,id=physical{node},bus=pxb{node},chassis={200 + node}"]
+        qemu += ["-device", f"nvme-subsys,id=subsystem{node}"]
+        qemu += ["-device", f"nvme,serial=sriov{node},subsys=subsystem{node},bus=physical{node},{SRIOV}"]
+    with options.guest() as settings:
+        found = _boot(_plan(nodes, qemu=tuple(qemu)), "sriov", settings=settings)
+    rows = found["rows"]
+    counts = {
+        "bound": found["bound"],
+        "probed on their node": sum(row[1] == row[3] for row in rows),
+        "probed on the CPU foretold": sum(found["predicted"].get(row[0]) == row[2] for row in rows),
+    }
+    told = ", ".join(f"{number} {what}" for what, number in counts.items())
+    print(f"\n{nodes} nodes, {found['functions']} virtual functions of {len(found['physical'])} drives: {told}")
+    print(f"refused meanwhile: {found['refused']}")
+    faults = [f"{number} of {nodes * VFS} {what}" for what, number in counts.items() if number != nodes * VFS]
+    free = [name for name in found["physical"] if "vfs" not in found["refused"].get(name, ())]
+    faults += [f"{', '.join(free)}: not refused for virtual functions"] if free else []
+    faults += [f"refused without functions: {found['refused afterwards']}"] if found["refused afterwards"] else []
+    return [*faults, *(["a run is open"] if found["open"] else [])]
+
+
+MODES = {"table": table, "kills": kills, "cuts": cuts, "pull": pull, "sriov": sriov}
 
 
 def main() -> int:

@@ -11,10 +11,12 @@ Called with the folder that it shares with the host and a mode:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -91,8 +93,12 @@ def plan_for(action: str, jobs: int | None = None) -> Plan:
 
 def perform(action: str, state: Path, jobs: int | None = None) -> Report:
     """Carry it out in this process; return what became of it."""
-    plan = plan_for(action, jobs)
-    with Performance(plan, tools_for(plan, state=state), command=action) as performance:
+    return perform_plan(plan_for(action, jobs), state)
+
+
+def perform_plan(plan: Plan, state: Path) -> Report:
+    """Carry a plan out in this process; return what became of it."""
+    with Performance(plan, tools_for(plan, state=state), command="bind") as performance:
         return performance.run()
 
 
@@ -355,6 +361,79 @@ def pull(folder: Path) -> dict[str, Any]:
     }
 
 
+# ---- virtual functions -----------------------------------------------------------------------------------------------
+#: NVMe, Virtualization Management: opcode, actions, resources (base specification, 1.3 and later)
+VIRTUALIZATION, PRIMARY, ASSIGN, ONLINE = 0x1C, 1, 8, 9
+QUEUES, VECTORS = 0, 1
+#: ``NVME_IOCTL_ADMIN_CMD``, and its ``struct nvme_passthru_cmd`` (linux/nvme_ioctl.h)
+ADMIN, COMMAND = 0xC0484E41, "BBHIIIQQIIIIIIIIII"
+VFS = 4
+
+
+def manage(drive: str, controller: int, action: int, resource: int = QUEUES, count: int = 0) -> None:
+    """Give queues or vectors to a controller of a drive (``nvme0``), or put it on line."""
+    word10, word11 = controller << 16 | resource << 8 | action, count
+    command = bytearray(struct.pack(COMMAND, VIRTUALIZATION, *[0] * 9, word10, word11, *[0] * 6))
+    with Path(f"/dev/{drive}").open("rb") as file:
+        status = fcntl.ioctl(file, ADMIN, command)
+    if status:
+        raise OSError(f"{drive}: virtualization management {action} of controller {controller}: status {status:#x}")
+
+
+def enable(physical: SysfsDevice) -> list[SysfsDevice]:
+    """Enable the virtual functions of a bound drive, each with a queue pair and a vector; return them, unbound."""
+    folder = Path(f"/sys/{physical.path}")
+    drive = next((folder / "nvme").iterdir()).name
+    for resource in (VECTORS, QUEUES):
+        manage(drive, 0, PRIMARY, resource)
+    (folder / "reset").write_text("1")
+    (folder / "sriov_drivers_autoprobe").write_text("0")
+    (folder / "sriov_numvfs").write_text(str(VFS))
+    for controller in range(1, VFS + 1):
+        manage(drive, controller, ASSIGN, VECTORS, 1)
+        manage(drive, controller, ASSIGN, QUEUES, 2)
+        manage(drive, controller, ONLINE)
+    paths = [str((folder / f"virtfn{number}").resolve().relative_to("/sys")) for number in range(VFS)]
+    return [device for device in SYSFS.devices(("pci",)) if device.path in paths]
+
+
+def sriov() -> dict[str, Any]:
+    """Bind virtual functions; the physical ones are refused meanwhile, and free afterwards."""
+    state = Path("/tmp/state")  # noqa: S108  the guest's own
+    able = [one for one in devices() if (Path(f"/sys/{one.path}") / "sriov_totalvfs").exists()]
+    for one in able:
+        Path("/sys/bus/pci/drivers/nvme/bind").write_text(one.name)
+    found = [function for one in able for function in enable(SYSFS.at(one.path) or one)]
+    names = {one.name for one in found}
+    plan = _plan_of("bind", found)
+    taken, _ = record_while(record_options(sched=False), lambda: perform_plan(plan, state))
+    bound = {name: driver for name, (driver, _) in standing().items() if name in names}
+    refused = _refusals("unbind", able)
+    perform_plan(_plan_of("unbind", found), state)
+    for one in able:
+        Path(f"/sys/{one.path}/sriov_numvfs").write_text("0")
+    return {
+        "functions": len(names),
+        "physical": [one.name for one in able],
+        "bound": sum(driver == "nvme" for driver in bound.values()),
+        "rows": summary(taken.trace, names)["buses"].get("pci", {"rows": []})["rows"],
+        "predicted": predicted(plan),
+        "refused": refused,
+        "refused afterwards": _refusals("unbind", [SYSFS.at(one.path) or one for one in able]),
+        "open": len(read_history(state).open_runs),
+    }
+
+
+def _plan_of(action: str, chosen: list[SysfsDevice]) -> Plan:
+    wish = Wish(action=action, driver=None if action == "unbind" else "nvme", jobs=VFS)
+    return make_plan(SYSFS, Guard(SYSFS, LiveSenses()), chosen, wish)
+
+
+def _refusals(action: str, chosen: list[SysfsDevice]) -> dict[str, list[str]]:
+    """Return of each device that would be left alone the reasons."""
+    return {one.name: [reason.code for reason in one.reasons] for one in _plan_of(action, chosen).skipped}
+
+
 def main() -> None:
     folder, mode, *more = Path(sys.argv[1]), *sys.argv[2:]
     autoprobe(0)
@@ -367,6 +446,7 @@ def main() -> None:
         "kills": lambda: kills(count, int(more[1])),
         "cut": lambda: cut(folder),
         "pull": lambda: pull(folder),
+        "sriov": sriov,
     }
     result = bodies[mode]()
     (folder / "result.json").write_text(json.dumps(result, indent=1))
