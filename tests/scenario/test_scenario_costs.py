@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from numaprobe.errors import InputError, UsageError
 from numaprobe.records import LockWait, ProbeRecord, Trace
 from numaprobe.scenario import cost_table, machine_scenario
 from numaprobe.scenario.phases import UndividedCost
-from numaprobe.study import make_setting
+from numaprobe.study import make_setting, read_trace
 from numaprobe.topology import DeviceInfo, load_topology, to_json
 
 MS = 1_000_000
@@ -93,6 +94,18 @@ def test_a_trace_without_parts_teaches_nothing_and_one_with_parts_needs_nothing(
     assert any("no other one (--costs) is asked" in one.message for one in told.scenario.warnings)
     with pytest.raises(UsageError, match="says its costs itself"):
         make_setting("nvme-epyc", costs=[measured("nvme", 3, 9)])
+
+
+def test_of_a_boots_log_own_traces_divide_what_they_show_and_nothing_else_is() -> None:
+    boot = read_trace(Path("examples/slow-boot.log"))
+    plain = [one for one in expected(boot) if one != (0, 0)]
+    assert plain == []  # as sleep, which the built-in table does not divide either
+    divided = [one for one in expected(boot, measured("leds-gpio", 1, 9)) if one != (0, 0)]
+    count = sum(probe.driver == "leds-gpio" for probe in boot.probes)
+    assert len(divided) == count > 0
+    assert all(8.9 < sleeping / computing < 9.1 for computing, sleeping in divided)
+    (said,) = (one.message for one in make_setting(boot, costs=[measured("foo", 3, 9)]).warnings if one.kind == "costs")
+    assert said == "no trace of --costs has a probe of a driver of this one, so it is not used"
 
 
 def test_the_devices_of_a_machine_cost_what_own_traces_say_and_are_no_assumption() -> None:

@@ -67,6 +67,10 @@ class CostTable:
         others = [cost for (name, _), cost in sorted(self.own.items()) if name == driver]
         return exact or (others[-1] if others else _built_in().get(driver))
 
+    def measured(self, driver: str) -> bool:
+        """Tell whether an own trace shows what a driver's probe costs, on whatever kernel."""
+        return any(name == driver for name, _ in self.own)
+
     def entry(self, driver: str, profile: str) -> Mapping[str, Any] | None:
         """Return a driver's entry as the built-in file has it (``kind``, ``phases``, …); None: it is not known."""
         known: Mapping[str, Any] | None = built_in_costs()["drivers"].get(driver)

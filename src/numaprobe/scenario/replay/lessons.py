@@ -137,10 +137,15 @@ def sharing_of(
 
     """
     outer = [record for record in records if not record.nested]
-    if trace.initcalls and lesson is None:  # what holds up a boot is how long, not on what: nothing is divided
-        return _unknown_of_boot(outer, at_once)
-    sharing = _unknown(records, learn_waits([trace])) if lesson is None else _learnt(records, lesson)
-    _divide(sharing, outer, costs or CostTable(), trace.kernel)
+    costs = costs or CostTable()
+    if trace.initcalls and lesson is None:
+        # What holds up a boot is how long, not on what: only what somebody measured for this is divided.
+        sharing, outer = _unknown_of_boot(outer, at_once), [one for one in outer if costs.measured(one.driver)]
+    else:
+        sharing = _unknown(records, learn_waits([trace])) if lesson is None else _learnt(records, lesson)
+    _divide(sharing, outer, costs, trace.kernel)
+    if costs.own and not any(costs.measured(record.driver) for record in records):
+        sharing.say("costs", "no trace of --costs has a probe of a driver of this one, so it is not used")
     return sharing
 
 
@@ -156,7 +161,7 @@ def _divide(sharing: Sharing, outer: Sequence[ProbeRecord], costs: CostTable, ke
         sharing.scales[id(record)] = sharing.scale_of(record)._replace(undivided=division)
         if known is not None and known.probes:
             sharing.say("costs", _divided_by(known, profile if kernel else None), record.device)
-    if costs.own and not any(record.running_ns is None for record in outer):
+    if costs.own and outer and all(record.running_ns is not None for record in outer):
         sharing.say("costs", "this trace tells how each cost divides, so no other one (--costs) is asked")
 
 
