@@ -80,12 +80,13 @@ def test_a_soft_worker_that_was_moved_is_counted_but_its_memory_must_be_where_it
     assert wrong(one(seen(**SOFT), lost)) == ["memory"]
 
 
-def test_a_soft_worker_begins_in_its_pod_but_a_nested_body_may_begin_where_its_parent_was_moved() -> None:
-    assert wrong(one(seen(**SOFT), seen(**SOFT, cpu=0))) == ["node"]
-    row = one(seen(**SOFT, nested=True), seen(**SOFT, nested=True, cpu=0))
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_soft_worker_may_be_moved_before_its_body_begins_and_a_held_one_may_not(nested: bool) -> None:
+    row = one(seen(**SOFT, nested=nested), seen(**SOFT, nested=nested, cpu=0))
     assert row.agrees
     assert row.same_node is None
     assert row.moved
+    assert wrong(one(seen(), seen(cpu=0))) == ["node", "stayed", "witness"]
     assert wrong(one(seen(nested=True), seen(nested=True, cpu=0, allowed="0-3"))) == ["worker", "node", "stayed"]
 
 

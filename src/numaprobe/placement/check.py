@@ -5,10 +5,10 @@ What must agree, each with its reason:
 * **worker**: what ran the body (the pool of a worker, or the caller) and on which CPUs that task might run (its
   affinity). This is what a policy decides. Of asynchronous probes of one node only the set must agree: which of two
   devices comes first is nobody's promise.
-* **node**: the node of the CPU on which the body started (``getcpu``). The thread of a soft pool (the unbound pools
-  since 6.5) is put into its pod when a work begins, so its first body starts there; the scheduler may move it at any
-  time afterwards. A body that was seen elsewhere later is counted as *moved*, which judges nothing. Nor is it judged
-  where a nested body starts (in the middle of its parent's work), unless its task is held on one node.
+* **node**: the node of the CPU on which the body started (``getcpu``), if its task is held on one node. The thread of a
+  soft pool (the unbound pools since 6.5) is put into its pod when a work begins, and the scheduler may move it at any
+  time afterwards, on a busy computer before its body's first instruction: one that was seen elsewhere, at the start or
+  later, is counted as *moved*, which judges nothing.
 * **stayed**: no CPU on which the body was seen lies outside the predicted affinity.
 * **memory**: bytes per node (``move_pages``). A worker prefers the memory of its pool's node, so this must agree for a
   body that was moved, too.
@@ -163,14 +163,13 @@ def _row(
     any_order = wanted.asynchronous is True and got.asynchronous is True and wanted.device_node in alike
     held = len({topology.node_of(cpu) for cpu in predicted.glimpse.allowed}) == 1
     elsewhere = wanted.cpu_node != got.cpu_node
-    in_the_middle = got.nested and not held
     return PlacementRow(
         case=case,
         device=device,
         predicted=predicted,
         observed=observed,
         same_worker=any_order or _worker(predicted) == _worker(observed),
-        same_node=None if elsewhere and in_the_middle else not elsewhere,
+        same_node=None if elsewhere and not held else not elsewhere,
         stayed=got.cpus is not None and set(got.cpus) <= set(_worker(observed if any_order else predicted)[1]),
         same_memory=None if got.memory is None else dict(got.memory) == dict(wanted.memory or {}),
         same_outcome=(wanted.result, wanted.nested, wanted.asynchronous) == (got.result, got.nested, got.asynchronous),
