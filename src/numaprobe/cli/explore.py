@@ -1,8 +1,9 @@
 """``numaprobe explore``: a scenario under a policy in every order."""
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from numaprobe.schedules import Explored, Subject
+
+_INTERRUPTED: Final = 130
 
 
 def explore(  # noqa: PLR0917  a command's signature is its options
@@ -36,7 +39,7 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     seconds: Annotated[str | None, typer.Option("--for", metavar="TIME", help="At most so long: 10s.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of pct and random.")] = 0,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="pct and random: in N processes; the same result.")
+        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="In N processes; the result is the same.")
     ] = 1,
     memory: Annotated[
         str, typer.Option("--memory", metavar="SIZE", help="For states that are remembered; beyond it none are.")
@@ -44,6 +47,10 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     choices: Annotated[
         list[str] | None,
         typer.Option("--choice", metavar="NAME", help="Offer a choice that is no order: no-room. Repeatable."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FILE", help="Keep in FILE what is left, and go on with it if it is there."),
     ] = None,
     first: Annotated[bool, typer.Option("--first", help="Stop at the first finding.")] = False,
     classes: Annotated[
@@ -76,8 +83,8 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     from numaprobe import study
     from numaprobe.cli.formats import markdown
     from numaprobe.report.schedules import explored_to_dict, print_explored
-    from numaprobe.schedules import STATE_BYTES, Limits, ScenarioSubject, Search, load_program
-    from numaprobe.study.orders import processes, save_found
+    from numaprobe.schedules import STATE_BYTES, Limits, ScenarioSubject, Search, load_program, read_rest, write_rest
+    from numaprobe.study.orders import processes, save_found, stopped_by_hand
     from numaprobe.units import parse_size, parse_time
 
     def table(result: "Explored", stream: "TextIO") -> None:
@@ -116,12 +123,21 @@ def explore(  # noqa: PLR0917  a command's signature is its options
             policy=policy,
         )
         subject = ScenarioSubject(setting, tuple(choices or ()))
+    rest = None if resume is None else read_rest(resume)
+    keep = None if resume is None else partial(write_rest, path=resume)
     with ProgressLine("schedule") as line, processes(jobs) as pool:
-        result = Search(subject, limits, line.counter(runs, subject.name), map=pool).explore()
+        told = line.counter(runs, subject.name)
+        search = Search(subject, limits, told, map=pool, rest=rest, keep=keep)
+        with stopped_by_hand(search):
+            result = search.explore()
     write(result, shapes[chosen], chosen, output)
     if save is not None and not result.clean and isinstance(subject, ScenarioSubject):
         tell(f"kept: {save_found(subject.setting, result, save)}")
+    if resume is not None and not result.over:
+        tell(f"more is left: the same command goes on from {resume}, with more --runs or --for if these ended it")
     sys.stdout.flush()
+    if search.stopped:
+        return _INTERRUPTED
     failures = [f"{one.ending.verdict}: {one.ending.text}" for one in result.findings]
     if len(result.outcomes) > 1:
         failures.append(f"{len(result.outcomes)} outcomes of one scenario")

@@ -74,6 +74,7 @@ class Actors:
 
     Attributes:
         acting: who takes the step under way; empty outside of steps.
+        names: task or timer that was met -> its name.
         labels: name -> what people read: the task's comm, the second of them as ``comm #2``.
 
     """
@@ -81,19 +82,19 @@ class Actors:
     def __init__(self) -> None:
         self.acting = ""
         self.labels: dict[str, str] = {}
-        self._names: dict[object, str] = {}
+        self.names: dict[object, str] = {}
         self._made: dict[str, int] = {}
         self._alike: dict[str, int] = {}
 
     def name(self, actor: object) -> str | None:
         """Return the name of a task or timer that was met."""
-        return self._names.get(actor)
+        return self.names.get(actor)
 
     def meet(self, actor: object, label: str, name: str | None = None) -> str:
         """Return the name of a task or timer; the first time, one that says who made it."""
-        known = self._names.get(actor)
+        known = self.names.get(actor)
         if known is None:
-            known = self._names[actor] = name or self.fresh(".")
+            known = self.names[actor] = name or self.fresh(".")
             count = self._alike[label] = self._alike.get(label, 0) + 1
             self.labels[known] = label if count == 1 else f"{label} #{count}"
         return known

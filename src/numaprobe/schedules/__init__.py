@@ -8,10 +8,12 @@ joins them (``search``), shortens what it finds (``shorten``) and writes it as a
 from numaprobe.schedules.attempt import Subject
 from numaprobe.schedules.bounded import STATE_BYTES
 from numaprobe.schedules.classes import ClassCycle, TakenClass, class_cycles
+from numaprobe.schedules.limits import STRATEGIES, Limits
 from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending, Party, Verdict
 from numaprobe.schedules.programs import OrderError, Program, explore, load_program
+from numaprobe.schedules.rest import Rest, read_rest, write_rest
 from numaprobe.schedules.scenarios import FAULTS, ScenarioSubject, repeat
-from numaprobe.schedules.search import STRATEGIES, Explored, Found, Limits, Search
+from numaprobe.schedules.search import Explored, Found, Search
 from numaprobe.schedules.things import Drain, Lifetime, SharedCell
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "OrderError",
     "Party",
     "Program",
+    "Rest",
     "ScenarioSubject",
     "Search",
     "SharedCell",
@@ -39,5 +42,7 @@ __all__ = [
     "class_cycles",
     "explore",
     "load_program",
+    "read_rest",
     "repeat",
+    "write_rest",
 ]

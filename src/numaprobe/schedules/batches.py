@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.chance import Pct, Random
+from numaprobe.virtual.loop import earlier_things_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,7 +61,8 @@ def attempted(steps: Sequence[ChosenStep], runs: Sequence[ChosenRun]) -> Attempt
 
 def batch(subject: Subject, draw: Draw, numbers: range) -> list[Attempted]:
     """Make these runs; in a worker, if there are some."""
-    return list(_shortest_alone(_made(subject, draw, numbers)))
+    with earlier_things_kept():
+        return list(shortest_alone(_made(subject, draw, numbers)))
 
 
 def _made(subject: Subject, draw: Draw, numbers: range) -> Iterator[Attempted]:
@@ -69,7 +71,7 @@ def _made(subject: Subject, draw: Draw, numbers: range) -> Iterator[Attempted]:
         yield attempted(conductor.steps, runs)
 
 
-def _shortest_alone(answers: Iterator[Attempted]) -> Iterator[Attempted]:
+def shortest_alone(answers: Iterator[Attempted]) -> Iterator[Attempted]:
     """Leave out runs that are not shorter than an earlier one of this batch with the same ending."""
     best: dict[str, tuple[int, int, int]] = {}
     for answer in answers:

@@ -6,6 +6,10 @@ follows the path that the search is at, and goes on in the machine's own order.
 
 A state is not entered twice with the same task in turn and no more pre-emptions left than before (``Fingerprint``).
 If the bound cut nothing off, every order was seen.
+
+Where the search is at is its path, as plain numbers (``Turn``): a search that is made with that path goes on there. The
+paths that are left are in the order of the tree, the deepest change first, so that ``parts`` of them can be searched
+anywhere, and what is found be taken in that order.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from numaprobe.schedules.conductor import EVERYTHING, Stopped
 from numaprobe.schedules.order import Fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numaprobe.schedules.model import ChosenStep
 
@@ -28,14 +32,24 @@ if TYPE_CHECKING:
 STATE_BYTES: Final = 200
 
 
+#: A point of the path: how many can be chosen there, whether the first of them could go on, how many pre-emptions came
+#: before, and which is chosen.
+Turn = tuple[int, bool, int, int]
+
+
 @dataclass(slots=True)
 class _BoundedNode:
-    """A point of the path: what can be chosen there, what of it was, and how many pre-emptions came before."""
+    """As ``Turn``."""
 
     count: int
     goes_on: bool
     preemptions: int
     index: int = 0
+
+    @property
+    def preempts(self) -> bool:
+        """Whether what is chosen takes the turn from one that could go on."""
+        return self.goes_on and self.index > 0
 
 
 class Bounded:
@@ -44,29 +58,44 @@ class Bounded:
     Args:
         preemptions: the bound; None: none.
         states: how many states are remembered at most; 0: none.
+        path: where to go on; empty: at the beginning.
+        floor: how many points of ``path`` stay as they are: what is below them alone is searched.
+        cut: whether the bound cut anything off before.
+        seen: the states that are known.
 
     Attributes:
         cut: whether the bound cut anything off so far.
+        seen: state and who is in turn -> pre-emptions that it was entered with.
         known: how many states are remembered.
         over: whether all was seen.
 
     """
 
-    def __init__(self, preemptions: int | None, *, states: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        preemptions: int | None,
+        *,
+        states: int = 1_000_000,
+        path: Sequence[Turn] = (),
+        floor: int = 0,
+        cut: bool = False,
+        seen: Mapping[tuple[int, str], int] | None = None,
+    ) -> None:
         self._bound = preemptions
         self._limit = states
-        self._path: list[_BoundedNode] = []
+        self._path = [_BoundedNode(*turn) for turn in path]
+        self._floor = floor
         self._depth = 0
-        self._seen: dict[tuple[int, str], int] = {}
+        self.seen: dict[tuple[int, str], int] = dict(seen or {})
         self._print = Fingerprint()
         self._marked = 0
-        self.cut = False
+        self.cut = cut
         self.over = False
 
     @property
     def known(self) -> int:
         """How many states are remembered."""
-        return len(self._seen)
+        return len(self.seen)
 
     def begin(self) -> None:
         """Prepare for the next run."""
@@ -77,18 +106,39 @@ class Bounded:
     def end(self, _steps: Sequence[ChosenStep]) -> None:
         """Go to the next path, as a run is over; ``over`` is set if there is none."""
         del self._path[self._depth :]
-        while self._path:
-            node = self._path[-1]
-            while node.index + 1 < node.count:
-                node.index += 1
-                if not self._too_many(node):
-                    return
-                self.cut = True
+        while len(self._path) > self._floor:
+            if self._turned(self._path[-1]):
+                return
             self._path.pop()
         self.over = True
 
-    def _too_many(self, node: _BoundedNode) -> bool:
-        return self._bound is not None and node.preemptions + (node.goes_on and node.index > 0) > self._bound
+    def _turned(self, node: _BoundedNode) -> bool:
+        """Let the next one be chosen there; return False if none is left within the bound."""
+        while node.index + 1 < node.count:
+            node.index += 1
+            if self._bound is None or node.preemptions + node.preempts <= self._bound:
+                return True
+            self.cut = True
+        return False
+
+    @property
+    def path(self) -> list[Turn]:
+        """Where to go on."""
+        return [(node.count, node.goes_on, node.preemptions, node.index) for node in self._path]
+
+    def parts(self) -> Iterator[tuple[list[Turn], int]]:
+        """Yield what is left in the order of the tree, as paths and floors of searches of their own.
+
+        This search itself must not go on.
+        """
+        if not self._path:
+            yield [], 0
+            return
+        yield self.path, len(self._path)
+        while len(self._path) > self._floor:
+            if self._turned(self._path[-1]):
+                yield self.path, len(self._path) - 1
+            self._path.pop()
 
     def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:
         """Follow the path; beyond its end, take the machine's choice."""
@@ -108,7 +158,7 @@ class Bounded:
                 raise InternalError(f"a run is not repeatable: {count} choices where there were {node.count}")
         else:
             before = self._path[-1] if self._path else None
-            used = 0 if before is None else before.preemptions + (before.goes_on and before.index > 0)
+            used = 0 if before is None else before.preemptions + before.preempts
             if seen is not None and seen(used):
                 raise Stopped(None)
             node = _BoundedNode(count, goes_on, used)
@@ -124,9 +174,9 @@ class Bounded:
             self._print.add(step)
         self._marked = len(steps)
         key = self._print.value, turn
-        known = self._seen.get(key)
+        known = self.seen.get(key)
         if known is not None and (known <= used or self._bound is None):
             return True
-        if known is not None or len(self._seen) < self._limit:
-            self._seen[key] = used
+        if known is not None or len(self.seen) < self._limit:
+            self.seen[key] = used
         return False

@@ -20,9 +20,10 @@ from numaprobe.policies.from_file import module_of
 from numaprobe.runtime import DEFAULT_PROFILE, kernel_profile
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
+from numaprobe.schedules.limits import Limits
 from numaprobe.schedules.model import Ending, Verdict
 from numaprobe.schedules.replay import digest_of, read_schedule
-from numaprobe.schedules.search import Limits, Search
+from numaprobe.schedules.search import Search
 from numaprobe.schedules.waits import WaitGraph, hang
 from numaprobe.testing.choosing import ChoosingFake
 from numaprobe.topology import symmetric

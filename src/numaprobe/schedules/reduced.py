@@ -10,15 +10,15 @@ Source: Abdulla, Aronis, Jonsson, Sagonas, "Optimal dynamic partial order reduct
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from numaprobe.errors import InternalError
 from numaprobe.schedules.conductor import Stopped
 from numaprobe.schedules.order import dependent, orders
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numaprobe.schedules.model import ChosenStep
 
@@ -48,6 +48,9 @@ class _ReducedNode:
 class Reduced:
     """The search; a strategy for one run after the other.
 
+    Args:
+        path: where to go on, as ``path`` gave it; empty: at the beginning.
+
     Attributes:
         over: whether all was seen.
 
@@ -56,10 +59,17 @@ class Reduced:
     #: a run goes on after a finding
     keeps_going = True
 
-    def __init__(self) -> None:
-        self._path: list[_ReducedNode] = []
+    def __init__(self, path: Sequence[Mapping[str, Any]] = ()) -> None:
+        self._path = [
+            _ReducedNode(**{**node, "actors": tuple(node["actors"]), "todo": set(node["todo"])}) for node in path
+        ]
         self._depth = 0
         self.over = False
+
+    @property
+    def path(self) -> list[dict[str, Any]]:
+        """Where to go on, in plain data."""
+        return [{**asdict(node), "todo": sorted(node.todo)} for node in self._path]
 
     def begin(self) -> None:
         """Prepare for the next run."""

@@ -17,9 +17,9 @@ import builtins
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.errors import UsageError
+from numaprobe.errors import InputError, InternalError
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.batches import BATCH, Draw, attempted, batch
 from numaprobe.schedules.bounded import Bounded
@@ -28,7 +28,10 @@ from numaprobe.schedules.classes import class_cycles
 from numaprobe.schedules.conductor import Repeat
 from numaprobe.schedules.reduced import Reduced
 from numaprobe.schedules.replay import write_schedule
-from numaprobe.schedules.shorten import shortest
+from numaprobe.schedules.rest import KeptFinding, Rest, check_rest
+from numaprobe.schedules.shorten import found_again, shortest
+from numaprobe.schedules.tree import Tree
+from numaprobe.virtual.loop import earlier_things_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,43 +40,15 @@ if TYPE_CHECKING:
     from numaprobe.schedules.batches import Attempted
     from numaprobe.schedules.classes import ClassCycle
     from numaprobe.schedules.conductor import Strategy
+    from numaprobe.schedules.limits import Limits
     from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending
 
+#: What is counted of a search, and kept of one that stops.
+_COUNTED: Final = ("runs", "steps", "states", "actors", "longest", "exhaustive", "preemptions")
+#: Seconds between two times at which it is kept what is left.
+_KEEP_EVERY_S: Final = 20.0
 #: From so many pre-emptions on, a search without a bound is reduced first.
 _REDUCE_AFTER: Final = 2
-STRATEGIES: Final = ("dfs", "pct", "random", "portfolio")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How far a search goes.
-
-    Raises:
-        UsageError: a number makes no sense.
-
-    """
-
-    strategy: str = "dfs"
-    #: pre-emptions up to which dfs goes; None: as far as its budget lets it, and to a closed space if it can
-    preemptions: int | None = None
-    #: orders between steps that a bug needs, for pct
-    depth: int = 3
-    runs: int = 10_000
-    seconds: float | None = None
-    seed: int = 0
-    #: states that are remembered at most
-    states: int = 1_000_000
-    #: stop at the first finding
-    first: bool = False
-    #: look at lock classes too
-    classes: bool = False
-
-    def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise UsageError(f"unknown strategy '{self.strategy[:40]}': known: {', '.join(STRATEGIES)}")
-        for name, least in (("preemptions", 0), ("depth", 1), ("runs", 1), ("states", 0)):
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise UsageError(f"--{name} {getattr(self, name)}: it is {least} or more")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,6 +106,12 @@ class Explored:
         return not self.findings and len(self.outcomes) <= 1
 
     @property
+    def over(self) -> bool:
+        """Whether all was searched that was asked for: another search with more runs would add nothing."""
+        bound = self.limits.preemptions
+        return self.exhaustive or (bound is not None and self.preemptions is not None and self.preemptions >= bound)
+
+    @property
     def coverage(self) -> str:
         """What was covered, in words that claim no more."""
         counts = f"{self.runs} schedules"
@@ -157,7 +138,12 @@ class Search:
         subject: what is explored.
         limits: how far.
         progress: called after each run with the number of runs.
-        map: makes the batches of pct and random: that of a process pool, in order; the result is the same.
+        map: makes parts of the search: that of a process pool, in order; None: here. The result is the same.
+        rest: what an earlier search has left.
+        keep: called now and then, and at the end, with what is left.
+
+    Raises:
+        InputError: ``rest`` is of another subject, or of a search of another kind.
 
     """
 
@@ -167,37 +153,70 @@ class Search:
         limits: Limits,
         progress: Callable[[int], object] | None = None,
         *,
-        map: Callable[..., Iterable[list[Attempted]]] = builtins.map,  # noqa: A002  it is what takes its place
+        map: Callable[..., Iterable[Any]] | None = None,  # noqa: A002  it is what takes its place
+        rest: Rest | None = None,
+        keep: Callable[[Rest], object] | None = None,
     ) -> None:
         self._map = map
         self._subject = subject
         self._limits = limits
         self._progress = progress
-        self._start = time.monotonic()
+        self._keep_rest = keep
+        self._start = self._kept = time.monotonic()
         self.result = Explored(subject=subject.name, digest=subject.digest, limits=limits, opaque=subject.opaque)
+        #: what is left, but for what was counted and found
+        self._left: Callable[[], dict[str, Any]] = dict
+        self._rest = rest
+        if rest is not None:
+            check_rest(rest, subject, limits)
+        #: set it from anywhere: the search ends after the run under way
+        self.stopped = False
 
     def explore(self) -> Explored:
-        """Search, and shorten what was found."""
+        """Search, and shorten what was found.
+
+        Raises:
+            InputError: what is left does not fit the subject; or the subject cannot be run.
+
+        """
+        resumed = self._rest is not None
+        with earlier_things_kept():
+            try:
+                self._search()
+            except InternalError as error:
+                if not resumed:
+                    raise
+                raise InputError(f"what is left does not fit {self.result.subject}: {error}") from None
+            self._keep_now()
+            self._tell()
+        self.result.seconds = time.monotonic() - self._start
+        return self.result
+
+    def _search(self) -> None:
         limits = self._limits
+        self._go_on()
         if limits.strategy in ("dfs", "portfolio"):
             budget = limits.runs if limits.strategy == "dfs" else limits.runs // 2
             self._depth_first(budget)
-        if limits.strategy != "dfs" and not self.result.exhaustive:
+        if limits.strategy != "dfs" and not self.result.exhaustive and not self.stopped:
             self._by_chance()
+
+    def _tell(self) -> None:
+        """Shorten what was found, and look at lock classes."""
         for one in self.result.found.values():
             one.run = shortest(self._subject, one.run)
             one.ending = one.run.ending
             one.schedule = write_schedule(self.result.digest, one.run.choices)
-        if limits.classes:
+        if self._limits.classes:
             seen = {one.schedule: one.ending for one in self.result.found.values()}
             self.result.classes = class_cycles(self._subject, seen)
-        self.result.seconds = time.monotonic() - self._start
-        return self.result
 
     def _spent(self, budget: int) -> bool:
         seconds = self._limits.seconds
+        self._keep_now_and_then()
         return (
-            self.result.runs >= budget
+            self.stopped
+            or self.result.runs >= budget
             or (seconds is not None and time.monotonic() - self._start >= seconds)
             or (self._limits.first and bool(self.result.findings))
         )
@@ -206,46 +225,125 @@ class Search:
     def _depth_first(self, budget: int) -> None:
         """Bound by bound; where steps can be exchanged the reduced search comes after the first pre-emption."""
         last = self._limits.preemptions
-        preemptions = 0
+        preemptions = 0 if self._rest is None else self._rest.bound
         while not self.result.exhaustive and not self._spent(budget) and (last is None or preemptions <= last):
+            rest, self._rest = self._rest, None
             if preemptions == _REDUCE_AFTER and not self._subject.opaque and last is None:
-                self._reduce((self.result.runs + budget) // 2)
+                closed = self._reduce(preemptions, budget, rest)
             else:
-                self._bounded(preemptions, budget)
+                closed = self._bounded(preemptions, budget, rest)
+            if not closed:
+                return
             preemptions += 1
+            self._left = partial(dict, bound=preemptions)
 
-    def _bounded(self, preemptions: int, budget: int) -> None:
-        search = Bounded(preemptions, states=self._limits.states)
+    def _bounded(self, preemptions: int, budget: int, rest: Rest | None) -> bool:
+        """Search to a bound; return False if the budget ended first."""
+        path, cut = ([], False) if rest is None else (rest.path, rest.cut)
+        if self._map is not None and self._subject.opaque:
+            tree = Tree(self._subject, preemptions, self._map, path=path, cut=cut)
+            closed = self._in_parts(tree, preemptions, budget)
+            cut = tree.cut
+        else:
+            seen = {} if rest is None else {(state, turn): used for state, turn, used in rest.seen}
+            search = Bounded(preemptions, states=self._limits.states, path=path, cut=cut, seen=seen)
+            closed = self._one_by_one(search, preemptions, budget)
+            cut = search.cut
+        if closed:
+            self.result.preemptions = preemptions
+            self.result.exhaustive = not cut
+        return closed
+
+    def _in_parts(self, tree: Tree, preemptions: int, budget: int) -> bool:
+        self._left = lambda: {"bound": preemptions, "path": tree.rest, "cut": tree.cut}
+        for answer in tree:
+            self._count(answer)
+            if tree.more and self._spent(budget):
+                return False
+        return True
+
+    def _one_by_one(self, search: Bounded, preemptions: int, budget: int) -> bool:
+        def left() -> dict[str, Any]:
+            seen = [(state, turn, used) for (state, turn), used in search.seen.items()]
+            return {"bound": preemptions, "path": search.path, "cut": search.cut, "seen": seen}
+
+        self._left = left
         while not search.over:
             if self._spent(budget):
-                return
+                return False
             search.begin()
             search.end(self._one(search))
             self.result.states = max(self.result.states, search.known)
-        self.result.preemptions = preemptions
-        self.result.exhaustive = not search.cut
+        return True
 
-    def _reduce(self, budget: int) -> None:
-        search = Reduced()
+    def _reduce(self, preemptions: int, budget: int, rest: Rest | None) -> bool:
+        """Search one order of each that differ; it may give up for a further bound."""
+        reduced = None if rest is None else rest.reduced
+        search = Reduced([turn.model_dump() for turn in reduced or ()])
+        until = (self.result.runs + budget) // 2 if rest is None or reduced is None else rest.until
+        self._left = lambda: {"bound": preemptions, "reduced": search.path, "until": until}
         while not search.over:
-            if self._spent(budget):
-                return
+            if self._spent(min(until, budget)):
+                return not self._spent(budget)
             search.begin()
             search.end(self._one(search))
         self.result.exhaustive = True
+        return True
 
     # ---- by chance -------------------------------------------------------------------------------------------------
     def _by_chance(self) -> None:
-        limits = self._limits
-        length = self.result.longest or len(self._one(Repeat({})))
+        limits, rest = self._limits, self._rest
+        drawn, length = (0, 0) if rest is None else (rest.drawn, rest.length)
+        length = length or self.result.longest or len(self._one(Repeat({})))
         draw = Draw(limits.strategy, limits.seed, limits.depth, length)
-        left = range(1, limits.runs - self.result.runs + 1)
+        left = range(drawn + 1, drawn + limits.runs - self.result.runs + 1)
         batches = [left[start : start + BATCH] for start in range(0, len(left), BATCH)]
-        for answers in self._map(partial(batch, self._subject, draw), batches):
+        count = drawn
+        before = self._left()
+        self._left = lambda: {**before, "drawn": count, "length": length}
+        for answers in (self._map or builtins.map)(partial(batch, self._subject, draw), batches):
             for answer in answers:
                 self._count(answer)
+            count += len(answers)
             if self._spent(limits.runs):
                 return
+
+    # ---- stopping and going on -------------------------------------------------------------------------------------
+    @property
+    def rest(self) -> Rest:
+        """What is left; what was found is not shortened yet."""
+        result, limits = self.result, self._limits
+        found = [
+            KeptFinding(key=key, schedule=one.schedule, times=one.times, first_run=one.first_run)
+            for key, one in result.found.items()
+        ]
+        counted: dict[str, Any] = {name: getattr(result, name) for name in _COUNTED}
+        about: dict[str, Any] = {"strategy": limits.strategy, "seed": limits.seed, "depth": limits.depth}
+        return Rest(subject=result.subject, digest=result.digest, found=found, **about, **counted, **self._left())
+
+    def _keep_now(self) -> None:
+        if self._keep_rest is not None:
+            self._keep_rest(self.rest)
+        self._kept = time.monotonic()
+
+    def _keep_now_and_then(self) -> None:
+        if self._keep_rest is not None and time.monotonic() - self._kept > _KEEP_EVERY_S:
+            self._keep_now()
+
+    def _go_on(self) -> None:
+        """Take over what an earlier search counted and found."""
+        rest = self._rest
+        if rest is None:
+            return
+        for name in _COUNTED:
+            setattr(self.result, name, getattr(rest, name))
+        where = rest.model_dump(include={"bound", "path", "cut", "seen", "reduced", "until", "drawn", "length"})
+        self._left = lambda: where
+        for one in rest.found:
+            run = found_again(self._subject, one)
+            self.result.found[one.key] = Found(
+                ending=run.ending, run=run, schedule=one.schedule, times=one.times, first_run=one.first_run
+            )
 
     # ---- one run ---------------------------------------------------------------------------------------------------
     def _one(self, strategy: Strategy) -> list[ChosenStep]:

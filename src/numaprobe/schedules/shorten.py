@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.errors import InputError
 from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.bounded import Bounded
 from numaprobe.schedules.conductor import Repeat
+from numaprobe.schedules.replay import read_schedule
 
 if TYPE_CHECKING:
     from numaprobe.schedules.attempt import Subject
     from numaprobe.schedules.model import ChosenRun
+    from numaprobe.schedules.rest import KeptFinding
 
 #: Runs that may be spent on searching with fewer pre-emptions.
 _SEARCH: Final = 100
@@ -22,11 +25,31 @@ _SEARCH: Final = 100
 _ROUNDS: Final = 4
 
 
+class _GoingOn(Repeat):
+    """Repeats a schedule beyond findings, as the search did that made it."""
+
+    keeps_going = True
+
+
 class _Leniently(Repeat):
     """Repeats choices as far as they are there: what a changed run no longer has is the last that it has."""
 
     def _next(self, count: int) -> int:
         return min(super()._next(count), count - 1)
+
+
+def found_again(subject: Subject, kept: KeptFinding) -> ChosenRun:
+    """Return the run that a search kept as a schedule.
+
+    Raises:
+        InputError: the schedule does not end so.
+
+    """
+    strategy = _GoingOn(read_schedule(kept.schedule, subject.digest.split("+")[0]))
+    for run in attempt(subject, strategy)[1]:
+        if run.ending.key == kept.key:
+            return run
+    raise InputError(f"schedule {kept.schedule[:40]} of what is left does not end as it says: begin anew")
 
 
 def shortest(subject: Subject, run: ChosenRun) -> ChosenRun:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
+from signal import SIG_IGN, SIGINT
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.errors import UsageError
@@ -43,13 +45,29 @@ def explore_setting(
 
 
 @contextmanager
-def processes(count: int) -> Iterator[Callable[..., Any]]:
-    """Give a map over so many processes; of one: the builtin map."""
+def processes(count: int) -> Iterator[Callable[..., Any] | None]:
+    """Give a map over so many processes; of one: None. Ctrl-C is for the one that asked."""
     if count == 1:
-        yield map
+        yield None
         return
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(count, context, initializer=signal.signal, initargs=(SIGINT, SIG_IGN)) as pool:
         yield pool.map
+
+
+@contextmanager
+def stopped_by_hand(search: Search) -> Iterator[None]:
+    """Let the first Ctrl-C end the search after the run under way, a second one at once."""
+
+    def stop(*_: object) -> None:
+        search.stopped = True
+        signal.signal(SIGINT, before)
+
+    before = signal.signal(SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(SIGINT, before)
 
 
 def save_found(setting: Setting, explored: Explored, path: Path) -> str:

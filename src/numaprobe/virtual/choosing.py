@@ -7,7 +7,8 @@ of order, not of CPUs), with another loop, and with locks, flags, flushes and wo
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.runtime import DEFAULT_PROFILE
 from numaprobe.runtime.choice import Actors, SaysWhatItTouches
@@ -18,7 +19,7 @@ from numaprobe.virtual.task import VirtualTask
 from numaprobe.virtual.worker import VirtualSeat, VirtualWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from numaprobe.runtime import KernelProfile, Task, Work, Workqueue
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     #: what the heap holds: time, priority and serial, function (None: step the task), its argument
     Entry = tuple[int, int, Callable[[Any], None] | None, Any]
+
+
+_NOBODY: Final[Mapping[Any, object]] = MappingProxyType({})
 
 
 class ChoosingLoop(EventLoop):
@@ -60,15 +64,15 @@ class ChoosingLoop(EventLoop):
 
     def run(self) -> None:
         """Let one after the other take a step, as it is chosen, until nothing live is left."""
-        actors, chooser, name = self.actors, self.chooser, self.actors.name
+        actors, chooser, blocked = self.actors, self.chooser, self.blocked
+        named = actors.names.__getitem__
         try:
             while self.live > 0:
                 entries = self._ready()
-                later = sorted(entry for entry in self.heap if _pending(entry))
-                self.heap[:] = later
+                later = self._later()
                 if self.patient and (entries or any(entry[3] not in self.patient for entry in later)):
                     later = [entry for entry in later if entry[3] not in self.patient]
-                names = [str(name(task)) for task in entries] + [str(name(entry[3])) for entry in later]
+                names = [*map(named, entries), *[named(entry[3]) for entry in later]]
                 if not names:
                     break
                 goes_on, self.stays = self.stays is not None, None
@@ -80,7 +84,7 @@ class ChoosingLoop(EventLoop):
                 else:
                     self._fire(later[index - len(entries)])
                 actors.acting = ""
-                chooser.stepped({task: task.waits_for for task in self.blocked})
+                chooser.stepped({task: task.waits_for for task in blocked} if blocked else _NOBODY)
         finally:
             self.current = None
 
@@ -92,6 +96,14 @@ class ChoosingLoop(EventLoop):
             return [self.stays, *tasks]
         self.stays = None
         return tasks
+
+    def _later(self) -> list[Entry]:
+        """Return what is left in the heap but for timers that were cancelled, in the order of time."""
+        self.heap.sort()  # a sorted list is a heap
+        later = [entry for entry in self.heap if not isinstance(entry[3], VirtualTimer) or entry[3].pending]
+        if len(later) != len(self.heap):
+            self.heap[:] = later
+        return later
 
     def _step(self, task: VirtualTask) -> None:
         self.ready.remove(task)
@@ -109,10 +121,6 @@ class ChoosingLoop(EventLoop):
         function(argument)
         if isinstance(argument, VirtualTask) and argument.due:
             self._step(argument)
-
-
-def _pending(entry: Entry) -> bool:
-    return not isinstance(entry[3], VirtualTimer) or entry[3].pending
 
 
 class ChoosingWorker(VirtualWorker):
