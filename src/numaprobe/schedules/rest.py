@@ -26,11 +26,11 @@ REST_SCHEMA: Final = "numaprobe.explore-rest/1"
 _LARGEST: Final = 256 << 20
 
 
-class _Part(BaseModel):
+class _RestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class KeptFinding(_Part):
+class KeptFinding(_RestModel):
     """One ending, and the shortest run so far that ends so."""
 
     key: str
@@ -39,7 +39,7 @@ class KeptFinding(_Part):
     first_run: int = Field(ge=0)
 
 
-class ReducedTurn(_Part):
+class ReducedTurn(_RestModel):
     """A point of the path of a reduced search (``reduced``)."""
 
     actors: list[str]
@@ -50,7 +50,7 @@ class ReducedTurn(_Part):
     sleep: dict[str, dict[str, bool]]
 
 
-class Rest(_Part):
+class Rest(_RestModel):
     """See the module's text."""
 
     form: Literal["numaprobe.explore-rest/1"] = Field(REST_SCHEMA, alias="schema")
