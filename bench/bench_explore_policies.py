@@ -122,7 +122,7 @@ def main() -> None:
     refused = {}
     for scenario in builtin_names():
         mine = [(key, cell) for key, cell in done.items() if key[1] == scenario]
-        refused |= {scenario: cell["refused"] for _, cell in mine if "refused" in cell}
+        refused |= {key[1]: cell["refused"] for key, cell in mine if "refused" in cell}
         if mine and scenario not in refused:
             columns = (text_of([cell for key, cell in mine if key[2] == policy]) for policy in POLICIES)
             print(f"| `{scenario}` | {len({key[0] for key, _ in mine})} | {' | '.join(columns)} |")
