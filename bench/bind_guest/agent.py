@@ -29,7 +29,7 @@ from numaprobe.bringup.forecast import forecast
 from numaprobe.bringup.guard import Guard
 from numaprobe.bringup.history import read_history
 from numaprobe.bringup.perform import Performance
-from numaprobe.bringup.plan import Plan
+from numaprobe.bringup.plan import Change, Plan
 from numaprobe.bringup.planner import Wish, make_plan
 from numaprobe.bringup.recover import recover
 from numaprobe.bringup.root import Root
@@ -75,7 +75,8 @@ def standing() -> dict[str, Any]:
 def plan_for(action: str, jobs: int | None = None) -> Plan:
     """Return the plan for all devices of this test."""
     guard = Guard(SYSFS, LiveSenses())
-    changes, warnings = [], []
+    changes: list[Change] = []
+    warnings: list[str] = []
     for driver in ("nvme", "virtio_blk", "virtio_net"):
         chosen = [device for device in devices() if driver_for(device) == driver]
         if chosen:
@@ -380,9 +381,9 @@ def manage(drive: str, controller: int, action: int, resource: int = QUEUES, cou
         raise OSError(f"{drive}: virtualization management {action} of controller {controller}: status {status:#x}")
 
 
-def enable(physical: SysfsDevice) -> list[SysfsDevice]:
-    """Enable the virtual functions of a bound drive, each with a queue pair and a vector; return them, unbound."""
-    folder = Path(f"/sys/{physical.path}")
+def enable(physical: str) -> list[str]:
+    """Enable the virtual functions of a bound drive, each with a queue pair and a vector; return their paths."""
+    folder = Path(f"/sys/{physical}")
     drive = next((folder / "nvme").iterdir()).name
     for resource in (VECTORS, QUEUES):
         manage(drive, 0, PRIMARY, resource)
@@ -393,45 +394,48 @@ def enable(physical: SysfsDevice) -> list[SysfsDevice]:
         manage(drive, controller, ASSIGN, VECTORS, 1)
         manage(drive, controller, ASSIGN, QUEUES, 2)
         manage(drive, controller, ONLINE)
-    paths = [str((folder / f"virtfn{number}").resolve().relative_to("/sys")) for number in range(VFS)]
-    return [device for device in SYSFS.devices(("pci",)) if device.path in paths]
+    return [str((folder / f"virtfn{number}").resolve().relative_to("/sys")) for number in range(VFS)]
 
 
 def sriov() -> dict[str, Any]:
     """Bind virtual functions; the physical ones are refused meanwhile, and free afterwards."""
     state = Path("/tmp/state")  # noqa: S108  the guest's own
     able = [one for one in devices() if (Path(f"/sys/{one.path}") / "sriov_totalvfs").exists()]
+    physical = [one.path for one in able]
     for one in able:
         Path("/sys/bus/pci/drivers/nvme/bind").write_text(one.name)
-    found = [function for one in able for function in enable(SYSFS.at(one.path) or one)]
-    names = {one.name for one in found}
-    plan = _plan_of("bind", found)
+    functions = [path for one in physical for path in enable(one)]
+    plan = _plan_of("bind", functions)
+    names = {change.name for change in plan.changes}
     taken, _ = record_while(record_options(sched=False), lambda: perform_plan(plan, state))
-    bound = {name: driver for name, (driver, _) in standing().items() if name in names}
-    refused = _refusals("unbind", able)
-    perform_plan(_plan_of("unbind", found), state)
-    for one in able:
-        Path(f"/sys/{one.path}/sriov_numvfs").write_text("0")
+    bound = sum(SYSFS.driver_of(path) == "nvme" for path in functions)
+    refused = _refusals("unbind", physical)
+    perform_plan(_plan_of("unbind", functions), state)
+    for path in physical:
+        Path(f"/sys/{path}/sriov_numvfs").write_text("0")
     return {
-        "functions": len(names),
+        "functions": len(functions),
         "physical": [one.name for one in able],
-        "bound": sum(driver == "nvme" for driver in bound.values()),
+        "bound": bound,
         "rows": summary(taken.trace, names)["buses"].get("pci", {"rows": []})["rows"],
         "predicted": predicted(plan),
         "refused": refused,
-        "refused afterwards": _refusals("unbind", [SYSFS.at(one.path) or one for one in able]),
+        "refused afterwards": _refusals("unbind", physical),
         "open": len(read_history(state).open_runs),
     }
 
 
-def _plan_of(action: str, chosen: list[SysfsDevice]) -> Plan:
+def _plan_of(action: str, paths: list[str]) -> Plan:
+    """Return the plan for devices as they are now: functions have come and gone since the first look."""
+    now = Sysfs(Root("/"))
+    chosen = [device for device in map(now.at, paths) if device is not None]
     wish = Wish(action=action, driver=None if action == "unbind" else "nvme", jobs=VFS)
-    return make_plan(SYSFS, Guard(SYSFS, LiveSenses()), chosen, wish)
+    return make_plan(now, Guard(now, LiveSenses()), chosen, wish)
 
 
-def _refusals(action: str, chosen: list[SysfsDevice]) -> dict[str, list[str]]:
+def _refusals(action: str, paths: list[str]) -> dict[str, list[str]]:
     """Return of each device that would be left alone the reasons."""
-    return {one.name: [reason.code for reason in one.reasons] for one in _plan_of(action, chosen).skipped}
+    return {one.name: [reason.code for reason in one.reasons] for one in _plan_of(action, paths).skipped}
 
 
 def main() -> None:
