@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +14,7 @@ import pytest
 from numaprobe.errors import BodyError, InputError, InternalError, PolicyError, RefusedError, UsageError
 from numaprobe.policies import Policy
 from numaprobe.study import Progress, Run, make_setting, run, run_many, variations, vary
+from numaprobe.virtual import VirtualMachine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -175,3 +177,13 @@ def test_a_run_without_anything_is_our_bug(settings: list[Setting]) -> None:
     with pytest.raises(InternalError):
         _ = Run(setting=settings[0]).result
     assert replace(Run(setting=settings[0]), error=BodyError("x")).failures == ["x"]
+
+
+def test_machines_of_runs_that_are_over_do_not_pile_up() -> None:
+    """A machine is a circle of objects: the collector must get to see it although it does not look during runs."""
+    base = make_setting("nvme-epyc")
+    most = 0
+    for _ in range(10):
+        run_many([base] * 30)
+        most = max(most, sum(type(one) is VirtualMachine for one in gc.get_objects()))
+    assert most < 100

@@ -6,7 +6,6 @@ time, and again.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import pickle
 import time
@@ -121,7 +120,6 @@ def run_job(job: Job) -> Batch:
         failed += why is not None
         error = error or why
     packs = {where: pack(_once(rows) if where[0] == "machines" else rows) for where, rows in sorted(collected.items())}
-    gc.collect()  # a run leaves circles of some 200 kB, and the collector by itself waits for many of them
     seconds = time.monotonic() - start
     return Batch(first=job.first, count=len(job.points), packs=packs, failed=failed, error=error, seconds=seconds)
 

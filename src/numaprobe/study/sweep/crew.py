@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import pickle
 import signal
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -68,9 +70,17 @@ def do_job(job: Job) -> Batch:
         NumaprobeError: this worker cannot do such a job.
 
     """
+    _settle()
     if job.deaths > _HOPELESS:
         raise RefusedError(f"{job.deaths} workers died, whatever they ran: is there memory enough for so many?")
     return run_carefully(job) if job.deaths >= CAREFUL_AFTER else run_job(job)
+
+
+@cache
+def _settle() -> None:
+    """Tell the collector, once in a process, that what was imported stays: it need not look at it for ever."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(slots=True)
