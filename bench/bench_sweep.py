@@ -10,7 +10,8 @@ Measured by turns, medians of the rounds. Beside wall time it tells CPU time per
 children: on a machine with other work wall time says more of the others.
 
 ``BENCH_SWEEP_RUNS`` (2000), ``BENCH_ROUNDS`` (3), ``BENCH_SWEEP_LARGE`` (a tenth, and as many, runs of growing; 0:
-none), ``BENCH_SWEEP_WHOLE`` (100000 runs of one sweep with its queries; 0: none).
+none), ``BENCH_SWEEP_WHOLE`` (100000 runs of one sweep with its queries; 0: none),
+``BENCH_SWEEP_WORKERS`` (2, of both).
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ RUNS = int(os.environ.get("BENCH_SWEEP_RUNS", "2000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 LARGE = int(os.environ.get("BENCH_SWEEP_LARGE", "100000"))
 WHOLE = int(os.environ.get("BENCH_SWEEP_WHOLE", "100000"))
+#: of the sweeps that grow, and of the whole one
+WORKERS = int(os.environ.get("BENCH_SWEEP_WORKERS", "2"))
 BLOCK = 64
 
 
@@ -145,7 +148,7 @@ from numaprobe.study.sweep.crew import LocalCrew
 from numaprobe.study.sweep.driver import sweep
 if __name__ == "__main__":
     start = time.perf_counter()
-    done = sweep(question(int(sys.argv[1])), sys.argv[2], lambda: LocalCrew(2))
+    done = sweep(question(int(sys.argv[1])), sys.argv[2], lambda: LocalCrew(int(sys.argv[3])))
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     times = [sum((one.ru_utime, one.ru_stime)) for one in (own, children)]
     print(done.done, done.failed, time.perf_counter() - start, *times, own.ru_maxrss, children.ru_maxrss)
@@ -156,7 +159,7 @@ def alone(runs: int, folder: Path) -> list[float]:
     program = folder.parent / "alone.py"
     program.write_text(_ALONE)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, str(program), str(runs), str(folder)]
+    command = [sys.executable, str(program), str(runs), str(folder), str(WORKERS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return [float(word) for word in done.stdout.split()]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ssh_server import ssh_home
 from sweep_samples import POISON, digests, question
 
 from numaprobe.datasets import Views
@@ -147,6 +148,22 @@ def test_what_kills_workers_is_a_row(cluster: Cluster, tmp_path: Path, monkeypat
         rows = views.ask("SELECT run, error FROM runs WHERE NOT passed").rows
         assert rows == [(7, "it killed 3 processes that ran it: signal 9 (SIGKILL)")]
         assert views.ask("SELECT count(*), count(DISTINCT run) FROM runs").rows == [(12, 12)]
+
+
+def test_hosts_are_reached_by_ssh_with_ones_own_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: dict[str, str]
+) -> None:
+    monkeypatch.setattr(ours, "_PATIENCE_SSH", 200)  # this machine may be busy
+    (tmp_path / "home").mkdir()
+    with ssh_home(tmp_path / "home", "one", "two") as home:
+        monkeypatch.setenv("HOME", str(home))
+        done = sweep(ASKED, tmp_path / "d", lambda: DaskCrew("ssh:one,two", 1))
+        assert (done.complete, done.failed) == (True, 0)
+        (home / ".ssh/known_hosts").write_text("")
+        with pytest.raises(RefusedError, match=r"ssh to one cannot be started: .*[Hh]ost key is not trusted") as told:
+            DaskCrew("ssh:one", 1)
+    assert "\n" not in str(told.value)
+    assert digests(tmp_path / "d") == undisturbed
 
 
 def test_nobody_there_is_told_after_ten_seconds() -> None:
