@@ -328,7 +328,7 @@ class _Writer:
     def _disturb(self) -> None:
         """Do one thing that changes what is bound, or where it may be probed."""
         deeds = [self._user, self._user, self._user, self._cpus, self._cpus, self._driver_goes, self._group_goes]
-        deeds += [self._beside, self._busy, self._blocked, self._autoprobe, self._authorized]
+        deeds += [self._beside, self._busy, self._blocked, self._autoprobe, self._authorized, self._maybe]
         deeds += [self._unbound, self._functions]
         deeds += [self._pause, self._beside, self._amid] if self.wild else []
         self.rng.choice(deeds)()
@@ -428,6 +428,12 @@ class _Writer:
             device = self._one(self.rng.choice(groups))
             self._take({"authorized": {"device": device, "on": False}})
             self._take({"authorized": {"device": device, "on": True}})
+
+    def _maybe(self) -> None:
+        """Say what may happen, and does not in a run."""
+        if self.added:
+            word = self.rng.choice(["remove", "unbind", "drivers_probe"])
+            self._take({"maybe": [{word: _names(self.rng.choice(self.added))}]})
 
     def _pause(self) -> None:
         self._take(self.rng.choice([{"wait": self.rng.choice(TIMES)}, {"settle": True}]))

@@ -1,6 +1,7 @@
 """``numaprobe explore``: a scenario under a policy in every order."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -46,11 +47,15 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     ] = "200MiB",
     choices: Annotated[
         list[str] | None,
-        typer.Option("--choice", metavar="NAME", help="Offer a choice that is no order: no-room. Repeatable."),
+        typer.Option("--choice", metavar="NAME", help="A choice that is no order: no-room, full-queue. Repeatable."),
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", metavar="FILE", help="Keep in FILE what is left, and go on with it if it is there."),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option("--patience", min=1, metavar="N", help="Also: a task that is passed over in N steps."),
     ] = None,
     first: Annotated[bool, typer.Option("--first", help="Stop at the first finding.")] = False,
     classes: Annotated[
@@ -111,7 +116,7 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     if ".py:" in scenario:
         given = {"--machine": machine, "--kernel": kernel, "--cmdline": cmdline, "--policy": policy, "--save": save}
         refuse_for_programs(scenario, {**given, "--devices": devices, "--set": overrides, "--choice": choices})
-        subject = load_program(scenario)
+        subject = replace(load_program(scenario), patience=patience)
     else:
         setting = study.make_setting(
             scenario,
@@ -122,7 +127,7 @@ def explore(  # noqa: PLR0917  a command's signature is its options
             overrides=overrides or (),
             policy=policy,
         )
-        subject = ScenarioSubject(setting, tuple(choices or ()))
+        subject = ScenarioSubject(setting, tuple(choices or ()), patience)
     rest = None if resume is None else read_rest(resume)
     keep = None if resume is None else partial(write_rest, path=resume)
     with ProgressLine("schedule") as line, processes(jobs) as pool:

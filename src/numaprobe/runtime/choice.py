@@ -116,6 +116,10 @@ class Choosing(Waker, Protocol):
         """Let others go first, if the chooser wants them to."""
         ...
 
+    def decide(self, what: str, count: int) -> int:
+        """Return which of ``count`` things happens; 0 is what happens in a normal run."""
+        ...
+
 
 class ExploredMachine(Choosing, Protocol):
     """A choosing machine, as a search needs it beyond the machine protocol."""

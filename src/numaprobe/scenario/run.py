@@ -123,6 +123,7 @@ def run_on(
     told: Callable[[int], object] | None = None,
     made: Callable[[DriverCore], object] | None = None,
     pause: Callable[[int], Awaitable[None]] | None = None,
+    may: Callable[[str], bool] | None = None,
 ) -> Outcome:
     """Run a setting on a fresh machine.
 
@@ -135,6 +136,7 @@ def run_on(
         read: how what is in doubt is read.
         told: see ``run_setting``.
         pause: how time passes in a step ``wait``; None: by the machine's sleep.
+        may: whether a step ``maybe`` is taken; None: never.
         made: called with the driver core before the first step.
 
     Raises:
@@ -148,7 +150,7 @@ def run_on(
     if made is not None:
         made(core)
     world = World(setting.plan, core, read)
-    steps = Steps(world, hotplug, pause)
+    steps = Steps(world, hotplug, pause, may)
     deadlock = None
     try:
         steps.run()

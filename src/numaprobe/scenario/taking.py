@@ -7,6 +7,7 @@ that waits for the probe while the other steps go on.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from numaprobe.units import format_time
 from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from numaprobe.drivercore import Device, Driver
     from numaprobe.runtime import Event, Machine, Task
@@ -56,13 +57,18 @@ class Steps:
     """Takes the steps of one run; what they see of it is ``steps.Run``."""
 
     def __init__(
-        self, world: World, hotplug: MachineChanges | None, pause: Callable[[int], Awaitable[None]] | None = None
+        self,
+        world: World,
+        hotplug: MachineChanges | None,
+        pause: Callable[[int], Awaitable[None]] | None = None,
+        may: Callable[[str], bool] | None = None,
     ) -> None:
         self._world = world
         self.core = world.core
         self.machine: Machine = world.machine
         self._hotplug = hotplug
         self._pause = pause or world.machine.sleep
+        self._may = may
         self._scenario = world.plan.scenario
         self._caller = self._scenario.caller
         self._specs: Mapping[str, list[DeviceSpec]] = _by_name(world.plan.devices)
@@ -228,6 +234,20 @@ class Steps:
     def drivers(self, names: Iterable[str]) -> list[Driver]:
         """Return the drivers of these names, of every bus that has one."""
         return [driver for name in names for driver in self._world.drivers(name)]
+
+    def may(self, what: str) -> bool:
+        """Tell whether something happens now that does not happen in a normal run."""
+        return self._may is not None and self._may(what)
+
+    def aside(self, steps: Sequence[Step], where: str) -> None:
+        """Take steps by a task of its own, which the run's end waits for; what they name may be gone."""
+
+        async def take() -> None:
+            for index, step in enumerate(steps):
+                with suppress(InputError):
+                    await self.take(step, f"{where}[{index}]")
+
+        self._background.append(self.machine.spawn(take, comm=self._caller.comm))
 
     def keep(self, function: Callable[[], Awaitable[object]], *, cpus: CpuSet, cpu: int) -> None:
         """Start a background task that ends with the run."""

@@ -14,7 +14,7 @@ from numaprobe.schedules.programs import OrderError, Program, explore, load_prog
 from numaprobe.schedules.rest import Rest, read_rest, write_rest
 from numaprobe.schedules.scenarios import FAULTS, ScenarioSubject, repeat
 from numaprobe.schedules.search import Explored, Found, Search
-from numaprobe.schedules.things import Drain, Lifetime, SharedCell
+from numaprobe.schedules.things import Drain, Lifetime, SharedCell, acquire_interruptible, signalled
 
 __all__ = [
     "FAULTS",
@@ -39,10 +39,12 @@ __all__ = [
     "Subject",
     "TakenClass",
     "Verdict",
+    "acquire_interruptible",
     "class_cycles",
     "explore",
     "load_program",
     "read_rest",
     "repeat",
+    "signalled",
     "write_rest",
 ]

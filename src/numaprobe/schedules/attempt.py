@@ -30,6 +30,11 @@ class Subject(Protocol):
         """Whether its steps may touch what no machine sees: then no two steps can be exchanged."""
         ...
 
+    @property
+    def patience(self) -> int | None:
+        """How many steps a task may be passed over, before that is a finding; None: any number."""
+        ...
+
     def run(self, conductor: Conductor) -> Ending:
         """Run it once, in the order that ``conductor`` wants."""
         ...
@@ -42,7 +47,7 @@ def attempt(subject: Subject, strategy: Strategy) -> tuple[Conductor, list[Chose
     which is a run too.
     """
     keeps_going = getattr(strategy, "keeps_going", False)
-    conductor = Conductor(strategy, opaque=subject.opaque, keeps_going=keeps_going)
+    conductor = Conductor(strategy, opaque=subject.opaque, patience=subject.patience, keeps_going=keeps_going)
     ending: Ending | None
     try:
         ending = subject.run(conductor)

@@ -52,6 +52,7 @@ class Conductor:
         strategy: who decides.
         opaque: every step counts as touching what others touch.
         max_steps: when a run is taken for endless.
+        patience: how many steps one may be passed over who could take them, before that is a finding; None: any number.
         keeps_going: a run goes on after a finding, as far as it can: its other tasks may matter to the search.
 
     Attributes:
@@ -65,7 +66,13 @@ class Conductor:
     """
 
     def __init__(
-        self, strategy: Strategy, *, opaque: bool = False, max_steps: int = MAX_STEPS, keeps_going: bool = False
+        self,
+        strategy: Strategy,
+        *,
+        opaque: bool = False,
+        max_steps: int = MAX_STEPS,
+        patience: int | None = None,
+        keeps_going: bool = False,
     ) -> None:
         self.steps: list[ChosenStep] = []
         self.found: list[tuple[Ending, int]] = []
@@ -78,15 +85,19 @@ class Conductor:
         self._strategy = strategy
         self._opaque = opaque
         self._max_steps = max_steps
+        self._patience = patience
+        #: who can go on now -> the step since when, without having taken one
+        self._able_since: dict[str, int] = {}
         self._current: ChosenStep | None = None
 
     # ---- runtime.choice.Chooser ------------------------------------------------------------------------------------
     def choose(self, actors: Sequence[str], *, goes_on: bool) -> int:
         """Ask the strategy."""
         if len(self.steps) >= self._max_steps:
-            text = f"no end after {self._max_steps} steps"
-            raise Stopped(Ending(verdict=Verdict.LIVELOCK, key="no end", text=text))
+            raise Stopped(self._endless())
         names = tuple(actors)
+        if self._patience is not None:
+            self._look_for_starved(names, self._patience)
         index = self._strategy.choose(self.steps, names, goes_on=goes_on)
         if not 0 <= index < len(names):
             raise InputError(
@@ -97,6 +108,31 @@ class Conductor:
         if self._opaque:
             self.touch(EVERYTHING)
         return index
+
+    def _look_for_starved(self, names: tuple[str, ...], patience: int) -> None:
+        """End the run if one of these could have taken each of the last ``patience`` steps, and took none."""
+        now = len(self.steps)
+        last = self.steps[-1].actor if self.steps else ""
+        self._able_since = {name: now if name == last else self._able_since.get(name, now) for name in names}
+        for name, since in self._able_since.items():
+            if now - since >= patience:
+                raise Stopped(self._starved(name, patience))
+
+    def _endless(self) -> Ending:
+        """Return how a run ends that does not: somebody who could have ended it was not let, or nobody could."""
+        recent = [set(step.actors) - {step.actor} for step in self.steps[len(self.steps) // 2 :] if not step.what]
+        passed_over = set.intersection(*recent) if recent else set()
+        if passed_over:
+            return self._starved(min(passed_over), len(recent))
+        text = f"no end after {self._max_steps} steps"
+        return Ending(verdict=Verdict.LIVELOCK, key="no end", text=text)
+
+    def _starved(self, name: str, steps: int) -> Ending:
+        since = [step for step in self.steps[-steps:] if not step.what]
+        others = ", ".join(sorted({self.labels.get(step.actor, step.actor) for step in since})[:3])
+        label = self.labels.get(name, name)
+        text = f"{label} could go on for {steps} steps and did not, while {others} did"
+        return Ending(verdict=Verdict.STARVATION, key=f"starvation: {label}", text=text)
 
     def decide(self, what: str, count: int) -> int:
         """Ask the strategy."""

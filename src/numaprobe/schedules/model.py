@@ -20,6 +20,8 @@ class Verdict(StrEnum):
     STALL = "stall"
     #: steps without end
     LIVELOCK = "livelock"
+    #: a task could go on for so many steps, and others did
+    STARVATION = "starvation"
     #: something was used after its end
     USE_AFTER_END = "use-after-end"
     #: a promise of the core or the machine is broken

@@ -53,6 +53,7 @@ class Program:
         opaque: its tasks may share what the machine does not see.
         topology: of the machine; None: two nodes of two CPUs.
         profile: its kernel.
+        patience: how many steps a task may be passed over; see ``Conductor``.
         fake: run it on the fake machine, for who has two in doubt: both must find the same.
 
     """
@@ -63,6 +64,7 @@ class Program:
     topology: Topology | None = None
     profile: KernelProfile | str = DEFAULT_PROFILE
     fake: bool = False
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -49,6 +49,7 @@ class ScenarioSubject:
     Args:
         setting: what to run; its policy is the one that is explored.
         faults: kinds of choices that are no order, which are offered too: see ``FAULTS``.
+        patience: how many steps a task may be passed over; see ``Conductor``.
 
     Raises:
         InputError: its scenario has background load, of which an order of steps says nothing.
@@ -57,6 +58,7 @@ class ScenarioSubject:
 
     setting: Setting
     faults: tuple[str, ...] = ()
+    patience: int | None = None
 
     #: the driver core's own fields are touched by nearly every step, and no machine sees them
     opaque = True
@@ -105,6 +107,7 @@ class ScenarioSubject:
                 source="virtual",
                 made=watched.made,
                 pause=machine.pause,
+                may=lambda what: machine.decide(what, 2) == 1,
             )
         except Stopped as stopped:
             if stopped.ending is None:
@@ -123,8 +126,16 @@ def no_room(machine: ChoosingMachine, core: DriverCore) -> None:
     core.asyncs.has_room = lambda: machine.decide("no room for an async call", 2) == 0
 
 
+def full_queue(machine: ChoosingMachine, _core: DriverCore) -> None:
+    """Let other works, which never end, have all places of one queue but one, if it is so chosen, and of which."""
+    for wq in machine.workqueues.workqueues:
+        if machine.decide(f"queue {wq.name} has one place left", 2):
+            machine.workqueues.fill_but_one(wq)
+            return
+
+
 #: name on the command line -> how a core on a machine is made to offer the choice
-FAULTS: Final = {"no-room": no_room}
+FAULTS: Final = {"no-room": no_room, "full-queue": full_queue}
 
 
 class _WatchedOrder:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numaprobe.runtime import Task
-    from numaprobe.runtime.choice import ExploredMachine
+    from numaprobe.runtime.choice import ChosenLock, ExploredMachine
 
 T = TypeVar("T")
 
@@ -48,6 +48,24 @@ class SharedCell(Generic[T]):
         self._machine.chooser.touch(self._thing)
         self._machine.chooser.note("writes", f"{self._name}: {value!r}")
         self._value = value
+
+
+def signalled(machine: ExploredMachine) -> bool:
+    """Tell whether a signal comes to the current task, which is about to wait and could be interrupted.
+
+    In a normal run none does.
+    """
+    return machine.decide(f"a signal to {machine.current.comm}", 2) == 1
+
+
+async def acquire_interruptible(machine: ExploredMachine, lock: ChosenLock) -> bool:
+    """Take a lock (``mutex_lock_interruptible``); return False, without it, if a signal came while it was not free."""
+    await machine.point()
+    machine.chooser.touch(lock.thing)
+    if lock.owner is not None and signalled(machine):
+        return False
+    await lock.acquire()
+    return True
 
 
 class Drain:
@@ -82,15 +100,23 @@ class Drain:
             for task in waiting:
                 self._machine.wake(task)
 
-    async def wait(self, *, close: bool = False) -> None:
-        """Wait until nobody is inside; ``close`` lets nobody in from now on."""
+    async def wait(self, *, close: bool = False, interruptible: bool = False) -> bool:
+        """Wait until nobody is inside; ``close`` lets nobody in from now on.
+
+        Returns:
+            False if a signal came first, which may only be if the wait is ``interruptible``.
+
+        """
         await self._machine.point()
         self.closed = self.closed or close
         self._touch("drains")
         while self._inside:
+            if interruptible and signalled(self._machine):
+                return False
             self._waiting.append(self._machine.current)
             await self._machine.park(self)
             self._touch("finds empty")
+        return True
 
     def awaited(self) -> list[Task]:
         """Return who is inside."""

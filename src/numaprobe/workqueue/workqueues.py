@@ -149,6 +149,12 @@ class Workqueues:
             return self.cpus.share(key, wq.max_active, wq.min_active)
         return wq.max_active
 
+    def fill_but_one(self, wq: WorkqueueStruct) -> None:
+        """Let others, who are not modelled, have all places of its limits but one."""
+        wq.max_active = wq.min_active = 1
+        for key, limit in wq.limits.items():
+            limit.change(self._maximum(wq, key))
+
     # ---- queueing --------------------------------------------------------------------------------------------------
     def queue(self, wq: Workqueue, work: Work, here: int) -> bool:
         """Queue on the local CPU if ``wq`` may use it; False if the work is pending.

@@ -21,7 +21,7 @@ from numaprobe.scenario.steps.devices import (
     WriteAutoprobe,
 )
 from numaprobe.scenario.steps.drivers import BlockProbing, LateInitcall, Load, Register, Unregister
-from numaprobe.scenario.steps.order import Mark, Parallel, Pause, Sequence, Settle
+from numaprobe.scenario.steps.order import Mark, Maybe, Parallel, Pause, Sequence, Settle
 
 __all__ = [
     "Add",
@@ -38,6 +38,7 @@ __all__ = [
     "Load",
     "MachineChanges",
     "Mark",
+    "Maybe",
     "NumVfs",
     "Offline",
     "Online",

@@ -91,6 +91,14 @@ class StepRun(Protocol):
         """Take a step by a task of its own, which is returned at once."""
         ...
 
+    def may(self, what: str) -> bool:
+        """Tell whether something happens now that does not happen in a normal run."""
+        ...
+
+    def aside(self, steps: "Sequence[Step]", where: str) -> None:
+        """Take steps by a task of its own, which the run's end waits for; what they name may be gone."""
+        ...
+
     def keep(self, function: "Callable[[], Awaitable[Any]]", *, cpus: CpuSet, cpu: int) -> None:
         """Start a background task that ends with the run."""
         ...

@@ -57,6 +57,36 @@ class Sequence(Step):
         return self.sequence
 
 
+class Maybe(Step):
+    """Steps that may be taken, one after the other by a task of its own, at any moment from here on.
+
+    A run does not take them. Whoever explores every order is asked, and has them come at every moment: a device
+    vanishes, a CPU goes offline, a user writes to a file. What they name may be gone by then: nothing happens.
+    """
+
+    shell_form: ClassVar[Literal["task", "command", "compound"]] = "compound"
+
+    maybe: _Inner
+
+    async def do(self, run: StepRun, where: str) -> None:
+        """Have them taken, if it is so chosen."""
+        if run.may(self.what):
+            run.aside(self.maybe, f"{where}.maybe")
+
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Do nothing."""
+        yield ":"
+
+    def inside(self) -> tuple[Step, ...]:
+        """Return them."""
+        return self.maybe
+
+    @property
+    def what(self) -> str:
+        """Its steps."""
+        return ", ".join(step.what for step in self.maybe)
+
+
 class Pause(Step):
     """Time passes."""
 
