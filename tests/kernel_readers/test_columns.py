@@ -3,6 +3,7 @@
 import gzip
 import io
 import random
+import re
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -13,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.kernel_readers.test_ftrace_real_traces import DATA
 
-from numaprobe.kernel import ftrace, lines
-from numaprobe.kernel.columns import EVENT, LINE, Columns
+from numaprobe.kernel import columns, ftrace, lines
+from numaprobe.kernel.columns import BEGINS, ENDS, EVENT, LINE, Columns
 from numaprobe.kernel.ftrace import FtraceReader
 from numaprobe.kernel.probes import SeenEvents
 from numaprobe.kernel.readers import read_definitions
@@ -131,18 +132,20 @@ def test_what_is_plain_and_what_it_tells() -> None:
             b'   kworker/u34:0-66    [004]    43.408051: rp:                   (2000) dev="a" drv="b"',
         )
     )
-    columns = Columns(block)
-    assert columns.plain
-    assert columns.pids() == {b"66"}
-    sifted = columns.sift({b"66"}, 0, ALL_SEEN, works=False)
+    sieve = Columns(block)
+    assert sieve.plain
+    assert sieve.pids() == {b"66"}
+    sifted = sieve.sift({b"66"}, 0, ALL_SEEN, works=False)
     changes = sifted.changes[b"66"]
     assert changes.lines == [1, 2, 3, 4]
-    assert changes.told == [
-        (43_408_045_000, None, 4),
+    told, wakes = changes.until(99)
+    assert list(zip(told.times, told.states, told.cpus, strict=True)) == [
+        (43_408_045_000, RunState.RUNNABLE, 4),
         (43_408_046_000, RunState.RUNNING, 4),
         (43_408_047_000, RunState.SLEEPING, 4),
         (43_408_048_000, RunState.RUNNABLE, 4),
     ]
+    assert wakes == [0]
     rows = list(sifted.rows)
     assert [(number, kind) for number, kind, *_ in rows] == [(0, LINE), (5, LINE), (7, EVENT)]
     assert rows[2][5:] == (b"66", 4, 43_408_051_000)
@@ -157,7 +160,7 @@ def test_another_layout_is_not_plain() -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(1, 9_999_999), min_size=1, max_size=40, unique=True), st.data())
+@given(st.lists(st.integers(1, 999_999), min_size=1, max_size=40, unique=True), st.data())
 def test_pids_are_told_apart_to_the_last_digit(pids: list[int], data: st.DataObject) -> None:
     watched = set(data.draw(st.lists(st.sampled_from(pids), min_size=1)))
     template = b"          <idle>-0     [006]    43.%06d: sched_wakeup:         k:%d [120] CPU:004"
@@ -167,6 +170,35 @@ def test_pids_are_told_apart_to_the_last_digit(pids: list[int], data: st.DataObj
     )
     assert {int(pid) for pid in changes} == watched
     assert all(pids[line] == int(pid) for pid, change in changes.items() for line in change.lines)
+
+
+@pytest.mark.parametrize("pid", [b"999999", b"1000000", b"12345678"])
+def test_long_pids_are_read(pid: bytes) -> None:
+    assert Columns.finds({b"1", pid}) == (len(pid) == 6)
+    text = b"\n".join(REPORT).replace(b"-89 ", b"-%s " % pid).replace(b":89 ", b":%s " % pid)
+    assert read(text, block=1 << 13) == read(text, block=None)
+
+
+@pytest.mark.parametrize("width", range(2, 14))
+@given(st.lists(st.text("0123456789 [].-x", min_size=8, max_size=8), min_size=1, max_size=20), st.data())
+def test_seconds_are_blanks_and_then_digits(width: int, texts: list[str], data: st.DataObject) -> None:
+    size = min(width, 8)
+    texts.append(texts[0][: 8 - size] + str(data.draw(st.integers(0, 10 ** (size - 1) - 1))).rjust(size))
+    numbers, fine = columns._seconds(
+        np.array([int.from_bytes(text.encode(), "little") for text in texts], "<u8"), width
+    )
+    for text, number, good in zip(texts, numbers.tolist(), fine.tolist(), strict=True):
+        match = re.fullmatch(" +([0-9]+)", text[8 - size :])
+        assert good == (match is not None), text
+        assert not match or number == int(match[1])
+    assert fine[-1]
+
+
+def test_different_words_are_told_apart_where_two_share_a_slot() -> None:
+    for words in (np.arange(1 << 15, dtype=np.uint64), np.repeat(np.arange(9, dtype=np.uint64), 99)):
+        found, which = columns._distinct(words)
+        assert np.array_equal(found[which], words)
+        assert len(set(found.tolist())) == len(found)
 
 
 def test_works_of_others_are_known_to_the_last() -> None:
@@ -182,9 +214,12 @@ def test_works_of_others_are_known_to_the_last() -> None:
         (1, b"end:", 3),
     ]
     block = b"\n".join(line % (task, 250 + task, at, kind, work) for at, (task, kind, work) in enumerate(events))
-    rows = list(Columns(block).sift({b"9"}, 0, ALL_SEEN, works=False).rows)
-    assert [number for number, kind, *_ in rows if kind == EVENT] == [2, 3, 4, 5]
-    assert [number for number, *_ in rows] == [0, 2, 3, 4, 5]
+    sifted = Columns(block).sift({b"9"}, 0, ALL_SEEN, works=False)
+    rows = list(sifted.rows)
+    assert [(number, kind) for number, kind, *_ in rows] == [(2, BEGINS), (3, BEGINS), (4, ENDS), (5, ENDS)]
+    lines = block.split(b"\n")
+    assert sifted.begun.before(2) == [lines[0]]
+    assert sifted.begun.before(9) == [lines[3]]
     assert len(list(Columns(block).sift({b"251"}, 0, ALL_SEEN, works=False).rows)) == 6
     assert len(list(Columns(block).sift({b"9"}, 0, ALL_SEEN, works=True).rows)) == 6
 
@@ -193,7 +228,7 @@ def test_times_are_in_order_or_not() -> None:
     sifted = Columns(b"\n".join(REPORT)).sift(set(PIDS), 0, ALL_SEEN, works=False)
     assert sifted.in_order(0)
     assert not sifted.in_order(10**15)
-    times = [now for _, kind, *_, now in sifted.rows if kind == EVENT]
+    times = [now for _, kind, *_, now in sifted.rows if kind != LINE]
     assert all(before <= after for before, after in pairwise(times))
     assert np.all(np.diff(times) >= 0)
 

@@ -4,14 +4,16 @@ A *call* is a probe function that was entered and has not returned. Calls of one
 a time (running, runnable, sleeping), as the scheduler's events tell. It is followed only while the task has an open
 call, and was running when the first one opened.
 
-A task keeps one log of its changes of state, which all its open calls share: a change costs one append, and only the
-call that a record is made of is ever summed up (``settle``).
+A task keeps one log of its changes of state, which all its open calls share: a change costs three appends, and only the
+call that a record is made of is ever summed up (``settle``). The log is three columns, since these are grown, cut and
+made segments of without a step of the interpreter for each change.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
+from operator import is_, lt
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.lockwaits import TaskWaits
@@ -31,11 +33,56 @@ RUNNING: Final = RunState.RUNNING
 RUNNABLE: Final = RunState.RUNNABLE
 SLEEPING: Final = RunState.SLEEPING
 
-#: since when, in which state, on (or waiting for) which CPU
-Change = tuple[int, RunState, int]
-
 #: makes a segment of a tuple, without the detour of its own constructor: a long trace has hundreds of thousands
 _segment: Final = partial(tuple.__new__, Segment)
+
+
+@dataclass(slots=True)
+class StateLog:
+    """Changes of state, oldest first."""
+
+    #: since when, ns; these never go back
+    times: list[int] = field(default_factory=list)
+    states: list[RunState] = field(default_factory=list)
+    #: on, or waiting for, which CPU
+    cpus: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def part(self, first: int, last: int | None = None) -> StateLog:
+        """Return a copy of the changes from ``first`` to before ``last``."""
+        return StateLog(self.times[first:last], self.states[first:last], self.cpus[first:last])
+
+    def stretches(self, end_ns: int) -> list[Segment]:
+        """Return the stretches that the changes begin, none of them empty; neighbours that are alike are one.
+
+        The last one lasts until ``end_ns``.
+        """
+        size = len(self.times)
+        while size > 1 and self.times[size - 1] == end_ns:
+            size -= 1  # the return itself
+        times, states, cpus = self.times[:size], self.states[:size], self.cpus[:size]
+        ends = [*times[1:], end_ns]
+        if all(map(lt, times, ends)) and not any(map(is_, states, states[1:])):
+            return list(map(_segment, zip(times, ends, states, cpus, strict=True)))
+        return self._joined(end_ns)
+
+    def _joined(self, end_ns: int) -> list[Segment]:
+        found: list[Segment] = []
+        since, state, cpu = self.times[0], self.states[0], self.cpus[0]
+        for now, next_state, next_cpu in zip(self.times, self.states, self.cpus, strict=True):
+            if next_state is state and next_cpu == cpu:
+                continue
+            if now > since:
+                found.append(_segment((since, now, state, cpu)))
+                since = now
+            elif found and found[-1].state is next_state and found[-1].cpu == next_cpu:
+                since = found.pop().start_ns
+            state, cpu = next_state, next_cpu
+        if end_ns > since:
+            found.append(_segment((since, end_ns, state, cpu)))
+        return found
 
 
 @dataclass(slots=True, eq=False)
@@ -54,40 +101,25 @@ class Account:
         """Time on a CPU."""
         return sum(self.by_cpu.values())
 
-    def add(self, changes: list[Change], end_ns: int) -> None:
+    def add(self, changes: StateLog, end_ns: int) -> None:
         """Count the stretches that ``changes`` begin; the last one lasts until ``end_ns``."""
-        if not changes:
+        if not changes.times:
             return
-        if changes[0][1] is RUNNING:
-            self.by_cpu.setdefault(changes[0][2], 0)
-        stretches = _stretches(changes, end_ns)
+        by_cpu, runnable, sleeping = self.by_cpu, 0, 0
+        if changes.states[0] is RUNNING:
+            by_cpu.setdefault(changes.cpus[0], 0)
+        stretches = changes.stretches(end_ns)
         for start, end, state, cpu in stretches:
             if state is RUNNING:
-                self.by_cpu[cpu] = self.by_cpu.get(cpu, 0) + end - start
+                by_cpu[cpu] = by_cpu.get(cpu, 0) + end - start
             elif state is RUNNABLE:
-                self.runnable_ns += end - start
+                runnable += end - start
             else:
-                self.sleeping_ns += end - start
+                sleeping += end - start
+        self.runnable_ns += runnable
+        self.sleeping_ns += sleeping
         if self.segments is not None:
             self.segments += stretches
-
-
-def _stretches(changes: list[Change], end_ns: int) -> list[Segment]:
-    """Return the stretches that changes of state begin, none of them empty; neighbours that are alike are one."""
-    found: list[Segment] = []
-    since, state, cpu = changes[0]
-    for now, next_state, next_cpu in changes:
-        if next_state is state and next_cpu == cpu:
-            continue
-        if now > since:
-            found.append(_segment((since, now, state, cpu)))
-            since = now
-        elif found and found[-1].state is next_state and found[-1].cpu == next_cpu:
-            since = found.pop().start_ns
-        state, cpu = next_state, next_cpu
-    if end_ns > since:
-        found.append(_segment((since, end_ns, state, cpu)))
-    return found
 
 
 @dataclass(slots=True, eq=False)
@@ -102,10 +134,11 @@ class Call:
     probe: OpenProbe
     #: index of its first change in the task's log
     first: int = 0
-    #: its own part of the log, once it returned
-    changes: list[Change] = field(default_factory=list)
+    #: once it returned: its task's log, and how long that was then
+    log: StateLog | None = None
+    last: int = 0
     #: what was summed up before the log became too long
-    account: Account = field(default_factory=Account)
+    account: Account | None = None
     #: events were lost meanwhile: the parts are not to be trusted
     gap: bool = False
     #: the task's waits for others since it was entered, once it returned; None: there were too many
@@ -113,9 +146,11 @@ class Call:
 
     def settle(self, end_ns: int) -> Account:
         """Return where its time went."""
-        self.account.add(self.changes, end_ns)
-        self.changes = []
-        return self.account
+        account = self.account or Account()
+        if self.log is not None:
+            account.add(self.log.part(self.first, self.last), end_ns)
+        self.account = self.log = None
+        return account
 
 
 @dataclass(slots=True)
@@ -177,53 +212,62 @@ class TaskTime:
     state: RunState = RUNNING
     #: outermost first
     calls: list[Call] = field(default_factory=list)
-    #: changes of state since the outermost open call began; times never go back
-    log: list[Change] = field(default_factory=list)
+    #: changes of state since the outermost open call began
+    log: StateLog = field(default_factory=StateLog)
     #: for which other tasks it waited
     waits: TaskWaits = field(default_factory=TaskWaits)
 
     @property
     def asleep_since(self) -> int | None:
         """Since when it sleeps; None: it does not, or nobody knows."""
-        return self.log[-1][0] if self.state is SLEEPING and self.log else None
+        return self.log.times[-1] if self.state is SLEEPING and self.log.times else None
 
     def enter(self, state: RunState, now: int, cpu: int) -> None:
         """Change state at ``now``; a clock that steps back stands still."""
         log = self.log
-        if log and now < log[-1][0]:
-            now = log[-1][0]
-        log.append((now, state, cpu))
+        if log.times and now < log.times[-1]:
+            now = log.times[-1]
+        log.times.append(now)
+        log.states.append(state)
+        log.cpus.append(cpu)
         self.state = state
         self.space.used += 1
         if self.space.used > MAX_LOGGED:
             self._fold()
 
-    def follow(self, told: Iterable[tuple[int, RunState | None, int]]) -> int:
-        """Change state as told, at times that do not go back; None is a wake-up: runnable if it slept.
+    def follow(self, told: StateLog, wakes: Iterable[int]) -> int:
+        """Change state as told; ``told`` is used up.
+
+        Args:
+            told: the changes.
+            wakes: which of them are wake-ups, that count only for a task that sleeps.
 
         Returns:
             the time of the last change; -1 if there was none.
 
         """
-        log, state, now = self.log, self.state, -1
-        floor, before = log[-1][0] if log else 0, len(log)
-        for now_told, told_state, cpu in told:
-            if told_state is None:
-                if state is not SLEEPING:
-                    continue
-                told_state = RUNNABLE  # noqa: PLW2901  a wake-up
-            now, state = now_told, told_state
-            log.append((max(now, floor), state, cpu))
-        self.state = state
-        self.space.used += len(log) - before
+        times, states, cpus = told.times, told.states, told.cpus
+        vain = [place for place in wakes if (states[place - 1] if place else self.state) is not SLEEPING]
+        for place in reversed(vain):
+            del times[place], states[place], cpus[place]
+        if not times:
+            return -1
+        log, last = self.log, times[-1]
+        if log.times and times[0] < log.times[-1]:
+            times = [max(now, log.times[-1]) for now in times]
+        log.times += times
+        log.states += states
+        log.cpus += cpus
+        self.state = states[-1]
+        self.space.used += len(times)
         if self.space.used > MAX_LOGGED:
             self._fold()
-        return now
+        return last
 
     def open(self, call: Call) -> None:
         """A call begins; the task runs, whatever was thought before."""
         self.enter(RUNNING, call.start_ns, call.cpu)
-        call.start_ns = self.log[-1][0]
+        call.start_ns = self.log.times[-1]
         call.first = len(self.log) - 1
         self.calls.append(call)
 
@@ -237,24 +281,23 @@ class TaskTime:
                 self.enter(RUNNING, now, cpu)
                 call, *missed = self.calls[index:]
                 del self.calls[index:]
-                call.changes = self.log[call.first :]
-                since = (wait for wait in self.waits.waits if wait.end_ns > call.start_ns)
-                call.waits = None if self.waits.overflown else tuple(since)
+                call.log, call.last = self.log, len(self.log.times)
+                call.waits = self.waits.since(call.start_ns)
                 return call, missed
         return None, []
 
     def _fold(self) -> None:
         """Sum up what the log holds and begin again."""
-        last = self.log[-1]
+        last = self.log.part(len(self.log) - 1)
         for call in self.calls:
-            call.account.segments = None
-            call.account.add(self.log[call.first :], last[0])
+            call.account = call.account or Account(segments=None)
+            call.account.add(self.log.part(call.first), last.times[0])
             call.first = 0
         self.space.used -= len(self.log) - 1
-        self.log = [last]
+        self.log = last
 
     def forget(self) -> None:
         """The task has no open call any more: give back its log's space."""
         self.space.used -= len(self.log)
-        self.log = []
+        self.log = StateLog()
         self.waits.forget()

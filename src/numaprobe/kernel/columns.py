@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from numaprobe.kernel.calls import StateLog
 from numaprobe.records import RunState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int64]
     Words = NDArray[np.uint64]
     Flags = NDArray[np.bool_]
-    #: a line to be read: its number, its kind, where it begins and ends in the block, where its first bracket is; of an
-    #: EVENT also its task, CPU and time in ns
+    #: a line to be read: its number, its kind, where it begins and ends in the block, where its first bracket is; of
+    #: all but a LINE also its task, CPU and time in ns
     Row = tuple[int, int, int, int, int, bytes, int, int]
 
 
@@ -46,25 +47,54 @@ if TYPE_CHECKING:
 class Changes:
     """What plain lines tell of one watched task."""
 
-    #: number of each line; what it tells, where None is a wake-up: runnable if it slept
+    #: number of each line, and what it tells
     lines: list[int]
-    told: list[tuple[int, RunState | None, int]]
+    told: StateLog
+    #: places of those that are wake-ups: runnable if it slept
+    wakes: list[int]
     line: Callable[[int], bytes]
     #: so many were taken
     taken: int = 0
 
-    def until(self, line: int) -> list[tuple[int, RunState | None, int]]:
-        """Take those of lines before ``line``."""
-        begin, self.taken = self.taken, bisect_left(self.lines, line, self.taken)
-        return self.told[begin : self.taken]
+    def until(self, line: int) -> tuple[StateLog, list[int]]:
+        """Take those of lines before ``line``, and which of them are wake-ups."""
+        told, begin = self.told, self.taken
+        self.taken = end = bisect_left(self.lines, line, begin)
+        wakes = self.wakes[bisect_left(self.wakes, begin) : bisect_left(self.wakes, end)]
+        taken = StateLog(told.times[begin:end], told.states[begin:end], told.cpus[begin:end])
+        return taken, [place - begin for place in wakes]
+
+    def skip(self, line: int) -> None:
+        """Leave out those of lines before ``line``."""
+        self.taken = bisect_left(self.lines, line, self.taken)
 
     def comes(self, count: int) -> bytes | None:
         """Return the task's name by the first of the last ``count`` that were taken with which it comes."""
         for place in range(self.taken - count, self.taken):
-            if self.told[place][1] is RunState.RUNNING:
+            if self.told.states[place] is RunState.RUNNING:
                 coming = self.line(self.lines[place]).rpartition(b"] ")[2].partition(b" ==> ")[2]
                 return coming.rpartition(b" [")[0].rpartition(b":")[0]
         return None
+
+
+@dataclass(slots=True)
+class Begun:
+    """The works that were begun, with the lines that tell it."""
+
+    text: bytes
+    #: number of each line, where it begins and ends
+    lines: list[int]
+    begins: list[int]
+    ends: list[int]
+    #: so many were taken
+    taken: int = 0
+
+    def before(self, line: int) -> list[bytes]:
+        """Take those of lines before ``line``; one in ``line`` itself is passed over."""
+        begin, end = self.taken, bisect_left(self.lines, line, self.taken)
+        self.taken = end + (end < len(self.lines) and self.lines[end] == line)
+        text = self.text
+        return [text[start:stop] for start, stop in zip(self.begins[begin:end], self.ends[begin:end], strict=True)]
 
 
 @dataclass(slots=True)
@@ -75,6 +105,7 @@ class Sifted:
     rows: Iterator[Row]
     #: by pid, what plain lines tell of watched tasks
     changes: dict[bytes, Changes]
+    begun: Begun
     #: of all these together, EVENTs and changes, line and time
     _lines: Numbers
     _times: Numbers
@@ -89,26 +120,31 @@ class Sifted:
         return place == len(self._lines) or bool(self._times[place] >= now)
 
 
-#: What a line is: of no concern; to be read by the slow road; the same, but its task, CPU and time are known; the begin
-#: of a work that concerns nobody now.
-DROPPED, LINE, EVENT, BEGINNING = range(4)
+#: What a line is: of no concern; to be read by the slow road; an event, of which task, CPU and time are known; the
+#: same, and a work begins, or ends; the begin of a work that concerns nobody now.
+DROPPED, LINE, EVENT, BEGINS, ENDS, BEGINNING = range(6)
 
 _WORD: Final = 8
-#: A pid of more digits does not fit into a word with the sign before it; the kernel's have at most seven.
-_MAX_DIGITS: Final = 7
+#: A pid of more digits does not fit into a word with the sign before it and the blank behind; the kernel's have seven
+#: at most.
+_MAX_DIGITS: Final = 6
 #: Decimals; there may be three more.
 _MICROSECONDS: Final = 6
-#: Bytes from head to dot that are looked at: the bracket and the CPU, then a word.
-_MAX_DOT: Final = 5 + _WORD
+#: Bytes from head to the seconds, which are right-justified: the bracket and the CPU.
+_SECONDS_AT: Final = 5
+#: Bytes from head to dot that are looked at.
+_MAX_DOT: Final = _SECONDS_AT + _WORD
+#: Bytes that are compared at once.
+_PIECE: Final = 1 << 16
 #: In so many bytes of a block there is a plain line, or it is in another layout.
 _LOOK_AT: Final = 1 << 12
 #: and a block is longer than any word of its first line is behind its head.
 _LEAST: Final = 128
 _NEWLINE, _BRACKET, _CLOSE, _BLANK, _DOT, _RUNNABLE = b"\n[] .R"
+_CLOSED: Final = _CLOSE | _BLANK << 8
 
 #: a head without flags, up to its event
 _HEAD: Final = re.compile(rb"\[\d{3}\]( +\d{1,7})\.(\d{6}(?:\d{3})?): (?=[a-z])")
-_SECONDS: Final = re.compile(rb"(?:[\d\[]{0,3}\])? +(\d{1,7})")
 _PID: Final = re.compile(rb".*-(\d{1,7}) *", re.DOTALL)
 
 
@@ -117,8 +153,8 @@ def _text(word: np.uint64) -> bytes:
 
 
 #: what a line can tell of a task
-_STATES: Final = (RunState.SLEEPING, RunState.RUNNABLE, RunState.RUNNING, None)
-_SLEEPS, _STAYS, _COMES, _WOKEN = range(4)
+_STATES: Final = np.array((RunState.SLEEPING, RunState.RUNNABLE, RunState.RUNNING, RunState.RUNNABLE), object)
+_SLEEPS, _STAYS, _COMES, _WOKEN, _UNTOLD = range(5)
 
 
 def _word(text: bytes) -> np.uint64:
@@ -127,8 +163,16 @@ def _word(text: bytes) -> np.uint64:
 
 _SCHED, _SWITCHES, _WAKES = _word(b": sched_"), _word(b"switch: "), _word(b"wakeup: ")
 _WORKQUEUE, _QUEUES, _EXECUTE = _word(b": workqu"), _word(b"eue_queu"), _word(b"eue_exec")
-_BEGINS, _ENDS = _word(b"e_start:"), _word(b"ute_end:")
+_UTE_STAR, _E_START, _UTE_END = _word(b"ute_star"), _word(b"e_start:"), _word(b"ute_end:")
 _TARGET: Final = _word(b" CPU:")
+#: in each byte of a word: a blank; one; what makes a carry of more than nine; the upper half
+_BLANKS, _ONES = np.uint64(0x2020202020202020), np.uint64(0x0101010101010101)
+_SIXES, _UPPER = np.uint64(0x0606060606060606), np.uint64(0xF0F0F0F0F0F0F0F0)
+_ONE, _LAST = np.uint64(1), np.uint64(56)
+#: A word times this has its bits spread over the upper ones, which are a slot.
+_SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
+_SLOTS: Final = 1 << 14
+_TO_SLOT: Final = np.uint64(64 - 14)
 
 
 class Columns:
@@ -148,7 +192,7 @@ class Columns:
     def __init__(self, block: bytes) -> None:
         self.text = block
         self._bytes = np.frombuffer(block, np.uint8)
-        anchors = np.flatnonzero((self._bytes == _NEWLINE) | (self._bytes == _BRACKET))
+        anchors = _anchors(self._bytes)
         newlines = np.flatnonzero(self._bytes[anchors] == _NEWLINE)
         self.count = len(newlines) + 1
         self._anchors = np.append(anchors, len(block))
@@ -191,30 +235,35 @@ class Columns:
         rest = words[event[works] + 6]
         self.queues = bool((rest == _QUEUES).any())
         works = works[rest == _EXECUTE]
-        begins = words[event[works] + 16] == _BEGINS
-        plain = begins | (words[event[works] + 14] == _ENDS)
-        self._works, self._begins = works[plain], begins[plain]
-        #: each mention of a task in a plain line: the line, the place of the bracket behind it, and what is told
-        (switches, first, second), (wakes, woken) = self._switches, self._wakes
+        rest = words[event[works] + 14]
+        begins, ends = (rest == _UTE_STAR) & (words[event[works] + 16] == _E_START), rest == _UTE_END
+        self._kinds[works[begins]], self._kinds[works[ends]] = BEGINS, ENDS
+        self._works, self._begins = works[begins | ends], begins[begins | ends]
+        #: each mention of a task in a plain line: the line, the word with the pid, and what is told
+        (switches, (first, second)), (wakes, (woken,)) = self._switches, self._wakes
         self._mentions = np.concatenate((switches, switches, wakes))
-        self._brackets = np.concatenate((first, second, woken))
+        self._named = np.concatenate((first, second, woken))
         self._roles = np.repeat((_SLEEPS, _COMES, _WOKEN), (len(switches), len(switches), len(wakes)))
 
-    def _with_pids(self, lines: Numbers, pids: int, brackets: Numbers) -> tuple[Numbers, ...]:
-        """Return those of ``lines`` that have so many pids behind their event, and where each pid's `` [`` is."""
+    def _with_pids(self, lines: Numbers, pids: int, brackets: Numbers) -> tuple[Numbers, list[Words]]:
+        """Return those of ``lines`` that have so many pids behind their event, and for each pid the word to its blank.
+
+        A pid has a blank and a bracket behind it.
+        """
         lines = lines[brackets[lines] == 1 + pids]
         first = self._first[lines]
         found = [self._anchors[first + number] for number in range(1, pids + 1)]
+        words = [self._words[bracket - _WORD] for bracket in found]
         plain = found[0] > self._head[lines] + self.event
-        for bracket in found:
-            plain &= self._bytes[bracket - 1] == _BLANK
-        return tuple(column[plain] for column in (lines, *found))
+        for word in words:
+            plain &= (word >> _LAST) == _BLANK
+        return lines[plain], [word[plain] for word in words]
 
     def _name_others(self, brackets: Numbers) -> None:
         """Tell the tasks of the lines that are not plain, as far as they are told where they are in plain lines."""
         lines = np.flatnonzero((self._kinds == LINE) & (brackets > 0))
         lines = lines[self._head[lines] > _WORD]
-        words, task = np.unique(self._words[self._head[lines] - 1 - _WORD], return_inverse=True)
+        words, task = _distinct(self._words[self._head[lines] - 1 - _WORD])
         matches = (_PID.fullmatch(_text(word)) for word in words)
         self._tasks = [*(match[1] if match else b"" for match in matches), b""]
         known = np.array([pid != b"" for pid in self._tasks], np.bool_)[task]
@@ -224,9 +273,12 @@ class Columns:
 
     def pids(self) -> set[bytes]:
         """Return the tasks of all lines that are neither plain nor of works, as far as they can be told."""
-        lines = np.flatnonzero(self._kinds == EVENT)
-        tasks = np.unique(self._task[np.setdiff1d(lines, self._works, assume_unique=True)])
-        return {self._tasks[task] for task in tasks.tolist()}
+        return {self._tasks[task] for task in set(self._task[self._kinds == EVENT].tolist())}
+
+    @staticmethod
+    def finds(pids: Iterable[bytes]) -> bool:
+        """Tell whether all of these can be found."""
+        return all(len(pid) <= _MAX_DIGITS for pid in pids)
 
     # ---- what of it matters ------------------------------------------------------------------------------------------
     def sift(self, watched: Collection[bytes], start: int, seen: SeenEvents, *, works: bool) -> Sifted:
@@ -240,29 +292,35 @@ class Columns:
 
         """
         kinds = self._kinds.copy()
-        for was_seen, (lines, *_) in ((seen.switch, self._switches), (seen.wakeup, self._wakes)):
+        for was_seen, (lines, _) in ((seen.switch, self._switches), (seen.wakeup, self._wakes)):
             if not was_seen:
                 kinds[lines[np.searchsorted(lines, start) :][:1]] = LINE
         if not (works or self.queues):
             self._drop_works(kinds, watched)
         kinds[:start] = DROPPED
         pids = _Pids(watched)
-        hits, task = pids.among(self._words[self._brackets - 1 - _WORD])
+        hits, task = pids.among(self._named)
         told = self._mentions[hits]
         wanted = np.flatnonzero((kinds[told] == DROPPED) & (told >= start))
+        wanted = wanted[np.lexsort((told[wanted], task[wanted]))]
         hits, task, told = hits[wanted], task[wanted], told[wanted]
-        lines = np.append(told, np.flatnonzero(kinds == EVENT))
+        timed = (kinds >= EVENT) & (kinds <= ENDS)
+        timed[told] = True
+        lines = np.flatnonzero(timed)
         cpu, now, plain = self._heads(lines)
-        states = self._states(told, self._roles[hits], cpu, plain)
+        place = np.full(self.count, len(lines))
+        place[lines] = np.arange(len(lines))
+        at = place[told]
+        told_cpu, states = cpu[at], self._states(told, self._roles[hits])
+        woken = np.flatnonzero(states == _WOKEN)
+        told_cpu[woken], fine = self._targets(told[woken])
+        states[woken[~fine]] = _UNTOLD
+        plain[at[states == _UNTOLD]] = False
         kinds[lines[~plain]] = LINE
-        good, events = np.flatnonzero(plain[: len(told)]), np.flatnonzero(plain[len(told) :]) + len(told)
-        places = np.full(self.count, -1)
-        places[lines[events]] = events
-        changes = _changes([column[good] for column in (told, task, states, cpu, now)], pids.names, self.line)
-        timed = np.append(good, events)
-        timed = timed[np.argsort(lines[timed], kind="stable")]
-        rows = self._rows(kinds, np.append(cpu, 0)[places], np.append(now, 0)[places])
-        return Sifted(rows, changes, lines[timed], now[timed])
+        good = np.flatnonzero(plain[at])
+        changes = self._changes([column[good] for column in (told, task, states, told_cpu, now[at])], pids.names)
+        rows = self._rows(kinds, place, np.append(cpu, 0), np.append(now, 0))
+        return Sifted(rows, changes, self._begun(kinds), lines[plain], now[plain])
 
     def _drop_works(self, kinds: NDArray[np.int8], watched: Collection[bytes]) -> None:
         """Drop of each task that is not watched what comes before the last work that it begins."""
@@ -273,14 +331,23 @@ class Columns:
         dropped = (lines < last[task]) & ~watch[task]
         kinds[lines[dropped]] = np.where(begins[dropped], BEGINNING, DROPPED)
 
-    def _rows(self, kinds: NDArray[np.int8], cpu: Numbers, now: Numbers) -> Iterator[Row]:
-        """Return the lines that are to be read; CPU and time are given for each line."""
-        lines = np.flatnonzero(kinds)
+    def _begun(self, kinds: NDArray[np.int8]) -> Begun:
+        lines = np.flatnonzero((kinds == BEGINS) | (kinds == BEGINNING))
+        return Begun(self.text, *(column.tolist() for column in (lines, *self._limits(lines))))
+
+    def _limits(self, lines: Numbers) -> tuple[Numbers, Numbers]:
+        """Return where lines begin and end."""
         start = self._anchors[self._first[lines] - 1] + 1
         start[lines == 0] = 0
+        return start, self._anchors[self._last[lines]]
+
+    def _rows(self, kinds: NDArray[np.int8], place: Numbers, cpu: Numbers, now: Numbers) -> Iterator[Row]:
+        """Return the lines that are to be read; of each line it is given at which place its CPU and time are."""
+        lines = np.flatnonzero((kinds != DROPPED) & (kinds != BEGINNING))
         task = map(self._tasks.__getitem__, self._task[lines].tolist())
-        before = (lines, kinds[lines], start, self._anchors[self._last[lines]], self._head[lines])
-        return zip(*(column.tolist() for column in before), task, cpu[lines].tolist(), now[lines].tolist(), strict=True)
+        before = [column.tolist() for column in (lines, kinds[lines], *self._limits(lines), self._head[lines])]
+        at = place[lines]
+        return zip(*before, task, cpu[at].tolist(), now[at].tolist(), strict=True)
 
     def _heads(self, lines: Numbers) -> tuple[Numbers, Numbers, Flags]:
         """Return CPU and time of lines, and whether they are plain up to their event."""
@@ -288,53 +355,55 @@ class Columns:
         dot = head + self._dot
         cpu, fine = _digits(self._words[head + 4 - _WORD], 3)
         fine &= (self._bytes[head + 4] == _CLOSE) & (self._bytes[dot] == _DOT)
-        seconds = _seconds(self._words[dot - _WORD])
+        seconds, written = _seconds(self._words[dot - _WORD], self._dot - _SECONDS_AT)
         now, told = _digits(self._words[dot + 1 + _MICROSECONDS - _WORD], _MICROSECONDS)
         now *= 1000
         if self._decimals > _MICROSECONDS:
             rest, told_too = _digits(self._words[dot + 4 + _MICROSECONDS - _WORD], 3)
             now += rest
             told &= told_too
-        words, task = np.unique(self._words[head - 1 - _WORD], return_inverse=True)
+        words, task = _distinct(self._words[head - 1 - _WORD])
         named = np.array([_PID.fullmatch(_text(word)) is not None for word in words], np.bool_)
-        return cpu, seconds * 10**9 + now, fine & told & (seconds >= 0) & named[task]
+        return cpu, seconds * 10**9 + now, fine & told & written & named[task]
 
-    def _states(self, lines: Numbers, roles: Numbers, cpu: Numbers, plain: Flags) -> Numbers:
-        """Return what lines tell of the tasks that they mention; correct their CPUs, and whether they are plain."""
-        state = np.zeros(len(lines), np.int64)
+    def _states(self, lines: Numbers, roles: Numbers) -> Numbers:
+        """Return what lines tell of a task that they mention; it is told between its priority and the next blank."""
         bracket = self._anchors[self._first[lines] + 1]
+        words = self._words[np.minimum(bracket, len(self._words) - 1)]
+        state = np.zeros(len(lines), np.uint64)
         for digits in (3, 2, 1):
-            close = np.minimum(bracket + digits + 1, len(self._bytes) - 3)
-            here = (self._bytes[close] == _CLOSE) & (self._bytes[close + 1] == _BLANK)
-            state = np.where(here, self._bytes[close + 2], state)
-        woken = np.flatnonzero(roles == _WOKEN)
-        words = self._words[self._anchors[self._last[lines[woken]]] - _WORD]
-        cpu[woken], told = _digits(words, 3)
-        plain[: len(lines)] &= state != 0
-        plain[woken] &= told & ((words & np.uint64(2**40 - 1)) == _TARGET)
-        return np.where((roles == _SLEEPS) & (state == _RUNNABLE), _STAYS, roles)
+            behind = words >> np.uint64(8 * (1 + digits))
+            state = np.where((behind & np.uint64(0xFFFF)) == _CLOSED, behind >> np.uint64(16), state)
+        state &= np.uint64(0xFF)
+        told = np.where((roles == _SLEEPS) & (state == _RUNNABLE), _STAYS, roles)
+        return np.where((state != 0) & (bracket < len(self._words)), told, _UNTOLD)
 
+    def _targets(self, lines: Numbers) -> tuple[Numbers, Flags]:
+        """Return the CPUs with which wake-ups end, and whether they do."""
+        words = self._words[self._anchors[self._last[lines]] - _WORD]
+        cpu, told = _digits(words, 3)
+        return cpu, told & ((words & np.uint64(2**40 - 1)) == _TARGET)
 
-def _changes(told: list[Numbers], names: list[bytes], line: Callable[[int], bytes]) -> dict[bytes, Changes]:
-    """Return by task what lines told of it, in the order of the lines."""
-    lines, task, state, cpu, now = told
-    order = np.lexsort((lines, task))
-    ends = np.searchsorted(task[order], np.arange(len(names) + 1), side="right").tolist()
-    numbers = lines[order].tolist()
-    states = map(_STATES.__getitem__, state[order].tolist())
-    changes = list(zip(now[order].tolist(), states, cpu[order].tolist(), strict=True))
-    return {
-        name: Changes(numbers[begin:end], changes[begin:end], line)
-        for name, begin, end in zip(names, ends, ends[1:], strict=False)
-        if begin < end
-    }
+    def _changes(self, told: list[Numbers], names: list[bytes]) -> dict[bytes, Changes]:
+        """Return by task what lines told of it; they are in the order of tasks, and of lines."""
+        lines, task, state, cpu, now = told
+        ends = np.searchsorted(task, np.arange(len(names) + 1), side="right").tolist()
+        columns = [column.tolist() for column in (lines, now, _STATES[state], cpu)]
+        wakes = state == _WOKEN
+        found = {}
+        for name, begin, end in zip(names, ends, ends[1:], strict=False):
+            if begin < end:
+                numbers, *changes = (column[begin:end] for column in columns)
+                places = np.flatnonzero(wakes[begin:end]).tolist()
+                found[name] = Changes(numbers, StateLog(*changes), places, self.line)
+        return found
 
 
 class _Pids:
     """Finds some pids among many words; numbers them from 1."""
 
     def __init__(self, pids: Collection[bytes]) -> None:
-        self.names = sorted(pid for pid in pids if len(pid) <= _MAX_DIGITS)
+        self.names = sorted(pids)
         #: the last two characters of a pid, or the colon before its only one: is there any?
         self._likely = np.zeros(1 << 16, np.bool_)
         groups: dict[int, list[tuple[int, int]]] = {}
@@ -342,12 +411,12 @@ class _Pids:
             word = int.from_bytes(b":" + pid, "little")
             self._likely[word >> 8 * (len(pid) - 1)] = True
             groups.setdefault(len(pid), []).append((word, number))
-        self._groups = [(8 * (_MAX_DIGITS - size), *np.array(sorted(group)).T) for size, group in groups.items()]
+        self._groups = [(8 * (_WORD - 1 - size), *np.array(sorted(group)).T) for size, group in groups.items()]
 
     def among(self, words: Words) -> tuple[Numbers, Numbers]:
-        """Return which words end with a colon and one of the pids, and the number of that pid."""
-        likely = np.flatnonzero(self._likely[words >> np.uint64(48)])
-        words = words[likely]
+        """Return which words end with a colon, one of the pids and a blank, and the number of that pid."""
+        likely = np.flatnonzero(self._likely[(words >> np.uint64(40)) & np.uint64(0xFFFF)])
+        words = words[likely] << np.uint64(8)
         numbers = np.zeros(len(words), np.int64)
         for shift, known, number in self._groups:
             ends = (words >> np.uint64(shift)).astype(np.int64)
@@ -357,25 +426,56 @@ class _Pids:
         return likely[hits], numbers[hits]
 
 
-def _seconds(words: Words) -> Numbers:
-    """Return the seconds that each word ends with, -1 where there are none; neighbours are mostly alike."""
-    if not len(words):
-        return np.zeros(0, np.int64)
-    begins = np.append(0, np.flatnonzero(words[1:] != words[:-1]) + 1)
-    found = (_SECONDS.fullmatch(_text(word)) for word in words[begins])
-    numbers = np.array([int(match[1]) if match else -1 for match in found], np.int64)
-    return np.repeat(numbers, np.diff(np.append(begins, len(words))))
+def _anchors(text: NDArray[np.uint8]) -> Numbers:
+    """Return where newlines and opening brackets are; piece by piece, so that what is compared stays in the cache."""
+    found = []
+    for begin in range(0, len(text), _PIECE):
+        piece = text[begin : begin + _PIECE]
+        places = ((piece == _NEWLINE) | (piece == _BRACKET)).nonzero()[0]
+        places += begin
+        found.append(places)
+    return np.concatenate(found)
+
+
+def _distinct(words: Words) -> tuple[Words, Numbers]:
+    """Return the different ones of many words that are mostly alike, and of each word which of these it is."""
+    slots = (words * _SPREAD) >> _TO_SLOT
+    table = np.empty(_SLOTS, np.uint64)
+    table[slots] = words
+    if np.count_nonzero(table[slots] != words):  # two in one slot
+        return np.unique(words, return_inverse=True)
+    used = np.zeros(_SLOTS, np.bool_)
+    used[slots] = True
+    found = np.flatnonzero(used)
+    number = np.empty(_SLOTS, np.int64)
+    number[found] = np.arange(len(found))
+    return table[found], number[slots]
+
+
+def _seconds(words: Words, width: int) -> tuple[Numbers, Flags]:
+    """Return the numbers that the last ``width`` characters of each word write, and whether they are written so.
+
+    That is, blanks and then digits, one of each at least; a digit has a bit in its byte that a blank has not.
+    """
+    before = np.uint64(8 * max(0, _WORD - width))
+    lanes = (((words >> before) << before) | np.uint64((1 << int(before)) - 1) & _BLANKS) ^ _BLANKS
+    digit = (lanes >> np.uint64(4)) & _ONES
+    lanes ^= digit << np.uint64(4)
+    filled = digit * np.uint64(255)
+    odd = ((lanes | (lanes + _SIXES)) & _UPPER) | (lanes & ~filled) | ((filled >> before) & np.uint64(255))
+    return _joined(lanes), (odd == 0) & (filled + (filled & (~filled + _ONE)) == 0) & (filled != 0)
 
 
 def _digits(words: Words, count: int) -> tuple[Numbers, Flags]:
-    """Return the numbers that the last ``count`` characters of each word write, and whether they are digits.
-
-    Two digits are joined at a time, then four, then eight, all lanes of a word at once.
-    """
+    """Return the numbers that the last ``count`` characters of each word write, and whether they are digits."""
     unused = np.uint64(8 * (_WORD - count))
     lanes = ((words >> unused) ^ np.uint64(0x3030303030303030 >> int(unused))) << unused
-    fine = ((lanes | (lanes + np.uint64(0x0606060606060606))) & np.uint64(0xF0F0F0F0F0F0F0F0)) == 0
+    return _joined(lanes), ((lanes | (lanes + _SIXES)) & _UPPER) == 0
+
+
+def _joined(lanes: Words) -> Numbers:
+    """Return the number that eight lanes of a digit each write: two are joined at a time, then four, then all."""
     lanes = (lanes * np.uint64(10) + (lanes >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
     lanes = (lanes * np.uint64(100) + (lanes >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
     lanes = (lanes * np.uint64(10000) + (lanes >> np.uint64(32))) & np.uint64(0x00000000FFFFFFFF)
-    return lanes.astype(np.int64), fine
+    return lanes.astype(np.int64)

@@ -17,6 +17,7 @@ Memory grows with the records, not with the trace.
 
 from __future__ import annotations
 
+import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -31,15 +32,17 @@ from numaprobe.records import ProbeRecord, Trace
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
 
-    from numaprobe.kernel.columns import Changes, Columns, Row
+    from numaprobe.kernel.columns import Begun, Changes, Columns, Row, Sifted
     from numaprobe.kernel.kprobes import KprobeDefinition
     from numaprobe.reading.unpack import ByteStream
     from numaprobe.topology import Topology
 
-#: So much of a text is read line by line: to load numpy takes as long, and most traces are no longer.
+#: So much of a text is read line by line if numpy is not loaded: that takes as long, and most traces are no longer.
 FIRST_SLOW: Final = 1 << 19
 #: Behind it, lines are read at once if there are so many bytes of them; a pipe may hand over fewer.
 MIN_BLOCK: Final = 1 << 15
+
+_STARTS, _ENDS = b"workqueue_execute_start:", b"workqueue_execute_end:"
 
 
 class FtraceReader(LineReader):
@@ -65,11 +68,14 @@ class FtraceReader(LineReader):
         super().__init__(definitions, topology, kernel)
         #: of the tasks that are watched in this block, what is still to be told
         self._changes: dict[bytes, Changes] = {}
-        self._works = {b"workqueue_execute_start": self._begins, b"workqueue_execute_end": self._ends}
+        #: the works that were begun in this block, as far as they are not among the recent ones yet; the line read now
+        self._begun: Begun | None = None
+        self._line = 0
+        self.assembler.roads.refresh = self._remember
 
     def records(self, stream: ByteStream) -> Iterator[ProbeRecord]:
         """Return each probe's record as soon as the probe is over."""
-        lines, size = Lines(stream), 0
+        lines, size = Lines(stream), FIRST_SLOW if "numpy" in sys.modules else 0
         for block in lines.chunks():
             at_once = size >= FIRST_SLOW and len(block) >= MIN_BLOCK
             yield from self._block(block) if at_once else self._one_by_one(cut(block))
@@ -115,66 +121,86 @@ class FtraceReader(LineReader):
             then False, and the rest is to be read line by line.
 
         """
-        from numaprobe.kernel.columns import BEGINNING, EVENT
+        from numaprobe.kernel.columns import EVENT, LINE
 
+        if not columns.finds(self._watched):
+            return start, False
         sifted = columns.sift(self._watched, start, self._seen, works=self.assembler.carries)
         if self._other_clock() or not sifted.in_order(self._last_ns):
             return start, False
-        self._follow(sifted.changes)
-        text, kprobes, works, event_at = columns.text, self._kprobes, self._works, columns.event
+        self._follow(sifted)
+        text, kprobes, event_at = columns.text, self._kprobes, columns.event
         for row in sifted.rows:
             number, kind, begin, end, head, *_ = row
-            if kind == BEGINNING:
-                self._recent.append(text[begin:end])
-                continue
-            name, _, arguments = text[head + event_at : end].partition(b":")
-            if kind == EVENT and (name in works or name in kprobes) and self._has_dot:
-                record = self._event(row, name, arguments, text)
+            event = text[head + event_at : end]
+            if kind > EVENT and self._has_dot:
+                self._at_work(row, event)
+            elif kind == EVENT and self._has_dot and event.partition(b":")[0] in kprobes:
+                record = self._event(row, event, text)
                 if record is not None:
                     yield record
             else:
                 self._all_catch_up(number)
                 yield from self._one_by_one([text[begin:end]])
-                if self._other_clock() or not (kind == EVENT or sifted.goes_on(number, self._last_ns)):
+                if self._other_clock() or not (kind != LINE or sifted.goes_on(number, self._last_ns)):
                     return number + 1, False
             if self._stranger is not None:
-                self._all_catch_up(number)
+                self._all_catch_up(number + 1)
                 self._watched.add(self._stranger)
                 return number + 1, True
         self._all_catch_up(columns.count)
         return columns.count, True
 
-    def _event(self, row: Row, name: bytes, arguments: bytes, text: bytes) -> ProbeRecord | None:
-        """Handle an event of a work or a kprobe, of which task, CPU and time are known."""
-        number, _, begin, end, head, pid, cpu, now = row
+    def _follow(self, sifted: Sifted) -> None:
+        self._stranger, self._changes, self._begun = None, sifted.changes, sifted.begun
+
+    def _at_work(self, row: Row, event: bytes) -> None:
+        """Handle the begin or the end of a work."""
+        number, _, _, _, _, pid, _, _ = row
+        if pid in self._tasks:
+            self._catch_up(pid, number)
+        if event.startswith(_STARTS):
+            self._work_begins(pid, event[len(_STARTS) :])
+        else:
+            self._work_ends(pid, event[len(_ENDS) :])
+
+    def _event(self, row: Row, event: bytes, text: bytes) -> ProbeRecord | None:
+        """Handle an event of a kprobe, of which task, CPU and time are known."""
+        number, _, begin, _, head, pid, cpu, now = row
+        self._line = number
         self._catch_up(pid, number)
-        if (work := self._works.get(name)) is not None:
-            work(pid, arguments, text[begin:end])
-            return None
         self._forward(now)
+        name, _, arguments = event.partition(b":")
         if (found := parse_kprobe(arguments)) is None:
             self.counts.torn += 1
             return None
         comm = text[begin:head].rpartition(b"-")[0].lstrip()
         return self._at_kprobe(EventLine(comm, pid, cpu, b"", b"", name, arguments), found, now)
 
-    def _follow(self, changes: dict[bytes, Changes]) -> None:
-        self._stranger, self._changes = None, changes
+    def _remember(self) -> None:
+        """Count the works that were begun before the line that is read now among the recent ones."""
+        if self._begun is not None:
+            self._recent.extend(self._begun.before(self._line))
 
     def _all_catch_up(self, line: int) -> None:
-        for pid in self._tasks:
+        self._line = line
+        self._remember()
+        for pid in self._changes:
             self._catch_up(pid, line)
 
     def _catch_up(self, pid: bytes, line: int) -> None:
         """Tell a task what plain lines before ``line`` tell of it; of another one nothing need be known."""
-        changes = self._changes.get(pid)
+        changes, task = self._changes.get(pid), self._tasks.get(pid)
         if changes is None:
             return
-        told = changes.until(line)
-        if told and (task := self._tasks.get(pid)) is not None:
+        if task is None:
+            changes.skip(line)
+            return
+        told, wakes = changes.until(line)
+        if told.times:
             if task.comm is None and (name := changes.comes(len(told))) is not None:
                 task.comm = decode(name[:MAX_COMM])
-            self._last_ns = max(self._last_ns, task.follow(told))
+            self._last_ns = max(self._last_ns, task.follow(told, wakes))
 
 
 def read_ftrace(

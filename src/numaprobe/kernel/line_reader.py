@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.calls import RUNNABLE, RUNNING, SLEEPING
@@ -335,32 +336,32 @@ class LineReader:
         self._recent.append(line)
         if self._tasks:
             pid, is_interrupt = task_of(head, line)
-            if pid in self._tasks and not is_interrupt and (work := _WORK.match(arguments)) is not None:
-                self.assembler.queued(pid, work[1])
+            work, _ = _work(arguments)
+            if pid in self._tasks and not is_interrupt and work is not None:
+                self.assembler.queued(pid, work)
 
     def _on_start(self, head: bytes, arguments: bytes, line: bytes) -> None:
-        if _ASYNC_WORK in arguments or self._tasks:
+        self._recent.append(line)
+        if self._tasks or _ASYNC_WORK in arguments:
             pid, is_interrupt = task_of(head, line)
             if not is_interrupt:
-                self._begins(pid, arguments, line)
-                return
-        self._recent.append(line)
-
-    def _begins(self, pid: bytes, arguments: bytes, line: bytes) -> None:
-        self._recent.append(line)
-        is_async = _ASYNC_WORK in arguments
-        if (is_async or self._tasks) and (work := _WORK.match(arguments)) is not None:
-            self.assembler.work_begins(pid, work[1], is_async=is_async)
+                self._work_begins(pid, arguments)
 
     def _on_end(self, head: bytes, arguments: bytes, line: bytes) -> None:
         if self._tasks or _ASYNC_WORK in arguments:
             pid, is_interrupt = task_of(head, line)
             if not is_interrupt:
-                self._ends(pid, arguments, line)
+                self._work_ends(pid, arguments)
 
-    def _ends(self, pid: bytes, arguments: bytes, _: bytes) -> None:
-        if (self._tasks or _ASYNC_WORK in arguments) and (work := _WORK.match(arguments)) is not None:
-            self.assembler.work_ends(pid, work[1])
+    def _work_begins(self, pid: bytes, arguments: bytes) -> None:
+        work, is_async = _work(arguments)
+        if work is not None and (is_async or self._tasks):
+            self.assembler.work_begins(pid, work, is_async=is_async)
+
+    def _work_ends(self, pid: bytes, arguments: bytes) -> None:
+        work, is_async = _work(arguments)
+        if work is not None and (is_async or self._tasks):
+            self.assembler.work_ends(pid, work)
 
     def _where(self, head: bytes) -> tuple[int, int] | None:
         """Return CPU and time of a line that was cut at its first ``": "``."""
@@ -373,6 +374,13 @@ class LineReader:
             self.counts.torn += 1
             return None
         return parsed.cpu, now
+
+
+@lru_cache(maxsize=1024)  # works are done again and again
+def _work(arguments: bytes) -> tuple[bytes | None, bool]:
+    """Return the address of the work that an event is about, and whether it is an asynchronous call."""
+    match = _WORK.match(arguments)
+    return match[1] if match else None, _ASYNC_WORK in arguments
 
 
 def _pass_over(_head: bytes, _arguments: bytes, _line: bytes) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from numaprobe.records import LockWait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 #: What a wait is for when nothing names it.
 UNNAMED_LOCK: Final = "unnamed"
@@ -96,6 +96,12 @@ class TaskWaits:
                 self.add(TaskWait(since, max(since, now - told), lock, None))
                 return
 
+    def since(self, start_ns: int) -> tuple[TaskWait, ...] | None:
+        """Return those that ended after a time; None if there were too many."""
+        if self.overflown:
+            return None
+        return tuple([wait for wait in self.waits if wait.end_ns > start_ns]) if self.waits else ()
+
     def forget(self) -> None:
         """The task has no open call any more."""
         self.waits, self.contended, self.overflown = [], [], False
@@ -147,8 +153,10 @@ class LockNames:
         callers = self._callers.get(lock)
         return lock.decode(errors="replace") if callers is None else callers.most_common(1)[0][0]
 
-    def sums(self, waits: Iterable[TaskWait], start_ns: int, end_ns: int) -> tuple[LockWait, ...]:
+    def sums(self, waits: Sequence[TaskWait], start_ns: int, end_ns: int) -> tuple[LockWait, ...]:
         """Return waits within a time by lock and holder, the longest sum first."""
+        if not waits:
+            return ()
         found: dict[tuple[str, str | None], list[int]] = {}
         for wait in waits:
             ns = min(end_ns, wait.end_ns) - max(start_ns, wait.start_ns)

@@ -174,7 +174,7 @@ class ProbeAssembler:
             self.counts.orphans += 1
             return None
         self._abandon(missed)
-        done = Finished(call, task.log[-1][0], result)
+        done = Finished(call, task.log.times[-1], result)
         if not task.calls:
             self.tasks.pop(pid).forget()
         call.probe.offer(done)

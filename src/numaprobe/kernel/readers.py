@@ -21,6 +21,7 @@ from numaprobe.kernel.kprobes import KprobeDefinition, parse_kprobe_events
 from numaprobe.kernel.log_line import is_journal
 from numaprobe.kernel.release import known_release, with_release
 from numaprobe.reading.budget import BUDGETS
+from numaprobe.reading.collector import patient_collector
 from numaprobe.reading.files import open_regular, read_document
 from numaprobe.reading.unpack import CutOffError, Rewound, unpacked
 from numaprobe.records import RunWarning
@@ -124,7 +125,8 @@ def _read(
     try:
         rewound = unpacked(stream, where)
         plain = stream if rewound.reads(stream) else None
-        return with_release(_told_apart(rewound, plain, where, topology, definitions, kernel, until), kernel)
+        with patient_collector():
+            return with_release(_told_apart(rewound, plain, where, topology, definitions, kernel, until), kernel)
     except CutOffError as error:
         raise InputError(f"cannot be unpacked: {error}", where) from None
     except InputError as error:

@@ -28,7 +28,7 @@ from numaprobe.runtime.facts import value_of
 from numaprobe.runtime.release import parse_release
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 #: Tasks and devices with notes; devices noted by one task.
 MAX_TASKS: Final = 4096
@@ -84,6 +84,7 @@ class Roads:
 
     Attributes:
         attaches: ``driver_attach`` is being recorded.
+        refresh: called before the recent workqueue events are looked at, by whoever keeps some back.
 
     """
 
@@ -95,6 +96,7 @@ class Roads:
         self._attaching: dict[bytes, int] = {}
         #: the last workqueue events as they stand in the trace, oldest first
         self.recent: deque[bytes] = deque(maxlen=RECENT_WORKS)
+        self.refresh: Callable[[], None] | None = None
         self._notes: dict[bytes, dict[str, _Note]] = {}
         #: the newest note of a device whose task has done nothing else since
         self._sleepers: dict[str, _Note] = {}
@@ -179,6 +181,8 @@ class Roads:
             return Road(own.path)
         if not (helpers and in_worker):
             return Road(SYNC_PATH if helpers else None)
+        if self.refresh is not None:
+            self.refresh()
         if (work := _work_of(self.recent, pid)) is not None:
             return self._of_queuer(device, work)
         note = self._sleepers.get(device)

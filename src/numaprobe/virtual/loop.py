@@ -27,6 +27,8 @@ from heapq import heappop, heappush
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from numaprobe.reading.collector import pass_over_the_young
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
@@ -196,10 +198,7 @@ def no_collections() -> Iterator[None]:
         yield
     finally:
         if enabled:
-            if gc.get_count()[0] > _LARGE and not gc.get_freeze_count():
-                # Into the oldest generation, unseen: else the first look afterwards scans the whole run at once.
-                gc.freeze()
-                gc.unfreeze()
+            pass_over_the_young(more_than=_LARGE)
             gc.enable()
 
 
