@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import stat
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError, MissingInterfaceError, NotPermittedError
@@ -191,8 +190,3 @@ def _filesystem_type(path: str) -> int | None:
     except (OSError, AttributeError):
         return None
     return None if failed else ctypes.cast(buffer, ctypes.POINTER(ctypes.c_long))[0] & 0xFFFFFFFF
-
-
-def is_device_node(mode: int) -> bool:
-    """Return whether a file of this mode is a block or character device."""
-    return stat.S_ISBLK(mode) or stat.S_ISCHR(mode)

@@ -76,11 +76,6 @@ class KprobeDefinition(NamedTuple):
         symbol = f"{self.module}:{self.function}" if self.module else self.function
         return " ".join((f"{kind}:{self.group}/{self.event}", symbol, *self.arguments))
 
-    @property
-    def removal(self) -> str:
-        """The line to append to ``kprobe_events`` that takes it away."""
-        return f"-:{self.group}/{self.event}"
-
 
 def named_function(text: str) -> tuple[str | None, str]:
     """Return module and function that ``MODULE:FUNCTION`` or ``FUNCTION`` names.

@@ -140,15 +140,6 @@ def each(check: Callable[[Any, str], T]) -> Callable[[Any, str], tuple[T, ...]]:
     return checked
 
 
-def optional(check: Callable[[Any, str], T]) -> Callable[[Any, str], T | None]:
-    """Return a check that lets null pass: the source does not tell."""
-
-    def checked(value: object, path: str) -> T | None:
-        return None if value is None else check(value, path)
-
-    return checked
-
-
 def choice(*known: str) -> Callable[[Any, str], str]:
     """Return a check of a text that is one of ``known``."""
 

@@ -69,10 +69,6 @@ class Grid:
     rows: Sequence[Sequence[str | Cell] | str]
     title: str = ""
 
-    def natural_width(self) -> int:
-        """Return how many terminal cells the table needs with every column."""
-        return sum(self._widths) + GAP * len(self.columns)
-
     @cached_property
     def _widths(self) -> list[int]:
         rows = self.cells()
