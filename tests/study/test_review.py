@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -247,7 +248,38 @@ def test_complaints_are_told_apart_by_what_they_say_and_not_by_their_numbers(
     mail = review_mail(report)
     assert "  0      1  new: WARNING: possible recursive locking detected" in mail
     assert "same: WARNING: CPU: # PID: # at" in mail
+    assert "    2      1  boot_successes\n    0      0  boot_failures\n" in mail
     assert "  [   12.345680]  ? pci_call_probe+0x1f/0x90" in mail
+
+
+def test_times_of_a_real_machine_stand_beside_those_of_base_against_base(
+    lab: Callable[..., Lab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Makespans in ms, boot by boot: base, patch and control of one situation."""
+    lab(base=STOCK, patch="queue-on-node")
+    spans = {BASE: [100, 102, 101, 103], PATCH: [150, 153, 151, 152], CONTROL: [101, 100, 103, 104]}
+    order = [boot.side for boot in boots(ONE.model_copy(update={"repeats": 4}))]
+    taken = {side: iter(values) for side, values in spans.items()}
+    sides = iter(order)
+    monkeypatch.setattr(run, "summarize", lambda _: SimpleNamespace(makespan_ns=next(taken[next(sides)]) * 10**6))
+    report = reviewing(tmp_path, ONE.model_copy(update={"repeats": 4}), kvm=True)
+    mail = review_mail(report)
+    assert " 101.5 +- 1%    +49.3%    151.5 +- 1%    +0.5%  lab-bind, on 2 nodes x\n" in mail
+    assert max(map(len, mail.splitlines())) <= 72
+    assert mail.isascii()
+    assert "The machines were emulated" not in mail
+    emulated = review_mail(replace(report, request=replace(report.request, kvm=False)))
+    assert "makespan" not in emulated
+    block = review_to_json(report)
+    assert block["cells"][0]["makespans_ns"]["patch"] == [150 * 10**6, 153 * 10**6, 151 * 10**6, 152 * 10**6]
+    jsonschema.validate(block, json_schema("numaprobe.review/1"))
+
+
+def test_times_that_chance_alone_explains_are_no_change(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    lab(base=STOCK, patch="queue-on-node")
+    mail = review_mail(reviewing(tmp_path, kvm=True))
+    assert " ~ " in mail
+    assert "--repeat 4 is the least that" in " ".join(mail.split())
 
 
 def test_where_base_differs_from_base_nothing_is_said(

@@ -2,17 +2,20 @@
 
 The mail is plain text of at most 72 columns, in the order in which 0-day's mails are read: what changed, the commits, a
 table of situations, the kernel's complaints with the boots of each side that had them, what could not be judged, one
-command that does it again, versions. Symptoms that base has too stand apart: they are not the patch's. Times of an
-emulated machine are not in it. KTAP (Documentation/dev-tools/ktap.rst) has one line for each cell.
+command that does it again, versions. Symptoms that base has too stand apart: they are not the patch's. Times stand in
+0-day's other table, with base against base beside them; those of an emulated machine are not in it. KTAP
+(Documentation/dev-tools/ktap.rst) has one line for each cell.
 """
 
 from __future__ import annotations
 
 import shlex
 import textwrap
+from statistics import stdev
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis import compare
+from numaprobe.analysis.statistics import SIGNIFICANCE, smallest_p
 from numaprobe.errors import InputError
 from numaprobe.records.json_codec import load_trace
 from numaprobe.report.html import html_page
@@ -23,6 +26,7 @@ from numaprobe.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numaprobe.analysis.statistics import FigureChange, Sample
     from numaprobe.study.review.reviewed import ReviewedKernel, ReviewReport
     from numaprobe.study.review.verdict import Complaint, JudgedCell, ReviewVerdict
 
@@ -40,7 +44,9 @@ def review_mail(report: ReviewReport) -> str:
     lines = [*_wrapped(f"The patch below was reviewed by running it: {report.sentence}."), ""]
     lines += [*_commit("base", report.base), *_commit("patch", report.patch), ""]
     if report.verdict is not None:
-        lines += [*_situations(report.verdict), *_policies(report.verdict), *_complaints(report.verdict)]
+        lines += [*_situations(report.verdict), *_policies(report.verdict)]
+        lines += _times(report.verdict) if report.request.kvm else []
+        lines += _complaints(report.verdict)
         lines += _unjudged(report.verdict)
     lines += ["To do this again:", f"  {_command(report)}", "", "With:"]
     lines += [f"  {line}" for line in (f"numaprobe {__version__}", *report.versions)]
@@ -83,16 +89,48 @@ def _policies(verdict: ReviewVerdict) -> Iterator[str]:
     yield ""
 
 
+def _times(verdict: ReviewVerdict) -> Iterator[str]:
+    timed = [(cell, cell.times) for cell in verdict.cells if cell.times is not None]
+    if not timed:
+        return
+    yield f"{'base %stddev':>14} {'%change':>9} {'patch %stddev':>14} {'control':>8}  makespan, ms"
+    fewest = min(min(one.patch.base.size, one.patch.runs.size) for _, one in timed)
+    for cell, one in timed:
+        control = "-" if one.control is None else _percent(one.control)
+        change = _percent(one.patch) if one.patch.p_value < SIGNIFICANCE else "~"
+        head = f"{_spread(one.patch.base):>14} {change:>9} {_spread(one.patch.runs):>14} {control:>8}  "
+        yield from _hanging(head, str(cell.cell))
+    text = "control: base against base. ~: chance alone would do this in more than one of twenty such comparisons."
+    if smallest_p(fewest, fewest) >= SIGNIFICANCE:
+        text += f" {fewest} boots a side can never show more; --repeat 4 is the least that can."
+    yield from _wrapped(text)
+    yield ""
+
+
+def _spread(sample: Sample) -> str:
+    """Return the median in ms and, of several, their standard deviation in percent of it."""
+    text = f"{sample.median / 1e6:.1f}"
+    share = round(100 * stdev(sample.values) / sample.median) if sample.size > 1 else 0
+    return f"{text} +- {share}%" if share else text
+
+
+def _percent(change: FigureChange) -> str:
+    return f"{change.percent or 0.0:+.1f}%"
+
+
 def _complaints(verdict: ReviewVerdict) -> Iterator[str]:
+    """Give 0-day's table of symptoms: how many boots of each side came home, and how many had which complaint."""
+    (base, patch), (base_failed, patch_failed) = verdict.boots
+    yield f"{'base':>5} {'patch':>6}  boots"
+    yield f"{base - base_failed:>5} {patch - patch_failed:>6}  boot_successes"
+    yield f"{base_failed:>5} {patch_failed:>6}  boot_failures"
+    for head, before, after, _ in verdict.symptoms:
+        state = "new" if not before else "gone" if not after else "same"
+        yield from _hanging(f"{before:>5} {after:>6}  ", f"{state}: {head}")
+    yield ""
     if not verdict.symptoms:
         yield from _wrapped("The kernels complained of nothing (WARN, BUG, lockdep, hung tasks).")
         yield ""
-        return
-    yield f"{'base':>5} {'patch':>6}  boots with a complaint of the kernel"
-    for head, base, patch, _ in verdict.symptoms:
-        state = "new" if not base else "gone" if not patch else "same"
-        yield from _hanging(f"{base:>5} {patch:>6}  ", f"{state}: {head}")
-    yield ""
     for head, _, _, lines in verdict.new_symptoms:
         yield from _wrapped(f"New with the patch, in full: {head}")
         yield from (f"  {line}" for line in lines[:_LINES])
@@ -187,6 +225,9 @@ def _cell_to_json(cell: JudgedCell) -> dict[str, Any]:
         "reason": cell.regressed or cell.reason,
         "boots": {"base": len(cell.base), "patch": len(cell.patch), "control": len(cell.control)},
         "on_node": {"base": list(cell.on_node("base")), "patch": list(cell.on_node("patch"))},
+        "makespans_ns": {
+            side: [one.makespan_ns for one in getattr(cell, side) if one.ran] for side in ("base", "patch", "control")
+        },
         "changes": [
             {
                 "driver": change.driver,

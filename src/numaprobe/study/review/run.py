@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.analysis import summarize
 from numaprobe.errors import InputError, RefusedError
 from numaprobe.study.guests import GuestOptions
 from numaprobe.study.lab import check_guest, guest_setting, record_in_guest
@@ -155,6 +156,7 @@ def _booted(cell: MatrixCell, guest: GuestOptions, build_id: str, policy: str | 
         troubles=troubles(result),
         splats=tuple((_masked(splat), splat.lines) for splat in result.splats),
         probes=outcomes(result.trace),
+        makespan_ns=summarize(result.trace).makespan_ns,
         follows=tuple(one.policy for one in free.follows if one.explains),
         predicted=checked.policy,
         as_predicted=sum(row.agrees for row in checked.report.rows),

@@ -75,6 +75,8 @@ class SideResult:
     #: first lines of the kernel's complaints, digits masked, and all of their lines
     splats: tuple[tuple[str, tuple[str, ...]], ...] = ()
     probes: tuple[ProbeOutcome, ...] = ()
+    #: from the first probe's start to the last one's end, ns; None: not known
+    makespan_ns: int | None = None
     #: policies that explain every probe; empty also if none does
     follows: tuple[str, ...] = ()
     #: of the policy that it should follow (or its release's own): probes as predicted, and all

@@ -18,6 +18,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from numaprobe.analysis.statistics import FigureChange, compare_runs
 from numaprobe.study.review.run import BASE, CONTROL, PATCH
 
 if TYPE_CHECKING:
@@ -55,6 +56,14 @@ class Complaint(NamedTuple):
     patch: int
     #: of one of them
     lines: tuple[str, ...]
+
+
+class CellTimes(NamedTuple):
+    """A cell's makespans, ns."""
+
+    patch: FigureChange
+    #: base against base: what differs here is noise; None: this cell has no control
+    control: FigureChange | None
 
 
 class CellVerdict(StrEnum):
@@ -135,6 +144,17 @@ class JudgedCell:
             for (driver, one, other), count in counts.most_common()
         ]
 
+    @cached_property
+    def times(self) -> CellTimes | None:
+        """What its probes took, boot by boot (noise on an emulated machine); None: a side has no boot that tells."""
+        base, control, patch = (
+            [side.makespan_ns for side in sides if side.ran and side.makespan_ns]
+            for sides in (self.base, self.control, self.patch)
+        )
+        if not (base and patch):
+            return None
+        return CellTimes(compare_runs(base, patch), compare_runs(base, control) if control else None)
+
     @property
     def compared(self) -> int:
         """Probes of the patch that were held against base's."""
@@ -158,6 +178,14 @@ class ReviewVerdict:
     def symptoms(self) -> list[Complaint]:
         """The kernel's complaints, by their first lines."""
         return _symptoms(self.cells)
+
+    @property
+    def boots(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Boots of base (with its control) and of the patch, and how many of each brought nothing home."""
+        sides = [[one for cell in self.cells for one in (*cell.base, *cell.control)]]
+        sides.append([one for cell in self.cells for one in cell.patch])
+        counts = [(len(each), sum(not one.ran for one in each)) for each in sides]
+        return (counts[0][0], counts[1][0]), (counts[0][1], counts[1][1])
 
     @property
     def new_symptoms(self) -> list[Complaint]:
