@@ -27,8 +27,11 @@ def road(record: ProbeRecord) -> tuple[object, ...]:
 
 def two_binds() -> Ftrace:
     text = Ftrace().enter(0, SHELL, 0, "device_driver_attach", A).enter(100, OTHER, 1, "device_driver_attach", B)
-    text.probe(200, WORKER, 4, A).probe(300, BESIDE, 5, B)
-    return text.probed(100_200, WORKER, 4).probed(100_300, BESIDE, 5)
+    for us, task, cpu, device in ((200, WORKER, 4, A), (300, BESIDE, 5, B)):
+        text.probe(us, task, cpu, device).enter(us, task, cpu, "local_pci_probe")
+    for us, task, cpu in ((100_200, WORKER, 4), (100_300, BESIDE, 5)):
+        text.leave(us, task, cpu, "local_pci_probe").probed(us, task, cpu)
+    return text
 
 
 def queue(text: Ftrace, us: int, task: str, cpu: int, struct: str, function: str = "numa_work_func") -> Ftrace:

@@ -42,14 +42,14 @@ def test_an_inline_probe_waits_for_itself() -> None:
 
 
 def test_without_the_schedulers_events_the_parts_stay_unknown_and_it_is_said() -> None:
-    trace = read(Ftrace().probe(10, CALLER, 0, DEVICE).probed(30, CALLER, 0))
+    trace = read(Ftrace().probe(10, CALLER, 0, "pmem0").probed(30, CALLER, 0))
     (record,) = trace.probes
     assert (record.running_ns, record.runnable_ns, record.sleeping_ns, record.cpus, record.segments) == (None,) * 5
     assert any("sched_switch" in warning.message for warning in trace.warnings)
 
 
 def test_without_wakeups_waiting_and_sleeping_cannot_be_told_apart() -> None:
-    text = Ftrace().probe(10, CALLER, 0, DEVICE).switch(12, 0, CALLER, "D", "x-1").switch(20, 0, "x-1", "S", CALLER)
+    text = Ftrace().probe(10, CALLER, 0, "pmem0").switch(12, 0, CALLER, "D", "x-1").switch(20, 0, "x-1", "S", CALLER)
     trace = read(text.probed(30, CALLER, 0))
     (record,) = trace.probes
     assert (record.running_ns, record.runnable_ns, record.sleeping_ns, record.segments) == (12_000, None, None, None)
@@ -57,7 +57,7 @@ def test_without_wakeups_waiting_and_sleeping_cannot_be_told_apart() -> None:
 
 
 def test_preemption_and_migration_are_waiting_for_a_cpu() -> None:
-    text = Ftrace().probe(10, WORKER, 4, DEVICE).switch(12, 4, WORKER, "R+", "x-1").wake(13, 3, "other-5", 3)
+    text = Ftrace().probe(10, WORKER, 4, "pmem0").switch(12, 4, WORKER, "R+", "x-1").wake(13, 3, "other-5", 3)
     text.move(15, 2, WORKER, 4, 5).switch(20, 5, "swapper/5-0", "R", WORKER).probed(30, WORKER, 5)
     (record,) = read(text, machine()).probes
     assert (record.running_ns, record.runnable_ns, record.sleeping_ns) == (12_000, 8_000, 0)
@@ -71,8 +71,9 @@ def test_preemption_and_migration_are_waiting_for_a_cpu() -> None:
 
 
 def test_nodes_and_bus_come_from_the_machine() -> None:
-    text = Ftrace().probe(10, WORKER, 4, DEVICE).switch(12, 4, WORKER, "R", "x-1").move(13, 1, WORKER, 4, 3)
-    text.switch(20, 3, "swapper/3-0", "R", WORKER).probed(30, WORKER, 3)
+    text = Ftrace().probe(10, WORKER, 4, DEVICE).enter(10, WORKER, 4, "local_pci_probe")
+    text.switch(12, 4, WORKER, "R", "x-1").move(13, 1, WORKER, 4, 3).switch(20, 3, "swapper/3-0", "R", WORKER)
+    text.leave(30, WORKER, 3, "local_pci_probe").probed(30, WORKER, 3)
     text.probe(40, CALLER, 0, "x").probed(41, CALLER, 0).probe(50, CALLER, 0, "y").probed(51, CALLER, 0)
     first, second, third = read(text, machine()).probes
     assert (first.bus, first.device_node, first.cpu_node, first.remote_ns, first.local) == ("pci", 1, 1, 10_000, True)

@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
 from numaprobe.kernel.ftrace_line import EventLine, decode, parse_kprobe
+from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE
 from numaprobe.kernel.line_reader import MAX_COMM, LineReader
 from numaprobe.kernel.lines import Lines, cut
 from numaprobe.kernel.reader_warnings import reader_warnings
+from numaprobe.kernel.unplaced import told_honestly
 from numaprobe.reading.budget import MAX_PROBES
 from numaprobe.records import ProbeRecord, Trace
 
@@ -91,10 +93,13 @@ class FtraceReader(LineReader):
         found = list(islice(self.records(stream), MAX_PROBES + 1))
         if len(found) > MAX_PROBES:
             raise InputError(f"tells of more than {MAX_PROBES} probes: divide it")
-        probes = sorted(found, key=lambda record: record.start_ns or 0)
-        return Trace(
-            source="kernel", probes=tuple(probes), warnings=tuple(reader_warnings(self.counts, self.assembler, probes))
+        found.sort(key=lambda record: record.start_ns or 0)
+        recorded = {definition.function for definition in self._definitions.values()}
+        probes, unplaced = told_honestly(
+            found, entered=self._seen.pci_body, recorded=LOCAL_PCI_PROBE in recorded if recorded else None
         )
+        warnings = (*unplaced, *reader_warnings(self.counts, self.assembler, probes))
+        return Trace(source="kernel", probes=tuple(probes), warnings=warnings)
 
     # ---- many lines at once ------------------------------------------------------------------------------------------
     def _block(self, block: bytes) -> Iterator[ProbeRecord]:

@@ -62,6 +62,8 @@ class SeenEvents:
     wakeup: bool = False
     #: the helpers (``PATHS``) are being recorded: a probe without one is a plain driver registration
     helpers: bool = False
+    #: ``local_pci_probe`` was entered
+    pci_body: bool = False
 
 
 class ProbeAssembler:
@@ -162,7 +164,8 @@ class ProbeAssembler:
         probe = self._belongs_to(pid, device)
         if probe is None:
             probe = OpenProbe(device or UNNAMED, driver, None, None, True if task.calls else None)
-        probe.is_pci |= function == LOCAL_PCI_PROBE
+        if function == LOCAL_PCI_PROBE:
+            probe.is_pci = self.seen.pci_body = True
         self._begin(task, probe, function, now, cpu)
 
     def returned(self, pid: bytes, cpu: int, now: int, function: str, result: int | None) -> ProbeRecord | None:

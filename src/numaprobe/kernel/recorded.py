@@ -18,6 +18,7 @@ from numaprobe.kernel.candidates import candidate_arguments, find_offset, is_pci
 from numaprobe.kernel.ftrace import read_ftrace
 from numaprobe.kernel.kprobes import REALLY_PROBE, parse_kprobe_events
 from numaprobe.kernel.memory import parse_zoneinfo, with_memory
+from numaprobe.kernel.unplaced import UNPLACED, without_place
 from numaprobe.reading.files import read_document
 from numaprobe.reading.weigh import JSON_WEIGHTS, check_weight
 from numaprobe.records import RunWarning, Trace, open_output, write_atomically
@@ -109,7 +110,10 @@ def read_recording(
     kernel = kernel or os.uname().release
     with path.open("rb") as stream:
         trace = read_ftrace(stream, definitions=definitions or None, topology=topology, kernel=kernel, locks=locks)
-    probes, unplaced = _without_guesses(trace.probes) if asked and offset is None else (trace.probes, ())
+    probes, told = trace.probes, trace.warnings
+    if asked and offset is None:
+        probes, unplaced = _without_guesses(probes)
+        told = (*(warning for warning in told if warning.kind != UNPLACED), *unplaced)
     probes = _with_memory(probes, folder)
     probes, dropped = _without_unwatched(probes, comms)
     return replace(
@@ -117,7 +121,7 @@ def read_recording(
         probes=probes,
         kernel=kernel,
         machine=to_json(topology) if topology is not None else {},
-        warnings=(*warnings, *trace.warnings, *unplaced, *dropped),
+        warnings=(*warnings, *told, *dropped),
     )
 
 
@@ -145,8 +149,7 @@ def _without_guesses(probes: tuple[ProbeRecord, ...]) -> tuple[tuple[ProbeRecord
         f"without BTF, {len(outer)} PCI probe(s) do not tell where they ran: no place in struct pci_dev names the "
         "devices that are there"
     )
-    unknown = {"cpu": None, "cpu_node": None, "comm": None, "cpus": (), **_UNDIVIDED}
-    kept = tuple(replace(one, **unknown) if index in outer else one for index, one in enumerate(probes))  # type: ignore[arg-type]
+    kept = tuple(without_place(one) if index in outer else one for index, one in enumerate(probes))
     return kept, (RunWarning(kind="not-told", message=message),)
 
 
