@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from numaprobe.schedules import ChosenRun, Explored, Found, Party
+    from numaprobe.schedules import ChosenRun, ClaimedCycle, Explored, Found, Party
 
 #: Version of the JSON form.
 SCHEMA: Final = "numaprobe.explore/1"
@@ -32,10 +32,10 @@ def print_explored(result: Explored, stream: TextIO | None = None) -> None:
         _print_found(found, console)
         for party in found.ending.cycle:
             _print_party(party, console)
-    for cycle, schedule in result.classes:
+    for claimed in result.classes:
         console.print()
-        console.file.write(lockdep_text(cycle, result.subject.rpartition(" ")[2]))
-        print_line(f"   {proof_text(result, schedule)}", console, style="bold")
+        console.file.write(lockdep_text(claimed.cycle, result.subject.rpartition(" ")[2]))
+        print_line(f"   {proof_text(result, claimed)}", console, style="bold")
     outcomes = result.outcomes
     if len(outcomes) > 1:
         console.print()
@@ -50,13 +50,14 @@ def print_explored(result: Explored, stream: TextIO | None = None) -> None:
             _print_found(found, console)
 
 
-def proof_text(result: Explored, schedule: str) -> str:
+def proof_text(result: Explored, claimed: ClaimedCycle) -> str:
     """Say what the search has to say about a cycle of lock classes."""
-    if schedule:
-        return f"proved by schedule {schedule}"
+    if claimed.schedule:
+        by = f" (run {claimed.directed} of those that were directed at it)" if claimed.directed else ""
+        return f"proved by schedule {claimed.schedule}{by}"
     if result.exhaustive:
         return "class order only: every order of this subject was seen, and none deadlocks so"
-    return f"class order only: none of {result.runs} schedules deadlocks so"
+    return f"class order only: none of {result.runs} schedules deadlocks so, nor of {claimed.directed} directed at it"
 
 
 def _verdict(result: Explored) -> str:
@@ -127,8 +128,13 @@ def explored_to_dict(result: Explored) -> dict[str, Any]:
         "runs": result.runs,
         "states": result.states,
         "classes": [
-            {"classes": list(cycle.names), "schedule": schedule or None, "proof": proof_text(result, schedule)}
-            for cycle, schedule in result.classes
+            {
+                "classes": list(one.cycle.names),
+                "schedule": one.schedule or None,
+                "directed": one.directed,
+                "proof": proof_text(result, one),
+            }
+            for one in result.classes
         ],
         "findings": [_found_to_dict(found) for found in result.findings],
         "outcomes": [_found_to_dict(found) for found in result.outcomes],

@@ -7,13 +7,13 @@ joins them (``search``), shortens what it finds (``shorten``) and writes it as a
 
 from numaprobe.schedules.attempt import Subject
 from numaprobe.schedules.bounded import STATE_BYTES
-from numaprobe.schedules.classes import ClassCycle, TakenClass, class_cycles
+from numaprobe.schedules.classes import ClassCycle, TakenClass
 from numaprobe.schedules.limits import STRATEGIES, Limits
 from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending, Party, Verdict
 from numaprobe.schedules.programs import OrderError, Program, explore, load_program
 from numaprobe.schedules.rest import Rest, read_rest, write_rest
 from numaprobe.schedules.scenarios import FAULTS, ScenarioSubject, repeat
-from numaprobe.schedules.search import Explored, Found, Search
+from numaprobe.schedules.search import ClaimedCycle, Explored, Found, Search
 from numaprobe.schedules.things import Drain, Lifetime, SharedCell, acquire_interruptible, signalled
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "STRATEGIES",
     "ChosenRun",
     "ChosenStep",
+    "ClaimedCycle",
     "ClassCycle",
     "Drain",
     "Ending",
@@ -40,7 +41,6 @@ __all__ = [
     "TakenClass",
     "Verdict",
     "acquire_interruptible",
-    "class_cycles",
     "explore",
     "load_program",
     "read_rest",

@@ -22,7 +22,7 @@ from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
 from numaprobe.schedules.replay import read_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numaprobe.schedules.attempt import Subject
     from numaprobe.schedules.model import Ending
@@ -112,14 +112,9 @@ class ClassOrder:
         self._held.clear()
 
     def _note(self, actor: str, label: str, verb: str, what: str) -> None:
-        kind = _VERBS.get(verb)
-        if verb == "awaits":
-            if not what.startswith("async cookie"):
-                return
-            verb, what = "flushes", _ASYNC
-        if kind is None:
+        kind, name = _VERBS.get(verb), _name_of(verb, what)
+        if kind is None or name is None:
             return
-        name = f"(work_completion)({what})" if verb in _WORKS else what
         held = self._held.setdefault(actor, [])
         if kind == "drop":
             last = next((one for one in reversed(held) if one.name == name), None)
@@ -131,6 +126,15 @@ class ClassOrder:
             self.seen.setdefault((one.name, name), Dependency(one, taken, label, tuple(held)))
         if kind == "take":
             held.append(taken)
+
+    def proof(self, cycle: ClassCycle, seen: Mapping[str, Ending]) -> str:
+        """Return the schedule that shows the deadlock of a cycle; "" if none does."""
+        return next((schedule for schedule, ending in seen.items() if self.closes(cycle, ending)), "")
+
+    def closes(self, cycle: ClassCycle, ending: Ending) -> bool:
+        """Tell whether a run ended as the cycle says: each task of it waits for a class of it."""
+        waits = {_class_waited(party.waits_for, self.classes) for party in ending.cycle}
+        return bool(waits) and waits <= set(cycle.names)
 
     def cycles(self) -> list[ClassCycle]:
         """Return the shortest cycle through each dependency, each set of classes once."""
@@ -173,31 +177,26 @@ def _stack() -> Iterator[str]:
 _OWN_ROOMS: Final = ("/virtual/", "/runtime/", "/schedules/", "/scenario/waiting.py", "/drivercore/locking.py")
 
 
-def class_cycles(subject: Subject, seen: Mapping[str, Ending]) -> list[tuple[ClassCycle, str]]:
-    """Return the cycles of classes in the machine's own order and in those of ``seen``.
-
-    Args:
-        subject: what was explored.
-        seen: schedule -> how it ends.
-
-    Returns:
-        each cycle with the schedule that proves it; "" if none does.
-
-    """
+def class_order(subject: Subject, schedules: Iterable[str]) -> ClassOrder:
+    """Return the order of classes in the machine's own order of steps and in these schedules."""
     order = ClassOrder()
     order.add(subject, {})
-    for schedule in seen:
+    for schedule in schedules:
         order.add(subject, read_schedule(schedule))
-    return [(cycle, _proof(cycle, seen, order.classes)) for cycle in order.cycles()]
+    return order
 
 
-def _proof(cycle: ClassCycle, seen: Mapping[str, Ending], classes: Mapping[str, str]) -> str:
-    names = set(cycle.names)
-    for schedule, ending in seen.items():
-        waits = {_class_waited(party.waits_for, classes) for party in ending.cycle}
-        if waits and waits <= names:
-            return schedule
-    return ""
+def _name_of(verb: str, what: str) -> str | None:
+    """Return the class that a note is about; None if it is about none."""
+    if verb == "awaits":
+        return f"(work_completion)({_ASYNC})" if what.startswith("async cookie") else None
+    return f"(work_completion)({what})" if verb in _WORKS else what
+
+
+def class_taken(verb: str, what: str, classes: Mapping[str, str]) -> str | None:
+    """Return the class that a note says to be taken, and held from now on; None if it says no such thing."""
+    took = _VERBS.get(verb) == "take" and verb != "waits for"
+    return _name_of(verb, classes.get(what, what)) if took else None
 
 
 def _class_waited(waits_for: str, classes: Mapping[str, str]) -> str:

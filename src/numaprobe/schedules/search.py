@@ -24,8 +24,9 @@ from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.batches import BATCH, Draw, attempted, batch
 from numaprobe.schedules.bounded import Bounded
 from numaprobe.schedules.chance import bound
-from numaprobe.schedules.classes import class_cycles
+from numaprobe.schedules.classes import class_order
 from numaprobe.schedules.conductor import Repeat
+from numaprobe.schedules.directed import Directed
 from numaprobe.schedules.reduced import Reduced
 from numaprobe.schedules.replay import write_schedule
 from numaprobe.schedules.rest import KeptFinding, Rest, check_rest
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from numaprobe.schedules.attempt import Subject
     from numaprobe.schedules.batches import Attempted
-    from numaprobe.schedules.classes import ClassCycle
+    from numaprobe.schedules.classes import ClassCycle, ClassOrder
     from numaprobe.schedules.conductor import Strategy
     from numaprobe.schedules.limits import Limits
     from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 _COUNTED: Final = ("runs", "steps", "states", "actors", "longest", "exhaustive", "preemptions")
 #: Seconds between two times at which it is kept what is left.
 _KEEP_EVERY_S: Final = 20.0
+#: Runs that are directed at a cycle of lock classes which the search has not closed.
+_DIRECTED: Final = 100
 #: From so many pre-emptions on, a search without a bound is reduced first.
 _REDUCE_AFTER: Final = 2
 
@@ -61,6 +64,17 @@ class Found:
     #: how many runs ended so; by which run it was found first
     times: int = 1
     first_run: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedCycle:
+    """A cycle of lock classes: a claim, and its proof if there is one."""
+
+    cycle: ClassCycle
+    #: the schedule that deadlocks so; "": none is known
+    schedule: str = ""
+    #: runs that were directed at it, beyond those of the search
+    directed: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,7 +100,7 @@ class Explored:
     #: every order with at most so many pre-emptions was seen; None: not even with none
     preemptions: int | None = None
     #: cycles in the order of lock classes, and what the search has to say of each
-    classes: list[tuple[ClassCycle, str]] = field(default_factory=list)
+    classes: list[ClaimedCycle] = field(default_factory=list)
     #: the machine does not see all that steps touch: nothing was reduced
     opaque: bool = False
 
@@ -204,12 +218,32 @@ class Search:
     def _tell(self) -> None:
         """Shorten what was found, and look at lock classes."""
         for one in self.result.found.values():
-            one.run = shortest(self._subject, one.run)
-            one.ending = one.run.ending
-            one.schedule = write_schedule(self.result.digest, one.run.choices)
+            self._shorten(one)
         if self._limits.classes:
             seen = {one.schedule: one.ending for one in self.result.found.values()}
-            self.result.classes = class_cycles(self._subject, seen)
+            order = class_order(self._subject, seen)
+            self.result.classes = [self._claimed(order, cycle) for cycle in order.cycles()]
+
+    def _shorten(self, one: Found) -> None:
+        one.run = shortest(self._subject, one.run)
+        one.ending = one.run.ending
+        one.schedule = write_schedule(self.result.digest, one.run.choices)
+
+    def _claimed(self, order: ClassOrder, cycle: ClassCycle) -> ClaimedCycle:
+        """Return what is to be said of a cycle; where the search has not closed it, runs are directed at it."""
+        seen = {one.schedule: one.ending for one in self.result.found.values()}
+        schedule = order.proof(cycle, seen)
+        if schedule or self.result.exhaustive:
+            return ClaimedCycle(cycle=cycle, schedule=schedule)
+        for number in range(1, _DIRECTED + 1):
+            _, runs = attempt(self._subject, Directed(cycle, order.classes, number))
+            for run in runs:
+                if order.closes(cycle, run.ending):
+                    found = Found(ending=run.ending, run=run, schedule="", first_run=self.result.runs + number)
+                    self._shorten(found)
+                    found = self.result.found.setdefault(run.ending.key, found)
+                    return ClaimedCycle(cycle=cycle, schedule=found.schedule, directed=number)
+        return ClaimedCycle(cycle=cycle, directed=_DIRECTED)
 
     def _spent(self, budget: int) -> bool:
         seconds = self._limits.seconds
