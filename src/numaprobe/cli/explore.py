@@ -81,13 +81,13 @@ def explore(  # noqa: PLR0917  a command's signature is its options
 
     FILE.py:FUNCTION is an async def of a virtual machine, which builds what it wants to have explored.
 
-    FORMAT is table, json or markdown.
+    FORMAT is table, json, markdown or html, with a drawing of each schedule.
 
     Exit code 1: something was found.
     """
     from numaprobe import study
     from numaprobe.cli.formats import markdown
-    from numaprobe.report.schedules import explored_to_dict, print_explored
+    from numaprobe.report.schedules import explored_page, explored_to_dict, print_explored
     from numaprobe.schedules import STATE_BYTES, Limits, ScenarioSubject, Search, load_program, read_rest, write_rest
     from numaprobe.study.orders import processes, save_found, stopped_by_hand
     from numaprobe.units import parse_size, parse_time
@@ -99,6 +99,7 @@ def explore(  # noqa: PLR0917  a command's signature is its options
         "table": Shape(stream=table),
         "json": text_shape(lambda result: to_json(explored_to_dict(result))),
         "markdown": text_shape(markdown(table)),
+        "html": text_shape(explored_page),
     }
     chosen = choose_format(format, as_json, output, shapes)
     limits = Limits(

@@ -14,6 +14,7 @@ import io
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.report.grid import Cell, printable
+from numaprobe.report.order_drawing import DRAWING_STYLE
 
 if TYPE_CHECKING:
     from numaprobe.report.grid import Column, Grid
@@ -37,6 +38,7 @@ th { color: var(--dim); font-size: 12px; }
 dl { color: var(--dim); font-size: 13px; max-width: 75em; }
 dt { float: left; clear: left; margin-right: 8px; font-weight: 600; }
 dd { margin: 0 0 2px; }
+pre { font: 12px/1.4 ui-monospace, "DejaVu Sans Mono", monospace; overflow-x: auto; }
 """
 
 
@@ -47,6 +49,7 @@ class HtmlDocument(io.StringIO):
         super().__init__()
         self._blocks: list[str] = []
         self._heading = ""
+        self._drawn = False
         self._told: dict[str, str] = {}
 
     def add_grid(self, grid: Grid) -> None:
@@ -64,18 +67,30 @@ class HtmlDocument(io.StringIO):
         title = f'<p class="bold">{_escaped(grid.title)}</p>\n' if grid.title else ""
         self._blocks.append(f"{title}<div><table>\n<tr>{head}</tr>\n{body}\n</table></div>")
 
+    def add_drawing(self, svg: str) -> None:
+        """Add a drawing of our own: markup."""
+        self._end_text()
+        self._blocks.append(svg)
+        self._drawn = True
+
+    def add_verbatim(self, text: str) -> None:
+        """Add lines whose blanks matter."""
+        self._end_text()
+        self._blocks.append(f"<pre>{_escaped_lines(text)}</pre>")
+
     def text(self) -> str:
         """Return the page."""
         self._end_text()
+        style = _STYLE + (DRAWING_STYLE if self._drawn else "")
         told = "".join(f"<dt>{_escaped(title)}</dt><dd>{_escaped(text)}</dd>" for title, text in self._told.items())
-        digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         heading = _escaped(self._heading)
         return (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-{digest}'; "
             'img-src data:">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-            f"<title>{heading}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{heading}</h1>\n"
+            f"<title>{heading}</title>\n<style>{style}</style>\n</head>\n<body>\n<h1>{heading}</h1>\n"
             + "\n".join(self._blocks)
             + (f"\n<dl>{told}</dl>" if told else "")
             + "\n</body>\n</html>\n"
@@ -90,6 +105,10 @@ class HtmlDocument(io.StringIO):
                 self._heading = line
             else:
                 self._blocks.append(f"<p>{_escaped(line)}</p>")
+
+
+def _escaped_lines(text: str) -> str:
+    return "\n".join(_escaped(line) for line in text.splitlines())
 
 
 def _escaped(text: str) -> str:

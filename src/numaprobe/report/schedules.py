@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from numaprobe.analysis.words import plural
+from numaprobe.report.document import HtmlDocument
 from numaprobe.report.grid import Column, Grid, console_for, draw, print_line, stdout_or
 from numaprobe.report.lockdep import lockdep_text
+from numaprobe.report.order_drawing import order_drawing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,7 +36,11 @@ def print_explored(result: Explored, stream: TextIO | None = None) -> None:
             _print_party(party, console)
     for claimed in result.classes:
         console.print()
-        console.file.write(lockdep_text(claimed.cycle, result.subject.rpartition(" ")[2]))
+        text = lockdep_text(claimed.cycle, result.subject.rpartition(" ")[2])
+        if isinstance(console.file, HtmlDocument):
+            console.file.add_verbatim(text)
+        else:
+            console.file.write(text)
         print_line(f"   {proof_text(result, claimed)}", console, style="bold")
     outcomes = result.outcomes
     if len(outcomes) > 1:
@@ -75,7 +81,9 @@ def _print_found(found: Found, console: Console) -> None:
         f" first in run {found.first_run})",
         console,
     )
-    if any(run.choices):
+    if isinstance(console.file, HtmlDocument):
+        console.file.add_drawing(order_drawing(run))
+    elif any(run.choices):
         draw(steps_grid(run), console, legend=False)
 
 
@@ -112,6 +120,13 @@ def _rows(run: ChosenRun, actors: Sequence[str]) -> Iterator[list[str]]:
         row = [""] * len(actors)
         row[actors.index(step.actor)] = f"> {text}" if step.preempts else text
         yield [str(number), *row]
+
+
+def explored_page(result: Explored) -> str:
+    """Return what was found as a page of HTML, each schedule drawn."""
+    document = HtmlDocument()
+    print_explored(result, document)
+    return document.text()
 
 
 # ---- JSON ----------------------------------------------------------------------------------------------------------
