@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: dist deb installs site site-check recorder lab-bind lab-boot lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
+.PHONY: dist deb installs site site-check recorder lab-bind lab-boot lab-module lab-guards demo test lint types floors unit tools bench fuzz soak random docs lab lab-tools lab-advise lock clean help free-threaded
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -117,6 +117,15 @@ lab: lab-tools  ## boot Debian kernels in QEMU (fetched with apt), record there,
 	echo "== $$k lab-bind, overhead"; $(BIN)/numaprobe lab lab-bind --kernel $$k --overhead $(LAB_ROUNDS) || failed="$$failed $$k/overhead"; \
 	echo "== placement"; $(BIN)/numaprobe placement $(LAB_MACHINES) || failed="$$failed placement"; \
 	if [ -n "$$failed" ]; then echo "the lab failed for:$$failed"; exit 1; fi
+
+# Built-in scenarios in real kernels, with devices and drivers of the lab's own module: the table of docs/lab-module.md.
+MODULE_KERNELS ?= 6.12 6.1 7.3
+
+lab-module: lab-build  ## built-in scenarios in real kernels, with devices and drivers of our own; the table of docs/lab-module.md
+	@mkdir -p build/lab-module; failed=; for k in $(MODULE_KERNELS); do $(BIN)/numaprobe lab --fetch $$k || exit; \
+	LAB_FOLDER=build/lab-module $(BIN)/python -m bench.lab_module $$k || failed="$$failed $$k"; done; \
+	LAB_FOLDER=build/lab-module $(BIN)/python -m bench.lab_module --table; \
+	if [ -n "$$failed" ]; then echo "differs, unexplained, on:$$failed"; exit 1; fi
 
 # Binding in guests: kernel, and how often each of its modes is repeated.
 BIND_KERNEL ?= 6.12

@@ -56,6 +56,16 @@ def lab(
             help="With --check: the policy that this kernel should follow.",
         ),
     ] = None,
+    module: Annotated[
+        bool,
+        typer.Option(
+            "--module", help="Have devices and drivers that do what the scenario says, from a module of ours."
+        ),
+    ] = False,
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", min=1, max=1000, metavar="N", help="With --module: probes take so many times as long."),
+    ] = None,
     overhead: Annotated[
         int | None,
         typer.Option("--overhead", min=2, max=200, metavar="ROUNDS", help="Measure what recording costs the probes."),
@@ -85,6 +95,7 @@ def lab(
     Needs QEMU, virtme-ng, busybox and a Debian-like kernel image with its modules; works without KVM.
 
     Examples: numaprobe lab --fetch 6.12 lab-nvme --check
+    | numaprobe lab sriov --module --check --machine "2 nodes x 4 cores"
     | numaprobe lab lab-nvme --kernel 6.1 -o trace.json
     | numaprobe lab lab-nvme --kernel ~/linux --policy queue-on-node
     | numaprobe lab lab-nvme --overhead 15
@@ -106,7 +117,7 @@ def lab(
         raise UsageError("name a scenario (lab-nvme), or a kernel to fetch (--fetch 6.12)")
     from numaprobe.study import scenario_of
     from numaprobe.study.guests import guest_options
-    from numaprobe.study.lab import guest_setting, overhead_in_guest
+    from numaprobe.study.lab import guest_setting, module_setting, overhead_in_guest
     from numaprobe.units import parse_time
 
     chosen = scenario_of(scenario, overrides, machine=machine)
@@ -122,14 +133,26 @@ def lab(
         from numaprobe.policies import make_policy
 
         make_policy(policy)  # a name that is none is told before anything is booted
+    _check_module_options(module=module, scale=scale, overhead=overhead)
     options = guest_options(kernel, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm, told=tell)
-    setting = guest_setting(chosen, options, machine=machine)
+    setting = (
+        module_setting(chosen, options, machine=machine, factor=scale, told=tell)
+        if module
+        else guest_setting(chosen, options, machine=machine)
+    )
     if overhead is not None:
         _show_overhead(overhead_in_guest(setting, overhead, told=tell_boot), as_json=as_json)
         return
     record = ["--sched" if sched else "--no-sched", *(["--memory"] if memory else [])]
     record += ["--locks"] if locks else []
     _record(setting, record, check=check, policy=policy, output=output, as_json=as_json, label=label)
+
+
+def _check_module_options(*, module: bool, scale: int | None, overhead: int | None) -> None:
+    if scale is not None and not module:
+        raise UsageError("--scale is for --module: QEMU's devices take the time that they take")
+    if overhead is not None and module:
+        raise UsageError("--overhead measures drivers of QEMU's devices; leave out --module")
 
 
 def _record(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numaprobe.scenario.schema import DriverModel, Scenario
-    from numaprobe.scenario.steps import Step
+    from numaprobe.scenario.steps import Busy, Step
 
 _SYSFS_BUS: Final = "/sys/bus"
 
@@ -106,9 +106,49 @@ class GuestShell:
         return f"taskset -c {cpu} {command}"
 
     # ---- what kinds of steps see (``steps.Shell``) -----------------------------------------------------------------
-    def added_late(self, names: Sequence[str]) -> bool:
-        """Tell whether these devices are taken off the bus before the steps, and found again by one rescan."""
-        return bool(self._later) and tuple(names) == self._later
+    def added(self, names: Sequence[str]) -> Iterable[str]:
+        """Return the rescan that finds devices which were taken off the bus before the steps; none for others."""
+        late = bool(self._later) and tuple(names) == self._later
+        return [f"echo 1 > {self.bus_file('pci', 'rescan')}"] if late else []
+
+    def removed(self, names: Sequence[str]) -> Iterable[str]:
+        """Return the writes to their PCI functions' ``remove``."""
+        return [f"echo 1 > {self.pci_file(name, 'remove')}" for name in names]
+
+    def loaded(self, drivers: Sequence[str], *, async_probe: bool | None) -> Iterable[str]:
+        """Return the lines that load their modules."""
+        parameter = "" if async_probe is None else f" async_probe={int(async_probe)}"
+        return [f"modprobe {self.module(name)}{parameter}" for name in drivers]
+
+    def registered(self, drivers: Sequence[str]) -> Iterable[str]:
+        """Return the lines that load their modules."""
+        return self.loaded(drivers, async_probe=None)
+
+    def unregistered(self, drivers: Sequence[str]) -> Iterable[str]:
+        """Return the lines that unload their modules."""
+        return [f"modprobe -r {self.module(name)}" for name in drivers]
+
+    def numvfs(self, device: str, count: int, where: str) -> Iterable[str]:  # noqa: ARG002  those of ``steps.Shell``
+        """Refuse: no device of the lab has virtual functions.
+
+        Raises:
+            InputError: always.
+
+        """
+        raise InputError(f"{where}: no device of the lab has virtual functions; run it on the virtual machine")
+
+    def busy(self, busy: Busy, where: str) -> Iterable[str]:  # noqa: ARG002  those of ``steps.Shell``
+        """Refuse: the lab's own guests have no such tasks.
+
+        Raises:
+            InputError: always.
+
+        """
+        raise InputError(f"{where}: the lab cannot take the step 'busy'; run it on the virtual machine")
+
+    def settled(self, where: str) -> Iterable[str]:  # noqa: ARG002  one of ``steps.Shell``
+        """Sleep long enough: a guest has nothing to wait for."""
+        return ["sleep 2"]
 
     def pci_file(self, device: str, file: str) -> str:
         """Return a file of a device's PCI function."""
@@ -144,5 +184,5 @@ class GuestShell:
 
 def noted(line: str, place: str) -> str:
     """Return a shell line that notes its failure (``kernel/lab/steps.py``): a command without redirections."""
-    command = line if line.startswith(("modprobe", "taskset")) else f"/bin/sh -c {shlex.quote(line)}"
+    command = line if line.startswith(("modprobe", "taskset", "tell ")) else f"/bin/sh -c {shlex.quote(line)}"
     return f"step {shlex.quote(place)} {command}"

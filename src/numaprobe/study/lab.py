@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.agreement import judge
+from numaprobe.errors import RefusedError
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario import prepare, run_scenario
 from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
+from numaprobe.scenario.inkernel import PCI_BODY, fitting_factor, module_plan
 from numaprobe.study.following import explanations
 from numaprobe.topology import from_json
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from numaprobe.records import Trace
     from numaprobe.runtime.profile import KernelProfile
     from numaprobe.scenario import Scenario
+    from numaprobe.scenario.inkernel import ModulePlan
     from numaprobe.study.following import Explanation
     from numaprobe.study.guests import Booting, GuestOptions
 
@@ -36,6 +39,8 @@ class GuestSetting:
     scenario: Scenario
     plan: GuestPlan
     options: GuestOptions
+    #: with devices and drivers of the lab's own module; None: QEMU's devices
+    module: ModulePlan | None = None
 
     @property
     def profile(self) -> KernelProfile:
@@ -74,6 +79,37 @@ def guest_setting(scenario: Scenario, options: GuestOptions, *, machine: str | N
     return GuestSetting(scenario=scenario, plan=guest_plan(scenario, topology, version), options=options)
 
 
+def module_setting(
+    scenario: Scenario,
+    options: GuestOptions,
+    *,
+    machine: str | None = None,
+    factor: int | None = None,
+    told: Callable[[str], object] = lambda _: None,
+) -> GuestSetting:
+    """Return a scenario as a guest takes it that has its devices and drivers from the lab's own module.
+
+    Args:
+        scenario: what happens there.
+        options: see ``guest_options``.
+        machine: in place of the scenario's.
+        factor: how many times as long everything takes; None: as ``fitting_factor`` says.
+        told: gets a line before something that takes a while.
+
+    Raises:
+        InputError: the machine cannot be emulated, or no module can do what the scenario says.
+        MissingInterfaceError: the module cannot be built here.
+        RefusedError: it does not build, or its kernel's headers cannot be fetched.
+
+    """
+    from numaprobe.kernel.lab.testmodule import built_module
+
+    topology = prepare(scenario, machine=machine).plan.topology
+    plan = module_plan(scenario, topology, factor=fitting_factor(scenario) if factor is None else factor)
+    plan = plan.with_module(built_module(options.image, told=told).read_bytes())
+    return GuestSetting(scenario=plan.scenario, plan=plan.guest, options=options, module=plan)
+
+
 def record_in_guest(
     setting: GuestSetting, record: Sequence[str] = (), *, told: Callable[[Booting], object] | None = None
 ) -> GuestResult:
@@ -91,7 +127,39 @@ def record_in_guest(
     from numaprobe.kernel.lab.guest import run_guest
 
     with setting.options.guest(told) as shared:
-        return run_guest(setting.plan, record=[*record, *_own_functions(setting)], **shared)
+        result = run_guest(setting.plan, record=[*record, *_own_functions(setting)], **shared)
+    return result if setting.module is None else replace(result, trace=setting.module.as_named(result.trace))
+
+
+def record_together(
+    settings: Sequence[GuestSetting], record: Sequence[str] = (), *, told: Callable[[Booting], object] | None = None
+) -> list[GuestResult | RefusedError]:
+    """Boot one guest and record several scenarios there, one after the other.
+
+    Returns:
+        What each brought home, or why it brought nothing.
+
+    Args:
+        settings: with the lab's module each, of one machine, command line and kernel.
+        record: see ``record_in_guest``.
+        told: called before the boot.
+
+    Raises:
+        RefusedError: the guest could not be started.
+
+    """
+    from numaprobe.kernel.lab.guest import run_together
+
+    own = [word for word in dict.fromkeys(one for each in settings for one in _own_functions(each)) if word[:2] != "--"]
+    more = [word for function in own for word in ("--function", function)]
+    with settings[0].options.guest(told) as shared:
+        results = run_together([setting.plan for setting in settings], record=[*record, *more], **shared)
+    return [
+        replace(result, trace=setting.module.as_named(result.trace))
+        if setting.module is not None and not isinstance(result, RefusedError)
+        else result
+        for setting, result in zip(settings, results, strict=True)
+    ]
 
 
 def _own_functions(setting: GuestSetting) -> list[str]:
@@ -102,6 +170,8 @@ def _own_functions(setting: GuestSetting) -> list[str]:
     """
     if setting.options.image.build_id is None:
         return []
+    if setting.module is not None:
+        return [word for name in setting.module.pci_drivers for word in ("--function", f"{name}:{PCI_BODY}")]
     drivers = {driver.name for driver in setting.scenario.drivers}
     return [word for name, function in _PCI_BODIES.items() if name in drivers for word in ("--function", function)]
 
@@ -122,8 +192,10 @@ def check_guest(setting: GuestSetting, trace: Trace, policy: str | None = None) 
     stock = setting.profile.pci_policy
     chosen = policy or stock
     topology = from_json(trace.machine)
-    costed = with_recorded_costs(setting.scenario, trace)
-    names = guest_names(setting.plan, trace)
+    if setting.module is None:
+        costed, names = with_recorded_costs(setting.scenario, trace), guest_names(setting.plan, trace)
+    else:
+        costed, names = setting.scenario, dict(setting.module.names)
 
     def predict(name: str) -> Trace:
         return run_scenario(costed, name, kernel=setting.profile, machine=topology)

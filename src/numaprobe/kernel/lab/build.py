@@ -198,17 +198,18 @@ def built_revision(
     config = guest_config(lockdep=lockdep)
     known = clone.folder / "built" / f"{clone.files_of(commit)}-{hashlib.sha256(config.encode()).hexdigest()[:12]}"
     with _alone(clone.folder):
-        image = _known(known)
+        name = "lockdep" if lockdep else "plain"
+        image = _known(known, clone.folder / f"build-{name}")
         if image is None:
             told(f"building {commit[:12]}{' with lockdep' if lockdep else ''}: minutes, the first time many")
             clone.check_out(commit)
-            image = kernel_of_tree(_build(clone, config, "lockdep" if lockdep else "plain"), clone.folder.parents[1])
+            image = kernel_of_tree(_build(clone, config, name), clone.folder.parents[1])
             known.parent.mkdir(exist_ok=True)
             known.write_text(f"{image.path}\n{image.release}\n{image.build_id}\n", encoding="utf-8")
     return image
 
 
-def _known(marker: Path) -> KernelImage | None:
+def _known(marker: Path, tree: Path) -> KernelImage | None:
     """Return a kernel that was built before, if it is still there."""
     if not marker.is_file():
         return None
@@ -216,7 +217,7 @@ def _known(marker: Path) -> KernelImage | None:
     if len(words) < len(("path", "release", "build_id")):  # a full disk, or a power cut
         return None
     path, release, build_id, *_ = words
-    return KernelImage(Path(path), release, build_id=build_id) if Path(path).is_file() else None
+    return KernelImage(Path(path), release, build_id=build_id, tree=tree) if Path(path).is_file() else None
 
 
 # ---- getting a source ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from numaprobe.kernel.lab.layout import laid_out, need, put_in_place, run
 from numaprobe.kernel.lab.tools import KernelImage, cache_directory, find_kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _SERIES: Final = re.compile(r"\d{1,2}\.\d{1,3}", re.ASCII)
 _IMAGE: Final = re.compile(r"\blinux-image-(\d[\w.+~-]*)", re.ASCII)
@@ -67,10 +67,11 @@ def fetch_kernel(series: str, cache: Path | None = None) -> KernelImage:
     )
     cache = cache or cache_directory()
     options: tuple[str, ...] = ()
-    kernel = _offered(series, options)
-    if kernel is None:
-        options = _other_suites(cache / ".apt")
+    kernel = None
+    for options in apt_options(cache):
         kernel = _offered(series, options)
+        if kernel is not None:
+            break
     if kernel is None:
         raise MissingInterfaceError(f"no suite of Debian's on your mirror offers a kernel {series}; is apt up to date?")
     folder = cache / kernel.release
@@ -80,30 +81,48 @@ def fetch_kernel(series: str, cache: Path | None = None) -> KernelImage:
 
 
 # ---- what apt offers -----------------------------------------------------------------------------------------------
+def apt_options(cache: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the options with which apt looks in its own sources, then in Debian's other suites.
+
+    Raises:
+        MissingInterfaceError: the system's sources name no mirror of Debian's.
+
+    """
+    yield ()
+    yield _other_suites(cache / ".apt")
+
+
 def _offered(series: str, options: Sequence[str]) -> _Kernel | None:
     """Return the newest kernel of ``series`` that apt knows with these options."""
     for meta in (f"linux-image-{series}-amd64", "linux-image-amd64"):
-        for version in _versions(meta, options):
-            match = _IMAGE.search(_depends(f"{meta}={version}", options)) if version.startswith(f"{series}.") else None
+        for version in package_versions(meta, options):
+            match = (
+                _IMAGE.search(package_depends(f"{meta}={version}", options))
+                if version.startswith(f"{series}.")
+                else None
+            )
             if match is not None:
                 return _Kernel(match[1], _parts(match[0], match[1], version, options))
     return None
 
 
-def _versions(package: str, options: Sequence[str]) -> list[str]:
+def package_versions(package: str, options: Sequence[str]) -> list[str]:
     """Return the versions of a package, the newest first; the lines read ``NAME | VERSION | SOURCE``."""
     rows = [line.split("|") for line in run(["apt-cache", *options, "madison", package], check=False).splitlines()]
     return [row[1].strip() for row in rows if len(row) > 1]
 
 
-def _depends(package: str, options: Sequence[str]) -> str:
+def package_depends(package: str, options: Sequence[str]) -> str:
+    """Return the line that says what a package (``NAME=VERSION``) depends on."""
     shown = run(["apt-cache", *options, "show", package], check=False).splitlines()
     return " ".join(line for line in shown if line.startswith("Depends:"))
 
 
 def _parts(image: str, release: str, version: str, options: Sequence[str]) -> tuple[str, ...]:
     """Return the image's package and those of its release that it needs."""
-    needed = re.findall(rf"\b(linux-[a-z]+-{re.escape(release)})(?=[\s,(]|$)", _depends(f"{image}={version}", options))
+    needed = re.findall(
+        rf"\b(linux-[a-z]+-{re.escape(release)})(?=[\s,(]|$)", package_depends(f"{image}={version}", options)
+    )
     return tuple(f"{name}={version}" for name in dict.fromkeys((image, *needed)))
 
 

@@ -37,7 +37,7 @@ from numaprobe.kernel.lab.plan import check_plan
 from numaprobe.kernel.lab.qemu import vng_command
 from numaprobe.kernel.lab.splats import Splat, find_splats
 from numaprobe.kernel.lab.stage import staged
-from numaprobe.kernel.lab.steps import FAILED, failed_steps, step_function, write_steps
+from numaprobe.kernel.lab.steps import FAILED, OWN_FAILED, failed_steps, step_function, write_steps
 from numaprobe.records import RunWarning
 from numaprobe.records.json_codec import load_trace
 
@@ -118,6 +118,64 @@ def run_guest(
     start = time.monotonic()
     lines = _recording(plan, folder, timeout, record)
     status = run_script(plan, lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm)
+    return _result(folder, status, timeout, start)
+
+
+def run_together(
+    plans: Sequence[GuestPlan],
+    *,
+    kernel: KernelImage,
+    tools: Tools,
+    folder: Path,
+    timeout: float = DEFAULT_TIMEOUT,
+    record: Sequence[str] = (),
+    kvm: bool = False,
+) -> list[GuestResult | RefusedError]:
+    """Boot ``kernel`` once, take the steps of several plans there one after the other, and return what each brought.
+
+    Args:
+        plans: of the first one's machine and kernel parameters; each leaves the guest as it found it (``after``).
+        kernel: what to boot.
+        tools: with what.
+        folder: see ``run_guest``; each plan has a folder of its own in it, by its number.
+        timeout: seconds for all of them.
+        record: further options of ``numaprobe record``.
+        kvm: see ``run_guest``.
+
+    Returns:
+        A result for each plan, or why there is none.
+
+    Raises:
+        InputError, RefusedError: see ``run_guest``.
+
+    """
+    folder = folder.resolve()
+    start, lines = time.monotonic(), []
+    for index, plan in enumerate(plans):
+        own = folder / str(index)
+        own.mkdir()
+        status = shlex.quote(str(own / "status"))
+        lines += [*_recording(plan, own, timeout, record), f"echo $? > {status}", *plan.after]
+        lines += ["dmesg -C", f"rm -f {OWN_FAILED}"]
+    with contextlib.suppress(RefusedError):
+        run_script(plans[0], lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm)
+    return [_brought(folder, index, timeout, start) for index in range(len(plans))]
+
+
+def _brought(folder: Path, index: int, timeout: float, start: float) -> GuestResult | RefusedError:
+    """Return what one of several recordings left, or why it left nothing."""
+    own = folder / str(index)
+    status = _status(own)
+    if status is None:
+        return RefusedError(what_went_wrong(folder / "console.log", ended=True, timeout=timeout))
+    try:
+        return _result(own, status, timeout, start)
+    except RefusedError as error:
+        return error
+
+
+def _result(folder: Path, status: int, timeout: float, start: float) -> GuestResult:
+    """Return what a recording left in its folder, with what went wrong in it."""
     trace = _trace(folder, status)
     splats = find_splats(_kernel_text(folder))
     failures = tuple(_failures(folder, status, timeout, splats))
@@ -137,7 +195,10 @@ def _recording(plan: GuestPlan, folder: Path, timeout: float, record: Sequence[s
     steps = write_steps(plan.steps, folder)
     options = ["--output", str(folder / "trace.json"), "--raw", str(folder / "recording"), *record]
     recording = shlex.join([sys.executable, "-m", "numaprobe", "record", *options, "--", "/bin/sh", str(steps)])
+    for name, contents in plan.files.items():
+        (folder / name).write_bytes(contents)
     return [
+        f"export NUMAPROBE_SHARED={shlex.quote(str(folder))}",
         step_function(folder),
         *plan.setup,
         f"touch {shlex.quote(str(folder / STARTED))}",

@@ -8,7 +8,7 @@ which has none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from numaprobe.errors import InputError
@@ -67,8 +67,12 @@ class GuestPlan:
     setup: tuple[str, ...] = ()
     #: shell lines that are recorded
     steps: tuple[str, ...] = ()
+    #: shell lines after the recording, so that another plan finds the guest as this one did
+    after: tuple[str, ...] = ()
     #: further options of QEMU, as they are
     qemu: tuple[str, ...] = ()
+    #: name -> contents: files in the folder that the guest shares with us, ``$NUMAPROBE_SHARED`` there
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def first_bus(node: int, nodes: int) -> int:

@@ -21,6 +21,8 @@ FAILED: Final = "steps.failed"
 _WORDS: Final = 300
 #: where the guest keeps its notes: its own, nobody else is there
 _GUEST_TMP: Final = "/tmp"  # noqa: S108
+#: there: what failed until now
+OWN_FAILED: Final = f"{_GUEST_TMP}/numaprobe-failed"
 
 #: ``step PLACE COMMAND…``: the guest's own file first, because several tasks may append at a time
 _STEP: Final = """step() {{

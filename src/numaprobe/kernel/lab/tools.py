@@ -42,6 +42,8 @@ class KernelImage:
     release: str
     #: of a kernel that was built here: the digest that tells it from others of its release (``trees``)
     build_id: str | None = None
+    #: where it was built, with headers and symbols for further modules
+    tree: Path | None = None
 
     @property
     def modules(self) -> Path:

@@ -73,7 +73,7 @@ def kernel_of_tree(tree: Path, cache: Path | None = None) -> KernelImage:
             _take(tree, root, release)
         _forget_old(place)
     os.utime(place)
-    return KernelImage(place / "boot" / f"vmlinuz-{release}", release, build_id=identity)
+    return KernelImage(place / "boot" / f"vmlinuz-{release}", release, build_id=identity, tree=tree)
 
 
 def build_id(tree: Path) -> str:

@@ -124,12 +124,36 @@ class Shell(Protocol):
         """The scenario's names of the guest's devices."""
         ...
 
-    def added_late(self, names: Sequence[str]) -> bool:
-        """Tell whether these devices are taken off the bus before the steps, and found again by one rescan."""
+    def added(self, names: Sequence[str]) -> Iterable[str]:
+        """Return the lines with which these devices come."""
         ...
 
-    def pci_file(self, device: str, file: str) -> str:
-        """Return a file of a device's PCI function."""
+    def removed(self, names: Sequence[str]) -> Iterable[str]:
+        """Return the lines with which these devices go."""
+        ...
+
+    def loaded(self, drivers: Sequence[str], *, async_probe: bool | None) -> Iterable[str]:
+        """Return the lines that load these drivers as modules."""
+        ...
+
+    def registered(self, drivers: Sequence[str]) -> Iterable[str]:
+        """Return the lines that register these drivers."""
+        ...
+
+    def unregistered(self, drivers: Sequence[str]) -> Iterable[str]:
+        """Return the lines that unregister these drivers."""
+        ...
+
+    def numvfs(self, device: str, count: int, where: str) -> Iterable[str]:
+        """Return the line that writes to a device's ``sriov_numvfs``."""
+        ...
+
+    def busy(self, busy: Any, where: str) -> Iterable[str]:  # noqa: ANN401  ``cpus.Busy``, which stands above
+        """Return the line that keeps CPUs busy."""
+        ...
+
+    def settled(self, where: str) -> Iterable[str]:
+        """Return the line that waits until all probing is over."""
         ...
 
     def bus_file(self, bus: str, file: str) -> str:
@@ -138,10 +162,6 @@ class Shell(Protocol):
 
     def write(self, device: str, file: str, driver: str | None = None) -> str:
         """Return the line that writes a device's name to a file of its bus; ``{driver}`` in it: its driver's name."""
-        ...
-
-    def module(self, name: str) -> str:
-        """Return a driver's module as one word of a shell."""
         ...
 
     def bound(self, device: str) -> str:

@@ -137,6 +137,10 @@ class StartBusy(Step):
             allowed = busy.cpus if busy.floating else CpuSet.of([cpu])
             run.keep(partial(_turns, run, busy, busy.compute), cpus=allowed, cpu=cpu)
 
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Start them, if the guest has such tasks."""
+        return iter(guest.busy(self.busy, where))
+
     def names_cpus(self) -> tuple[str, CpuSet]:
         """Return the CPUs and their key."""
         return f"{self.key}.cpus", self.busy.cpus

@@ -26,8 +26,7 @@ class Add(OnNames):
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Find them again, if they are not there from the beginning."""
-        if guest.added_late(choose(self.add, guest.known)):
-            yield f"echo 1 > {guest.bus_file('pci', 'rescan')}"
+        return iter(guest.added(choose(self.add, guest.known)))
 
 
 class Remove(OnNames):
@@ -42,9 +41,8 @@ class Remove(OnNames):
                 await run.core.device_del(dev)
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
-        """Write to their PCI functions' ``remove``."""
-        for name in choose(self.remove, guest.known):
-            yield f"echo 1 > {guest.pci_file(name, 'remove')}"
+        """Take them away."""
+        return iter(guest.removed(choose(self.remove, guest.known)))
 
 
 class Bind(OnNames):
@@ -125,8 +123,8 @@ class SriovNumvfs(Step):
         return f"{self.key} {self.sriov_numvfs.device} {self.sriov_numvfs.vfs}"
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
-        """Refuse: no device of the lab has virtual functions."""
-        raise InputError(f"{where}: no device of the lab has virtual functions; run it on the virtual machine")
+        """Write to the file, if the device has it."""
+        return iter(guest.numvfs(self.sriov_numvfs.device, self.sriov_numvfs.vfs, where))
 
 
 class Authorized(Table):

@@ -22,8 +22,7 @@ class Load(OnNames):
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Load each driver's module."""
-        parameter = "" if self.async_probe is None else f" async_probe={int(self.async_probe)}"
-        return (f"modprobe {guest.module(name)}{parameter}" for name in self.load)
+        return iter(guest.loaded(self.load, async_probe=self.async_probe))
 
 
 class Register(OnNames):
@@ -37,8 +36,8 @@ class Register(OnNames):
             await run.core.driver_register(driver)
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
-        """Load each driver's module."""
-        return (f"modprobe {guest.module(name)}" for name in self.drivers)
+        """Load each driver's module, or register it if it needs none."""
+        return iter(guest.registered(self.drivers))
 
 
 class Unregister(OnNames):
@@ -52,8 +51,8 @@ class Unregister(OnNames):
             await run.core.driver_unregister(driver)
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
-        """Unload each driver's module."""
-        return (f"modprobe -r {guest.module(name)}" for name in self.unregister)
+        """Unload each driver's module, or unregister it if it has none."""
+        return iter(guest.unregistered(self.unregister))
 
 
 class LateInitcall(Step):

@@ -125,5 +125,5 @@ class Settle(Step):
         await run.core.settle()
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
-        """Sleep long enough: a guest has nothing to wait for."""
-        yield "sleep 2"
+        """Wait as the guest can."""
+        return iter(guest.settled(where))

@@ -1,0 +1,1 @@
+"""Built-in scenarios in real kernels, beside their prediction."""
