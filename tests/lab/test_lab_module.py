@@ -12,19 +12,20 @@ import pytest
 from numaprobe.cli.main import run_command
 from numaprobe.errors import InputError, MissingInterfaceError, RefusedError
 from numaprobe.kernel.lab import guest as guests
-from numaprobe.kernel.lab.guest import run_together
+from numaprobe.kernel.lab.guest import GuestResult
 from numaprobe.kernel.lab.headers import headers_of
-from numaprobe.kernel.lab.plan import GuestPlan
 from numaprobe.kernel.lab.testmodule import MODULE, built_module
 from numaprobe.kernel.lab.tools import KernelImage, Tools
 from numaprobe.records import ProbeRecord, Trace
 from numaprobe.scenario import load_scenario, parse_scenario, prepare
-from numaprobe.scenario.inkernel import fitting_factor, inexpressible, module_plan, scaled_scenario
-from numaprobe.topology import load_topology
+from numaprobe.scenario.inkernel import MARK, fitting_factor, inexpressible, module_plan, scaled_scenario
+from numaprobe.study.guests import GuestOptions
+from numaprobe.study.lab import GuestSetting, record_together
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numaprobe.kernel.lab.plan import GuestPlan
     from numaprobe.scenario.inkernel import ModulePlan
 
 SOURCES = files("numaprobe.kernel.lab").joinpath("module")
@@ -135,9 +136,9 @@ def test_the_modules_sizes_are_the_ones_that_are_checked() -> None:
     sizes = {
         name: int(value, 0) for name, value in re.findall(r"#define LAB_(\w+)\s+(0x\w+|\d+)$", header, re.MULTILINE)
     }
-    assert sizes["DEVICES"] == layout.MAX_DEVICES
-    assert sizes["DRIVERS"] == layout.MAX_DRIVERS
-    assert sizes["BUSES"] == layout.MAX_BUSES
+    assert sizes["DEVICES"] == layout.MAX_DEVICES + 1
+    assert sizes["DRIVERS"] == layout.MAX_DRIVERS + 1
+    assert sizes["BUSES"] == layout.MAX_BUSES + 1
     assert plan_of().names["0000:01:00.0"].startswith(f"{sizes['DOMAIN']:x}:")
 
 
@@ -151,7 +152,7 @@ def test_more_functions_than_a_bus_has_get_another_bridge() -> None:
     assert few.names == {"d0": "20000:00:00.0", "d1": "20000:00:01.0"}
 
 
-@pytest.mark.parametrize(("what", "count"), [("devices", 4097), ("drivers", 65), ("buses", 17)])
+@pytest.mark.parametrize(("what", "count"), [("devices", 4096), ("drivers", 64), ("buses", 16)])
 def test_more_than_the_module_takes_is_refused(what: str, count: int) -> None:
     changes: dict[str, Any] = {"drivers": [{"name": "a"}], "devices": [{"name": "d", "compatible": "a"}]}
     if what == "devices":
@@ -246,7 +247,7 @@ def test_a_guest_is_left_as_it_was_found() -> None:
     plan = plan_of(buses=[{"name": "pci", "autoprobe": False}])
     assert any("echo 0 > /sys/bus/pci/drivers_autoprobe" in line for line in plan.guest.setup)
     assert plan.guest.after[0] == "echo 1 > /sys/bus/pci/drivers_autoprobe"
-    assert plan.guest.after[-1] == "rmmod numaprobe_lab"
+    assert "rmmod numaprobe_lab" in plan.guest.after
 
 
 def test_recorded_drivers_get_the_scenarios_names() -> None:
@@ -431,28 +432,35 @@ def test_without_a_compiler_nothing_is_fetched(place: Path, monkeypatch: pytest.
 
 
 # ---- one guest for several plans -----------------------------------------------------------------------------------
-def test_several_plans_share_a_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripts: list[list[str]] = []
+def probe(device: str, start: int, driver: str = "led") -> ProbeRecord:
+    return ProbeRecord(device=device, driver=driver, cost_ns=1, start_ns=start, end_ns=start + 1)
 
-    def booted(_plan: GuestPlan, lines: list[str], *, folder: Path, **_: Any) -> int:
-        scripts.append(lines)
-        (folder / "0/status").write_text("0\n")
-        (folder / "0/trace.json").write_text('{"schema": "numaprobe.trace/1", "source": "kernel", "probes": []}')
-        (folder / "console.log").write_text("Kernel panic - not syncing: oh\n")
-        return 0
 
-    monkeypatch.setattr(guests, "run_script", booted)
-    topology = load_topology("1 node x 1 core")
-    plans = [GuestPlan(topology=topology, devices=(), after=("rmmod x",), files={"a": b"1"}) for _ in range(2)]
-    tools = Tools(tmp_path, "")
-    first, second = run_together(plans, kernel=image_in(tmp_path), tools=tools, folder=tmp_path)
+def test_several_scenarios_share_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = [probe(MARK, 30, MARK), probe(MARK, 60, MARK)]
+    trace = Trace(source="kernel", probes=(probe("led0", 10), marks[0], probe("led0", 40), *marks[1:], probe("x", 70)))
+    plans: list[GuestPlan] = []
+
+    def booted(plan: GuestPlan, *, folder: Path, **_: Any) -> GuestResult:
+        plans.append(plan)
+        (folder / "1/steps.failed").write_text("steps[0] failed\n")
+        return GuestResult(trace=trace, status=0, seconds=1.0, folder=folder)
+
+    monkeypatch.setattr(guests, "run_guest", booted)
+    options = GuestOptions(image=image_in(tmp_path), tools=Tools(tmp_path, ""), timeout=1.0)
+    plan = plan_of()
+    setting = GuestSetting(scenario=plan.scenario, plan=plan.guest, options=options, module=plan)
+    first, second, third = record_together([setting, setting, setting])
     assert not isinstance(first, RefusedError)
-    assert first.trace.probes == ()
-    assert isinstance(second, RefusedError)
-    assert "the guest's kernel panicked: oh" in str(second)
-    assert (tmp_path / "1/a").read_bytes() == b"1"
-    assert scripts[0].count("rmmod x") == 2
-    assert f"export NUMAPROBE_SHARED={tmp_path}/1" in scripts[0]
+    assert not isinstance(second, RefusedError)
+    assert [one.start_ns for one in first.trace.probes] == [10]
+    assert [one.start_ns for one in second.trace.probes] == [40]
+    assert [one.message for one in second.failures] == ["steps[0] failed"]
+    assert isinstance(third, RefusedError), "its mark is missing: the guest did not come so far"
+    lines = plans[0].steps
+    assert lines.count("rmmod numaprobe_lab") == 3
+    assert lines.count("tell add 4095") == 3
+    assert sum("export NUMAPROBE_SHARED=" in line for line in lines) == 3
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------

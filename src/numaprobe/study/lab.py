@@ -10,7 +10,7 @@ from numaprobe.errors import RefusedError
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario import prepare, run_scenario
 from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
-from numaprobe.scenario.inkernel import PCI_BODY, fitting_factor, module_plan
+from numaprobe.scenario.inkernel import MARK, PCI_BODY, fitting_factor, module_plan
 from numaprobe.study.following import explanations
 from numaprobe.topology import from_json
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numaprobe.analysis.agreement import Agreement
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.kernel.lab.plan import GuestPlan
-    from numaprobe.records import Trace
+    from numaprobe.records import RunWarning, Trace
     from numaprobe.runtime.profile import KernelProfile
     from numaprobe.scenario import Scenario
     from numaprobe.scenario.inkernel import ModulePlan
@@ -145,21 +145,33 @@ def record_together(
         told: called before the boot.
 
     Raises:
-        RefusedError: the guest could not be started.
+        RefusedError: the guest could not be started, or left no trace.
 
     """
     from numaprobe.kernel.lab.guest import run_together
 
     own = [word for word in dict.fromkeys(one for each in settings for one in _own_functions(each)) if word[:2] != "--"]
     more = [word for function in own for word in ("--function", function)]
+    plans = [setting.module.with_mark() for setting in settings if setting.module is not None]
     with settings[0].options.guest(told) as shared:
-        results = run_together([setting.plan for setting in settings], record=[*record, *more], **shared)
+        together = run_together([plan.guest for plan in plans], record=[*record, *more], **shared)
     return [
-        replace(result, trace=setting.module.as_named(result.trace))
-        if setting.module is not None and not isinstance(result, RefusedError)
-        else result
-        for setting, result in zip(settings, results, strict=True)
+        _part(together.result, plan, index, failed)
+        for index, (plan, failed) in enumerate(zip(plans, together.failed, strict=True))
     ]
+
+
+def _part(
+    whole: GuestResult, plan: ModulePlan, index: int, failed: tuple[RunWarning, ...]
+) -> GuestResult | RefusedError:
+    """Return what was recorded between two marks: the probes of one scenario."""
+    marks = sorted(probe.start_ns or 0 for probe in whole.trace.probes if probe.driver == MARK)
+    if index >= len(marks):
+        return RefusedError("the guest did not come so far")
+    first, last = (marks[index - 1] if index else 0), marks[index]
+    probes = tuple(probe for probe in whole.trace.probes if first < (probe.start_ns or 0) < last)
+    trace = plan.as_named(replace(whole.trace, probes=probes, warnings=failed))
+    return replace(whole, trace=trace, status=int(bool(failed)), failures=failed)
 
 
 def _own_functions(setting: GuestSetting) -> list[str]:

@@ -121,6 +121,15 @@ def run_guest(
     return _result(folder, status, timeout, start)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """What a guest brought home that took the steps of several plans in one recording."""
+
+    result: GuestResult
+    #: for each plan: its steps that failed
+    failed: tuple[tuple[RunWarning, ...], ...]
+
+
 def run_together(
     plans: Sequence[GuestPlan],
     *,
@@ -130,8 +139,8 @@ def run_together(
     timeout: float = DEFAULT_TIMEOUT,
     record: Sequence[str] = (),
     kvm: bool = False,
-) -> list[GuestResult | RefusedError]:
-    """Boot ``kernel`` once, take the steps of several plans there one after the other, and return what each brought.
+) -> Together:
+    """Boot ``kernel`` once and take the steps of several plans there one after the other, in one recording.
 
     Args:
         plans: of the first one's machine and kernel parameters; each leaves the guest as it found it (``after``).
@@ -142,36 +151,31 @@ def run_together(
         record: further options of ``numaprobe record``.
         kvm: see ``run_guest``.
 
-    Returns:
-        A result for each plan, or why there is none.
-
     Raises:
         InputError, RefusedError: see ``run_guest``.
 
     """
     folder = folder.resolve()
-    start, lines = time.monotonic(), []
+    lines: list[str] = []
     for index, plan in enumerate(plans):
         own = folder / str(index)
         own.mkdir()
-        status = shlex.quote(str(own / "status"))
-        lines += [*_recording(plan, own, timeout, record), f"echo $? > {status}", *plan.after]
-        lines += ["dmesg -C", f"rm -f {OWN_FAILED}"]
-    with contextlib.suppress(RefusedError):
-        run_script(plans[0], lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm)
-    return [_brought(folder, index, timeout, start) for index in range(len(plans))]
+        lines += [*_shared(plan, own), *plan.setup, *plan.steps, *plan.after, f"rm -f {OWN_FAILED}"]
+    one = replace(plans[0], setup=(), steps=tuple(lines), after=(), files={})
+    result = run_guest(one, kernel=kernel, tools=tools, folder=folder, timeout=timeout, record=record, kvm=kvm)
+    failed = tuple(tuple(_failed_steps(folder / str(index))) for index in range(len(plans)))
+    return Together(result=result, failed=failed)
 
 
-def _brought(folder: Path, index: int, timeout: float, start: float) -> GuestResult | RefusedError:
-    """Return what one of several recordings left, or why it left nothing."""
-    own = folder / str(index)
-    status = _status(own)
-    if status is None:
-        return RefusedError(what_went_wrong(folder / "console.log", ended=True, timeout=timeout))
-    try:
-        return _result(own, status, timeout, start)
-    except RefusedError as error:
-        return error
+def _shared(plan: GuestPlan, folder: Path) -> list[str]:
+    """Write a plan's files, and return the lines with which its others find them and note failures."""
+    for name, contents in plan.files.items():
+        (folder / name).write_bytes(contents)
+    return [f"export NUMAPROBE_SHARED={shlex.quote(str(folder))}", step_function(folder)]
+
+
+def _failed_steps(folder: Path) -> Iterator[RunWarning]:
+    return (RunWarning(kind="step-failed", message=sentence) for sentence in failed_steps(folder))
 
 
 def _result(folder: Path, status: int, timeout: float, start: float) -> GuestResult:
@@ -195,11 +199,8 @@ def _recording(plan: GuestPlan, folder: Path, timeout: float, record: Sequence[s
     steps = write_steps(plan.steps, folder)
     options = ["--output", str(folder / "trace.json"), "--raw", str(folder / "recording"), *record]
     recording = shlex.join([sys.executable, "-m", "numaprobe", "record", *options, "--", "/bin/sh", str(steps)])
-    for name, contents in plan.files.items():
-        (folder / name).write_bytes(contents)
     return [
-        f"export NUMAPROBE_SHARED={shlex.quote(str(folder))}",
-        step_function(folder),
+        *_shared(plan, folder),
         *plan.setup,
         f"touch {shlex.quote(str(folder / STARTED))}",
         f"left=$(({int(timeout)} - $(cut -d. -f1 /proc/uptime)))",
@@ -210,8 +211,7 @@ def _recording(plan: GuestPlan, folder: Path, timeout: float, record: Sequence[s
 
 def _failures(folder: Path, status: int, timeout: float, splats: Sequence[Splat]) -> Iterator[RunWarning]:
     """Yield what went wrong inside the guest."""
-    for sentence in failed_steps(folder):
-        yield RunWarning(kind="step-failed", message=sentence)
+    yield from _failed_steps(folder)
     if status in _TIMED_OUT:
         message = f"the steps did not end within {timeout:.0f} s and were stopped; what was recorded until then is kept"
         yield RunWarning(kind="timed-out", message=message)

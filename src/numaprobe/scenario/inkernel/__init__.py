@@ -6,7 +6,7 @@ an emulated machine's own do not decide an order; ``plan`` puts them together.
 """
 
 from numaprobe.scenario.inkernel.limits import inexpressible
-from numaprobe.scenario.inkernel.plan import PCI_BODY, ModulePlan, module_plan
+from numaprobe.scenario.inkernel.plan import MARK, PCI_BODY, ModulePlan, module_plan
 from numaprobe.scenario.inkernel.scaling import fitting_factor, scaled_scenario
 
-__all__ = ["PCI_BODY", "ModulePlan", "fitting_factor", "inexpressible", "module_plan", "scaled_scenario"]
+__all__ = ["MARK", "PCI_BODY", "ModulePlan", "fitting_factor", "inexpressible", "module_plan", "scaled_scenario"]

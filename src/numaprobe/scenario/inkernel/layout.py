@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 #: as ``LAB_DOMAIN``, ``LAB_DEVICES``, … of ``kernel/lab/module/lab.h``
 _DOMAIN: Final = 0x20000
-MAX_DEVICES: Final = 4096
-MAX_DRIVERS: Final = 64
-MAX_BUSES: Final = 16
+#: the last of each is kept for a mark (``plan.MARK``)
+MAX_DEVICES: Final = 4095
+MAX_DRIVERS: Final = 63
+MAX_BUSES: Final = 15
 _FUNCTIONS: Final = 256
 _SLOT: Final = 8
 #: the first number that stands for a ``compatible``: a PCI device ID
@@ -130,7 +131,7 @@ def lay_out(scenario: Scenario, topology: Topology) -> Layout:
     named = [*(bus.name for bus in scenario.buses), *(spec.bus for spec in specs)]
     for bus in [*named, *(driver.bus for driver in scenario.drivers)]:
         layout.buses.setdefault(bus, len(layout.buses))
-    places = _Places(layout, specs)
+    places = _FunctionPlaces(layout, specs)
     for spec in specs:
         _place(layout, places, spec, topology)
     for what, count, most in (
@@ -143,7 +144,7 @@ def lay_out(scenario: Scenario, topology: Topology) -> Layout:
     return layout
 
 
-class _Places:
+class _FunctionPlaces:
     """Where PCI functions stand: node by node, in order, each at the beginning of a slot while there are slots."""
 
     def __init__(self, layout: Layout, specs: Iterable[DeviceSpec]) -> None:
@@ -181,7 +182,7 @@ def vfs_of(layout: Layout, spec: DeviceSpec) -> int:
     return max(asked, default=0)
 
 
-def _place(layout: Layout, places: _Places, spec: DeviceSpec, topology: Topology, group: int = -1) -> None:
+def _place(layout: Layout, places: _FunctionPlaces, spec: DeviceSpec, topology: Topology, group: int = -1) -> None:
     """Number a device, its virtual functions, and what its probe registers."""
     if bus_kind(layout.scenario, spec.bus) == "pci":
         _place_function(layout, places, spec)
@@ -202,7 +203,7 @@ def _children(
                 yield layout.group(phase), child
 
 
-def _place_function(layout: Layout, places: _Places, spec: DeviceSpec) -> None:
+def _place_function(layout: Layout, places: _FunctionPlaces, spec: DeviceSpec) -> None:
     vfs = vfs_of(layout, spec)
     if vfs >= _FUNCTIONS:
         raise InputError(f"device '{spec.name}': the lab's module has room for 255 virtual functions")

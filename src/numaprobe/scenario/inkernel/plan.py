@@ -33,10 +33,19 @@ _SETUP: Final = (
         f'< "$NUMAPROBE_SHARED/{SCENARIO_FILE}"'
     ),
 )
+#: A device of the module's own that is probed when a scenario is over, so that a recording of several can be parted.
+MARK: Final = "numaprobe_mark"
+_MARK_LINES: Final = (
+    f"bus 15 plain {MARK}",
+    f"driver 63 15 sync {MARK}",
+    "match 63 1",
+    f"device 4095 15 -1 -1 -1 1 {MARK}",
+)
 #: CPUs that went offline come back; what was written to files of the kernel's is the scenario's to put back
 _AFTER: Final = (
     "for cpu in /sys/devices/system/cpu/cpu*/online; do echo 1 > $cpu; done",
     "rmmod numaprobe_lab",
+    "taskset -cp $(cat /sys/devices/system/cpu/online) $$ >/dev/null",
 )
 
 
@@ -60,6 +69,12 @@ class ModulePlan:
     def with_module(self, module: bytes) -> ModulePlan:
         """Return the same plan with the module that the guest loads."""
         return replace(self, guest=replace(self.guest, files={**self.guest.files, MODULE_FILE: module}))
+
+    def with_mark(self) -> ModulePlan:
+        """Return the same plan with a mark in the recording when it is over: a probe of ``MARK``."""
+        text = self.guest.files[SCENARIO_FILE] + "".join(f"{line}\n" for line in _MARK_LINES).encode()
+        steps = (*self.guest.steps, "tell settle", "tell register 63", "tell add 4095")
+        return replace(self, guest=replace(self.guest, steps=steps, files={**self.guest.files, SCENARIO_FILE: text}))
 
     def as_named(self, trace: Trace) -> Trace:
         """Return a guest's trace with the scenario's names of drivers."""
