@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from numaprobe.cpuset import CpuSet
+from numaprobe.hostmachine.attributes import ANYTHING
 from numaprobe.hostmachine.measure import Stretch
 from numaprobe.topology import symmetric
 
@@ -15,8 +16,8 @@ from numaprobe.topology import symmetric
 def task(*delays_ns: int) -> Any:
     """Return a task whose thread waited so long for CPUs, at each time of asking."""
     left = list(delays_ns)
-    thread = SimpleNamespace(run_delay_ns=lambda: left.pop(0), is_pinned=False)
-    return SimpleNamespace(stretch=None, thread=thread, comm="t", wish=SimpleNamespace(cpus=None, hint=None))
+    thread = SimpleNamespace(run_delay_ns=lambda: left.pop(0), held_on=None)
+    return SimpleNamespace(stretch=None, thread=thread, home=ANYTHING)
 
 
 @pytest.mark.parametrize("jobs", [[(9_000_000, 0)], [(600_000, 0), (9_000_000, 2)], [(9_000_000, 0), (9_000_000, 2)]])

@@ -54,7 +54,8 @@ class ProbeBodies:
             result, usage = await self._machine.measure(lambda: self._call(drv, dev))
         finally:
             self._chains.leave(task, before)
-        attempt = dev.p.attempts[drv.name] = dev.p.attempts.get(drv.name, 0) + 1
+        attempts = dev.p.attempts
+        attempt = attempts[drv.name] = attempts.get(drv.name, 0) + 1
         self.recorder.keep(
             Note(  # by position: naming fourteen fields doubles its cost
                 dev.name,

@@ -62,8 +62,8 @@ class DeferredProbes:
         self._lists = state.deferred
         self._chains = chains
         self._retry = retry
-        #: triggers that came from something new, not from another device's deferral
-        self._news = 0
+        #: requests from outside of all bodies, and the like
+        self._requests = 0
         self._bound_once: set[tuple[str, str]] = set()
         options = state.options
         explicit = options.deferred_probe_timeout_ns is not None
@@ -89,30 +89,34 @@ class DeferredProbes:
 
     def trigger(self) -> None:
         """Retry all pending devices soon, as there is news; before late_initcall nothing happens."""
-        self._news += 1
+        self._requests += 1
         self._trigger()
 
     def bound(self, dev: Device) -> None:
         """Retry all pending devices soon, as ``dev`` was bound: news the first time."""
-        if dev.key not in self._bound_once:
-            self._bound_once.add(dev.key)
-            self._news += 1
+        self._bound_once.add(dev.key)
         self._trigger()
 
     def _trigger(self) -> None:
         """Trigger. Where nothing waits the kernel queues its work all the same, to find nothing: we do not."""
-        if not self._lists.enabled:
+        lists = self._lists
+        if not lists.enabled:
             return
-        self._lists.trigger_count += 1
-        if not self._lists.pending and not self._lists.active:
+        lists.trigger_count += 1
+        if not lists.pending and not lists.active:
             return
-        self._lists.active.update(self._lists.pending)
-        self._lists.pending.clear()
+        lists.active.update(lists.pending)
+        lists.pending.clear()
         self._machine.queue_work(self._machine.system_dfl_wq, self._work)
 
     def note_request(self) -> None:
         """Take note that something is asked for: news, unless a body asks."""
-        self._news += not self._chains.inside()
+        self._requests += not self._chains.inside()
+
+    @property
+    def _news(self) -> int:
+        """How much news there has been: what a trigger came from, if not from another device's deferral."""
+        return self._requests + len(self._bound_once)
 
     def retrigger(self, dev: Device) -> None:
         """Trigger again: a trigger passed while ``dev`` was probed, and its deferral may have missed it."""

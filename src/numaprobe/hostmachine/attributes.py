@@ -13,14 +13,12 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.cpuset import CpuSet
 from numaprobe.hostmachine import syscalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Every CPU there can be: a thread without a CPU set of its own.
-ANYWHERE: Final = CpuSet((1 << 8192) - 1)
+    from numaprobe.cpuset import CpuSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +33,8 @@ class Attributes:
     memory_node: int | None = None
     #: ``MPOL_PREFERRED`` or ``MPOL_BIND``
     memory_mode: int = syscalls.MPOL_PREFERRED
+    #: of the worker of an unbound pool, the pool's pod
+    pod: CpuSet | None = None
 
 
 #: What a thread has that was given nothing.

@@ -59,12 +59,14 @@ class TaskFuture:
 
     __slots__ = ("_asyncio_future_blocking", "_context", "_ended", "_failure", "_loop", "_resume", "value")
 
+    #: in which the task is resumed; there if ``_resume`` is
+    _context: Context
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.value: Any = None
         self._asyncio_future_blocking = False
         self._loop = loop
         self._resume: Callable[[Any], object] | None = None
-        self._context: Context | None = None
         self._ended = False
         self._failure: BaseException | None = None
 
@@ -81,7 +83,7 @@ class TaskFuture:
         """End it, if it has not ended, and resume the task at once. Called in the loop, outside any task."""
         self._ended = True
         resume, self._resume = self._resume, None
-        if resume is not None and self._context is not None:
+        if resume is not None:
             self._context.run(resume, self)
 
     def fail(self, failure: BaseException) -> None:
@@ -166,12 +168,15 @@ class ThreadCall(TaskFuture):
         value, error: what the call returned or raised.
         running_ns: its CPU time, calls inside it not counted.
         cpu_before, cpu_after: where the thread was.
-        depth: how many bodies below it in its thread wait for the core.
-        alarm: the timer of its deadline.
+        depth: of one with a deadline, how many bodies below it in its thread wait for the core.
+        alarm: of one with a deadline, the timer.
 
     """
 
     __slots__ = ("alarm", "args", "cpu_after", "cpu_before", "depth", "error", "function", "running_ns")
+
+    depth: int
+    alarm: asyncio.TimerHandle
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, function: Callable[..., Any], args: tuple[Any, ...] = ()
@@ -182,5 +187,3 @@ class ThreadCall(TaskFuture):
         self.error: BaseException | None = None
         self.running_ns = 0
         self.cpu_before = self.cpu_after = -1
-        self.depth = 0
-        self.alarm: asyncio.TimerHandle | None = None

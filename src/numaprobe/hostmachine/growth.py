@@ -37,7 +37,7 @@ _PAUSE_NS: Final = 10_000_000
 class WorkTimes(Protocol):
     """The task of a worker, as far as time goes."""
 
-    #: when its work began, and its ``awake_ns`` then
+    #: when its work began, and its ``awake_ns`` at the end of the one before
     began_ns: int
     began_awake_ns: int
 

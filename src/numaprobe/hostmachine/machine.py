@@ -33,7 +33,7 @@ from numaprobe.topology import housekeeping_cpus
 from numaprobe.workqueue import Workqueues, WorkqueueStruct
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from numaprobe.runtime.protocol import Task, Work, Workqueue
     from numaprobe.topology import Topology
@@ -84,6 +84,7 @@ class HostMachine(Life, BodyCalls):
         self._allowed: tuple[set[int], CpuSet, CpuSet] = (set(), CpuSet(), CpuSet())
         self._allowed_until = 0
         self._isolation: tuple[int, CpuSet, CpuSet] | None = None
+        self._unbound = CpuSet()
         self._applier = Applier(self.warn, self._allowed_now)
         self.runner = Runner(self._applier, self.warn)
         self._build_workqueues()
@@ -129,12 +130,12 @@ class HostMachine(Life, BodyCalls):
             self._read_allowed()
         return self._allowed[2]
 
-    def _follow_online(self) -> CpuSet:
+    def _follow_online(self, now: int) -> CpuSet:
         """Return ``online`` as it was a millisecond ago at most, and tell the workqueues if it has changed.
 
-        For what happens with every work; in the core's loop only.
+        For what happens with every work; in the core's loop only. ``now``: CLOCK_MONOTONIC.
         """
-        if time.monotonic_ns() >= self._allowed_until:
+        if now >= self._allowed_until:
             self._read_allowed()
         online = self._allowed[2]
         if online is not self._followed and online:
@@ -150,7 +151,9 @@ class HostMachine(Life, BodyCalls):
     def housekeeping(self, kind: HkType) -> CpuSet:
         """Return the possible CPUs that are not isolated (DOMAIN) or not tickless (WQ), as sysfs says now."""
         if kind is HkType.UNBOUND:
-            return CpuSet(self._workqueues.cpus.unbound)
+            if self._unbound.bits != self._workqueues.cpus.unbound:
+                self._unbound = CpuSet(self._workqueues.cpus.unbound)
+            return self._unbound
         now = time.monotonic_ns()
         if self._isolation is None or now - self._isolation[0] > _HOUSEKEEPING_NS:
             self._isolation = (now, limits.isolated_cpus(), limits.nohz_full_cpus())
@@ -184,9 +187,9 @@ class HostMachine(Life, BodyCalls):
         """Wait until a spawned task is done; return what it returned, or raise what it raised."""
         return await self.runner.join(_mine(task))
 
-    async def park(self, why: object) -> Any:  # noqa: ANN401  what ``wake`` gives
+    def park(self, why: object) -> Coroutine[Any, Any, Any]:  # a plain function: one coroutine less per wait
         """Leave the current task until it is woken; for locks and events."""
-        return await self.runner.park(why)
+        return self.runner.park(why)
 
     def wake(self, task: Task, *, value: object = None) -> None:
         """Make a parked task ready."""
@@ -211,7 +214,8 @@ class HostMachine(Life, BodyCalls):
         node = pool.node if known is not None and pool.node >= 0 and pool.node in known else None
         hint = pod if pool.pod != pool.mask else None
         first = (pod & self._followed).first
-        return Attributes(CpuSet(pool.mask), hint, node, self._memory_mode), pod.first or 0 if first is None else first
+        wish = Attributes(CpuSet(pool.mask), hint, node, self._memory_mode, pod if pool.label.startswith("u") else None)
+        return wish, pod.first or 0 if first is None else first
 
     def alloc_workqueue(
         self,
@@ -224,14 +228,14 @@ class HostMachine(Life, BodyCalls):
         strict: bool = False,
     ) -> WorkqueueStruct:
         """Make a workqueue."""
-        self._follow_online()
+        self._follow_online(time.monotonic_ns())
         return self._workqueues.alloc(
             name, unbound=unbound, max_active=max_active, min_active=min_active, scope=scope, strict=strict
         )
 
     def _here(self) -> int:
-        task, online = CURRENT.get(), self._follow_online()
-        return task.cpu if task is not None and task.cpu in online else online.first or 0
+        task, online = CURRENT.get(), self._follow_online(time.monotonic_ns())
+        return task.cpu if task is not None and online.bits >> task.cpu & 1 else online.first or 0
 
     def queue_work(self, wq: Workqueue, work: Work) -> bool:
         """Queue near the caller; return False if the work is already pending."""
@@ -241,7 +245,7 @@ class HostMachine(Life, BodyCalls):
 
     def queue_work_on(self, cpu: int, wq: Workqueue, work: Work) -> bool:
         """Queue on ``cpu``'s pool, or on the pool of the pod that holds it."""
-        self._follow_online()
+        self._follow_online(time.monotonic_ns())
         queued = self._workqueues.queue_on(cpu, wq, work)
         self.runner.accounting.busy += queued
         return queued
@@ -257,7 +261,7 @@ class HostMachine(Life, BodyCalls):
 
         The computer's own ``/sys/devices/virtual/workqueue/cpumask`` is left alone.
         """
-        self._follow_online()
+        self._follow_online(time.monotonic_ns())
         return self._workqueues.set_unbound_cpumask(cpus.bits)
 
     async def flush_work(self, work: Work) -> bool:

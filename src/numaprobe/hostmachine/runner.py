@@ -248,13 +248,13 @@ class Runner:
             OSError: EAGAIN, the system gave no thread; ENOMEM, the thread died.
 
         """
-        thread = self.threads.of(task)
+        thread = task.thread or self.threads.of(task)
         loop = self.core.loop
         call = ThreadCall(loop, function, args)
-        call.depth = thread.asking
         thread.calls.append(call)
         loop.send(thread, call)
         if deadline_ns is not None:
+            call.depth = thread.asking
             call.alarm = loop.call_later(deadline_ns / 1e9, self._expire, task, thread, call, deadline_ns)
         try:
             await call
@@ -266,7 +266,7 @@ class Runner:
             raise
         finally:
             thread.calls.remove(call)
-            if call.alarm is not None:
+            if deadline_ns is not None:
                 call.alarm.cancel()
         task.cpu = call.cpu_after
         task.running_ns += call.running_ns

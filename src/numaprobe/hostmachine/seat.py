@@ -69,7 +69,8 @@ class HostWorker(HostTask):
         inbox: where it waits for a work; None before it was woken first.
         ended: it has left its pool, and is to end.
         idle_thread: it rests and has a thread.
-        began_ns, began_awake_ns: when its work began, and its ``awake_ns`` then.
+        began_ns, began_awake_ns: when its work began, and its ``awake_ns`` at the end of the one before: while it
+            rests it is not awake.
 
     """
 

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from numaprobe.errors import BodyError
 from numaprobe.hostmachine import stacks, syscalls
-from numaprobe.hostmachine.attributes import ANYTHING, ANYWHERE, Attributes
+from numaprobe.hostmachine.attributes import ANYTHING, Attributes
 from numaprobe.hostmachine.future import Message, ThreadCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numaprobe.cpuset import CpuSet
     from numaprobe.hostmachine.attributes import Applier
     from numaprobe.hostmachine.bodies import HeldMemory
     from numaprobe.hostmachine.process import BodyProcess
@@ -100,8 +101,9 @@ class BodyThread:
         self._run_delay_ns: int | None = None
         #: the same, 0 where it is not known
         self.run_delay_seen_ns = 0
-        #: whether it is held on the CPUs of its wish
-        self.is_pinned = False
+        #: the CPUs of its wish, if it is held on them; None = it may run wherever the process may
+        self.held_on: CpuSet | None = None
+        self._allowed = -1  # the same as bits, for a look at every call; all of them if it is not held
         self._thread = threading.Thread(target=self._run_on, name=comm, daemon=True)
         #: what gets its OS thread when it ends, and whether it has got one itself in that way
         self._successor: BodyThread | None = None
@@ -252,8 +254,8 @@ class BodyThread:
     def _give(self, wish: Attributes) -> None:
         self._wish = wish
         pinned = wish.cpus is None or self._applier.apply_cpus(wish.cpus)
-        self._allowed = wish.cpus if wish.cpus is not None and pinned else ANYWHERE
-        self.is_pinned = self._allowed is not ANYWHERE
+        self.held_on = wish.cpus if pinned else None
+        self._allowed = -1 if self.held_on is None else self.held_on.bits
         if wish.memory_node is not None:
             self._applier.apply_memory(wish)
 
@@ -296,7 +298,7 @@ class BodyThread:
     def _run(self, call: ThreadCall) -> None:
         self._sweep()
         cpu = syscalls.getcpu()
-        if cpu not in self._allowed:
+        if not self._allowed >> cpu & 1:
             self._give(self._wish)
             cpu = syscalls.getcpu()
         if self.fresh:

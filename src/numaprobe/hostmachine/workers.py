@@ -31,7 +31,7 @@ class Workers:
         runner: runs tasks.
         warn: takes warnings.
         attributes: see ``WorkerHost``.
-        follow: called often, for whoever wants to see whether CPUs have come or gone.
+        follow: called often, with the time (ns), for whoever wants to see whether CPUs have come or gone.
 
     """
 
@@ -40,7 +40,7 @@ class Workers:
         runner: Runner,
         warn: Callable[[str, str], None],
         attributes: Callable[[Pool], tuple[Attributes, int]],
-        follow: Callable[[], object],
+        follow: Callable[[int], object],
     ) -> None:
         self._runner = runner
         self._warn = warn
@@ -97,12 +97,12 @@ class Workers:
         while True:
             now = time.monotonic_ns()
             item = worker.begin(now)
-            task.began_ns, task.began_awake_ns = now, task.awake_ns
+            task.began_ns = now
             while item is not None:
                 await self._run(task, item)
                 now = time.monotonic_ns()
                 task.seat.work_ended(task, now)
-                self._follow()
+                self._follow(now)
                 item = worker.finish(now)
                 done()
             if not task.ended and task.inbox is not None:

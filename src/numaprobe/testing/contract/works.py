@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from numaprobe.cpuset import CpuSet
 from numaprobe.errors import UsageError
 from numaprobe.runtime.profile import AffinityScope
-from numaprobe.runtime.protocol import Work
+from numaprobe.runtime.protocol import HkType, Work
 from numaprobe.testing.contract.expect import (
     PATIENCE_NS,
     TICK_NS,
@@ -21,7 +22,7 @@ from numaprobe.testing.fake import FakeMachine
 from numaprobe.workqueue import CPU_INTENSIVE_NS, work_on_cpu
 
 if TYPE_CHECKING:
-    from numaprobe.runtime.protocol import Machine, Task
+    from numaprobe.runtime.protocol import Machine, Task, Usage
 
 
 @in_a_task
@@ -336,7 +337,29 @@ async def percpu_pool_is_concurrency_managed(machine: Machine) -> None:
     expect(order == one_by_one or hogged, f"one runs at a time: {order}")
 
 
+@in_a_task
+async def a_worker_that_moves_keeps_its_pod(machine: Machine) -> None:
+    """The pod of a worker is its pool's, wherever a work takes it; where it may run is what the work asked for."""
+    usages: list[Usage] = []
+
+    async def function() -> None:
+        for cpus in (None, CpuSet.of([machine.current.cpu])):
+            await machine.set_affinity(cpus)
+            _, usage = await machine.measure(lambda: machine.compute(1))
+            usages.append(usage)
+        await machine.set_affinity(None)
+
+    work = Work(function, "move_fn")
+    machine.queue_work(machine.alloc_workqueue("everywhere", unbound=True, scope=AffinityScope.SYSTEM), work)
+    await machine.flush_work(work)
+    free, moved = usages
+    expect(free.pod is None or free.pod == machine.housekeeping(HkType.UNBOUND), f"its pod is all: {free.pod}")
+    expect(moved.pod == free.pod, f"it keeps its pod: {moved.pod}, not {free.pod}")
+    expect(moved.allowed is None or len(moved.allowed) == 1, f"it may use the one CPU: {moved.allowed}")
+
+
 CHECKS = (
+    a_worker_that_moves_keeps_its_pod,
     queue_once_while_pending,
     work_is_not_reentrant,
     flush_of_a_running_work,
