@@ -5,9 +5,9 @@
 
 mutmut (``[tool.mutmut]`` in pyproject.toml) makes every mutant of every function there: an operator, a number, a name,
 an argument or a text changed. A seeded sample of them is run, each in a process of its own against those of our tests
-that enter its function, short ones first, until one fails (``mutants_plugin.py``). A mutant that mypy refuses is no
-candidate: ``make test`` would refuse it too; the sample is counted without them. Nor are texts of errors, warnings and
-stories (``do_not_mutate_patterns``).
+that enter its function, those of its room first, until one fails (``mutants_plugin.py``). A mutant that mypy refuses
+is no candidate: ``make test`` would refuse it too; the sample is counted without them. Nor are texts of errors,
+warnings and stories (``do_not_mutate_patterns``).
 
 A survivor is a hole in the tests, or changes nothing that can be seen. Those of the second kind are listed in
 ``mutants.toml`` by what they change, each with the reason. Exit code 1 if fewer than nine of ten are killed, or a
@@ -29,6 +29,8 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
 MADE: Final = ROOT / "mutants"
+#: What is copied for the tests besides (see ``[tool.mutmut]``).
+COPIED: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]["also_copy"]
 #: A small file of which every mutant is run first, so that all mutants are made.
 FIRST: Final = "numaprobe.workqueue.limit.*"
 #: mutmut's exit codes: survived, no test enters the function, refused by mypy, does not end (a signal, or 36).
@@ -69,6 +71,8 @@ def results() -> dict[str, int | None]:
 
 def run_sample(count: int, seed: int, children: int) -> dict[str, int]:
     """Run mutants in a seeded order until ``count`` of them were candidates; return their exit codes, all alike."""
+    for path in COPIED:  # mutmut makes no folder for a single file
+        (MADE / path).parent.mkdir(parents=True, exist_ok=True)
     mutmut("run", "--max-children", str(children), FIRST)
     names = sorted(results())
     random.Random(seed).shuffle(names)

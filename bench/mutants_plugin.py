@@ -1,7 +1,8 @@
-"""What pytest does otherwise for a mutant (see ``mutants.py``): short tests first, and an end to endless ones.
+"""What pytest does otherwise for a mutant (see ``mutants.py``): tests of its room first, and an end to endless ones.
 
-Most mutants fail many of the tests that enter them, so the first to fail should be a short one. A mutant that never
-ends is told by the CPU time of a test, not by the clock: a busy machine must not kill mutants.
+Most mutants fail many of the tests that enter them, so the first to fail should be a short one; those that few notice
+are noticed in the tests of their own room. A mutant that never ends is told by the CPU time of a test, not by the
+clock: a busy machine must not kill mutants.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ _TOOK: Final = _durations()
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put short tests first."""
-    items.sort(key=lambda item: _TOOK.get(item.nodeid, 0.0))
+    """Put the tests of the mutant's own room first, and of these and of the others the short ones."""
+    room = "/".join(["tests", *os.environ.get("MUTANT_UNDER_TEST", "").split(".")[1:2], ""])
+    items.sort(key=lambda item: (not item.nodeid.startswith(room), _TOOK.get(item.nodeid, 0.0)))
 
 
 @pytest.hookimpl(wrapper=True)

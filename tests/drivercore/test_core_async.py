@@ -52,6 +52,32 @@ def test_synchronize_cookie_waits_for_the_earlier_ones_only(world: World) -> Non
     world.run(main)
 
 
+class BrokenEvent:
+    """Throws out whoever waits, as a machine that ends does."""
+
+    async def wait(self) -> None:
+        raise LookupError("the machine ends")
+
+
+@pytest.mark.parametrize("cookie", [None, 2])
+def test_a_wait_that_is_cut_short_leaves_nothing_behind(
+    world: World, monkeypatch: pytest.MonkeyPatch, cookie: int | None
+) -> None:
+    """Else it would be kept for as long as a call hangs, and every call that ends would look at it."""
+    calls = world.core.asyncs
+
+    async def main() -> None:
+        await calls.schedule_node(napping(world, MS), 0)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(world.machine), "event", lambda *_: BrokenEvent())
+            with pytest.raises(LookupError):
+                await calls.synchronize_cookie(cookie)
+        assert (calls._waiters, calls._cookie_waits) == ([], 0)
+        await calls.synchronize_full()
+
+    world.run(main)
+
+
 def test_the_lowest_pending_cookie_counts_not_how_many_are_done(world: World) -> None:
     """Cookie 2 and 3 are over, 1 is not: a task that waits for cookie 3 waits."""
     calls = world.core.asyncs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from core_world import MS, World
-from numaprobe.drivercore import Bus, DeviceState, Placement
+from numaprobe.drivercore import Bus, CoreOptions, DeviceState, Placement
 from numaprobe.errors import BodyError, DeadlockError, StateError
 from numaprobe.topology import symmetric
 from numaprobe.virtual import VirtualMachine
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from numaprobe.drivercore import Device, HasMachine
+    from numaprobe.runtime import Machine
 
 
 def probe_one(world: World, body: Callable[[Device], Awaitable[Any]], **more: Any) -> Device:
@@ -90,7 +91,8 @@ class NoTextError(Exception):
         (OSError(errno.ENOENT, "none"), "ENOENT"),
         (OSError("without number"), "EIO"),
         (OSError(-5, "negative"), "EIO"),
-        (OSError(99999, "too large"), "EIO"),
+        (OSError(4095, "the last one"), "E4095"),
+        (OSError(4096, "too large"), "EIO"),
         (OSError("5", "text"), "EIO"),
         (TimeoutError(), "EIO"),
         (PermissionError(errno.EPERM, "no"), "EPERM"),
@@ -111,6 +113,46 @@ def test_what_a_body_raises(world: World, error: BaseException, result: str, asy
     assert dev.state is DeviceState.UNBOUND
     assert world.warnings("body")[0].startswith("a: probe of drv raised")
     assert any("raised" in line for line in dev.story())
+
+
+def test_a_body_that_would_wait_for_itself_is_told_so(world: World) -> None:
+    async def body(_: Device) -> int:
+        raise DeadlockError(["it waits for itself"])
+
+    dev = probe_one(world, body)
+    assert world.record("a").result == "EDEADLK"
+    assert world.warnings("body") == [f"a: probe of drv {DeadlockError(['it waits for itself'])}"]
+    assert dev.state is DeviceState.UNBOUND
+
+
+def test_the_traceback_of_a_remove_is_kept_on_request(machine: Machine) -> None:
+    world = World(machine, None, CoreOptions(keep_tracebacks=True))
+
+    async def remove(_: Device) -> None:
+        raise LookupError("in the remove")
+
+    async def body(_: Device) -> int:
+        return 0
+
+    dev = probe_one(world, body, remove=remove)
+    assert dev.traceback == ""
+
+    async def main() -> None:
+        await world.core.unbind("plain", "drv", "a")
+
+    world.run(main)
+    assert "LookupError: in the remove" in dev.traceback
+
+
+def test_there_is_no_body_to_run_without_a_driver(world: World) -> None:
+    dev = world.device("a")
+
+    async def main() -> int:
+        await world.core.device_add(dev)
+        return await world.core.bodies.probe(dev)
+
+    assert world.run(main) == -errno.ENODEV
+    assert world.core.records == []
 
 
 def test_ctrl_c_in_the_main_thread_is_no_outcome_of_a_body() -> None:

@@ -74,10 +74,10 @@ def test_only_a_device_that_some_driver_matched_is_listed(world: World) -> None:
 
     async def main() -> None:
         await world.core.device_add(dev)
-        world.core.deferred.add(dev)
+        world.core.deferred.add(dev, "as asked")
         assert world.deferred() == []
         dev.p.can_match = True
-        world.core.deferred.add(dev)
+        world.core.deferred.add(dev, "as asked")
         assert world.deferred() == ["a"]
 
     world.run(main)
@@ -212,6 +212,8 @@ def test_no_trigger_again_while_probing_is_blocked(world: World) -> None:
 
     world.run(main)
     assert world.deferred() == ["a"]
+    (dev,) = world.core.state.deferred
+    assert dev.p.deferred_reason == "probing is blocked"
 
 
 def test_a_bind_of_a_failing_probe_triggers_nothing(world: World) -> None:

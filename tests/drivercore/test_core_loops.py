@@ -165,3 +165,98 @@ def test_probes_that_bind_a_child_and_defer_wake_each_other_not_for_ever(world: 
     assert text.startswith(("a, b: ", "b, a: "))
     for name in "ab":
         assert len([one for one in world.core.records if one.device == name]) <= deferred.MAX_ECHOES + 10
+
+
+def test_each_piece_of_news_gives_a_device_of_a_loop_one_more_try(world: World) -> None:
+    async def body(dev: Device) -> int:
+        child = world.device("child", "child")
+        await world.core.device_add(child)
+        await world.core.device_del(child)
+        return -EPROBE_DEFER
+
+    def tries() -> int:
+        return len([one for one in world.core.records if one.device == "a"])
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("child", "child", ns=0))
+        await world.core.driver_register(world.driver("parent", body=body, ns=MS))
+        await world.core.device_add(world.device("a"))
+        await world.core.deferred.flush()
+        assert world.warnings("deferral-loop")
+        for _ in range(3):
+            before = tries()
+            world.core.deferred.trigger()
+            await world.core.deferred.flush()
+            assert tries() == before + 1
+
+    world.run(main)
+
+
+def test_triggers_while_the_work_that_retries_runs_cost_one_try_each_and_lose_none(world: World) -> None:
+    """Two triggers come while a retried probe runs: it defers once more, is tried again, and then binds."""
+
+    async def body(dev: Device) -> int:
+        tried = dev.p.attempts.get("waits", 0)
+        if tried == 1:
+            world.core.deferred.trigger()
+            world.core.deferred.trigger()
+        return 0 if tried > 1 else -EPROBE_DEFER
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("waits", body=body))
+        await world.core.device_add(world.device("a"))
+        assert world.deferred() == ["a"]
+        world.core.deferred.trigger()
+        await world.core.deferred.flush()
+
+    world.run(main)
+    world.validate()
+    assert [one.result for one in world.core.records] == ["EPROBE_DEFER", "EPROBE_DEFER", "0"]
+    assert (world.deferred(), world.bound()) == ([], {"a": "waits"})
+
+
+def test_a_loop_tells_the_reason_of_each_of_its_devices(world: World) -> None:
+    """One waits for a supplier that is not there, the other asks for a later try: both keep each other awake."""
+
+    async def body(dev: Device) -> int:
+        child = world.device(f"{dev.name}-child", "child", parent=dev)
+        await world.core.device_add(child)
+        await world.core.device_del(child)
+        return -EPROBE_DEFER
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("child", "child", ns=0))
+        await world.core.driver_register(world.driver("x", body=body, ns=0))
+        await world.core.device_add(world.device("waits", suppliers=("late",)))
+        await world.core.device_add(world.device("asks"))
+        await world.core.wait_for_device_probe()
+
+    world.run(main)
+    (text,) = world.warnings("deferral-loop")
+    assert text.startswith("waits, asks: ")
+    assert "waiting for supplier late, which is not there; its probe asked for a later try" in text
+
+
+def test_so_many_triggers_again_make_a_loop_even_where_each_brings_something_new(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deferred, "MAX_RETRIGGERS", 5)
+    number = 0
+
+    async def body(dev: Device) -> int:
+        nonlocal number
+        number += 1
+        child = world.device(f"child{number}", "child", parent=dev)
+        await world.core.device_add(child)
+        await world.core.device_del(child)
+        return -EPROBE_DEFER
+
+    async def main() -> None:
+        await world.core.driver_register(world.driver("child", "child", ns=0))
+        await world.core.driver_register(world.driver("x", body=body, ns=0))
+        await world.core.device_add(world.device("a"))
+        await world.core.wait_for_device_probe()
+
+    world.run(main)
+    assert len(world.warnings("deferral-loop")) == 1
+    assert len([one for one in world.core.records if one.device == "a"]) == 1 + 5

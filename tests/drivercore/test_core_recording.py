@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from numaprobe.buses import PlatformBus
+from numaprobe.cpuset import CpuSet
 from numaprobe.drivercore import CoreOptions, Device, Driver, DriverCore
 from numaprobe.runtime import Usage
 from numaprobe.testing import FakeMachine
@@ -116,3 +117,25 @@ def test_what_the_machine_cannot_tell_stays_unknown() -> None:
     machine.run(main, cpu=0)
     (record,) = core.records
     assert (record.remote_ns, record.running_ns, record.memory, record.result) == (None, None, None, "ENODEV")
+
+
+def test_where_a_probe_might_run_is_told_as_lists() -> None:
+    class Telling(FakeMachine):
+        async def measure(self, body: Callable[[], Awaitable[Any]]) -> tuple[Any, Usage]:
+            result, usage = await super().measure(body)
+            return result, usage._replace(allowed=CpuSet.parse_list("0-1,3"), pod=CpuSet.parse_list("2"))
+
+    machine = Telling()
+    core = DriverCore(machine)
+    bus = core.bus_register(PlatformBus())
+
+    async def probe(_dev: Device) -> int:
+        return 0
+
+    async def main() -> None:
+        await core.driver_register(Driver(name="x", bus=bus, probe=probe, compatible=("x",)))
+        await core.device_add(Device(name="d", bus=bus, node=0, compatible="x"))
+
+    machine.run(main, cpu=0)
+    (record,) = core.records
+    assert (record.cpus_allowed, record.pod) == ("0-1,3", "2")

@@ -131,3 +131,15 @@ def test_background_load_keeps_nobody_waiting(make: Make) -> None:
     machine.add_load(CpuSet.of([0]), 3)
     _, usage = machine.run(lambda: machine.measure(lambda: machine.compute(7 * MS)))
     assert (usage.running_ns, usage.runnable_ns, machine.now()) == (7 * MS, 0, 7 * MS)
+
+
+def test_a_cpu_that_comes_back_takes_no_other_away(make: Make) -> None:
+    machine = make(symmetric("m", cores=4), cpu_model=CpuModel.off)
+
+    async def main() -> None:
+        await machine.cpu_down(2)
+        assert str(machine.online) == "0-1,3"
+        await machine.cpu_up(2)
+        assert str(machine.online) == "0-3"
+
+    machine.run(main)

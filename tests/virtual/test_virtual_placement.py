@@ -41,6 +41,7 @@ class Machine:
             for name in ("idle", "whole"):
                 setattr(self.queues, name, getattr(self.queues, name) & ~(1 << cpu))
             self.queues.levels[0] &= ~(1 << cpu)
+        self.queues._note_domain()
         self.online = {cpu for cpu in topology.possible if self.queues.online >> cpu & 1}
         self.domain = set(topology.possible - topology.housekeeping.isolated)
         self.counts = dict.fromkeys(topology.possible, 0)

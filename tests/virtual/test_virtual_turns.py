@@ -5,7 +5,7 @@ By hand from the rules in ``sched``. A turn of a machine of 8 CPUs lasts 3 ms.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -324,3 +324,52 @@ def test_min_vruntime_follows_the_least_of_all_and_never_goes_back() -> None:
     assert queue.update_min(300) == 40
     queue.remove(waits)
     assert queue.update_min(400) == 40
+
+
+def test_turns_are_counted_from_the_start_of_the_task_that_runs(stage: Callable[..., Stage]) -> None:
+    """It starts at 1 ms; whoever comes at 10 ms waits for the end of its fourth turn of 3 ms."""
+    one = stage()
+
+    async def main() -> None:
+        await one.until(1)
+        one.task("first", "0", 30)
+        await one.until(10.5)
+        one.task("second", "0", 1)
+
+    one.machine.run(main, cpu=7)
+    assert one.ran == {"first": [(1, 13, 0), (14, 32, 0)], "second": [(13, 14, 0)]}
+
+
+def test_what_is_left_of_a_turn_is_run_to_the_last_nanosecond(stage: Callable[..., Stage]) -> None:
+    one = stage()
+    turn = 3 + 1 / MS
+
+    async def main() -> None:
+        one.task("a", "0", turn)
+        one.task("b", "0", turn)
+
+    one.machine.run(main, cpu=7)
+    ran = {name: sum(round((end - start) * MS) for start, end, _ in parts) for name, parts in one.ran.items()}
+    assert ran == {"a": 3 * MS + 1, "b": 3 * MS + 1}
+
+
+def test_load_whose_turn_ended_with_nobody_waiting_still_shares_with_the_next(stage: Callable[..., Stage]) -> None:
+    """Who waited moved away; the load's turn then ends unseen, and the next one to come has its turn all the same."""
+    one = stage()
+    one.machine.add_load(CpuSet.of([0]))
+
+    async def moves() -> None:
+        await one.machine.sleep(MS)
+        one.machine.scheduler.set_mask(waiting, CpuSet.of([1]).bits)
+
+    async def main() -> None:
+        nonlocal waiting
+        waiting = one.machine.spawn(lambda: one.machine.compute(MS), comm="waits", cpus=CpuSet.of([0]), cpu=0)
+        await moves()
+        await one.until(20)
+        one.task("later", "0", 2)
+
+    waiting: Any = None
+    one.machine.run(main, cpu=7)
+    (first, *_) = one.ran["later"]
+    assert first[0] <= 23

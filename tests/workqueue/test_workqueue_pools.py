@@ -327,6 +327,19 @@ def test_a_hog_s_next_work_counts_again() -> None:
     assert hog.counts
 
 
+def test_a_hog_whose_cpu_goes_offline_counts_no_more_when_its_work_ends() -> None:
+    rig = Rig()
+    pool = rig.queue(1, *rig.works("long"))
+    (hog,) = workers(pool)
+    rig.begin(hog)
+    hog.tick(CPU_INTENSIVE_NS)
+    rig.queues.going(1)
+    rig.queues.gone(1)
+    assert rig.finish(hog, CPU_INTENSIVE_NS) is None
+    assert (pool.managed, pool.nr_running) == (False, 0)
+    rig.told()
+
+
 def test_other_limits_of_a_hog_and_kernels_without() -> None:
     rig = Rig()
     pool = rig.queue(0, *rig.works("hog"))

@@ -72,13 +72,13 @@ class DeferredProbes:
         self._work = Work(self._work_function, "deferred_probe_work_func")
         self._timeout_work = Work(self._timeout_function, "deferred_probe_timeout_work_func")
 
-    def add(self, dev: Device, reason: str = "") -> None:
+    def add(self, dev: Device, reason: str) -> None:
         """Put a device on the pending list, unless it is on a list or no driver ever matched it."""
         if not dev.p.can_match or dev in self._lists:
             return
         dev.p.deferred_reason = reason
         self._lists.pending[dev.key] = dev
-        dev.tell(self._machine.now(), f"deferred{': ' + reason if reason else ''}")
+        dev.tell(self._machine.now(), f"deferred: {reason}")
 
     def discard(self, dev: Device) -> None:
         """Take a device off the lists (``driver_deferred_probe_del``)."""

@@ -78,7 +78,7 @@ class Tasks:
             return f"{comm} cannot run on CPUs {CpuSet(allowed)}: none is online"
         if not self.scheduler.online >> cpu & 1:
             return f"{comm} cannot run on CPU {cpu}: it is not online"
-        if not self.default_mask >> cpu & 1 and allowed == self.default_mask:
+        if allowed == self.default_mask:
             return f"{comm} cannot start on CPU {cpu}: it is isolated, only a task that is pinned to it runs there"
         return f"{comm} cannot run on CPU {cpu}: it may run on CPUs {CpuSet(allowed)} only"
 
