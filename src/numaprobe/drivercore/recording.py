@@ -65,7 +65,7 @@ class RecordKeeper:
         self._probes = 0
         #: called with the number of probes that are over, each time it is a multiple of ``TELL_EVERY``
         self.told: Callable[[int], object] | None = None
-        self._lists: dict[CpuSet, str] = {}
+        self._lists: dict[int, str] = {}
 
     @property
     def records(self) -> list[ProbeRecord]:
@@ -93,9 +93,9 @@ class RecordKeeper:
         """Return CPUs as a list; the few different ones of a run are written once."""
         if cpus is None:
             return None
-        text = self._lists.get(cpus)
+        text = self._lists.get(cpus.bits)
         if text is None:
-            text = self._lists[cpus] = str(cpus)
+            text = self._lists[cpus.bits] = str(cpus)
         return text
 
     def _record(self, note: Note) -> ProbeRecord:

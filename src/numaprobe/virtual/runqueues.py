@@ -55,6 +55,7 @@ class RunQueues:
                 topology.llcs[topology.llc_of(cpu)].bits,
                 node.cpus.bits if node else 0,
             )
+        self._note_domain()
         self.idle = self.online
         self.whole = self.online
         self.levels = [self.online]
@@ -77,7 +78,7 @@ class RunQueues:
         previous = self.queue(task.cpu)
         if not previous.bit & allowed:
             return self.select_anew(task)
-        if not allowed & (allowed - 1) or previous.bit & (self.idle | ~self.domain):
+        if not allowed & (allowed - 1) or previous.bit & self.idle or not previous.bit & self.domain:
             return task.cpu
         target = self._wake_affine(previous, allowed)
         idle = target.llc & allowed & self.idle & self.domain
@@ -95,7 +96,7 @@ class RunQueues:
         if not allowed & (allowed - 1):
             return allowed.bit_length() - 1
         previous = self.queue(task.cpu)
-        if previous.bit & allowed and previous.bit & (self.idle | ~self.domain):
+        if previous.bit & allowed and (previous.bit & self.idle or not previous.bit & self.domain):
             return task.cpu
         found = self._idle_near(previous, allowed & self.idle & self.domain)
         if found is None:
@@ -150,6 +151,11 @@ class RunQueues:
             queue.shared_since = self.loop.now
 
     # ---- how far balancing looks -----------------------------------------------------------------------------------
+    def _note_domain(self) -> None:
+        """Work out again which CPUs balance with all others, and how often they look at them."""
+        self._balanced = self.domain & self.online
+        self._balance_ns = self._balanced.bit_count() * BALANCE_NS_PER_CPU
+
     def _source(self, queue: RunQueue, candidates: int) -> RunQueue | None:
         """Return the next of the CPUs ``candidates`` from which ``queue`` may take now."""
         while candidates:
@@ -161,8 +167,8 @@ class RunQueues:
 
     def _reach(self, queue: RunQueue) -> int:
         """Return the CPUs that balancing lets a task of ``queue`` move to by now."""
-        for near in (-1, queue.node):
-            span = near & self.domain & self.online
-            if self.loop.now - queue.shared_since >= span.bit_count() * BALANCE_NS_PER_CPU:
-                return span | queue.llc
-        return queue.llc
+        shared_ns = self.loop.now - queue.shared_since
+        if shared_ns >= self._balance_ns:
+            return self._balanced | queue.llc
+        near = queue.node & self._balanced
+        return near | queue.llc if shared_ns >= near.bit_count() * BALANCE_NS_PER_CPU else queue.llc

@@ -249,6 +249,7 @@ class Scheduler(RunQueues):
         """Take ``cpu`` offline: whoever is on it goes elsewhere."""
         queue = self.queue(cpu)
         self.online &= queue.others
+        self._note_domain()
         self.idle &= queue.others
         self.whole &= queue.others
         self.levels[queue.count] &= queue.others
@@ -268,6 +269,7 @@ class Scheduler(RunQueues):
         """Bring ``cpu`` online: it is idle, and takes what waits elsewhere."""
         queue = self.queue(cpu)
         self.online |= queue.bit
+        self._note_domain()
         self.idle |= queue.bit
         self.levels[0] |= queue.bit
         core = queue.core & self.online
@@ -279,6 +281,7 @@ class Scheduler(RunQueues):
         """Change which CPUs take part in load balancing; idle ones near those that join take what waits."""
         joined = domain & ~self.domain & self.online
         self.domain = domain
+        self._note_domain()
         while joined:
             queue = self.queue(next_bit(joined, -1))
             joined &= queue.others

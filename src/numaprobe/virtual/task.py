@@ -72,18 +72,18 @@ class Frame:
             if ns:
                 node = topology.node_of(cpu)
                 nodes[node] = nodes.get(node, 0) + ns
-        return Usage(
-            start_ns=self.start,
-            end_ns=end,
-            running_ns=running,
-            runnable_ns=self.runnable,
-            sleeping_ns=end - self.start - running - self.runnable,
-            cpus=tuple(self.by_cpu),
-            running_by_node=nodes,
-            memory=self.memory,
-            segments=None if self.segments is None else self._with_sleep(end),
-            allowed=CpuSet(self.allowed),
-            pod=CpuSet(self.pod) if self.pod else None,
+        return Usage(  # by position, as every probe has one
+            self.start,
+            end,
+            running,
+            self.runnable,
+            end - self.start - running - self.runnable,
+            tuple(self.by_cpu),
+            nodes,
+            self.memory,
+            None if self.segments is None else self._with_sleep(end),
+            CpuSet(self.allowed),
+            CpuSet(self.pod) if self.pod else None,
         )
 
     def _with_sleep(self, end: int) -> tuple[Segment, ...]:
