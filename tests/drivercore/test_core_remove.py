@@ -103,13 +103,20 @@ def test_unregistering_waits_for_the_probes_of_others_that_use_the_driver(world:
 
 
 def test_unregistering_ends_the_drivers_own_attaching(world: World) -> None:
-    drv = world.driver("drv", ns=10 * MS)
+    started = world.machine.event("the first probe runs")
+
+    async def body(_: Device) -> int:
+        started.set()
+        await world.machine.sleep(20 * MS)
+        return 0
+
+    drv = world.driver("drv", ns=0, body=body)
 
     async def main() -> None:
         for name in "abc":
             await world.core.device_add(world.device(name))
         loading = world.machine.spawn(lambda: world.core.driver_register(drv), comm="modprobe", cpu=1)
-        await world.machine.sleep(5 * MS)
+        await started.wait()
         await world.core.driver_unregister(drv)
         await world.machine.join(loading)
 
