@@ -65,10 +65,23 @@ def be_child(descriptor: int) -> None:
     pipe = Connection(descriptor)
     try:
         likeness, comm, wish = pipe.recv()
-        spawn.prepare(likeness)
     except EOFError:
         return
+    try:
+        spawn.prepare(likeness)
+    except Exception as error:  # noqa: BLE001  the user's program, read once more
+        why = f"a process cannot load this program ({describe(error)}): run it from a file"
+        cpu = syscalls.getcpu()
+        _answer_all(pipe, ProcessAnswer(None, BodyError(why), 0, cpu, cpu))
+        return
     _serve(pipe, comm, wish)
+
+
+def _answer_all(pipe: Connection, answer: ProcessAnswer) -> None:
+    """Answer every call alike until the pipe closes."""
+    with suppress(EOFError, OSError):
+        while pipe.recv_bytes():
+            pipe.send_bytes(pickle.dumps(answer))
 
 
 def _serve(pipe: Connection, comm: str, wish: Attributes) -> None:
