@@ -141,6 +141,8 @@ def explore(  # noqa: PLR0917  a command's signature is its options
         tell(f"kept: {save_found(subject.setting, result, save)}")
     if resume is not None and not result.over:
         tell(f"more is left: the same command goes on from {resume}, with more --runs or --for if these ended it")
+    elif result.clean and result.too_large:
+        tell("too large to close so: fewer devices (--devices 2), more --runs, --resume FILE, or --strategy pct")
     sys.stdout.flush()
     if search.stopped:
         return _INTERRUPTED

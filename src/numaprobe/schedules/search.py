@@ -126,6 +126,11 @@ class Explored:
         return self.exhaustive or (bound is not None and self.preemptions is not None and self.preemptions >= bound)
 
     @property
+    def too_large(self) -> bool:
+        """Whether not even the orders without a pre-emption were all seen, though they were to be."""
+        return self.limits.strategy in ("dfs", "portfolio") and self.preemptions is None and not self.exhaustive
+
+    @property
     def coverage(self) -> str:
         """What was covered, in words that claim no more."""
         counts = f"{self.runs} schedules"
