@@ -159,6 +159,12 @@ def test_another_layout_is_not_plain() -> None:
     assert not Columns(b"x").plain
 
 
+def test_a_block_of_nothing_is_one_empty_line() -> None:
+    empty = Columns(b"")
+    assert (empty.plain, empty.count, empty.line(0)) == (False, 1, b"")
+    assert read(b"\n", block=1 << 12) == read(b"\n", block=None)
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 999_999), min_size=1, max_size=40, unique=True), st.data())
 def test_pids_are_told_apart_to_the_last_digit(pids: list[int], data: st.DataObject) -> None:
@@ -231,6 +237,20 @@ def test_times_are_in_order_or_not() -> None:
     times = [now for _, kind, *_, now in sifted.rows if kind != LINE]
     assert all(before <= after for before, after in pairwise(times))
     assert np.all(np.diff(times) >= 0)
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_a_short_text_is_read_by_blocks_only_where_numpy_is_loaded_anyway(
+    monkeypatch: pytest.MonkeyPatch, *, loaded: bool
+) -> None:
+    text = b"\n".join(REPORT)
+    monkeypatch.setattr(ftrace, "FIRST_SLOW", len(text) + 1)
+    made: list[int] = []
+    monkeypatch.setattr(columns, "Columns", lambda block: made.append(len(block)) or Columns(block))
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "numpy")
+    assert read(text, block=1 << 14) == read(text, block=None)
+    assert bool(made) == loaded
 
 
 def test_without_numpy_it_is_read_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -429,7 +429,7 @@ class _Pids:
 def _anchors(text: NDArray[np.uint8]) -> Numbers:
     """Return where newlines and opening brackets are; piece by piece, so that what is compared stays in the cache."""
     found = []
-    for begin in range(0, len(text), _PIECE):
+    for begin in range(0, max(1, len(text)), _PIECE):
         piece = text[begin : begin + _PIECE]
         places = ((piece == _NEWLINE) | (piece == _BRACKET)).nonzero()[0]
         places += begin
