@@ -2,7 +2,7 @@
 
 Three classes of machines are run once by the virtual machine for each kernel, 200 devices each: that says where a probe
 runs, in which task, and what it costs. Between hosts every cost is multiplied by what real kernels scattered by: each
-probe of ``tests/data/kernel`` over the median of its repetitions, drawn anew for every probe, beside a factor of the
+probe of ``tests/data/kernel`` over the median of its repetitions, drawn again for every probe, beside a factor of the
 host (5 %). The hosts of the fourth class are *recorded*: loads of those guests, drawn and set one after the other until
 there are 200 probes, with nothing changed but the clock.
 

@@ -51,7 +51,7 @@ _FIGURE: Final = re.compile(r"<!-- figure: ([a-z0-9-]+) -->")
 
 
 def stage(folder: Path) -> None:
-    """Write the source of the site into ``folder``, which is made anew."""
+    """Write the source of the site into ``folder``, which is made again."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("_static", "cli", "schemas", "api", "figures"):
         (folder / name).mkdir(parents=True)

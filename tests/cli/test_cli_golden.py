@@ -1,6 +1,6 @@
 """The text that users see, kept as files.
 
-``NUMAPROBE_GOLDEN=write pytest tests/cli`` writes them anew: read the diff.
+``NUMAPROBE_GOLDEN=write pytest tests/cli`` writes them again: read the diff.
 """
 
 from __future__ import annotations

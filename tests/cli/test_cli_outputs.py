@@ -19,7 +19,7 @@ from numaprobe.topology import write_sysfs
 PRIVATE = {
     "records/writing.py": "the rule itself",
     "records/parquet.py": "rows for DuckDB in a temporary folder",
-    "topology/sysfswrite.py": "a tree in a new folder, each file made anew",
+    "topology/sysfswrite.py": "a tree in a new folder, each file made there",
     "kernel/lab/guest.py": "the folder that we share with the guest",
     "kernel/lab/steps.py": "the same folder",
     "kernel/lab/stage.py": "the image in a folder of our own; what comes home goes by the rule",

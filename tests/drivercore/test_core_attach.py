@@ -374,7 +374,7 @@ def test_leftover_managed_resources_are_busy(world: World) -> None:
         await world.core.driver_register(world.driver("drv"))
         await world.core.driver_register(world.driver("two"))
         await world.core.device_add(dev)
-        dev.p.devres.append(("left over", nothing))
+        dev.p.devres += [("left over", nothing), ("and more", nothing)]
         assert await world.core.bind("plain", "drv", "a") == -errno.EBUSY
         assert await world.core.drivers_probe("plain", "a") == -errno.EINVAL
         dev.p.devres.clear()
@@ -382,7 +382,7 @@ def test_leftover_managed_resources_are_busy(world: World) -> None:
 
     world.run(main)
     assert world.probed() == ["drv a"]
-    assert world.warnings("devres") == ["a: managed resources before probing: left over"] * 2
+    assert world.warnings("devres") == ["a: managed resources before probing: left over, and more"] * 2
 
 
 def test_a_failed_probe_leaves_nothing_behind(world: World) -> None:

@@ -70,7 +70,7 @@ def test_a_device_of_a_loop_is_probed_when_its_supplier_comes() -> None:
     assert {name for name in world.bound() if name.startswith("w")} == {f"w{number}" for number in range(24)}
 
 
-def test_each_new_binding_starts_no_loop_anew() -> None:
+def test_each_new_binding_starts_no_loop_again() -> None:
     """Who was in a loop has one retry for each piece of news; else every binding would cost the whole loop again."""
     world, main = loop_world("spread", 24)
 

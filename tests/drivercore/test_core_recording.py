@@ -139,3 +139,9 @@ def test_where_a_probe_might_run_is_told_as_lists() -> None:
     machine.run(main, cpu=0)
     (record,) = core.records
     assert (record.cpus_allowed, record.pod) == ("0-1,3", "2")
+
+
+def test_notes_that_nobody_reads_are_no_more_than_the_records_that_are_kept() -> None:
+    """A machine may run for months, and nobody ever ask for its records."""
+    core = probing(CoreOptions(keep_records=3), 8)
+    assert len(core.bodies.recorder._notes) == 3

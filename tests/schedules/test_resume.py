@@ -100,10 +100,10 @@ def test_what_is_left_of_something_else_is_refused(abba: Abba, tmp_path: Path) -
         {"more": 1},
     ):
         path.write_text(json.dumps(json.loads(rest.model_dump_json(by_alias=True)) | damage), encoding="utf-8")
-        with pytest.raises(InputError, match="begin anew"):
+        with pytest.raises(InputError, match="begin again"):
             read_rest(path)
     path.write_text("no JSON", encoding="utf-8")
-    with pytest.raises(InputError, match="take the file away to begin anew"):
+    with pytest.raises(InputError, match="take the file away to begin again"):
         read_rest(path)
     assert read_rest(tmp_path / "none.json") is None
     assert rest is not None

@@ -143,7 +143,7 @@ def test_a_choice_is_the_same_if_every_cpu_is_looked_at(machine: Machine, data: 
     mask = data.draw(st.sets(st.sampled_from(possible), min_size=1))
     previous = data.draw(st.sampled_from(possible))
     assert machine.queues.select(task(previous, mask)) == machine.wake(previous, mask)
-    assert machine.queues.select_anew(task(previous, mask)) == machine.start(previous, mask)
+    assert machine.queues.select_new(task(previous, mask)) == machine.start(previous, mask)
 
 
 @settings(max_examples=100, deadline=None)

@@ -85,7 +85,7 @@ def test_a_hog_no_longer_counts_after_ten_milliseconds(make: Make) -> None:
     assert starts["/hog"][0] == 26
 
 
-def test_a_sleep_starts_the_ten_milliseconds_anew(make: Make) -> None:
+def test_a_sleep_starts_the_ten_milliseconds_again(make: Make) -> None:
     machine = make()
     log = Log(machine)
     works = [log.work("a", ("compute", 8), ("sleep", 1), ("compute", 8)), log.work("b", ("compute", 2))]

@@ -104,7 +104,7 @@ def asked_page(pages: Sequence[AskedTable]) -> str:
 
     """
     need("pictures", "a page with pictures")
-    body = _numbered_anew("".join(_section(asked) for asked in pages))
+    body = _numbered_again("".join(_section(asked) for asked in pages))
     title = html.escape(f"numaprobe: {pages[0].title}")
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     return (
@@ -149,7 +149,7 @@ def _drawn(picture: Mapping[str, Any]) -> str:
     return text[text.index("<svg") :]
 
 
-def _numbered_anew(page: str) -> str:
+def _numbered_again(page: str) -> str:
     """Return a page whose pictures' parts have names of their own: the drawer counts on from picture to picture."""
     names: dict[str, str] = {}
     return _DRAWN_NAME.sub(lambda match: names.setdefault(match[0], f"{match[1]}n{len(names)}"), page)

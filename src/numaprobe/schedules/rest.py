@@ -112,12 +112,10 @@ def read_rest(path: Path) -> Rest | None:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(one) for one in first["loc"][:3]) or "it"
-        text = f"holds no search that could go on ({where}: {first['msg'][:80]}): take the file away to begin anew"
+        text = f"holds no search that could go on ({where}: {first['msg'][:80]}): take the file away to begin again"
         raise InputError(text, str(path)) from None
     if rest.version != VERSION:
-        text = (
-            f"its schedules are of another version ({rest.version[:10]}; this is {VERSION}): take it away to begin anew"
-        )
+        text = f"its schedules are of another version ({rest.version[:10]}, not {VERSION}): take it away to begin again"
         raise InputError(text, str(path))
     return rest
 

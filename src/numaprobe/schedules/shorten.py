@@ -49,7 +49,7 @@ def found_again(subject: Subject, kept: KeptFinding) -> ChosenRun:
     for run in attempt(subject, strategy)[1]:
         if run.ending.key == kept.key:
             return run
-    raise InputError(f"schedule {kept.schedule[:40]} of what is left does not end as it says: begin anew")
+    raise InputError(f"schedule {kept.schedule[:40]} of what is left does not end as it says: begin again")
 
 
 def shortest(subject: Subject, run: ChosenRun) -> ChosenRun:

@@ -77,7 +77,7 @@ class RunQueues:
         allowed = self.allowed(task)
         previous = self.queue(task.cpu)
         if not previous.bit & allowed:
-            return self.select_anew(task)
+            return self.select_new(task)
         if not allowed & (allowed - 1) or previous.bit & self.idle or not previous.bit & self.domain:
             return task.cpu
         target = self._wake_affine(previous, allowed)
@@ -90,7 +90,7 @@ class RunQueues:
         here = previous if current is None else self.queue(current.cpu)
         return here if here.count < previous.count and here.bit & allowed & self.domain else previous
 
-    def select_anew(self, task: VirtualTask) -> int:
+    def select_new(self, task: VirtualTask) -> int:
         """Choose a CPU for a task that is new, or that lost its own."""
         allowed = self.allowed(task)
         if not allowed & (allowed - 1):

@@ -43,7 +43,7 @@ class Scheduler(RunQueues):
     def wake_new(self, task: VirtualTask) -> None:
         """Make a new task runnable (``wake_up_new_task``)."""
         task.account(self.loop.now)
-        self._enqueue(task, self.select_anew(task))
+        self._enqueue(task, self.select_new(task))
 
     def sleep(self, task: VirtualTask) -> None:
         """Take the running task off its CPU until it is woken."""
@@ -67,12 +67,12 @@ class Scheduler(RunQueues):
             queue = self.queue(task.cpu)
             self._unqueue(queue, task)
             task.mask = mask
-            self._enqueue(task, self.select_anew(task))
+            self._enqueue(task, self.select_new(task))
         else:
             task.mask = mask
             if task.state is State.RUNNING and not self.queue(task.cpu).bit & self.allowed(task):
                 self._leave(task, State.RUNNABLE)
-                self._enqueue(task, self.select_anew(task))
+                self._enqueue(task, self.select_new(task))
 
     # ---- one CPU's queue -------------------------------------------------------------------------------------------
     def _enqueue(self, task: VirtualTask, cpu: int) -> None:
@@ -263,7 +263,7 @@ class Scheduler(RunQueues):
             moved.insert(0, queue.current)
             self._leave(queue.current, State.RUNNABLE)
         for task in moved:
-            self._enqueue(task, self.select_anew(task))
+            self._enqueue(task, self.select_new(task))
 
     def set_online(self, cpu: int) -> None:
         """Bring ``cpu`` online: it is idle, and takes what waits elsewhere."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.records import ProbeRecord, Trace
 
-#: Version of the files; another one is booted anew.
+#: Version of the files; another one is booted again.
 SCHEMA: Final = "numaprobe.review-side/1"
 
 
