@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -143,3 +144,21 @@ def test_a_cpu_that_comes_back_takes_no_other_away(make: Make) -> None:
         assert str(machine.online) == "0-3"
 
     machine.run(main)
+
+
+@pytest.mark.parametrize("model", [CpuModel(), CpuModel.off])
+def test_what_a_task_raises_after_a_wait_reaches_whoever_joins_it(make: Make, model: CpuModel) -> None:
+    machine = make(symmetric("m", cores=2), cpu_model=model)
+
+    async def fails() -> None:
+        await machine.sleep(MS)
+        raise LookupError("after the sleep")
+
+    async def main() -> str:
+        try:
+            await machine.join(machine.spawn(fails, comm="fails"))
+        except LookupError as error:
+            return str(error)
+        return "nothing"
+
+    assert machine.run(main) == "after the sleep"

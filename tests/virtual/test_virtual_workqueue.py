@@ -10,6 +10,7 @@ from numaprobe.cpuset import CpuSet
 from numaprobe.runtime import AffinityScope, Work
 from numaprobe.topology import Housekeeping, symmetric
 from numaprobe.virtual import CpuModel, VirtualMachine
+from numaprobe.virtual.worker import VirtualSeat
 from numaprobe.workqueue import work_on_cpu
 
 if TYPE_CHECKING:
@@ -351,3 +352,18 @@ def test_many_works_everywhere_keep_all_promises(make: Make, model: CpuModel) ->
 
     machine.run(main)
     assert done == queued >= 60
+
+
+def test_a_seat_calls_when_it_is_time(make: Make) -> None:
+    machine = make()
+    called: list[int] = []
+    seat = VirtualSeat(machine.blocker)
+
+    async def main() -> None:
+        seat.call_later(5 * MS, lambda: called.append(machine.now()))
+        await machine.sleep(4 * MS)
+        assert called == []
+        await machine.sleep(2 * MS)
+
+    machine.run(main)
+    assert called == [5 * MS]
