@@ -185,6 +185,26 @@ def test_long_pids_are_read(pid: bytes) -> None:
     assert read(text, block=1 << 13) == read(text, block=None)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (rb"-89    \[", b"-89   \0["),
+        (rb"-89    \[", b"-89    \0"),
+        (rb"-89    (\[\d+\] +43\.\d+): ", rb"-89    \1:\0"),
+        (rb"-89    (\[\d+\] +43\.\d+): ", rb"-89    \1\0 "),
+        (rb"-89    \[(\d+)\] ", rb"-89    [\1]\0"),
+        (rb" +kworker/4:1-89 ", b"-89 "),
+        (rb" +kworker/4:1-89 ", b" " + b"k" * 65 + b"-89 "),
+        (rb" +kworker/4:1-89 ", b" " + b"k" * 64 + b"-89 "),
+    ],
+)
+def test_a_head_that_is_damaged_is_read_as_by_lines(old: bytes, new: bytes) -> None:
+    text = b"\n".join(REPORT)
+    for damaged_lines in (re.sub(old, new, text), re.sub(old, new, text, count=40)):
+        assert damaged_lines != text
+        assert read(damaged_lines, block=1 << 13) == read(damaged_lines, block=None)
+
+
 @pytest.mark.parametrize("width", range(2, 14))
 @given(st.lists(st.text("0123456789 [].-x", min_size=8, max_size=8), min_size=1, max_size=20), st.data())
 def test_seconds_are_blanks_and_then_digits(width: int, texts: list[str], data: st.DataObject) -> None:

@@ -142,10 +142,12 @@ _LOOK_AT: Final = 1 << 12
 _LEAST: Final = 128
 _NEWLINE, _BRACKET, _CLOSE, _BLANK, _DOT, _RUNNABLE = b"\n[] .R"
 _CLOSED: Final = _CLOSE | _BLANK << 8
+_COLON: Final = ord(":") | _BLANK << 8
 
 #: a head without flags, up to its event
 _HEAD: Final = re.compile(rb"\[\d{3}\]( +\d{1,7})\.(\d{6}(?:\d{3})?): (?=[a-z])")
-_PID: Final = re.compile(rb".*-(\d{1,7}) *", re.DOTALL)
+#: what is before a bracket
+_PID: Final = re.compile(rb".*-(\d{1,6}) +", re.DOTALL)
 
 
 def _text(word: np.uint64) -> bytes:
@@ -263,7 +265,7 @@ class Columns:
         """Tell the tasks of the lines that are not plain, as far as they are told where they are in plain lines."""
         lines = np.flatnonzero((self._kinds == LINE) & (brackets > 0))
         lines = lines[self._head[lines] > _WORD]
-        words, task = _distinct(self._words[self._head[lines] - 1 - _WORD])
+        words, task = _distinct(self._words[self._head[lines] - _WORD])
         matches = (_PID.fullmatch(_text(word)) for word in words)
         self._tasks = [*(match[1] if match else b"" for match in matches), b""]
         known = np.array([pid != b"" for pid in self._tasks], np.bool_)[task]
@@ -362,8 +364,9 @@ class Columns:
             rest, told_too = _digits(self._words[dot + 4 + _MICROSECONDS - _WORD], 3)
             now += rest
             told &= told_too
-        words, task = _distinct(self._words[head - 1 - _WORD])
+        words, task = _distinct(self._words[np.maximum(head - _WORD, 0)])
         named = np.array([_PID.fullmatch(_text(word)) is not None for word in words], np.bool_)
+        told &= (self._words[head + self.event - 2] & np.uint64(0xFFFF)) == _COLON
         return cpu, seconds * 10**9 + now, fine & told & written & named[task]
 
     def _states(self, lines: Numbers, roles: Numbers) -> Numbers:

@@ -171,15 +171,17 @@ class FtraceReader(LineReader):
 
     def _event(self, row: Row, event: bytes, text: bytes) -> ProbeRecord | None:
         """Handle an event of a kprobe, of which task, CPU and time are known."""
-        number, _, begin, _, head, pid, cpu, now = row
+        number, _, begin, end, head, pid, cpu, now = row
         self._line = number
         self._catch_up(pid, number)
+        comm = text[begin:head].rpartition(b"-")[0].lstrip()
+        if not 0 < len(comm) <= MAX_COMM:  # no task has such a name
+            return next(self._one_by_one([text[begin:end]]), None)
         self._forward(now)
         name, _, arguments = event.partition(b":")
         if (found := parse_kprobe(arguments)) is None:
             self.counts.torn += 1
             return None
-        comm = text[begin:head].rpartition(b"-")[0].lstrip()
         return self._at_kprobe(EventLine(comm, pid, cpu, b"", b"", name, arguments), found, now)
 
     def _remember(self) -> None:
