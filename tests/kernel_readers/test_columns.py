@@ -250,6 +250,27 @@ def test_works_of_others_are_known_to_the_last() -> None:
     assert len(list(Columns(block).sift({b"9"}, 0, ALL_SEEN, works=True).rows)) == 6
 
 
+def test_a_work_that_an_odd_line_queued_is_carried_on_by_its_worker() -> None:
+    """With flags, the lines of the queue and of the worker's call are none that are known when the block is sifted."""
+    caller, worker = b"          insmod-445   [003]", b"     kworker/4:1-89    [004]"
+    text = b"\n".join(
+        (
+            caller + b'    43.220000: rp:                   (2000) dev="0000:81:00.0" drv="nvme"',
+            caller + b" d..2.    43.220001: workqueue_queue_work: work struct=0xaa function=work_for_cpu_fn",
+            worker + b"    43.220010: workqueue_execute_start: work struct 0xaa: function work_for_cpu_fn",
+            worker + b" d..2.    43.220011: npp:                  (2000)",
+            worker + b" d..2.    43.220021: nppr:                 (3000 <- 2000) ret=0",
+            worker + b"    43.220022: workqueue_execute_end: work struct 0xaa: function work_for_cpu_fn",
+            worker + b"    43.220030: workqueue_execute_start: work struct 0xbb: function another",
+            caller + b"    43.220040: rpr:                  (3000 <- 2000) ret=0",
+        )
+    )
+    by_blocks = read(text, block=1 << 14)
+    assert by_blocks == read(text, block=None)
+    (probe,) = by_blocks[0]  # type: ignore[misc]
+    assert (probe.cpu, probe.comm, probe.cost_ns) == (4, "kworker/4:1", 10_000)
+
+
 def test_times_are_in_order_or_not() -> None:
     sifted = Columns(b"\n".join(REPORT)).sift(set(PIDS), 0, ALL_SEEN, works=False)
     assert sifted.in_order(0)

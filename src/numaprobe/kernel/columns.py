@@ -136,6 +136,8 @@ _SECONDS_AT: Final = 5
 _MAX_DOT: Final = _SECONDS_AT + _WORD
 #: Bytes that are compared at once.
 _PIECE: Final = 1 << 16
+#: Bytes of a plain line before its head: a task's name has 15, right-justified.
+_MAX_HEAD: Final = 64
 #: In so many bytes of a block there is a plain line, or it is in another layout.
 _LOOK_AT: Final = 1 << 12
 #: and a block is longer than any word of its first line is behind its head.
@@ -297,7 +299,7 @@ class Columns:
         for was_seen, (lines, _) in ((seen.switch, self._switches), (seen.wakeup, self._wakes)):
             if not was_seen:
                 kinds[lines[np.searchsorted(lines, start) :][:1]] = LINE
-        if not (works or self.queues):
+        if not works:
             self._drop_works(kinds, watched)
         kinds[:start] = DROPPED
         pids = _Pids(watched)
@@ -367,6 +369,7 @@ class Columns:
         words, task = _distinct(self._words[np.maximum(head - _WORD, 0)])
         named = np.array([_PID.fullmatch(_text(word)) is not None for word in words], np.bool_)
         told &= (self._words[head + self.event - 2] & np.uint64(0xFFFF)) == _COLON
+        told &= head - self._limits(lines)[0] <= _MAX_HEAD
         return cpu, seconds * 10**9 + now, fine & told & written & named[task]
 
     def _states(self, lines: Numbers, roles: Numbers) -> Numbers:

@@ -122,15 +122,16 @@ class FtraceReader(LineReader):
         """Read from line ``start`` on.
 
         Returns:
-            where to go on, since a task begins to probe that was not watched, or since the clock does not go forward:
-            then False, and the rest is to be read line by line.
+            where to go on, since a task begins to probe that was not watched, or a work of a probe is on its way, or
+            since the clock does not go forward: then False, and the rest is to be read line by line.
 
         """
         from numaprobe.kernel.columns import EVENT, LINE
 
         if not columns.finds(self._watched):
             return start, False
-        sifted = columns.sift(self._watched, start, self._seen, works=self.assembler.carries)
+        carries = self.assembler.carries or columns.queues
+        sifted = columns.sift(self._watched, start, self._seen, works=carries)
         if self._other_clock() or not sifted.in_order(self._last_ns):
             return start, False
         self._follow(sifted)
@@ -149,9 +150,10 @@ class FtraceReader(LineReader):
                 yield from self._one_by_one([text[begin:end]])
                 if self._other_clock() or not (kind != LINE or sifted.goes_on(number, self._last_ns)):
                     return number + 1, False
-            if self._stranger is not None:
+            if self._stranger is not None or self.assembler.carries > carries:
                 self._all_catch_up(number + 1)
-                self._watched.add(self._stranger)
+                if self._stranger is not None:
+                    self._watched.add(self._stranger)
                 return number + 1, True
         self._all_catch_up(columns.count)
         return columns.count, True
