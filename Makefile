@@ -118,10 +118,10 @@ lab: lab-tools  ## boot Debian kernels in QEMU (fetched with apt), record there,
 	echo "== placement"; $(BIN)/numaprobe placement $(LAB_MACHINES) || failed="$$failed placement"; \
 	if [ -n "$$failed" ]; then echo "the lab failed for:$$failed"; exit 1; fi
 
-# Built-in scenarios in real kernels, with devices and drivers of the lab's own module: the table of docs/lab-module.md.
+# Built-in scenarios in real kernels, with devices and drivers of the lab's own module: see docs/lab-module.md.
 MODULE_KERNELS ?= 6.12 6.1 7.3
 
-lab-module: lab-build  ## built-in scenarios in real kernels, with devices and drivers of our own; the table of docs/lab-module.md
+lab-module: lab-build  ## built-in scenarios in real kernels, with devices and drivers of our own, as a table
 	@mkdir -p build/lab-module; failed=; for k in $(MODULE_KERNELS); do $(BIN)/numaprobe lab --fetch $$k || exit; \
 	LAB_FOLDER=build/lab-module $(BIN)/python -m bench.lab_module $$k || failed="$$failed $$k"; done; \
 	LAB_FOLDER=build/lab-module $(BIN)/python -m bench.lab_module --table; \

@@ -11,19 +11,22 @@ programs are not there is left out, and named. Exit 1: a case failed, or nothing
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.errors import NumaprobeError
+from numaprobe.errors import KernelInterfaceError, NumaprobeError
 from numaprobe.kernel.lab.guest import guest_environment, run_script
 from numaprobe.kernel.lab.plan import GuestPlan
 from numaprobe.kernel.lab.stage import check_name
+from numaprobe.kernel.lab.testmodule import MODULE, built_module
 from numaprobe.kernel.lab.tools import SYSTEM_PATHS, find_kernel, find_tools
 from numaprobe.topology import load_topology
 
@@ -70,6 +73,9 @@ def environment() -> str:
 
 def run(kernel: KernelImage, folder: Path) -> dict[str, Any]:
     """Boot one guest, and return what its agent found."""
+    with contextlib.suppress(KernelInterfaceError):  # no compiler, no headers: the cases that need it are left out
+        shutil.copyfile(built_module(kernel), folder / MODULE)
+        (folder / MODULE).chmod(0o755)
     cases = os.environ.get("GUARD_CASES")
     agent = shlex.join([sys.executable, str(AGENT), str(folder), *([cases] if cases else [])])
     lines = [

@@ -41,6 +41,8 @@ T = Path("/sys/kernel/tracing")
 #: kernfs: every write to sysfs, whichever file and whoever writes
 PROBE = "p:guard/wrote kernfs_fop_write_iter"
 UNBIND = Intent(action="unbind")
+#: the lab's own module, where it could be built for this kernel
+MODULE = "numaprobe_lab.ko"
 
 
 #: there is no udev in the guest
@@ -102,7 +104,7 @@ class Lab:
         for key, thing in (("v", disk), ("nic", link)):
             device = Path(os.path.realpath(thing / "device"))
             names |= {f"{key}dev": device.name, f"{key}addr": device.parent.name}
-        return {**names, "v": f"/dev/{disk.name}", "eth": link.name}
+        return {**names, "v": f"/dev/{disk.name}", "eth": link.name, "module": str(self.folder / MODULE)}
 
     def device(self, key: str) -> SysfsDevice:
         if key in "abcd":
@@ -111,6 +113,8 @@ class Lab:
             place = ("pci", self.names["vaddr"])
         elif key in ("v", "nic"):
             place = ("virtio", self.names[f"{key}dev"])
+        elif key == "supplier":
+            place = ("guard", "supplier")
         elif key == "port":
             place = ("pci", self.names["aport"])
         else:
@@ -123,6 +127,11 @@ class Lab:
         if found is None:
             raise LookupError(f"no device {place}")
         return found
+
+    def has(self, program: str) -> bool:
+        return not subprocess.run(
+            ["/bin/sh", "-c", f"command -v {program}"], capture_output=True, check=False
+        ).returncode
 
     def shell(self, text: str) -> str:
         """Run a line; what stands behind ``$BG`` is started and stays, ``$END`` ends all that stayed."""
@@ -265,11 +274,7 @@ def main() -> None:
     for number, one in enumerate(all_cases()):
         if chosen is not None and number not in chosen:
             continue
-        missing = [
-            name
-            for name in one.needs
-            if subprocess.run(["/bin/sh", "-c", f"command -v {name}"], capture_output=True, check=False).returncode
-        ]
+        missing = [name for name in one.needs if not lab.has(name.format(**lab.names))]
         if missing:
             result["missing"].append({"case": one.name, "programs": missing})
             continue

@@ -4,8 +4,8 @@
 of the same shape. Scenarios of one machine and command line share a guest. What each guest recorded is held against the
 virtual machine's prediction, probe by probe, as ``numaprobe lab SCENARIO --module --check`` does; ``LAB_CASES`` (names,
 with commas) runs some of them. What is found is kept as JSON in ``LAB_FOLDER`` (default: the current folder), a file
-for each kernel, ``LAB_KEEP`` keeps consoles and traces; ``python -m bench.lab_module --table`` prints the table of
-docs/lab-module.md from those files. Exit 1: a probe differs that ``cases.toml`` does not explain.
+for each kernel, ``LAB_KEEP`` keeps consoles and traces; ``python -m bench.lab_module --table`` prints a table of
+those files. Exit 1: a probe differs that ``cases.toml`` does not explain.
 """
 
 from __future__ import annotations

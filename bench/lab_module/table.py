@@ -1,4 +1,4 @@
-"""The table of docs/lab-module.md, from the files that ``bench.lab_module`` keeps."""
+"""A table of scenarios and kernels, from the files that ``bench.lab_module`` keeps."""
 
 from __future__ import annotations
 

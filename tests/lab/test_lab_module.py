@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bench.lab_module.table import table_lines
 
 from numaprobe.cli.main import run_command
 from numaprobe.errors import InputError, MissingInterfaceError, RefusedError
@@ -130,7 +132,7 @@ def test_the_module_knows_every_word_that_is_written() -> None:
 
 
 def test_the_modules_sizes_are_the_ones_that_are_checked() -> None:
-    from numaprobe.scenario.inkernel import layout
+    from numaprobe.scenario.inkernel import layout, limits
 
     header = SOURCES.joinpath("lab.h").read_text()
     sizes = {
@@ -139,6 +141,9 @@ def test_the_modules_sizes_are_the_ones_that_are_checked() -> None:
     assert sizes["DEVICES"] == layout.MAX_DEVICES + 1
     assert sizes["DRIVERS"] == layout.MAX_DRIVERS + 1
     assert sizes["BUSES"] == layout.MAX_BUSES + 1
+    assert sizes["MATCHES"] == layout.MAX_MATCHES
+    assert sizes["LOCKS"] == layout.MAX_LOCKS
+    assert (sizes["MEMORY"], sizes["HELD"]) == (limits.MAX_ALLOCATIONS, limits.MAX_HELD)
     assert plan_of().names["0000:01:00.0"].startswith(f"{sizes['DOMAIN']:x}:")
 
 
@@ -152,13 +157,21 @@ def test_more_functions_than_a_bus_has_get_another_bridge() -> None:
     assert few.names == {"d0": "20000:00:00.0", "d1": "20000:00:01.0"}
 
 
-@pytest.mark.parametrize(("what", "count"), [("devices", 4096), ("drivers", 64), ("buses", 16)])
+@pytest.mark.parametrize(
+    ("what", "count"),
+    [("devices", 4096), ("drivers", 64), ("buses", 16), ("locks", 65), ("texts that one driver matches", 17)],
+)
 def test_more_than_the_module_takes_is_refused(what: str, count: int) -> None:
     changes: dict[str, Any] = {"drivers": [{"name": "a"}], "devices": [{"name": "d", "compatible": "a"}]}
     if what == "devices":
         changes["devices"] = [{"name": "d{i}", "count": count, "compatible": "a"}]
     elif what == "drivers":
         changes["drivers"] = [{"name": f"a{index}"} for index in range(count)]
+    elif what == "locks":
+        holds = [{"hold": {"lock": f"l{index}", "phases": []}} for index in range(count)]
+        changes["drivers"] = [{"name": "a", "phases": holds}]
+    elif what != "buses":
+        changes["drivers"] = [{"name": "a", "match": [f"m{index}" for index in range(count)]}]
     else:
         changes["buses"] = [{"name": f"b{index}"} for index in range(count)]
     with pytest.raises(InputError, match=f"{what}; the lab's module takes at most"):
@@ -222,12 +235,12 @@ def test_other_tasks_carry_a_line_out_and_a_step_can_wait_for_a_probe() -> None:
         {"add": "0000:02:00.0", "kind": "kthread", "cpu": 2, "pinned": True, "comm": "a b"},
         {"busy": {"cpus": "0-1", "tasks": 2}},
         caller={"comm": "irq/42-pciehp", "kind": "kthread"},
-    )[1:]
+    )[2:]
     offline = "echo 0 > /sys/devices/system/cpu/cpu1/online"
     assert lines == [
         "{ step 'steps[0]' tell await 6 5000000 && { step 'steps[0]' /bin/sh -c '"
         + offline
-        + '\'; }; } & armed="${armed:-} $!"',
+        + '\'; }; } & armed="$armed $!"',
         "step 'steps[1]' tell kthread -1 irq/42-pciehp add 6",
         "step 'steps[2]' tell worker 1 1 add 0",
         "step 'steps[3]' tell kthread 2 a_b add 5",
@@ -255,10 +268,17 @@ def test_recorded_drivers_get_the_scenarios_names() -> None:
     assert plan_of().as_named(trace).probes[0].driver == "virtio-pci"
 
 
+NESTED: list[dict[str, Any]] = []
+for _ in range(9):
+    NESTED = [{"hold": {"lock": "l", "phases": NESTED}}]
+
+
 # ---- what a module cannot do ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"drivers": [{"name": "a", "phases": [{"allocate": "4KiB"}] * 9}]}, "keeps 8 pieces of memory"),
+        ({"drivers": [{"name": "a", "phases": NESTED}]}, "holds 8 locks at a time"),
         ({"booting": True}, "booting: a module is loaded when the kernel has booted"),
         ({"steps": [{"block_probing": True}]}, r"steps\[0\]: device_block_probing\(\) is not exported"),
         ({"steps": [{"isolate": "1"}]}, r"steps\[0\]: the lab makes no cpuset partitions"),
@@ -461,6 +481,31 @@ def test_several_scenarios_share_a_recording(tmp_path: Path, monkeypatch: pytest
     assert lines.count("rmmod numaprobe_lab") == 3
     assert lines.count("tell add 4095") == 3
     assert sum("export NUMAPROBE_SHARED=" in line for line in lines) == 3
+
+
+def test_the_table_has_a_row_for_each_scenario_and_says_what_is_not_there(tmp_path: Path) -> None:
+    rows = [
+        {"scenario": "lab-nvme", "probes": 3, "agree": 3, "differs": []},
+        {"scenario": "sriov", "probes": 17, "agree": 16, "differs": [{"device": "x"}]},
+        {"scenario": "busy", "error": "the guest did not come so far"},
+    ]
+    (tmp_path / "lab-module-6.12.json").write_text(json.dumps(rows))
+    (tmp_path / "lab-module-6.1.json").write_text("[]")
+    cases: list[Any] = [
+        ("lab-nvme", None, None, {}),
+        ("sriov", None, "isolcpus=1", {"6.12": "the reason"}),
+        ("busy", None, None, {}),
+    ]
+    lines = list(table_lines(tmp_path, cases))
+    assert lines[:5] == [
+        "| scenario | 6.1 | 6.12 |",
+        "|---|---|---|",
+        "| `lab-nvme` | not run | 3 of 3 |",
+        "| `sriov` (`isolcpus=1`) | not run | 16 of 17* |",
+        "| `busy` | not run | no result |",
+    ]
+    assert "* `sriov`, 6.12: the reason" in lines
+    assert "* `isolated-at-run-time` is not expressed: steps[0]: the lab makes no cpuset partitions" in lines
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ _DOMAIN: Final = 0x20000
 MAX_DEVICES: Final = 4095
 MAX_DRIVERS: Final = 63
 MAX_BUSES: Final = 15
+MAX_MATCHES: Final = 16
+MAX_LOCKS: Final = 64
 _FUNCTIONS: Final = 256
 _SLOT: Final = 8
 #: the first number that stands for a ``compatible``: a PCI device ID
@@ -138,6 +140,11 @@ def lay_out(scenario: Scenario, topology: Topology) -> Layout:
         ("devices", len(layout.devices), MAX_DEVICES),
         ("drivers", len(scenario.drivers), MAX_DRIVERS),
         ("buses", len(layout.buses), MAX_BUSES),
+        (
+            "texts that one driver matches",
+            max((len(one.match or ()) for one in scenario.drivers), default=0),
+            MAX_MATCHES,
+        ),
     ):
         if count > most:
             raise InputError(f"has {count} {what}; the lab's module takes at most {most}", scenario.where)

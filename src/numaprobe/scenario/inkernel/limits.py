@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.scenario.phases import RegisterChildren, with_inner
+from numaprobe.scenario.phases import AllocateMemory, HoldLock, RegisterChildren, with_inner
 from numaprobe.scenario.steps import (
     BlockProbing,
     Isolate,
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from numaprobe.scenario.schema import Scenario
     from numaprobe.scenario.steps import Step
 
+#: as ``LAB_MEMORY`` and ``LAB_HELD`` of ``kernel/lab/module/lab.h``
+MAX_ALLOCATIONS: Final = 8
+MAX_HELD: Final = 8
 #: steps that only the kernel itself can take, and why
 _STEPS: Final[dict[type[Step], str]] = {
     BlockProbing: "device_block_probing() is not exported: the kernel calls it when it suspends",
@@ -73,9 +76,19 @@ def _group(group: DeviceGroup, place: str, scenario: Scenario) -> Iterator[tuple
 
 
 def _phases(phases: Iterable[Phase], place: str, scenario: Scenario) -> Iterator[tuple[str, str]]:
+    phases = tuple(phases)
+    if sum(isinstance(phase, AllocateMemory) for phase in with_inner(phases)) > MAX_ALLOCATIONS:
+        yield f"{place}.phases", f"the module keeps {MAX_ALLOCATIONS} pieces of memory for a device"
+    if _depth(phases) > MAX_HELD:
+        yield f"{place}.phases", f"the module holds {MAX_HELD} locks at a time"
     for phase in with_inner(phases):
         for child in phase.children if isinstance(phase, RegisterChildren) else ():
             if bus_kind(scenario, child.bus) == "pci":
                 yield f"{place}.register", "a PCI function comes from its bus, not from a probe"
             else:
                 yield from _group(child, f"{place}.register", scenario)
+
+
+def _depth(phases: Iterable[Phase]) -> int:
+    """Return how many locks these phases hold at a time."""
+    return max((_depth(phase.inside()) + isinstance(phase, HoldLock) for phase in phases), default=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
 from numaprobe.kernel.lab.plan import GuestPlan, check_plan
-from numaprobe.scenario.inkernel.layout import guest_driver, lay_out
+from numaprobe.scenario.inkernel.layout import MAX_LOCKS, guest_driver, lay_out
 from numaprobe.scenario.inkernel.limits import inexpressible
 from numaprobe.scenario.inkernel.scaling import scaled_scenario
 from numaprobe.scenario.inkernel.shell import TELL, ModuleShell
@@ -104,6 +104,9 @@ def module_plan(scenario: Scenario, topology: Topology, *, factor: int = 1) -> M
     shell = ModuleShell(layout, topology)
     off = [f"echo 0 > {shell.bus_file(bus.name, 'drivers_autoprobe')}" for bus in scenario.buses if not bus.autoprobe]
     steps = tuple(shell.lines())
+    lines = tuple(module_lines(layout))
+    if len(layout.locks) > MAX_LOCKS:
+        raise InputError(f"has {len(layout.locks)} locks; the lab's module takes at most {MAX_LOCKS}", scenario.where)
     guest = GuestPlan(
         topology=topology,
         devices=(),
@@ -111,7 +114,7 @@ def module_plan(scenario: Scenario, topology: Topology, *, factor: int = 1) -> M
         setup=tuple(noted(line, f"setup[{index}]") for index, line in enumerate((*_SETUP, *off))),
         steps=steps,
         after=(*(line.replace("echo 0", "echo 1") for line in off if "/pci/" in line), *_AFTER),
-        files={SCENARIO_FILE: "".join(f"{line}\n" for line in module_lines(layout)).encode()},
+        files={SCENARIO_FILE: "".join(f"{line}\n" for line in lines).encode()},
     )
     check_plan(guest)
     renamed = {guest_driver(driver.name, driver.bus): driver.name for driver in scenario.drivers}

@@ -58,6 +58,8 @@ class ModuleShell(GuestShell):
         if caller.kind == "user" and caller.pinned:
             yield f"taskset -cp {caller.cpu} $$ >/dev/null"
         armed = [step for step in steps_of(self._scenario) if step.during is not None]
+        if armed:
+            yield "armed="
         yield from super().lines()
         if armed:
             yield "step settle tell settle; kill $armed 2>/dev/null; wait"
@@ -77,7 +79,7 @@ class ModuleShell(GuestShell):
             raise InputError(f"{where}.during: no device '{step.during.probe}'", self._scenario.where)
         inner = "; ".join(lines)
         waiting = noted(f"tell await {device} {step.during.after}", where)
-        return [f'{{ {waiting} && {{ {inner}; }}; }} & armed="${{armed:-}} $!"']
+        return [f'{{ {waiting} && {{ {inner}; }}; }} & armed="$armed $!"']
 
     def _task(self, step: Step) -> str:
         """Return what a line to the module begins with, for a task of the step's kind."""

@@ -32,11 +32,6 @@ static struct lab_bridge *bridge_of(struct pci_bus *bus)
 	return container_of(to_pci_sysdata(bus), struct lab_bridge, sysdata);
 }
 
-struct lab_device *lab_function_of(struct pci_dev *pdev)
-{
-	return bridge_of(pdev->bus)->function[pdev->devfn];
-}
-
 /* ---- config space ------------------------------------------------------------------------------------------------ */
 static void put(u8 *config, int where, int size, u32 value)
 {
@@ -87,6 +82,12 @@ static int write_config(struct pci_bus *bus, unsigned int devfn, int where, int 
 }
 
 static struct pci_ops config_space = { .read = read_config, .write = write_config };
+
+/* Somebody may write the name of a real device to a driver's bind: that is none of ours. */
+struct lab_device *lab_function_of(struct pci_dev *pdev)
+{
+	return pdev->bus->ops == &config_space ? bridge_of(pdev->bus)->function[pdev->devfn] : NULL;
+}
 
 static void say_sriov(struct lab_device *def)
 {
@@ -227,6 +228,8 @@ static noinline int lab_function_probe(struct pci_dev *pdev, const struct pci_de
 {
 	struct lab_device *def = lab_function_of(pdev);
 
+	if (!def)
+		return -ENODEV;
 	if (def->is_virtual)
 		def->live = &pdev->dev;
 	return lab_body(driver_of(pdev), def, &pdev->dev);
