@@ -57,7 +57,7 @@ def test_what_is_left_of_something_else_is_refused_in_one_line(tmp_path: Path) -
     assert numaprobe("explore", "deferred-chain", "--runs", "3", "--resume", path).returncode == 0
     assert "what is left is of deferred-chain" in refused("explore", "nested", "--resume", path)
     path.write_text("{}", encoding="utf-8")
-    assert "take the file away to begin anew" in refused("explore", "nested", "--resume", path)
+    assert "take the file away to begin again" in refused("explore", "nested", "--resume", path)
 
 
 def test_a_page_has_each_schedule_drawn(tmp_path: Path) -> None:
