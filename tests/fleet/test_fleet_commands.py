@@ -76,10 +76,16 @@ def test_findings_are_counted_by_hosts(made: tuple[Path, Made]) -> None:
 
 
 def test_settings_are_advised_by_class(made: tuple[Path, Made]) -> None:
-    answer = ask("settings", made, only=["product=QEMU*"], seconds=6.0)
+    answer = ask("settings", made, only=["product=QEMU*"], seconds=60.0)
     assert 1 <= len(answer.rows) <= 2
     assert sum(row["hosts"] for row in (one.to_dict() for one in answer.rows)) == 24
     jsonschema.validate(answer.to_dict(), json_schema("numaprobe.fleet/1"))
+
+
+def test_settings_end_with_their_time_and_say_what_is_left(made: tuple[Path, Made]) -> None:
+    answer = ask("settings", made, only=["kernel=6.1"], seconds=0.01)
+    assert len(answer.rows) == 1
+    assert "were not looked at: the time was over (--for)" in answer.limits[-1]
 
 
 def shown(answer: FleetAnswer, form: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from statistics import NormalDist
+from statistics import NormalDist, median
 
 import pytest
 from fleet_hosts import MS, driver, host, hosts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numaprobe.analysis.fleet import find_unlike
+from numaprobe.analysis.fleet import find_unlike, slowness_seen
 from numaprobe.analysis.fleet.robust import LEAST_LIMIT, limit_of, width_of
 from numaprobe.analysis.fleet.unlike import LEAST_PEERS
 
@@ -151,3 +151,19 @@ def test_what_else_differs_is_told_beside_it() -> None:
 def test_chance_alone_finds_next_to_none() -> None:
     found = sum(len(find_unlike(hosts(200, seed=seed, spread=0.5))) for seed in range(20))
     assert found <= 4
+
+
+def test_how_much_slower_a_driver_must_be_is_said_and_true() -> None:
+    """What is as slow as is said is told, what is not is not; of a quick host that becomes slow 99 in 100 are."""
+    fleet = hosts(300, spread=0.4)
+    (seen,) = slowness_seen(fleet)
+    middle = median(one.drivers["nvme"].median_ns for one in fleet)
+    assert 3 < seen.least < 12
+    for times, told in ((1.1, ["slow-driver"]), (0.9, [])):
+        changed = host("odd", driver(ns=times * seen.least * middle, worst_ns=times * seen.least * middle))
+        signs_of = {one.host: [sign.kind for sign in one.signs] for one in find_unlike([*fleet, changed])}
+        assert [kind for kind in signs_of.get("odd", []) if kind == "slow-driver"] == told
+    draw = random.Random(8)
+    planted = [seen.surely * middle * draw.lognormvariate(0, 0.4) for _ in range(300)]
+    found = sum(ns > seen.least * middle for ns in planted)
+    assert found >= 0.98 * len(planted)

@@ -12,7 +12,7 @@ from numaprobe.analysis.fleet.changed import FleetChange, compare_hosts
 from numaprobe.analysis.fleet.rows import DriverFigures, HostFigures
 from numaprobe.analysis.fleet.shares import FindingShare, share_interval
 from numaprobe.analysis.fleet.slower import SlowPlace, find_slow_places
-from numaprobe.analysis.fleet.unlike import Sign, UnlikeHost, find_unlike
+from numaprobe.analysis.fleet.unlike import Sign, SlownessSeen, UnlikeHost, find_unlike, slowness_seen
 
 __all__ = [
     "DriverFigures",
@@ -21,9 +21,11 @@ __all__ = [
     "HostFigures",
     "Sign",
     "SlowPlace",
+    "SlownessSeen",
     "UnlikeHost",
     "compare_hosts",
     "find_slow_places",
     "find_unlike",
     "share_interval",
+    "slowness_seen",
 ]

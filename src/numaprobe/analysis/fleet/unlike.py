@@ -38,6 +38,8 @@ LEAST_WIDTH: Final = 0.05
 RARE: Final = 0.01
 #: A number of devices is the peers' if so many have it.
 MOST: Final = 0.9
+#: Of 100 normal numbers one is further below the median than so many widths.
+_NINETY_NINE: Final = 2.33
 #: Facts that a host may differ in: what it is told beside the signs, and no sign by itself.
 _FACTS: Final = ("kernel", "firmware", "cmdline")
 
@@ -149,6 +151,38 @@ def find_unlike(hosts: Iterable[HostFigures]) -> list[UnlikeHost]:
     limit = limit_of(sum(_measured(group) for group in groups))
     found = [one for group in groups for one in _of_group(group, limit)]
     return sorted(found, key=lambda one: (-_strength(one.signs[0]), one.host))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlownessSeen:
+    """How much slower than its peers' a driver must be to be told: where it varies much between them, much slower."""
+
+    driver: str
+    peers: str
+    hosts: int
+    #: times the peers' median: what is told of a host whose driver is otherwise like the median one
+    least: float
+    #: what is told of 99 in 100 hosts, as some are quicker to begin with
+    surely: float
+
+
+def slowness_seen(hosts: Iterable[HostFigures]) -> list[SlownessSeen]:
+    """Return from how many times its peers' cost on each driver of each group is told as slow, the blindest first."""
+    groups = company(hosts)
+    limit = limit_of(sum(_measured(group) for group in groups))
+    found = []
+    for group in groups:
+        for driver in sorted({name for host in group for name in host.drivers}):
+            costs = [_logarithm(host.drivers[driver].median_ns) for host in group if driver in host.drivers]
+            if len(costs) >= LEAST_PEERS:
+                width = width_of(costs, LEAST_WIDTH)
+                told = max(math.log(SLOWER), limit * width.above)
+                surely = math.exp(told + _NINETY_NINE * width.below)
+                seen = SlownessSeen(
+                    driver=driver, peers=group[0].peers, hosts=len(costs), least=math.exp(told), surely=surely
+                )
+                found.append(seen)
+    return sorted(found, key=lambda one: (-one.surely, one.driver, one.peers))
 
 
 def company(hosts: Iterable[HostFigures]) -> list[list[HostFigures]]:

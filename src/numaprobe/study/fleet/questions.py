@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from numaprobe.analysis.fleet import FindingShare, compare_hosts, find_slow_places, find_unlike
+from numaprobe.analysis.fleet import FindingShare, compare_hosts, find_slow_places, find_unlike, slowness_seen
 from numaprobe.analysis.fleet.unlike import LEAST_PEERS, company
 from numaprobe.datasets import Views, is_dataset
 from numaprobe.errors import InputError, UnknownNameError, UsageError
@@ -18,8 +18,9 @@ from numaprobe.study.fleet.figures import RunSelection, figures_of, selection
 from numaprobe.study.fleet.settings import settings_that_help
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from numaprobe.analysis.fleet import SlownessSeen
     from numaprobe.study.fleet.figures import FleetFigures
 
 #: question -> what it asks
@@ -32,6 +33,9 @@ QUESTIONS: Final = {
 }
 #: Hosts that a finding names.
 _EXAMPLES: Final = 3
+#: A driver that is so many times as slow should be told of any host; where it is not, that is said, of so many.
+_BLIND: Final = 3.0
+_BLIND_SHOWN: Final = 3
 #: Drivers and peers that a finding counts.
 _COUNTED: Final = 4
 
@@ -160,7 +164,24 @@ def _outliers(views: Views, chosen: RunSelection) -> FleetAnswer:
         verdict += ": " + ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
     alone = len(found.hosts) - judged
     limits = [f"{plural(alone, 'host')} left out: fewer than {LEAST_PEERS} peers"] if alone else []
+    blind = list(_by_peers(one for one in slowness_seen(found.hosts) if one.surely >= _BLIND))
+    for one in blind[:_BLIND_SHOWN]:
+        text = (
+            f"{one.driver} takes so different times on {one.peers} that it is told as slow from {one.least:.1f} times"
+        )
+        limits.append(f"{text} its peers' median on, and surely from {one.surely:.1f} times on")
+    if len(blind) > _BLIND_SHOWN:
+        limits.append(f"{plural(len(blind) - _BLIND_SHOWN, 'other driver')} of some peers likewise")
     return _answer("outliers", found, verdict, unlike, limits=tuple(limits))
+
+
+def _by_peers(seen: Iterable[SlownessSeen]) -> Iterator[SlownessSeen]:
+    """Leave out what is told of the same driver and peers already (on another kernel)."""
+    told = set()
+    for one in seen:
+        if (one.driver, one.peers) not in told:
+            told.add((one.driver, one.peers))
+            yield one
 
 
 # ---- changes ---------------------------------------------------------------------------------------------------------

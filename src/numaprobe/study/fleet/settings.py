@@ -133,19 +133,21 @@ def settings_that_help(
         raise InputError("no run that can be repeated is like that: none tells its machine")
     looked_at = classes[:MAX_CLASSES]
     deadline = time.monotonic() + seconds
-    rows = []
+    rows: list[ClassAdvice] = []
     for number, one in enumerate(looked_at):
+        if rows and time.monotonic() >= deadline:
+            break
         if told is not None:
             told(f"{one.peers}, kernel {one.kernel or 'unknown'}")
         share = max(deadline - time.monotonic(), 0.5) / (len(looked_at) - number)
         rows.append(_advised(views, one, share))
     hosts = sum(len(one.hosts) for one in classes)
-    left = classes[MAX_CLASSES:]
+    left = classes[len(rows) :]
     limits = ["gains are of replays in virtual time: try a setting on one host of the class first, and see (verify)"]
     if left:
-        limits.append(
-            f"{len(left)} smaller classes with {sum(len(one.hosts) for one in left)} hosts were not looked at"
-        )
+        why = "" if len(rows) == len(looked_at) else ": the time was over (--for)"
+        these = "1 smaller class" if len(left) == 1 else f"{len(left)} smaller classes"
+        limits.append(f"{these} with {sum(len(one.hosts) for one in left)} hosts were not looked at{why}")
     days = [host.day for one in classes for host in one.hosts if host.day]
     rows.sort(key=lambda row: (-row.hosts_helped, -row.hosts, row.peers, row.kernel or ""))
     return FleetAnswer(
