@@ -137,3 +137,24 @@ class Browser:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(timeout=5)
+
+
+def faults_of_pages(pages: dict[str, str], folder: Path) -> list[str]:
+    """Return what is wrong with pages, in a wide window and on a telephone: too wide, complaints, asks elsewhere."""
+    faults = []
+    browser = Browser(folder / "profile", (1200, 900))
+    try:
+        for name, text in pages.items():
+            path = folder / f"{name}.html"
+            path.write_text(text, encoding="utf-8")
+            for width in (1200, 400):
+                size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+                browser.call("Emulation.setDeviceMetricsOverride", **size)
+                browser.open(path)
+                found = browser.evaluate("document.documentElement.scrollWidth")
+                faults += [f"{name}: {found} px of {width}"] if found > width else []
+        faults += browser.complaints()
+        faults += [url for url in browser.requests() if not url.startswith(("file:", "data:"))]
+    finally:
+        browser.close()
+    return faults

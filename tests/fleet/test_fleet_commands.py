@@ -14,6 +14,7 @@ import pytest
 from bench.fleet.made import NEWER_DRIVER, SLOW_DRIVER, SLOW_FIRMWARE, Made, make_fleet
 from fleet_hosts import put, trace
 
+from browser import CHROMIUM, faults_of_pages
 from numaprobe.cli.fleet import SHAPES
 from numaprobe.cli.main import run_command
 from numaprobe.errors import InputError, UnknownNameError, UsageError
@@ -110,6 +111,12 @@ def test_every_format_of_every_answer(question: str, made: tuple[Path, Made]) ->
     assert page.startswith("<!DOCTYPE html>")
     assert "<script" not in page
     assert page.count("<table>") == page.count("</table>") >= 1
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: make tools installs it")
+def test_every_page_in_a_browser(made: tuple[Path, Made], tmp_path: Path) -> None:
+    pages = {question: shown(ask(question, made, seconds=1.0), "html") for question in QUESTIONS}
+    assert faults_of_pages(pages, tmp_path) == []
 
 
 def test_the_command_prints_the_answer(made: tuple[Path, Made], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 from sweep_samples import question
 
+from browser import CHROMIUM, faults_of_pages
 from numaprobe.cli.main import run_command
 from numaprobe.datasets import DatasetWriter, Rows, Views
 from numaprobe.datasets.rows import error_row
@@ -157,6 +158,12 @@ def test_a_page_has_its_picture_and_nothing_from_elsewhere(made: Path, name: str
         == 1
     )  # "http-equiv"
     assert page == asked_page([answer(made, name)])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: make tools installs it")
+def test_every_page_in_a_browser(made: Path, tmp_path: Path) -> None:
+    pages = {name: asked_page([answer(made, name)]) for name in QUESTIONS}
+    assert faults_of_pages(pages, tmp_path) == []
 
 
 def test_texts_of_strangers_are_texts(tmp_path: Path) -> None:

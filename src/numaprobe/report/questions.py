@@ -25,6 +25,8 @@ _STYLE: Final = (
     "table{border-collapse:collapse;font-size:13px}.w{overflow-x:auto}svg{max-width:100%;height:auto}p.s{color:#5b6573}"
     "td,th{padding:.2em .7em;border-bottom:1px solid #d9dee4;text-align:left}"
     "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}"
+    "h1{font-size:19px}dl{color:#5b6573;font-size:13px}dt{float:left;clear:left;margin-right:8px;font-weight:600}"
+    "dd{margin:0 0 2px}"
 )
 _NUMBERS: Final = {"BIGINT", "INTEGER", "DOUBLE", "HUGEINT", "FLOAT", "DECIMAL", "UBIGINT", "SMALLINT"}
 _WIDTH: Final = 640
@@ -110,7 +112,8 @@ def asked_page(pages: Sequence[AskedTable]) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><style>{_STYLE}</style></head>\n'
         f"<body>{body}</body></html>\n"
     )
 
@@ -132,8 +135,13 @@ def _section(asked: AskedTable) -> str:
     )
     pictures = "".join(f"<div>{_drawn(picture)}</div>" for picture in asked.pictures)
     notes = "".join(f'<p class="s">{html.escape(note)}</p>' for note in asked.notes)
+    told = "".join(
+        f"<dt>{html.escape(_title(one.name))}</dt><dd>{html.escape(one.legend)}</dd>"
+        for one in asked.columns
+        if one.legend
+    )
     head = f"<h1>{html.escape(asked.title)}</h1>"
-    return f'{head}{pictures}<div class="w"><table><tr>{heads}</tr>\n{rows}</table></div>{notes}\n'
+    return f'{head}{pictures}<div class="w"><table><tr>{heads}</tr>\n{rows}</table></div>{notes}<dl>{told}</dl>\n'
 
 
 def _class(kind: str) -> str:

@@ -166,9 +166,7 @@ def _outliers(views: Views, chosen: RunSelection) -> FleetAnswer:
     limits = [f"{plural(alone, 'host')} left out: fewer than {LEAST_PEERS} peers"] if alone else []
     blind = list(_by_peers(one for one in slowness_seen(found.hosts) if one.surely >= _BLIND))
     for one in blind[:_BLIND_SHOWN]:
-        text = (
-            f"{one.driver} takes so different times on {one.peers} that it is told as slow from {one.least:.1f} times"
-        )
+        text = f"{one.driver} varies so much on {one.peers} that it is told as slow from {one.least:.1f} times"
         limits.append(f"{text} its peers' median on, and surely from {one.surely:.1f} times on")
     if len(blind) > _BLIND_SHOWN:
         limits.append(f"{plural(len(blind) - _BLIND_SHOWN, 'other driver')} of some peers likewise")

@@ -169,7 +169,8 @@ def _verdict(rows: Sequence[ClassAdvice], hosts: int) -> str:
     if not helped:
         hopeful = [row for row in rows if row.names]
         if not hopeful:
-            return f"no setting of a stock kernel would help any of the {len(rows)} classes of machines"
+            asked = "the one class" if len(rows) == 1 else f"any of the {len(rows)} classes"
+            return f"no setting of a stock kernel would help {asked} of machines that was looked at"
         return f"no setting is sure to help; {', '.join(hopeful[0].names)} may (see the rows)"
     names, count = max(helped.items(), key=lambda item: item[1])
     classes = sum(row.names == names for row in rows)
