@@ -8,7 +8,7 @@ from statistics import NormalDist, median
 
 import pytest
 from fleet_hosts import MS, driver, host, hosts
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numaprobe.analysis.fleet import find_unlike, slowness_seen
@@ -31,6 +31,7 @@ def test_the_long_side_of_skewed_numbers_is_not_the_short_one() -> None:
     assert width.above > 1.6 * width.below
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=60), st.floats(0.01, 10), st.integers(-(10**6), 10**6)
 )
