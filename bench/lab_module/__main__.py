@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bench.lab_module.table import table_lines
 from numaprobe.errors import NumaprobeError, RefusedError
+from numaprobe.records import make_folder
 from numaprobe.scenario import load_scenario
 from numaprobe.study.guests import guest_options
 from numaprobe.study.lab import check_guest, module_setting, record_together
@@ -78,7 +79,7 @@ def run(kernel: str) -> list[dict[str, Any]]:
             else:
                 check = check_guest(setting, result.trace, setting.profile.pci_policy)
                 rows.append(row | summary(check.report) | {"failures": [one.message for one in result.failures]})
-            print(json.dumps(rows[-1])[:400], file=sys.stderr, flush=True)
+            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     return rows
 
 
@@ -113,6 +114,7 @@ def main() -> None:
         )
         return
     fine = True
+    make_folder(folder)
     for kernel in sys.argv[1:] or ["6.12"]:
         try:
             rows = run(kernel)
