@@ -25,6 +25,8 @@ PRIVATE = {
     "kernel/lab/stage.py": "the image in a folder of our own; what comes home goes by the rule",
     "kernel/lab/fetch.py": "apt's settings in a temporary folder",
     "kernel/lab/build.py": "configuration, log and lock in the cache directory",
+    "kernel/lab/headers.py": "a kernel's headers in the cache directory, renamed when they are whole",
+    "kernel/lab/testmodule.py": "a module's sources in a temporary folder; what was built is renamed into the cache",
     "kernel/lab/trees.py": "a kernel's layout in the cache directory, renamed when it is whole",
     "datasets/writing.py": "parts below a dataset that is locked, renamed when they are whole",
     "study/fleet/piped.py": "what came through a pipe, in a temporary folder",

@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from numaprobe.kernel.kprobes import (
     DEVICE_DRIVER_ATTACH,
-    GROUP,
     LOCAL_PCI_PROBE,
     REALLY_PROBE,
     KprobeDefinition,
@@ -23,7 +22,6 @@ def test_our_definitions_are_what_the_kernel_takes() -> None:
     assert commands["really_probe_ret"] == "r256:numaprobe/really_probe_ret really_probe ret=$retval:s32"
     assert commands[LOCAL_PCI_PROBE].endswith(" dev=+0(+208(+8($arg1))):string")
     assert commands[DEVICE_DRIVER_ATTACH].endswith(" dev=+0(+0($arg2)):string")
-    assert all(d.removal == f"-:{GROUP}/{d.event}" for d in kprobe_definitions())
 
 
 def test_without_the_offset_a_pci_event_names_no_device() -> None:

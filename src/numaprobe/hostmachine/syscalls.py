@@ -154,6 +154,11 @@ def nodes_of_pages(addresses: Sequence[int]) -> list[int]:
     return list(status)
 
 
+def address_of(memory: mmap.mmap) -> int:
+    """Return the address of a writable mapping: for drivers that ask where their pages are (``nodes_of_pages``)."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
 def map_pages(size: int) -> int:
     """Map ``size`` bytes of private memory, none of it there yet, in pages of the usual size; return the address.
 
