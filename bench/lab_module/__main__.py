@@ -61,7 +61,7 @@ def run(kernel: str) -> list[dict[str, Any]]:
     options = guest_options(kernel, timeout=TIMEOUT)
     keep = os.environ.get("LAB_KEEP")
     cases = chosen_cases()
-    for number, (_, group) in enumerate(groupby(cases, key=lambda one: (one.machine, one.cmdline))):
+    for number, (_, group) in enumerate(groupby(cases, key=lambda one: (one.machine or one.scenario, one.cmdline))):
         settings, together = [], list(group)
         for one in together:
             scenario = load_scenario(one.scenario)
