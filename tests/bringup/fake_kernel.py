@@ -431,16 +431,26 @@ class FakeKernel:
         """End a process."""
         self._drop(f"proc/{pid}")
 
-    def devlink(self, supplier: str, consumer: str, status: str = "active", *, sync_state_only: bool = False) -> None:
-        """Link a consumer to its supplier."""
+    def devlink(
+        self,
+        supplier: str,
+        consumer: str,
+        status: str = "active",
+        *,
+        sync_state_only: bool = False,
+        early: bool = False,
+    ) -> None:
+        """Link a consumer to its supplier; early: before it was registered, when sysfs had no place for it."""
         ends = {"supplier": self.find(supplier), "consumer": self.find(consumer)}
         name = "--".join(f"{one.bus}:{one.name}" for one in ends.values())
         here = f"sys/devices/virtual/devlink/{name}"
         self.put(f"{here}/status", status)
         self.put(f"{here}/sync_state_only", str(int(sync_state_only)))
+        self.link_to(f"sys/class/devlink/{name}", here)
+        if early:
+            return
         for end, one in ends.items():
             self.link_to(f"{here}/{end}", f"sys/{one.path}")
-        self.link_to(f"sys/class/devlink/{name}", here)
         for end, other in (("consumer", "supplier"), ("supplier", "consumer")):
             self.link_to(f"sys/{ends[other].path}/{end}:{ends[end].bus}:{ends[end].name}", here)
 

@@ -212,17 +212,28 @@ class Sysfs:
     def _link(self, here: str | None) -> DeviceLink | None:
         if here is None or self.root.text(f"{here}/sync_state_only") == "1":
             return None
-        supplier, consumer = (self.root.target(f"{here}/{end}") for end in ("supplier", "consumer"))
-        if supplier is None or consumer is None:
+        ends = [self.root.target(f"{here}/{end}") for end in ("supplier", "consumer")]
+        if None in ends:  # a consumer that was linked before it was registered: only the link's name has them
+            ends = [self._end_named(end) for end in posixpath.basename(here).split("--")]
+        if len(ends) != 2 or ends[0] is None or ends[1] is None:  # noqa: PLR2004  a link has two
             return None
+        supplier, consumer = ends[0], ends[1]
         status = self.root.text(f"{here}/status") or "unknown"
         return DeviceLink(supplier.removeprefix("sys/"), consumer.removeprefix("sys/"), status)
 
+    def _end_named(self, end: str) -> str | None:
+        """Return the directory of a device that is called ``BUS:NAME``."""
+        bus, _, name = end.partition(":")
+        return self.root.target(f"sys/bus/{bus}/devices/{name}") if bus and name else None
+
     def consumer_links(self, path: str) -> list[DeviceLink]:
-        """Return the links from one supplier to its consumers, as its own directory has them."""
-        names = (name for name in self.root.names(f"sys/{path}") if name.startswith("consumer:"))
-        found = (self._link(self.root.target(f"sys/{path}/{name}")) for name in names)
-        return [link for link in found if link is not None]
+        """Return the links from one supplier to its consumers, as they are now: its own directory's, and by name."""
+        here = (f"sys/{path}/{name}" for name in self.root.names(f"sys/{path}") if name.startswith("consumer:"))
+        named = f":{posixpath.basename(path)}--"
+        there = (f"sys/class/devlink/{name}" for name in self.root.names("sys/class/devlink") if named in name)
+        targets = dict.fromkeys(self.root.target(place) for place in (*here, *there))
+        found = (self._link(target) for target in targets)
+        return [link for link in found if link is not None and link.supplier == path]
 
     def group_members(self, group: str) -> list[str]:
         """Return the directories of the devices in an IOMMU group, below ``/sys``."""
