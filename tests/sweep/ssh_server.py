@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +17,38 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+async def _copy(pipe: Any, sink: Any) -> None:
+    """Write what comes out of a pipe of a child, until nobody holds its other end."""
+    source = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(source)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    with contextlib.closing(transport):
+        while text := await source.read(65536):
+            sink.write(text)
+
+
 async def _run(process: Any) -> None:
-    """Do what was asked for, as a shell would; whoever hangs up ends it."""
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-    child = await asyncio.create_subprocess_shell(process.command, stdin=nothing, stdout=pipe, stderr=pipe)
+    """Do what was asked for, as a shell would; whoever hangs up ends it, and all that it started.
+
+    All that it says is written before its exit is told: a channel that is closed takes no more, and a write to it
+    would end the whole connection. asyncio's own children are waited for until their pipes are closed, which a
+    grandchild may hold open: hence a plain one, of a session of its own.
+    """
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    child = subprocess.Popen(  # noqa: ASYNC220
+        ["sh", "-c", process.command], stdin=nothing, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+    said = asyncio.gather(_copy(child.stdout, process.stdout), _copy(child.stderr, process.stderr))
+    gone = asyncio.ensure_future(process.wait_closed())
     try:
-        await process.redirect(stdout=child.stdout, stderr=child.stderr)
-        process.exit(await child.wait())
+        await asyncio.wait((said, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not gone.done():
+            process.exit(child.wait())
     finally:
         with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
-        child._transport.close()  # type: ignore[attr-defined]  # its pipes, that nobody reads any more
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        await asyncio.gather(said, gone, return_exceptions=True)  # each ends now: the pipes have
 
 
 @contextlib.contextmanager
@@ -46,6 +69,7 @@ def ssh_home(folder: Path, *hosts: str) -> Iterator[Path]:
             server_host_keys=[theirs],
             authorized_client_keys=str(folder / ".ssh/allowed"),
             process_factory=_run,
+            encoding=None,
         )
 
     server = asyncio.run_coroutine_threadsafe(listen(), loop).result(60)
