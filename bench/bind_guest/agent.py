@@ -94,12 +94,12 @@ def plan_for(action: str, jobs: int | None = None) -> Plan:
 
 def perform(action: str, state: Path, jobs: int | None = None) -> Report:
     """Carry it out in this process; return what became of it."""
-    return perform_plan(plan_for(action, jobs), state)
+    return perform_plan(plan_for(action, jobs), state, action)
 
 
-def perform_plan(plan: Plan, state: Path) -> Report:
+def perform_plan(plan: Plan, state: Path, command: str = "bind") -> Report:
     """Carry a plan out in this process; return what became of it."""
-    with Performance(plan, tools_for(plan, state=state), command="bind") as performance:
+    with Performance(plan, tools_for(plan, state=state), command=command) as performance:
         return performance.run()
 
 

@@ -380,8 +380,8 @@ def supplier_with_an_active_consumer(kernel: FakeKernel) -> None:
 def supplier_linked_before_its_consumer_was_registered(kernel: FakeKernel) -> None:
     kernel.driver("platform", "clk")
     kernel.device("platform", "clock", driver="clk")
-    kernel.device("platform", "uart", driver="serial")
-    kernel.devlink("clock", "uart", early=True)
+    kernel.device("platform", "uart--0", driver="serial")
+    kernel.devlink("clock", "uart--0", early=True)
 
 
 def supplier_of_a_mounted_disk(kernel: FakeKernel) -> None:
@@ -490,7 +490,9 @@ SITUATIONS = [
     Situation(root_over_nfs, NIC, {"system", "route"}, "the running system reaches its files over eth1"),
     Situation(dma_channel, "0000:00:04.0", {"dma"}, "dma0chan0 has a client in the kernel"),
     Situation(supplier_with_an_active_consumer, "clock", {"consumers"}, "uart needs it and is bound"),
-    Situation(supplier_linked_before_its_consumer_was_registered, "clock", {"consumers"}, "uart needs it and is bound"),
+    Situation(
+        supplier_linked_before_its_consumer_was_registered, "clock", {"consumers"}, "uart--0 needs it and is bound"
+    ),
     Situation(supplier_of_a_mounted_disk, "clock", {"consumers", "mounted"}, "nvme0n1p1 is mounted on /srv"),
     Situation(
         guest_that_talks_to_its_host, "virtio3", {"login", "open"}, "a socket of sshd (pid 801) goes to the host"

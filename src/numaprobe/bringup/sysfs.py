@@ -11,6 +11,7 @@ Sources: Documentation/ABI/testing/sysfs-bus-pci, sysfs-class-devlink, sysfs-ker
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -212,14 +213,25 @@ class Sysfs:
     def _link(self, here: str | None) -> DeviceLink | None:
         if here is None or self.root.text(f"{here}/sync_state_only") == "1":
             return None
-        ends = [self.root.target(f"{here}/{end}") for end in ("supplier", "consumer")]
-        if None in ends:  # a consumer that was linked before it was registered: only the link's name has them
-            ends = [self._end_named(end) for end in posixpath.basename(here).split("--")]
-        if len(ends) != 2 or ends[0] is None or ends[1] is None:  # noqa: PLR2004  a link has two
+        ends = self._ends(here)
+        if ends is None:
             return None
-        supplier, consumer = ends[0], ends[1]
+        supplier, consumer = ends
         status = self.root.text(f"{here}/status") or "unknown"
         return DeviceLink(supplier.removeprefix("sys/"), consumer.removeprefix("sys/"), status)
+
+    def _ends(self, here: str) -> tuple[str, str] | None:
+        """Return the directories of a link's supplier and consumer; None: a device is not there."""
+        supplier, consumer = (self.root.target(f"{here}/{end}") for end in ("supplier", "consumer"))
+        if supplier is not None and consumer is not None:
+            return supplier, consumer
+        # A consumer that was linked before it was registered: only the link's name has them, and names may have "--".
+        name = posixpath.basename(here)
+        for cut in re.finditer("(?=--)", name):
+            supplier, consumer = self._end_named(name[: cut.start()]), self._end_named(name[cut.start() + 2 :])
+            if supplier is not None and consumer is not None:
+                return supplier, consumer
+        return None
 
     def _end_named(self, end: str) -> str | None:
         """Return the directory of a device that is called ``BUS:NAME``."""

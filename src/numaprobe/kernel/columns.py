@@ -58,11 +58,10 @@ class Changes:
 
     def until(self, line: int) -> tuple[StateLog, list[int]]:
         """Take those of lines before ``line``, and which of them are wake-ups."""
-        told, begin = self.told, self.taken
+        begin = self.taken
         self.taken = end = bisect_left(self.lines, line, begin)
         wakes = self.wakes[bisect_left(self.wakes, begin) : bisect_left(self.wakes, end)]
-        taken = StateLog(told.times[begin:end], told.states[begin:end], told.cpus[begin:end])
-        return taken, [place - begin for place in wakes]
+        return self.told.part(begin, end), [place - begin for place in wakes]
 
     def skip(self, line: int) -> None:
         """Leave out those of lines before ``line``."""

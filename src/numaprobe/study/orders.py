@@ -6,7 +6,6 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
-from signal import SIG_IGN, SIGINT
 from typing import TYPE_CHECKING, Any
 
 from numaprobe.errors import UsageError
@@ -51,7 +50,8 @@ def processes(count: int) -> Iterator[Callable[..., Any] | None]:
         yield None
         return
     context = get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=signal.signal, initargs=(SIGINT, SIG_IGN)) as pool:
+    quiet = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(count, context, initializer=signal.signal, initargs=quiet) as pool:
         yield pool.map
 
 
@@ -61,13 +61,13 @@ def stopped_by_hand(search: Search) -> Iterator[None]:
 
     def stop(*_: object) -> None:
         search.stopped = True
-        signal.signal(SIGINT, before)
+        signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(SIGINT, stop)
+    before = signal.signal(signal.SIGINT, stop)
     try:
         yield
     finally:
-        signal.signal(SIGINT, before)
+        signal.signal(signal.SIGINT, before)
 
 
 def save_found(setting: Setting, explored: Explored, path: Path) -> str:
