@@ -226,11 +226,11 @@ class Topology:
         if len(self.distances) != count or any(len(row) != count for row in self.distances):
             raise InputError(f"{count} nodes need a {count}x{count} distance table", self.name)
         for row in self.distances:
-            for distance in row:
-                if not LOCAL_DISTANCE <= distance <= UNREACHABLE_DISTANCE:
-                    raise InputError(
-                        f"distance {distance} is not in {LOCAL_DISTANCE}-{UNREACHABLE_DISTANCE} (ACPI SLIT)", self.name
-                    )
+            if min(row) < LOCAL_DISTANCE or max(row) > UNREACHABLE_DISTANCE:
+                wrong = next(one for one in row if not LOCAL_DISTANCE <= one <= UNREACHABLE_DISTANCE)
+                raise InputError(
+                    f"distance {wrong} is not in {LOCAL_DISTANCE}-{UNREACHABLE_DISTANCE} (ACPI SLIT)", self.name
+                )
 
     def _validate_devices(self) -> None:
         for device in self.devices:
@@ -241,7 +241,7 @@ class Topology:
 
 def default_distances(count: int) -> tuple[tuple[int, ...], ...]:
     """Return the kernel's default distance table for ``count`` nodes."""
-    return tuple(tuple(LOCAL_DISTANCE if i == j else REMOTE_DISTANCE for j in range(count)) for i in range(count))
+    return tiered_distances(count, (), REMOTE_DISTANCE)
 
 
 def tiered_distances(nodes: int, tiers: Sequence[tuple[int, int]], far: int) -> tuple[tuple[int, ...], ...]:
@@ -254,12 +254,15 @@ def tiered_distances(nodes: int, tiers: Sequence[tuple[int, int]], far: int) -> 
 
     """
 
-    def between(a: int, b: int) -> int:
-        if a == b:
-            return LOCAL_DISTANCE
-        return next((distance for size, distance in tiers if a // size == b // size), far)
-
-    return tuple(tuple(between(a, b) for b in range(nodes)) for a in range(nodes))
+    rows = []
+    for node in range(nodes):
+        row = [far] * nodes
+        for size, distance in reversed(tiers):
+            group = range(node // size * size, min(nodes, (node // size + 1) * size))
+            row[group.start : group.stop] = [distance] * len(group)
+        row[node] = LOCAL_DISTANCE
+        rows.append(tuple(row))
+    return tuple(rows)
 
 
 def symmetric(
