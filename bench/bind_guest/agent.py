@@ -153,6 +153,7 @@ def modprobe(*options: str) -> Callable[[], object]:
                 subprocess.run(["taskset", "-c", "0", "modprobe", driver, *options], check=True)
         for _ in range(600):
             if all(driver for driver, _ in standing().values()):
+                time.sleep(2)  # a device has its driver before the probe; the makespan is the kernel's record's
                 return
             time.sleep(0.05)
 
