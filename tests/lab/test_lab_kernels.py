@@ -18,6 +18,7 @@ from numaprobe.kernel.lab.tools import KernelImage
 from numaprobe.kernel.lab.trees import build_id, kernel_of_tree, tree_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 RELEASE = "7.3.4-mine"
@@ -43,14 +44,10 @@ echo made >> "$LOG" """,
 
 
 @pytest.fixture(autouse=True)
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name, text in PROGRAMS.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+def programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_programs: Callable[[Mapping[str, str]], None]
+) -> None:
+    with_programs(PROGRAMS)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

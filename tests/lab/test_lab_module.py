@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from numaprobe.study.guests import GuestOptions
 from numaprobe.study.lab import GuestSetting, record_together
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numaprobe.kernel.lab.plan import GuestPlan
@@ -364,14 +364,8 @@ esac""",
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name, text in PROGRAMS.items():
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+def place(tmp_path: Path, with_programs: Callable[[Mapping[str, str]], None]) -> Path:
+    with_programs(PROGRAMS)
     return tmp_path
 
 

@@ -15,7 +15,7 @@ from numaprobe.study.following import explanations
 from numaprobe.topology import from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numaprobe.analysis.agreement import Agreement
     from numaprobe.kernel.lab.guest import GuestResult
@@ -127,7 +127,7 @@ def record_in_guest(
     from numaprobe.kernel.lab.guest import run_guest
 
     with setting.options.guest(told) as shared:
-        result = run_guest(setting.plan, record=[*record, *_own_functions(setting)], **shared)
+        result = run_guest(setting.plan, record=[*record, *_timed(_own_functions(setting))], **shared)
     return result if setting.module is None else replace(result, trace=setting.module.as_named(result.trace))
 
 
@@ -150,11 +150,10 @@ def record_together(
     """
     from numaprobe.kernel.lab.guest import run_together
 
-    own = [word for word in dict.fromkeys(one for each in settings for one in _own_functions(each)) if word[:2] != "--"]
-    more = [word for function in own for word in ("--function", function)]
+    own = [function for each in settings for function in _own_functions(each)]
     plans = [setting.module.with_mark() for setting in settings if setting.module is not None]
     with settings[0].options.guest(told) as shared:
-        together = run_together([plan.guest for plan in plans], record=[*record, *more], **shared)
+        together = run_together([plan.guest for plan in plans], record=[*record, *_timed(own)], **shared)
     return [
         _part(together.result, plan, index, failed)
         for index, (plan, failed) in enumerate(zip(plans, together.failed, strict=True))
@@ -175,7 +174,7 @@ def _part(
 
 
 def _own_functions(setting: GuestSetting) -> list[str]:
-    """Return what has PCI drivers' own functions recorded, on a kernel that was built here.
+    """Return PCI drivers' own probe functions, which are to be timed on a kernel that was built here.
 
     Debian's kernels are built to be patched while they run, and functions are whole there. Elsewhere a compiler may put
     ``local_pci_probe`` into some of its callers and not into others, so that its entry tells nothing.
@@ -183,9 +182,14 @@ def _own_functions(setting: GuestSetting) -> list[str]:
     if setting.options.image.build_id is None:
         return []
     if setting.module is not None:
-        return [word for name in setting.module.pci_drivers for word in ("--function", f"{name}:{PCI_BODY}")]
+        return [f"{name}:{PCI_BODY}" for name in setting.module.pci_drivers]
     drivers = {driver.name for driver in setting.scenario.drivers}
-    return [word for name, function in _PCI_BODIES.items() if name in drivers for word in ("--function", function)]
+    return [function for name, function in _PCI_BODIES.items() if name in drivers]
+
+
+def _timed(functions: Iterable[str]) -> list[str]:
+    """Return the options of ``numaprobe record`` that time these functions, each once."""
+    return [word for function in dict.fromkeys(functions) for word in ("--function", function)]
 
 
 def check_guest(setting: GuestSetting, trace: Trace, policy: str | None = None) -> GuestCheck:

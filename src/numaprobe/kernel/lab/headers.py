@@ -76,7 +76,7 @@ def _fetch(release: str, place: Path, cache: Path, told: Callable[[str], object]
     name = f"linux-headers-{release}"
     where = "the test module is built against the kernel's headers"
     need("apt-get", "apt-cache", "dpkg-deb", what=f"{where}, and fetching Debian's", instead=_instead(release))
-    found = next(((options, version) for options, version in _offers(name, cache)), None)
+    found = next(_offers(name, cache), None)
     if found is None:
         raise MissingInterfaceError(f"{where}, and no suite of Debian's on your mirror has {name}; {_instead(release)}")
     options, version = found
