@@ -66,6 +66,12 @@ def lab(
         int | None,
         typer.Option("--scale", min=1, max=1000, metavar="N", help="With --module: probes take so many times as long."),
     ] = None,
+    repeat: Annotated[
+        int | None,
+        typer.Option(
+            "--repeat", min=2, max=100, metavar="N", help="N rounds, compared with the prediction: distributions."
+        ),
+    ] = None,
     overhead: Annotated[
         int | None,
         typer.Option("--overhead", min=2, max=200, metavar="ROUNDS", help="Measure what recording costs the probes."),
@@ -98,6 +104,7 @@ def lab(
     | numaprobe lab sriov --module --check --machine "2 nodes x 4 cores"
     | numaprobe lab lab-nvme --kernel 6.1 -o trace.json
     | numaprobe lab lab-nvme --kernel ~/linux --policy queue-on-node
+    | numaprobe lab nested --module --machine "2 nodes x 2 cores" --repeat 10
     | numaprobe lab lab-nvme --overhead 15
     """
     if config:
@@ -133,7 +140,7 @@ def lab(
         from numaprobe.policies import make_policy
 
         make_policy(policy)  # a name that is none is told before anything is booted
-    _check_module_options(module=module, scale=scale, overhead=overhead)
+    _check_options(module=module, scale=scale, overhead=overhead, repeat=repeat, output=output)
     options = guest_options(kernel, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm, told=tell)
     setting = (
         module_setting(chosen, options, machine=machine, factor=scale, told=tell)
@@ -145,14 +152,52 @@ def lab(
         return
     record = ["--sched" if sched else "--no-sched", *(["--memory"] if memory else [])]
     record += ["--locks"] if locks else []
+    if repeat is not None:
+        _repeat(setting, record, repeat, policy=policy, as_json=as_json, label=label)
+        return
     _record(setting, record, check=check, policy=policy, output=output, as_json=as_json, label=label)
 
 
-def _check_module_options(*, module: bool, scale: int | None, overhead: int | None) -> None:
+def _check_options(
+    *, module: bool, scale: int | None, overhead: int | None, repeat: int | None, output: Path | None
+) -> None:
     if scale is not None and not module:
         raise UsageError("--scale is for --module: QEMU's devices take the time that they take")
     if overhead is not None and module:
         raise UsageError("--overhead measures drivers of QEMU's devices; leave out --module")
+    if repeat is not None and overhead is not None:
+        raise UsageError("--overhead ROUNDS repeats by itself; leave out --repeat")
+    if repeat is not None and output is not None:
+        raise UsageError("--repeat brings several traces: --json prints them, --keep FOLDER keeps them; leave out -o")
+
+
+def _repeat(
+    setting: GuestSetting,
+    record: Sequence[str],
+    count: int,
+    *,
+    policy: str | None,
+    as_json: bool,
+    label: str | None,
+) -> None:
+    """Record the scenario several times, and show what differs and what does not."""
+    from numaprobe.report.rounds import print_rounds, rounds_line, rounds_to_json
+    from numaprobe.study.rounds import repeat_in_guests
+
+    found = repeat_in_guests(setting, count, record, policy=policy, told=tell_boot).labelled(label)
+    for line in dict.fromkeys(line for splat in found.splats for line in splat.lines):
+        tell(f"  {line}")
+    if as_json:
+        _echo_json(rounds_to_json(found))
+    else:
+        typer.echo(f"kernel {setting.options.image.release}", err=True)
+        print_rounds(found)
+    for trouble in found.troubles:
+        complain(trouble)
+    if not found.passed:
+        if as_json:
+            complain(f"check failed: {rounds_line(found)}")
+        raise typer.Exit(_FAILED)
 
 
 def _record(

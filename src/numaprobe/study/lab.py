@@ -163,14 +163,15 @@ def record_together(
 def _part(
     whole: GuestResult, plan: ModulePlan, index: int, failed: tuple[RunWarning, ...]
 ) -> GuestResult | RefusedError:
-    """Return what was recorded between two marks: the probes of one scenario."""
+    """Return what was recorded between two marks: the probes of one scenario, with its failures and the guest's."""
     marks = sorted(probe.start_ns or 0 for probe in whole.trace.probes if probe.driver == MARK)
     if index >= len(marks):
         return RefusedError("the guest did not come so far")
     first, last = (marks[index - 1] if index else 0), marks[index]
     probes = tuple(probe for probe in whole.trace.probes if first < (probe.start_ns or 0) < last)
-    trace = plan.as_named(replace(whole.trace, probes=probes, warnings=failed))
-    return replace(whole, trace=trace, status=int(bool(failed)), failures=failed)
+    failures = (*failed, *(one for one in whole.failures if one.kind != "step-failed"))
+    trace = plan.as_named(replace(whole.trace, probes=probes, warnings=failures))
+    return replace(whole, trace=trace, status=int(bool(failures)), failures=failures)
 
 
 def _own_functions(setting: GuestSetting) -> list[str]:

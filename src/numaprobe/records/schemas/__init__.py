@@ -26,6 +26,7 @@ SCHEMAS: Final = {
     "numaprobe.scenarios/1": "scenarios-1.json",
     "numaprobe.placement/1": "placement-1.json",
     "numaprobe.lab/1": "lab-1.json",
+    "numaprobe.lab-rounds/1": "lab-rounds-1.json",
     "numaprobe.overhead/1": "overhead-1.json",
     "numaprobe.explore/1": "explore-1.json",
     "numaprobe.fleet/1": "fleet-1.json",
