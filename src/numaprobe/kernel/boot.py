@@ -54,15 +54,19 @@ _MAX_ENTRY: Final = 2**20
 _TITLE: Final = re.compile(r"(?m)^title[ \t]+(.*)$")
 
 
-def boot_parameters(*, pci_dev_offset: int | None, sched: bool = False) -> tuple[str, ...]:
+def boot_parameters(
+    *, pci_dev_offset: int | None, sched: bool = False, definitions: Sequence[KprobeDefinition] | None = None
+) -> tuple[str, ...]:
     """Return the kernel parameters that record boot-time probes.
 
     Args:
         pci_dev_offset: as for ``kprobe_definitions``; it must be that of the kernel that will boot.
         sched: record scheduler events as well, for running, runnable and sleeping time; they need much buffer.
+        definitions: the kprobes; None: those of every recording.
 
     """
-    definitions = kprobe_definitions(pci_dev_offset=pci_dev_offset, search=True)
+    if definitions is None:
+        definitions = kprobe_definitions(pci_dev_offset=pci_dev_offset, search=True)
     probes = ";".join(_as_parameter(one) for one in definitions)
     parameters = [
         "initcall_debug",

@@ -16,12 +16,17 @@ from numaprobe.errors import InputError
 from numaprobe.kernel.lab.plan import KIND_OF_DRIVER, GuestPlan, check_plan, place_devices
 from numaprobe.runtime.facts import OLDEST
 from numaprobe.runtime.profile import release_profile
+from numaprobe.scenario.builtins import as_built_in, built_in_drivers, built_in_notes
 from numaprobe.scenario.guestlimits import check_doable
 from numaprobe.scenario.phases import Compute, Sleep
 from numaprobe.scenario.plan import make_plan
 from numaprobe.scenario.shell import GuestShell, KnownDevice
+from numaprobe.scenario.steps import Register
+from numaprobe.scenario.taking import steps_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from numaprobe.records import Trace
     from numaprobe.runtime.release import Release
     from numaprobe.scenario.plan import DeviceSpec
@@ -29,8 +34,16 @@ if TYPE_CHECKING:
     from numaprobe.topology import Topology
 
 
-def as_the_kernel_does(scenario: Scenario, version: Release) -> Scenario:
+def as_the_kernel_does(scenario: Scenario, version: Release, built_in: Collection[str] = ()) -> Scenario:
     """Return ``scenario`` with the probe types that the drivers have in a kernel of ``version``.
+
+    Args:
+        scenario: what is to happen.
+        version: of the kernel.
+        built_in: drivers that are in the kernel itself (``builtins.as_built_in``).
+
+    Raises:
+        InputError: a step that a built-in driver cannot take.
 
     A driver that asks for asynchronous probing cannot be kept from it. One that does not, and is asynchronous in the
     scenario, is named in ``driver_async_probe=`` (see ``guest_plan``): then it stays as the scenario has it.
@@ -39,7 +52,7 @@ def as_the_kernel_does(scenario: Scenario, version: Release) -> Scenario:
         driver.model_copy(update={"probe_type": "async"}) if prefers_async(driver.name, version) else driver
         for driver in scenario.drivers
     )
-    return scenario.model_copy(update={"drivers": drivers})
+    return as_built_in(scenario.model_copy(update={"drivers": drivers}), built_in)
 
 
 def with_recorded_costs(scenario: Scenario, recorded: Trace) -> Scenario:
@@ -70,8 +83,14 @@ def prefers_async(driver: str, version: Release) -> bool:
     return driver in release_profile(max(version, OLDEST)).async_drivers
 
 
-def guest_plan(scenario: Scenario, topology: Topology, version: Release) -> GuestPlan:
+def guest_plan(scenario: Scenario, topology: Topology, version: Release, built_in: Collection[str] = ()) -> GuestPlan:
     """Return the guest that runs ``scenario`` on ``topology`` with a kernel of ``version``.
+
+    Args:
+        scenario: as ``as_the_kernel_does`` returns it.
+        topology: the guest's machine.
+        version: of the kernel.
+        built_in: drivers that are in the kernel itself.
 
     Raises:
         InputError: a driver, device or step that the lab cannot have, or a machine that is too large for it.
@@ -86,20 +105,45 @@ def guest_plan(scenario: Scenario, topology: Topology, version: Release) -> Gues
         for driver in scenario.drivers
         if driver.probe_type == "async" and not prefers_async(driver.name, version)
     ]
-    shell = GuestShell(
-        scenario, {device.name: KnownDevice(device.address, drv) for device, drv in zip(devices, drivers, strict=True)}
-    )
+    known = {device.name: KnownDevice(device.address, drv) for device, drv in zip(devices, drivers, strict=True)}
+    mine = built_in_drivers(scenario, built_in)
+    shell = GuestShell(scenario, known, mine)
     steps = tuple(shell.lines())
+    at_boot, later = _at_boot(scenario, shell, mine)
     plan = GuestPlan(
         topology=topology,
         devices=devices,
         cmdline=" ".join([scenario.cmdline, *([f"driver_async_probe={','.join(forced)}"] if forced else [])]).strip(),
         setup=tuple(shell.setup()),
         steps=steps,
+        at_boot=at_boot,
+        notes=tuple(built_in_notes(scenario, mine, at_boot, later)),
     )
     check_plan(plan)
     check_doable(scenario)
     return plan
+
+
+def _at_boot(scenario: Scenario, shell: GuestShell, mine: Sequence[str]) -> tuple[tuple[str, ...], set[str]]:
+    """Return the drivers whose probes at boot are the scenario's, and those of which devices are added later.
+
+    Raises:
+        InputError: a driver that is built in has devices of both kinds.
+
+    """
+    unasked = {bus.name for bus in scenario.buses if not bus.autoprobe}
+    registered = {name for step in steps_of(scenario) if isinstance(step, Register) for name in step.names}
+    later = {shell.known[name].driver.name for name in shell.later}
+    there = {device.driver.name for name, device in shell.known.items() if name not in shell.later}
+    mixed = next((name for name in mine if name in later & there & registered), None)
+    if mixed is not None:
+        raise InputError(
+            f"{mixed} is built into this kernel, and some of its devices are added later: the lab tells only "
+            "probes of the boot, or those of a rescan",
+            scenario.where,
+        )
+    asking = {one.driver.name for one in shell.known.values() if one.driver.bus not in unasked}
+    return tuple(name for name in mine if name in registered & there & asking), later
 
 
 def guest_names(plan: GuestPlan, recorded: Trace) -> dict[str, str]:

@@ -16,7 +16,7 @@ from numaprobe.scenario.steps import Add, Load, Register
 from numaprobe.scenario.taking import steps_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from numaprobe.scenario.schema import DriverModel, Scenario
     from numaprobe.scenario.steps import Busy, Step
@@ -42,10 +42,17 @@ class KnownDevice:
 class GuestShell:
     """Writes the steps of a scenario as shell lines; what kinds of steps see of it is ``steps.Shell``."""
 
-    def __init__(self, scenario: Scenario, known: Mapping[str, KnownDevice]) -> None:
+    def __init__(self, scenario: Scenario, known: Mapping[str, KnownDevice], built_in: Collection[str] = ()) -> None:
         self._scenario = scenario
         self.known = known
+        #: drivers that the kernel registered while it booted
+        self._built_in = built_in
         self._later = self._added_later()
+
+    @property
+    def later(self) -> tuple[str, ...]:
+        """The devices that are added after a driver was loaded."""
+        return self._later
 
     def setup(self) -> Iterable[str]:
         """Return the lines before the recording."""
@@ -54,8 +61,14 @@ class GuestShell:
             for bus in self._scenario.buses
             if not bus.autoprobe
         ]
+        unasked = {bus.name for bus in self._scenario.buses if not bus.autoprobe}
+        bound = [
+            self.write(name, "drivers/{driver}/unbind")
+            for name, device in self.known.items()
+            if device.driver.name in self._built_in and device.driver.bus in unasked and name not in self._later
+        ]
         away = [f"echo 1 > {self.pci_file(name, 'remove')}" for name in self._later]
-        return (noted(line, f"setup[{index}]") for index, line in enumerate((*off, *away)))
+        return (noted(line, f"setup[{index}]") for index, line in enumerate((*off, *bound, *away)))
 
     def lines(self) -> Iterable[str]:
         """Return the lines that are recorded."""
@@ -116,9 +129,9 @@ class GuestShell:
         return [f"echo 1 > {self.pci_file(name, 'remove')}" for name in names]
 
     def loaded(self, drivers: Sequence[str], *, async_probe: bool | None) -> Iterable[str]:
-        """Return the lines that load their modules."""
+        """Return the lines that load their modules; none for a driver that is built in."""
         parameter = "" if async_probe is None else f" async_probe={int(async_probe)}"
-        return [f"modprobe {self.module(name)}{parameter}" for name in drivers]
+        return [f"modprobe {self.module(name)}{parameter}" for name in drivers if name not in self._built_in]
 
     def registered(self, drivers: Sequence[str]) -> Iterable[str]:
         """Return the lines that load their modules."""

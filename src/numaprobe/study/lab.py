@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.analysis.agreement import judge
-from numaprobe.errors import RefusedError
+from numaprobe.errors import InputError, RefusedError
+from numaprobe.kernel.lab.atboot import recording_boot
 from numaprobe.runtime import closest_profile
 from numaprobe.scenario import prepare, run_scenario
 from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
@@ -15,11 +16,12 @@ from numaprobe.study.following import explanations
 from numaprobe.topology import from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from numaprobe.analysis.agreement import Agreement
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.kernel.lab.plan import GuestPlan
+    from numaprobe.kernel.lab.tools import KernelImage
     from numaprobe.records import RunWarning, Trace
     from numaprobe.runtime.profile import KernelProfile
     from numaprobe.scenario import Scenario
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from numaprobe.study.guests import Booting, GuestOptions
 
 
-#: the probe functions of the lab's PCI drivers, as ``numaprobe record --function`` takes them
-_PCI_BODIES: Final = {"nvme": "nvme:nvme_probe"}
+#: the probe functions of the lab's PCI drivers
+_PCI_BODIES: Final = {"nvme": "nvme_probe"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +75,14 @@ def guest_setting(scenario: Scenario, options: GuestOptions, *, machine: str | N
         InputError: the machine cannot be emulated, or a step cannot be taken in a guest.
 
     """
-    version = options.image.version
-    scenario = as_the_kernel_does(scenario, version)
+    version, built_in = options.image.version, options.image.built_in
+    scenario = as_the_kernel_does(scenario, version, built_in)
     topology = prepare(scenario, machine=machine).plan.topology
-    return GuestSetting(scenario=scenario, plan=guest_plan(scenario, topology, version), options=options)
+    plan = guest_plan(scenario, topology, version, built_in)
+    if plan.at_boot:
+        bodies = _pci_bodies(options.image, plan.at_boot)
+        plan = replace(plan, cmdline=" ".join([plan.cmdline, *recording_boot(options.image, bodies)]).strip())
+    return GuestSetting(scenario=scenario, plan=plan, options=options)
 
 
 def module_setting(
@@ -180,12 +186,18 @@ def _own_functions(setting: GuestSetting) -> list[str]:
     Debian's kernels are built to be patched while they run, and functions are whole there. Elsewhere a compiler may put
     ``local_pci_probe`` into some of its callers and not into others, so that its entry tells nothing.
     """
-    if setting.options.image.build_id is None:
+    image = setting.options.image
+    if setting.module is None:
+        return _pci_bodies(image, {driver.name for driver in setting.scenario.drivers})
+    return [] if image.build_id is None else [f"{name}:{PCI_BODY}" for name in setting.module.pci_drivers]
+
+
+def _pci_bodies(image: KernelImage, drivers: Collection[str]) -> list[str]:
+    """Return these drivers' probe functions as ``record --function`` takes them: with the module that has them."""
+    if image.build_id is None:
         return []
-    if setting.module is not None:
-        return [f"{name}:{PCI_BODY}" for name in setting.module.pci_drivers]
-    drivers = {driver.name for driver in setting.scenario.drivers}
-    return [function for name, function in _PCI_BODIES.items() if name in drivers]
+    found = ((name, function) for name, function in _PCI_BODIES.items() if name in drivers)
+    return [function if name in image.built_in else f"{name}:{function}" for name, function in found]
 
 
 def _timed(functions: Iterable[str]) -> list[str]:
@@ -229,10 +241,13 @@ def overhead_in_guest(
     """Boot a guest and measure there what recording costs the probes; return ``numaprobe.overhead/1``.
 
     Raises:
+        InputError: the kernel has the drivers built in.
         RefusedError: see ``record_in_guest``.
 
     """
     from numaprobe.kernel.lab.overhead import measure_overhead
 
+    if setting.plan.notes:
+        raise InputError(f"{setting.plan.notes[0]}: what recording costs is measured by loading modules")
     with setting.options.guest(told) as shared:
         return measure_overhead(setting.plan, rounds, **shared)

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe import errors
 from numaprobe.errors import RefusedError
+from numaprobe.kernel.lab.atboot import BOOT_TRACE
 from numaprobe.kernel.lab.cmdline import check_command_line
 from numaprobe.kernel.lab.plan import check_plan
 from numaprobe.kernel.lab.qemu import vng_command
@@ -113,12 +114,12 @@ def run_guest(
 
     """
     folder = folder.resolve()
-    for left in (FAILED, KERNEL_LOG, STARTED):
+    for left in (FAILED, KERNEL_LOG, STARTED, BOOT_TRACE):
         (folder / left).unlink(missing_ok=True)
     start = time.monotonic()
     lines = _recording(plan, folder, timeout, record)
     status = run_script(plan, lines, kernel=kernel, tools=tools, folder=folder, timeout=timeout, kvm=kvm)
-    return _result(folder, status, timeout, start)
+    return _result(plan, folder, status, timeout, start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,9 +179,9 @@ def _failed_steps(folder: Path) -> Iterator[RunWarning]:
     return (RunWarning(kind="step-failed", message=sentence) for sentence in failed_steps(folder))
 
 
-def _result(folder: Path, status: int, timeout: float, start: float) -> GuestResult:
+def _result(plan: GuestPlan, folder: Path, status: int, timeout: float, start: float) -> GuestResult:
     """Return what a recording left in its folder, with what went wrong in it."""
-    trace = _trace(folder, status)
+    trace = _with_boot(plan, _trace(folder, status), folder)
     splats = find_splats(_kernel_text(folder))
     failures = tuple(_failures(folder, status, timeout, splats))
     kept = tuple(one for one in trace.warnings if one.kind != "command-failed" or not failures)
@@ -199,14 +200,37 @@ def _recording(plan: GuestPlan, folder: Path, timeout: float, record: Sequence[s
     steps = write_steps(plan.steps, folder)
     options = ["--output", str(folder / "trace.json"), "--raw", str(folder / "recording"), *record]
     recording = shlex.join([sys.executable, "-m", "numaprobe", "record", *options, "--", "/bin/sh", str(steps)])
+    collect = shlex.join([sys.executable, "-m", "numaprobe", "record", "--collect", "-o", str(folder / BOOT_TRACE)])
     return [
         *_shared(plan, folder),
+        *([f"{guest_environment()} {collect}"] if plan.at_boot else []),
         *plan.setup,
         f"touch {shlex.quote(str(folder / STARTED))}",
         f"left=$(({int(timeout)} - $(cut -d. -f1 /proc/uptime)))",
         f"{guest_environment()} timeout --kill-after={int(_SAVING)} $((left > 1 ? left : 1)) {recording}",
         f"status=$?; dmesg >{shlex.quote(str(folder / KERNEL_LOG))}; (exit $status)",
     ]
+
+
+def _with_boot(plan: GuestPlan, trace: Trace, folder: Path) -> Trace:
+    """Return a recording with what the kernel did by itself: its probes of the boot that are the plan's, and notes.
+
+    Raises:
+        RefusedError: the boot was to be recorded, and left nothing.
+
+    """
+    notes = tuple(RunWarning(kind="built-in", message=note) for note in plan.notes)
+    if not plan.at_boot:
+        return replace(trace, warnings=(*trace.warnings, *notes))
+    path = folder / BOOT_TRACE
+    if not path.is_file():
+        reason = _last_line(folder / "console.log", rb"numaprobe: ")
+        raise RefusedError(f"the guest's kernel did not record its boot{reason}; its console: {folder / 'console.log'}")
+    boot = load_trace(path.read_bytes(), str(path))
+    probes = [probe for probe in boot.probes if probe.driver in plan.at_boot]
+    lost = any(probe.comm is None for probe in probes)
+    told = tuple(warning for warning in boot.warnings if lost and warning not in trace.warnings)
+    return replace(trace, probes=(*probes, *trace.probes), warnings=(*trace.warnings, *told, *notes))
 
 
 def _failures(folder: Path, status: int, timeout: float, splats: Sequence[Splat]) -> Iterator[RunWarning]:

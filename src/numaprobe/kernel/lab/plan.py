@@ -69,6 +69,10 @@ class GuestPlan:
     steps: tuple[str, ...] = ()
     #: shell lines after the recording, so that another plan finds the guest as this one did
     after: tuple[str, ...] = ()
+    #: drivers of which the probes while the kernel boots are recorded, too: they are built in
+    at_boot: tuple[str, ...] = ()
+    #: what the kernel did of the steps by itself, a sentence each
+    notes: tuple[str, ...] = ()
     #: further options of QEMU, as they are
     qemu: tuple[str, ...] = ()
     #: name -> contents: files in the folder that the guest shares with us, ``$NUMAPROBE_SHARED`` there

@@ -51,6 +51,16 @@ class KernelImage:
         return self.path.parent.parent / "lib/modules" / self.release
 
     @property
+    def built_in(self) -> frozenset[str]:
+        """What would be modules elsewhere and is in the image itself, by the names of the modules: ``virtio_blk``.
+
+        ``modules.builtin`` has a line for each: ``kernel/drivers/char/hw_random/virtio-rng.ko``.
+        """
+        file = self.modules / "modules.builtin"
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ()
+        return frozenset(Path(line).stem.replace("-", "_") for line in lines)
+
+    @property
     def version(self) -> Release:
         """Major and minor number; 0.0 if its name has none."""
         return parse_release(self.release) or Release(0, 0)

@@ -1,0 +1,72 @@
+"""Recording what a guest's kernel probes while it boots: its built-in drivers.
+
+The kernel records on its own then (``kernel/boot.py``), by parameters of which x86 takes 2047 bytes, and what boots the
+guest takes half of them. So only those kprobes are asked for that a boot of the lab can need: no bind through sysfs
+happens there, and of a driver that is built into a kernel of our own, its probe function is timed in place of
+``local_pci_probe``, which compilers put into some of its callers. Where the device stands inside ``struct pci_dev`` is
+read from the type information of the ``vmlinux`` that was built. Without it (a package's image has none to read) the
+PCI core's call is left out, and a trace does not tell where probes of PCI devices ran.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from numaprobe.kernel.boot import boot_parameters
+from numaprobe.kernel.btf import find_member
+from numaprobe.kernel.kprobes import (
+    DEVICE_ATTACH,
+    DEVICE_ATTACH_ASYNC,
+    DRIVER_ATTACH_ASYNC,
+    LOCAL_PCI_PROBE,
+    REALLY_PROBE,
+    entry_and_return,
+    kprobe_definitions,
+)
+from numaprobe.kernel.lab.layout import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numaprobe.kernel.kprobes import KprobeDefinition
+    from numaprobe.kernel.lab.tools import KernelImage
+
+#: trace of the boot, in the folder that the guest shares
+BOOT_TRACE: Final = "boot.json"
+_WANTED: Final = frozenset((REALLY_PROBE, DRIVER_ATTACH_ASYNC, DEVICE_ATTACH_ASYNC, DEVICE_ATTACH))
+
+
+def recording_boot(image: KernelImage, bodies: Sequence[str]) -> tuple[str, ...]:
+    """Return the kernel parameters with which a guest records its own boot.
+
+    Args:
+        image: the kernel.
+        bodies: probe functions of built-in PCI drivers, timed by themselves; none: as the PCI core calls them.
+
+    """
+    offset = pci_device_offset(image)
+    return boot_parameters(pci_dev_offset=offset, definitions=tuple(_definitions(offset, bodies)))
+
+
+def _definitions(offset: int | None, bodies: Sequence[str]) -> Iterator[KprobeDefinition]:
+    for one in kprobe_definitions(pci_dev_offset=offset):
+        if one.function in _WANTED or (one.function == LOCAL_PCI_PROBE and offset is not None and not bodies):
+            yield one
+    for body in bodies if offset is not None else ():
+        yield from entry_and_return(body, f"dev=+0(+{offset}($arg1)):string")
+
+
+def pci_device_offset(image: KernelImage) -> int | None:
+    """Return where the device is inside ``struct pci_dev`` in a kernel that was built here; None: it does not tell."""
+    vmlinux = None if image.tree is None else image.tree / "vmlinux"
+    if vmlinux is None or not vmlinux.is_file():
+        return None
+    with tempfile.TemporaryDirectory(prefix="numaprobe-btf-") as folder:
+        types = Path(folder) / "btf"
+        flags = ["--only-section=.BTF", "--set-section-flags", ".BTF=alloc"]
+        run(["objcopy", "-O", "binary", *flags, str(vmlinux), str(types)], check=False)
+        if not types.is_file() or not types.stat().st_size:
+            return None
+        return find_member(types.read_bytes(), "pci_dev", "dev", where=str(vmlinux))
