@@ -18,8 +18,8 @@ from numaprobe.kernel.lab.tools import KernelImage, Tools
 from numaprobe.records import ProbeRecord, RunWarning, Trace, dump_trace
 from numaprobe.runtime.release import Release
 from numaprobe.scenario import load_scenario, parse_scenario, prepare, run_scenario
-from numaprobe.scenario.builtins import BOOT_TASK
 from numaprobe.scenario.guest import as_the_kernel_does, guest_plan
+from numaprobe.scenario.guestbuiltin import BOOT_TASK
 from numaprobe.scenario.steps import Load, Register
 from numaprobe.study.guests import GuestOptions
 from numaprobe.study.lab import check_guest, guest_setting, overhead_in_guest, record_in_guest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from numaprobe.analysis.agreement import judge
+from numaprobe.analysis.agreement import deciding_task, judge
 from numaprobe.cli.main import run_command
 from numaprobe.errors import RefusedError
 from numaprobe.kernel.lab.guest import GuestResult
@@ -22,7 +22,7 @@ from numaprobe.scenario import load_scenario, run_scenario
 from numaprobe.study import rounds as rounds_module
 from numaprobe.study.guests import GuestOptions
 from numaprobe.study.lab import GuestCheck, guest_setting
-from numaprobe.study.rounds import GuestRound, GuestRounds, deciding_task, repeat_in_guests
+from numaprobe.study.rounds import GuestRound, GuestRounds, repeat_in_guests
 
 if TYPE_CHECKING:
     from collections.abc import Callable

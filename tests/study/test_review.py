@@ -169,6 +169,20 @@ def test_a_policy_that_the_patch_does_not_follow(lab: Callable[..., Lab], tmp_pa
     assert report.exit_code == 1
 
 
+def test_what_is_not_as_predicted_is_named_and_explained(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    lab(base=STOCK, patch="queue-on-node")
+    report = reviewing(tmp_path)
+    mail = " ".join(review_mail(report).split())
+    assert f"Of patch, not as {STOCK} predicts (lab-bind, on 2 nodes x 2 cores):" in mail
+    assert "(nvme): wrong pool: worker of unbound pool 18 in place of worker of CPU 2" in mail
+    assert "explained by one change: policy queue-on-node; or policy exec-on-node" in mail
+    assert "Of base" not in mail
+    (cell,) = review_to_json(report)["cells"]
+    assert [one["side"] for one in cell["not_as_predicted"]] == ["patch"]
+    jsonschema.validate(review_to_json(report), json_schema("numaprobe.review/1"))
+    assert "not as" not in review_mail(reviewing(tmp_path, policy="queue-on-node", folder=tmp_path / "other"))
+
+
 def test_what_was_booted_is_not_booted_again(lab: Callable[..., Lab], tmp_path: Path) -> None:
     fake = lab(base=STOCK, patch="spread")
     first = reviewing(tmp_path)

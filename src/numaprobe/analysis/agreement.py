@@ -20,7 +20,7 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.analysis.hold import Hold, Holds, allowed_cpus, unbound_pool
+from numaprobe.analysis.hold import Hold, Holds, allowed_cpus, bound_worker_cpu, unbound_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +40,14 @@ def worker_kind(comm: str | None) -> str | None:
     if _PER_CPU.match(comm):
         return "per-cpu"
     return "unbound" if _UNBOUND.match(comm) else "caller"
+
+
+def deciding_task(probe: ProbeRecord) -> str:
+    """Return what ran a probe, without what chance decides: an unbound worker's CPU, any worker's number."""
+    cpu, pool = bound_worker_cpu(probe.comm), unbound_pool(probe.comm)
+    if cpu is not None:
+        return f"worker of CPU {cpu}"
+    return (probe.comm or "task unknown") if pool is None else f"worker of unbound pool {pool}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

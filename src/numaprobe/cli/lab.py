@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numaprobe.analysis.agreement import Agreement, ProbeAgreement
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.records import Trace
+    from numaprobe.study.deviation import SmallestDifference
     from numaprobe.study.lab import GuestCheck, GuestSetting
 
 #: exit status of a check that failed
@@ -55,6 +56,10 @@ def lab(
             metavar="NAME|FILE.py:CLASS",
             help="With --check: the policy that this kernel should follow.",
         ),
+    ] = None,
+    alone: Annotated[
+        Path | None,
+        typer.Option("--alone", metavar="FILE.toml", help="With --check: write what differs as a scenario of its own."),
     ] = None,
     module: Annotated[
         bool,
@@ -128,8 +133,8 @@ def lab(
     from numaprobe.units import parse_time
 
     chosen = scenario_of(scenario, overrides, machine=machine)
-    if cmdline is not None:
-        chosen = chosen.model_copy(update={"cmdline": cmdline})
+    given = {"cmdline": cmdline, "machine": machine}
+    chosen = chosen.model_copy(update={key: value for key, value in given.items() if value is not None})
     if output is not None:
         from numaprobe.cli.output import check_trace_name
         from numaprobe.records import check_output
@@ -141,6 +146,7 @@ def lab(
 
         make_policy(policy)  # a name that is none is told before anything is booted
     _check_options(module=module, scale=scale, overhead=overhead, repeat=repeat, output=output)
+    _check_alone(alone, compared=(check or policy is not None) and repeat is None and overhead is None)
     options = guest_options(kernel, timeout=parse_time(timeout) / 1e9, keep=keep, kvm=kvm, told=tell)
     setting = (
         module_setting(chosen, options, machine=machine, factor=scale, told=tell)
@@ -155,7 +161,7 @@ def lab(
     if repeat is not None:
         _repeat(setting, record, repeat, policy=policy, as_json=as_json, label=label)
         return
-    _record(setting, record, check=check, policy=policy, output=output, as_json=as_json, label=label)
+    _record(setting, record, check=check, policy=policy, output=output, as_json=as_json, label=label, alone=alone)
 
 
 def _check_options(
@@ -209,9 +215,10 @@ def _record(
     output: Path | None,
     as_json: bool,
     label: str | None,
+    alone: Path | None,
 ) -> None:
     """Record the scenario, compare if asked, and show both."""
-    from numaprobe.study.lab import check_guest, record_in_guest
+    from numaprobe.study.lab import check_guest, explain_guest, record_in_guest
 
     result = record_in_guest(setting, record, told=tell_boot)
     result = replace(result, trace=result.trace.labelled(label))
@@ -222,10 +229,14 @@ def _record(
     report = None if checked is None else checked.report
     for line in (line for splat in result.splats for line in splat.lines):
         tell(f"  {line}")
+    explained = None if checked is None or checked.report.passed else explain_guest(setting, trace, checked)
     if as_json:
-        _print_json(trace, checked)
+        _print_json(trace, checked, explained)
     else:
         _print_text(result, checked, setting.options.image.release, output)
+        _print_deviations(checked, explained)
+    if alone is not None:
+        _write_alone(setting, trace, checked, explained, alone)
     failures = _failures(result, report)
     if as_json and failures:
         complain("; ".join(failures))
@@ -254,7 +265,52 @@ def _echo_json(value: Any) -> None:  # noqa: ANN401  any JSON value
     sys.stdout.write(to_json(value) + "\n")
 
 
-def _print_json(trace: Trace, checked: GuestCheck | None) -> None:
+def _check_alone(alone: Path | None, *, compared: bool) -> None:
+    """Return if a scenario of what differs can be written.
+
+    Raises:
+        UsageError, InputError: nothing is compared once, or the file cannot be written.
+
+    """
+    if alone is None:
+        return
+    from numaprobe.records import check_output
+
+    if not compared:
+        raise UsageError("--alone writes what --check finds; give --check, without --repeat and --overhead")
+    if alone.suffix != ".toml":
+        raise UsageError(f"--alone {alone}: the name of a scenario's file ends in .toml")
+    check_output(alone)
+
+
+def _print_deviations(checked: GuestCheck | None, explained: SmallestDifference | None) -> None:
+    if checked is None or explained is None:
+        return
+    from numaprobe.study.deviation import deviation_lines, deviations
+
+    for line in (*deviation_lines(deviations(checked.report)), explained.line()):
+        typer.echo(line)
+
+
+def _write_alone(
+    setting: GuestSetting, trace: Trace, checked: GuestCheck | None, explained: SmallestDifference | None, path: Path
+) -> None:
+    """Write the smallest scenario that shows what differed, or say why there is none."""
+    from numaprobe.scenario import save_scenario
+    from numaprobe.study.lab import scenario_alone
+
+    if checked is None or explained is None:
+        tell(f"every probe is as predicted: {path} is not written")
+        return
+    scenario = scenario_alone(setting, trace, checked, explained)
+    if scenario is None:
+        tell(f"what differs is not explained, so nothing shows it alone: {path} is not written")
+        return
+    save_scenario(scenario, path)
+    tell(f"what differs, alone: {path}")
+
+
+def _print_json(trace: Trace, checked: GuestCheck | None, explained: SmallestDifference | None) -> None:
     from numaprobe.kernel.lab.check import LAB_SCHEMA, report_to_json
     from numaprobe.records import trace_to_json
 
@@ -267,6 +323,11 @@ def _print_json(trace: Trace, checked: GuestCheck | None) -> None:
         from numaprobe.study.following import explanations_to_json
 
         block |= {"follows": explanations_to_json(checked.follows, checked.stock)}
+    if explained is not None:
+        from numaprobe.study.deviation import deviations, difference_to_json
+
+        block |= {"deviations": [one._asdict() for one in deviations(checked.report)]}
+        block |= {"explained": difference_to_json(explained)}
     _echo_json(block)
 
 

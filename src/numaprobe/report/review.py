@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numaprobe.analysis import compare
 from numaprobe.analysis.statistics import SIGNIFICANCE, smallest_p
 from numaprobe.errors import InputError
+from numaprobe.listing import first_few
 from numaprobe.records.json_codec import load_trace
 from numaprobe.report.html import html_page
 from numaprobe.study.review.run import BASE, PATCH, ReviewBoot
@@ -46,6 +47,7 @@ def review_mail(report: ReviewReport) -> str:
     if report.verdict is not None:
         lines += [*_situations(report.verdict), *_policies(report.verdict)]
         lines += _times(report.verdict) if report.request.kvm else []
+        lines += _not_predicted(report.verdict)
         lines += _complaints(report.verdict)
         lines += _unjudged(report.verdict)
     lines += ["To do this again:", f"  {_command(report)}", "", "With:"]
@@ -87,6 +89,23 @@ def _policies(verdict: ReviewVerdict) -> Iterator[str]:
         right, judged = verdict.as_policy
         yield from _wrapped(f"As {verdict.policy} predicts: {right} of {judged} probes.")
     yield ""
+
+
+def _not_predicted(verdict: ReviewVerdict) -> Iterator[str]:
+    """Say what differs from the prediction, cell by cell, and the least that explains it; alike boots once."""
+    said: dict[tuple[str, ...], list[str]] = {}
+    for cell in verdict.cells:
+        for side, results in (("base", (*cell.base, *cell.control)), ("patch", cell.patch)):
+            for one in results:
+                if one.explained:
+                    lines = (side, one.predicted, *one.differs, one.explained)
+                    said.setdefault(lines, []).append(str(cell.cell))
+    for (side, policy, *lines), cells in said.items():
+        where = first_few(list(dict.fromkeys(cells)), 3)
+        yield from _wrapped(f"Of {side}, not as {policy} predicts ({where}):")
+        for line in lines:
+            yield from _hanging("  ", line)
+        yield ""
 
 
 def _times(verdict: ReviewVerdict) -> Iterator[str]:
@@ -223,6 +242,12 @@ def _cell_to_json(cell: JudgedCell) -> dict[str, Any]:
         "folder": f"cells/{cell.cell.slug}",
         "verdict": str(cell.verdict),
         "reason": cell.regressed or cell.reason,
+        "not_as_predicted": [
+            {"side": side, "policy": one.predicted, "differs": list(one.differs), "explained": one.explained}
+            for side in ("base", "patch", "control")
+            for one in getattr(cell, side)
+            if one.explained
+        ],
         "boots": {"base": len(cell.base), "patch": len(cell.patch), "control": len(cell.control)},
         "on_node": {"base": list(cell.on_node("base")), "patch": list(cell.on_node("patch"))},
         "makespans_ns": {

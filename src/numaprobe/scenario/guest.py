@@ -16,7 +16,7 @@ from numaprobe.errors import InputError
 from numaprobe.kernel.lab.plan import KIND_OF_DRIVER, GuestPlan, check_plan, place_devices
 from numaprobe.runtime.facts import OLDEST
 from numaprobe.runtime.profile import release_profile
-from numaprobe.scenario.builtins import as_built_in, built_in_drivers, built_in_notes
+from numaprobe.scenario.guestbuiltin import as_built_in, built_in_drivers, built_in_notes
 from numaprobe.scenario.guestlimits import check_doable
 from numaprobe.scenario.phases import Compute, Sleep
 from numaprobe.scenario.plan import make_plan
@@ -40,7 +40,7 @@ def as_the_kernel_does(scenario: Scenario, version: Release, built_in: Collectio
     Args:
         scenario: what is to happen.
         version: of the kernel.
-        built_in: drivers that are in the kernel itself (``builtins.as_built_in``).
+        built_in: drivers that are in the kernel itself (``guestbuiltin.as_built_in``).
 
     Raises:
         InputError: a step that a built-in driver cannot take.

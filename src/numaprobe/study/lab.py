@@ -9,9 +9,11 @@ from numaprobe.analysis.agreement import judge
 from numaprobe.errors import InputError, RefusedError
 from numaprobe.kernel.lab.atboot import recording_boot
 from numaprobe.runtime import closest_profile
-from numaprobe.scenario import prepare, run_scenario
+from numaprobe.scenario import prepare
 from numaprobe.scenario.guest import as_the_kernel_does, guest_names, guest_plan, with_recorded_costs
 from numaprobe.scenario.inkernel import MARK, PCI_BODY, fitting_factor, module_plan
+from numaprobe.study.alone import shown_alone
+from numaprobe.study.deviation import PredictedCase, deviation_lines, deviations, smallest_difference
 from numaprobe.study.following import explanations
 from numaprobe.topology import from_json
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from numaprobe.runtime.profile import KernelProfile
     from numaprobe.scenario import Scenario
     from numaprobe.scenario.inkernel import ModulePlan
+    from numaprobe.study.deviation import SmallestDifference
     from numaprobe.study.following import Explanation
     from numaprobe.study.guests import Booting, GuestOptions
 
@@ -219,20 +222,68 @@ def check_guest(setting: GuestSetting, trace: Trace, policy: str | None = None) 
 
     """
     stock = setting.profile.pci_policy
-    chosen = policy or stock
+    case, judged = _case(setting, trace, policy or stock)
+    predicted = case.run()
+    follows = () if policy else explanations(lambda name: judged(replace(case, policy=name).run()))
+    return GuestCheck(report=judged(predicted), predicted=predicted, policy=case.policy, stock=stock, follows=follows)
+
+
+def explain_guest(setting: GuestSetting, trace: Trace, checked: GuestCheck) -> SmallestDifference:
+    """Search the smallest difference from what was assumed that explains a recording; see ``study.deviation``."""
+    return smallest_difference(*_case(setting, trace, checked.policy))
+
+
+def scenario_alone(
+    setting: GuestSetting, trace: Trace, checked: GuestCheck, explained: SmallestDifference
+) -> Scenario | None:
+    """Return the smallest scenario that shows what differed, for a guest of this kind; None: there is no such one.
+
+    Args:
+        setting: what the guest ran.
+        trace: what it recorded.
+        checked: how that differs from the prediction.
+        explained: see ``explain_guest``.
+
+    """
+    if not explained.answers:
+        return None
+    found = deviations(checked.report)
+    case = replace(_case(setting, trace, checked.policy)[0], scenario=setting.scenario)
+    image = setting.options.image
+
+    def fits(scenario: Scenario) -> object:
+        if setting.module is not None:
+            return module_plan(scenario, setting.plan.topology)
+        return guest_plan(scenario, setting.plan.topology, image.version, image.built_in)
+
+    alone = shown_alone(case, explained.answers[0], found, fits)
+    if alone is None:
+        return None
+    name = setting.scenario.name
+    text = "; ".join(deviation_lines(found))
+    module = " --module --scale 1" if setting.module is not None else ""
+    return alone.model_copy(
+        update={
+            "name": f"{name[:190]}-alone",
+            "summary": f"What {image.release} did otherwise than {checked.policy} says, alone"[:500],
+            "description": (
+                f"Made of {name}, of which a guest was not as predicted: {text}. {explained.line()}. In a guest: "
+                f"numaprobe lab THIS_FILE{module} --check."
+            )[:20_000],
+            "kernel": setting.profile.name,
+        }
+    )
+
+
+def _case(setting: GuestSetting, trace: Trace, policy: str) -> tuple[PredictedCase, Callable[[Trace], Agreement]]:
+    """Return what is predicted of a guest with the costs that it recorded, and how a prediction agrees with it."""
     topology = from_json(trace.machine)
     if setting.module is None:
         costed, names = with_recorded_costs(setting.scenario, trace), guest_names(setting.plan, trace)
     else:
         costed, names = setting.scenario, dict(setting.module.names)
-
-    def predict(name: str) -> Trace:
-        return run_scenario(costed, name, kernel=setting.profile, machine=topology)
-
-    predicted = predict(chosen)
-    follows = () if policy else explanations(lambda name: judge(predict(name), trace, names, topology))
-    report = judge(predicted, trace, names, topology)
-    return GuestCheck(report=report, predicted=predicted, policy=chosen, stock=stock, follows=follows)
+    case = PredictedCase(scenario=costed, policy=policy, profile=setting.profile, topology=topology)
+    return case, lambda predicted: judge(predicted, trace, names, topology)
 
 
 def overhead_in_guest(

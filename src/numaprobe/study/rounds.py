@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from numaprobe.analysis.agreement import worker_kind
-from numaprobe.analysis.hold import bound_worker_cpu, unbound_pool
+from numaprobe.analysis.agreement import deciding_task
 from numaprobe.analysis.statistics import Sample
 from numaprobe.errors import RefusedError
 from numaprobe.study.following import Explanation
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from numaprobe.analysis.agreement import ProbeAgreement
     from numaprobe.kernel.lab.guest import GuestResult
     from numaprobe.kernel.lab.splats import Splat
-    from numaprobe.records import ProbeRecord
     from numaprobe.study.guests import Booting
     from numaprobe.study.lab import GuestCheck, GuestSetting
 
@@ -255,16 +253,6 @@ def _wrong(row: ProbeAgreement) -> list[str]:
     if row.recorded is None:
         return ["not probed"]
     return [verdict for verdict, same in row.verdicts.items() if same is False]
-
-
-def deciding_task(probe: ProbeRecord) -> str:
-    """Return what ran a probe, without what chance decides: an unbound worker's CPU, any worker's number."""
-    cpu, pool = bound_worker_cpu(probe.comm), unbound_pool(probe.comm)
-    if cpu is not None:
-        return f"worker of CPU {cpu}"
-    if pool is not None:
-        return f"worker of unbound pool {pool}"
-    return probe.comm if probe.comm is not None and worker_kind(probe.comm) else "task unknown"
 
 
 def _together(policy: str, found: Sequence[Explanation]) -> Explanation:

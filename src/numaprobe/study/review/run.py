@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.analysis import summarize
 from numaprobe.errors import InputError, RefusedError
+from numaprobe.study.deviation import deviation_lines, deviations
 from numaprobe.study.guests import GuestOptions
-from numaprobe.study.lab import check_guest, guest_setting, record_in_guest
+from numaprobe.study.lab import check_guest, explain_guest, guest_setting, record_in_guest
 from numaprobe.study.review.side import SideResult, load_side, outcomes, save_side, troubles
 from numaprobe.study.settings import scenario_of
 
@@ -161,6 +162,8 @@ def _booted(cell: MatrixCell, guest: GuestOptions, build_id: str, policy: str | 
         predicted=checked.policy,
         as_predicted=sum(row.agrees for row in checked.report.rows),
         judged=len(checked.report.rows) + len(checked.report.unexpected),
+        differs=tuple(deviation_lines(deviations(checked.report))),
+        explained="" if checked.report.passed else explain_guest(setting, result.trace, checked).line(),
     )
 
 

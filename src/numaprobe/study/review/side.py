@@ -83,6 +83,9 @@ class SideResult:
     predicted: str = ""
     as_predicted: int = 0
     judged: int = 0
+    #: what differs from that prediction, a line each, and the least that explains it; empty: nothing differs
+    differs: tuple[str, ...] = ()
+    explained: str = ""
 
     @property
     def ran(self) -> bool:
@@ -142,6 +145,6 @@ def _side(block: dict[str, Any]) -> SideResult:
     block = {name: value for name, value in block.items() if name in known}
     block["probes"] = tuple(ProbeOutcome(**probe) for probe in block["probes"])
     block["splats"] = tuple((head, tuple(lines)) for head, lines in block["splats"])
-    for name in ("troubles", "follows"):
-        block[name] = tuple(block[name])
+    for name in ("troubles", "follows", "differs"):
+        block[name] = tuple(block.get(name, ()))
     return SideResult(**block)
