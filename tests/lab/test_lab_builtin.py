@@ -127,9 +127,9 @@ def btf(offset: int) -> bytes:
 @pytest.fixture
 def image(tmp_path: Path, with_programs: Callable[[Mapping[str, str]], None]) -> KernelImage:
     """A kernel that was built here, with nvme in it."""
-    with_programs({"objcopy": 'for last; do :; done; cp "${0%/*}/../btf" "$last"'})
+    with_programs({"objcopy": 'for last; do :; done; cp "${0%/*}/../btf" "$last"', "readelf": 'cat "$2"'})
     (tmp_path / "btf").write_bytes(btf(208))
-    (tmp_path / "vmlinux").touch()
+    (tmp_path / "vmlinux").write_text(f"Build ID: {'ab' * 20}\n")
     image = KernelImage(tmp_path / "k/boot/vmlinuz-7.3.4", "7.3.4", build_id="ab" * 20, tree=tmp_path)
     image.modules.mkdir(parents=True)
     (image.modules / "modules.builtin").write_text("kernel/drivers/nvme/host/nvme.ko\nkernel/x/virtio-rng.ko\n")
@@ -156,6 +156,9 @@ def test_without_type_information_the_pci_cores_call_is_left_out(image: KernelIm
     (tmp_path / "btf").write_bytes(b"")
     assert pci_device_offset(image) is None
     assert pci_device_offset(replace(image, tree=None)) is None
+    (tmp_path / "btf").write_bytes(btf(208))
+    assert pci_device_offset(replace(image, build_id="cd" * 20)) is None, "another build lies there now"
+    (tmp_path / "btf").write_bytes(b"")
     text = " ".join(recording_boot(image, ["nvme_probe"]))
     assert "really_probe" in text
     assert "local_pci_probe" not in text

@@ -256,10 +256,15 @@ def test_a_series_of_mails_is_applied(repository: Path, tmp_path: Path) -> None:
     base = git(repository, "rev-parse", "HEAD")
     (repository / "drivers/base/dd.c").write_text("int four;\n")
     git(repository, "commit", "-qam", "four")
+    (repository / "drivers/base/dd.c").write_text("int five;\n")
+    git(repository, "commit", "-qam", "five")
     mails = tmp_path / "series.mbox"
     mails.write_text(git(repository, "format-patch", "--stdout", base) + "\n")
     clone = clone_of(repository)
-    assert built_revision(clone, clone.apply(mails, base)).path.read_text() == "int four;\n"
+    tip = clone.apply(mails, base)
+    assert built_revision(clone, tip).path.read_text() == "int five;\n"
+    assert [clone.subject_of(one) for one in clone.commits(base, tip)] == ["four", "five"]
+    assert clone.commits(tip, base) == []
 
 
 def test_a_patch_that_does_not_apply_and_one_that_does_not_build(repository: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
+from numaprobe.cli.main import run_command
 from numaprobe.errors import InputError, RefusedError
 from numaprobe.kernel.lab.build import BuildFailedError
 from numaprobe.kernel.lab.guest import GuestResult
@@ -20,13 +21,15 @@ from numaprobe.kernel.lab.splats import Splat
 from numaprobe.kernel.lab.tools import KernelImage, Tools
 from numaprobe.records import RunWarning, dump_trace, json_schema
 from numaprobe.report.review import review_ktap, review_mail, review_page, review_to_json
+from numaprobe.report.review_series import series_ktap, series_mail, series_to_json
 from numaprobe.scenario import load_scenario, run_scenario
 from numaprobe.study.guests import GuestOptions
 from numaprobe.study.lab import guest_setting, record_in_guest
-from numaprobe.study.review import reviewed, run
+from numaprobe.study.review import reviewed, run, series
 from numaprobe.study.review.matrix import SMALL, BootedMachine, Matrix, read_matrix
 from numaprobe.study.review.reviewed import ReviewReport, ReviewRequest, review
 from numaprobe.study.review.run import BASE, CONTROL, PATCH, ReviewBoot, boots
+from numaprobe.study.review.series import SeriesReport, review_series
 from numaprobe.study.review.side import SideResult
 from numaprobe.study.review.verdict import CellVerdict
 
@@ -98,6 +101,10 @@ class FakeClone:
             raise InputError(f"has no revision '{revision}'")
         return commit
 
+    def commits(self, base: str, tip: str) -> list[str]:
+        found = list(self.names)
+        return found[found.index(base) + 1 : found.index(tip) + 1]
+
     def subject_of(self, commit: str) -> str:
         return f"the {self.names[commit]} kernel"
 
@@ -109,6 +116,8 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Lab]:
         monkeypatch.setattr(reviewed, "clone_of", lambda *_, **__: FakeClone(kernels))
         monkeypatch.setattr(reviewed, "built_revision", fake.build)
         monkeypatch.setattr(reviewed, "find_tools", lambda: Tools(Path("vng"), ""))
+        monkeypatch.setattr(series, "clone_of", lambda *_, **__: FakeClone(kernels))
+        monkeypatch.setattr(series, "find_tools", lambda: Tools(Path("vng"), ""))
         monkeypatch.setattr(reviewed, "_versions", lambda: ("gcc 12", "QEMU 7.2"))
         monkeypatch.setattr(run, "record_in_guest", fake.record)
         return fake
@@ -360,6 +369,62 @@ def test_json_and_ktap_say_the_same(lab: Callable[..., Lab], tmp_path: Path) -> 
 
 
 # ---- the matrix ----------------------------------------------------------------------------------------------------
+# ---- commit by commit ------------------------------------------------------------------------------------------------
+def reviewing_each(place: Path, **changes: Any) -> SeriesReport:
+    request = ReviewRequest(tree=Path("linux"), base="base", patch="last", matrix=ONE, folder=place / "r")
+    return review_series(replace(request, **changes))
+
+
+def test_a_series_names_the_commit_that_is_worse(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    fake = lab(base=STOCK, harmless=STOCK, bad="queue-on-node", last=STOCK)
+    report = reviewing_each(tmp_path)
+    assert [one.exit_code for one in report.reports] == [0, 1, 0]
+    assert report.exit_code == 1
+    assert report.sentence == "1 of 3 commits worse than the one before, first bad000000000"
+    # What was booted as a patch is the next commit's base; every commit has a control of its own.
+    assert fake.booted == ["base", "harmless", "base", "bad", "harmless", "last", "bad"]
+    assert [path.name for path in sorted((tmp_path / "r").iterdir())] == [
+        "01-harmless0000",
+        "02-bad000000000",
+        "03-last00000000",
+    ]
+    mail = series_mail(report)
+    assert max(map(len, mail.splitlines())) <= 72
+    assert "bad000000000 WORSE        the bad kernel: worse in 1 of 1 situations" in mail
+    assert "[2/3]" in mail
+    assert "numaprobe review --each --tree linux" in mail
+    jsonschema.validate(series_to_json(report), json_schema("numaprobe.review-series/1"))
+    assert [line.split()[0] for line in series_ktap(report).splitlines() if "kernel" in line] == ["ok", "not", "ok"]
+    assert reviewing_each(tmp_path).exit_code == 1
+    assert len(fake.booted) == 7, "a series goes on where it was"
+
+
+def test_a_commit_that_does_not_build_is_nobodys_base(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    fake = lab(base=STOCK, torn=STOCK, last=STOCK)
+    fake.unbuilt = {"torn"}
+    report = reviewing_each(tmp_path, policy="queue-on-node")
+    first, last = report.reports
+    assert first.unbuilt is not None
+    assert (last.base.commit[:4], last.exit_code) == ("base", 1), "the policy is the last commit's"
+    assert "the patch does not build" in series_mail(report)
+    fake = lab(base=STOCK, last=STOCK)
+    fake.hangs = {"base"}
+    hung = reviewing_each(tmp_path, folder=tmp_path / "other")
+    assert (hung.exit_code, hung.sentence) == (125, "1 cannot tell")
+    assert "# SKIP" in series_ktap(hung)
+
+
+def test_a_series_without_a_commit_is_bad_input(lab: Callable[..., Lab], tmp_path: Path) -> None:
+    lab(last=STOCK, base=STOCK)
+    with pytest.raises(InputError, match="0 commits lead there from base00000000"):
+        reviewing_each(tmp_path)
+
+
+def test_each_has_no_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["review", "--tree", "x", "--patch", "y", "--each", "-o", "x.html"]) == 2
+    assert "--each has no page" in capsys.readouterr().err
+
+
 def test_each_scenario_has_one_control() -> None:
     sides = [boot.side for boot in boots(SMALL)]
     assert [sides.count(side) for side in (BASE, PATCH, CONTROL)] == [12, 12, 4]

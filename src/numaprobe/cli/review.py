@@ -15,6 +15,7 @@ from numaprobe.errors import UsageError
 if TYPE_CHECKING:
     from numaprobe.study.review.reviewed import ReviewReport
     from numaprobe.study.review.run import ReviewBoot
+    from numaprobe.study.review.series import SeriesReport
     from numaprobe.study.review.side import SideResult
 
 _FORMATS = ("mail", "html", "json", "ktap")
@@ -37,6 +38,7 @@ def review(
     repeat: Annotated[
         int | None, typer.Option("--repeat", min=1, max=100, metavar="N", help="Boots of each cell and side.")
     ] = None,
+    each: Annotated[bool, typer.Option("--each", help="Review every commit beside the one before it.")] = False,
     lockdep: Annotated[bool, typer.Option("--lockdep", help="Boot kernels with lockdep, too.")] = False,
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="FOLDER", help="Results; a review there is continued.")
@@ -56,12 +58,15 @@ def review(
 
     Examples: numaprobe review --tree ~/linux --base v7.3 --patch fix.mbox
     | numaprobe review --tree ~/linux --patch my-branch --policy queue-on-node --repeat 3
+    | numaprobe review --tree ~/linux --base v7.3 --patch series.mbox --each
     | git bisect run numaprobe review --tree . --base v7.2 --patch HEAD
     """
     by_suffix = {".html": "html", ".json": "json", ".tap": "ktap"}
     format = format or by_suffix.get(output.suffix if output else "", "mail")  # noqa: A001  the option's name
     if format not in _FORMATS:
         raise UsageError(f"--format {format}: one of {', '.join(_FORMATS)}")
+    if each and format == "html":
+        raise UsageError("--each has no page of its own; give --format mail, json or ktap")
     if policy is not None:
         from numaprobe.policies import make_policy
 
@@ -90,7 +95,13 @@ def review(
         kvm=kvm,
         jobs=jobs,
     )
-    report = run_review(request, told=tell, booted=_tell_boot)
+    report: ReviewReport | SeriesReport
+    if each:
+        from numaprobe.study.review.series import review_series
+
+        report = review_series(request, told=tell, booted=_tell_boot)
+    else:
+        report = run_review(request, told=tell, booted=_tell_boot)
     _write(report, format, output)
     if report.exit_code:
         raise typer.Exit(report.exit_code)
@@ -109,16 +120,30 @@ def _tell_boot(boot: ReviewBoot, side: SideResult, done: int, of: int) -> None:
     tell(f"[{done}/{of}] {boot.cell}, {boot.side}: {said}")
 
 
-def _write(report: ReviewReport, format: str, output: Path | None) -> None:  # noqa: A002  as the option
-    from numaprobe.cli.output import to_json
+def _write(report: ReviewReport | SeriesReport, format: str, output: Path | None) -> None:  # noqa: A002  as the option
     from numaprobe.records import write_atomically
-    from numaprobe.report.review import review_ktap, review_mail, review_page, review_to_json
+    from numaprobe.study.review.reviewed import ReviewReport
 
-    if format == "json":
-        text = to_json(review_to_json(report)) + "\n"
-    else:
-        text = {"ktap": review_ktap, "html": review_page, "mail": review_mail}[format](report)
+    text = _one_text(report, format) if isinstance(report, ReviewReport) else _series_text(report, format)
     if output is None:
         sys.stdout.write(text)
     else:
         write_atomically(output, text)
+
+
+def _one_text(report: ReviewReport, format: str) -> str:  # noqa: A002  as the option
+    from numaprobe.cli.output import to_json
+    from numaprobe.report.review import review_ktap, review_mail, review_page, review_to_json
+
+    if format == "json":
+        return to_json(review_to_json(report)) + "\n"
+    return {"ktap": review_ktap, "html": review_page, "mail": review_mail}[format](report)
+
+
+def _series_text(report: SeriesReport, format: str) -> str:  # noqa: A002  as the option
+    from numaprobe.cli.output import to_json
+    from numaprobe.report.review_series import series_ktap, series_mail, series_to_json
+
+    if format == "json":
+        return to_json(series_to_json(report)) + "\n"
+    return series_ktap(report) if format == "ktap" else series_mail(report)

@@ -26,6 +26,7 @@ from numaprobe.kernel.kprobes import (
     kprobe_definitions,
 )
 from numaprobe.kernel.lab.layout import run
+from numaprobe.kernel.lab.trees import build_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,7 +62,7 @@ def _definitions(offset: int | None, bodies: Sequence[str]) -> Iterator[KprobeDe
 def pci_device_offset(image: KernelImage) -> int | None:
     """Return where the device is inside ``struct pci_dev`` in a kernel that was built here; None: it does not tell."""
     vmlinux = None if image.tree is None else image.tree / "vmlinux"
-    if vmlinux is None or not vmlinux.is_file():
+    if vmlinux is None or not vmlinux.is_file() or build_id(vmlinux.parent) != image.build_id:  # built again since
         return None
     with tempfile.TemporaryDirectory(prefix="numaprobe-btf-") as folder:
         types = Path(folder) / "btf"

@@ -90,6 +90,10 @@ class Clone:
         """Return the first line of a commit's message."""
         return self._git("log", "-1", "--format=%s", commit).strip()
 
+    def commits(self, base: str, tip: str) -> list[str]:
+        """Return the commits that lead from ``base`` to ``tip``, the first one first; of a merge its first parent's."""
+        return self._git("rev-list", "--reverse", "--first-parent", f"{base}..{tip}").split()
+
     def files_of(self, commit: str) -> str:
         """Return git's name for all files of a commit: the same for two commits whose files are the same."""
         return self._git("rev-parse", f"{commit}^{{tree}}").strip()

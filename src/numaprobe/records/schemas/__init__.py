@@ -32,6 +32,7 @@ SCHEMAS: Final = {
     "numaprobe.fleet/1": "fleet-1.json",
     "numaprobe.collected/1": "collected-1.json",
     "numaprobe.review/1": "review-1.json",
+    "numaprobe.review-series/1": "review-series-1.json",
     "numaprobe.sweep/1": "sweep-1.json",
     "numaprobe.query/1": "query-1.json",
 }

@@ -18,7 +18,7 @@ from numaprobe.study.review.verdict import BAD, CANNOT_TELL, ReviewVerdict, judg
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numaprobe.kernel.lab.tools import KernelImage
+    from numaprobe.kernel.lab.tools import KernelImage, Tools
     from numaprobe.study.review.matrix import Matrix
     from numaprobe.study.review.run import ReviewBoot
     from numaprobe.study.review.side import SideResult
@@ -106,7 +106,33 @@ def review(
     make_folder(request.folder)
     clone = clone_of(request.tree, told=told)
     base = clone.commit_of(request.base)
-    patch = _patched(clone, request.patch, base)
+    return review_commit(request, clone, tools, (base, patched(clone, request.patch, base)), told=told, booted=booted)
+
+
+def review_commit(
+    request: ReviewRequest,
+    clone: Clone,
+    tools: Tools,
+    commits: tuple[str, str],
+    *,
+    told: Callable[[str], object],
+    booted: Callable[[ReviewBoot, SideResult, int, int], object],
+) -> ReviewReport:
+    """Review one commit beside another; see ``review``.
+
+    Args:
+        request: how.
+        clone: where both are.
+        tools: what boots.
+        commits: base and patch.
+        told: see ``review``.
+        booted: see ``review``.
+
+    Raises:
+        NumaprobeError: see ``review``.
+
+    """
+    base, patch = commits
     before = ReviewedKernel(commit=base, subject=clone.subject_of(base))
     after = ReviewedKernel(commit=patch, subject=clone.subject_of(patch))
     variants = sorted({cell.lockdep for cell in request.matrix.cells()})
@@ -135,7 +161,7 @@ def review(
     return ReviewReport(request=request, base=before, patch=after, unbuilt=None, verdict=verdict, versions=_versions())
 
 
-def _patched(clone: Clone, patch: str, base: str) -> str:
+def patched(clone: Clone, patch: str, base: str) -> str:
     """Return the commit of the patch: applied from a file, or a revision of the tree."""
     file = Path(patch).expanduser()
     if file.is_file():
