@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import sys
 from dataclasses import dataclass
@@ -152,5 +153,5 @@ def _given(path: Path) -> KernelImage:
     image = KernelImage(path.absolute(), match[1])
     if not (image.modules / "modules.dep").is_file():
         root = image.path.parent.parent
-        raise MissingInterfaceError(f"{image.modules} has no modules.dep; run depmod -b {root} {image.release}")
+        raise MissingInterfaceError(f"{image.modules} has no modules.dep; run depmod -b {shlex.quote(str(root))} {image.release}")
     return image
