@@ -152,6 +152,6 @@ def _given(path: Path) -> KernelImage:
         raise MissingInterfaceError(f"{path}: name the image vmlinuz-RELEASE, so that its modules can be found")
     image = KernelImage(path.absolute(), match[1])
     if not (image.modules / "modules.dep").is_file():
-        root = image.path.parent.parent
-        raise MissingInterfaceError(f"{image.modules} has no modules.dep; run depmod -b {shlex.quote(str(root))} {image.release}")
+        root = shlex.quote(str(image.path.parent.parent))
+        raise MissingInterfaceError(f"{image.modules} has no modules.dep; run depmod -b {root} {image.release}")
     return image
