@@ -253,7 +253,6 @@ def tiered_distances(nodes: int, tiers: Sequence[tuple[int, int]], far: int) -> 
         far: distance of all others.
 
     """
-
     rows = []
     for node in range(nodes):
         row = [far] * nodes
