@@ -317,7 +317,11 @@ def _print_json(trace: Trace, checked: GuestCheck | None, explained: SmallestDif
     if checked is None:
         _echo_json(trace_to_json(trace))
         return
-    block = {"schema": LAB_SCHEMA, "trace": trace_to_json(trace), "prediction": trace_to_json(checked.predicted)}
+    block: dict[str, Any] = {
+        "schema": LAB_SCHEMA,
+        "trace": trace_to_json(trace),
+        "prediction": trace_to_json(checked.predicted),
+    }
     block |= {"policy": checked.policy, "check": report_to_json(checked.report)}
     if checked.follows:
         from numaprobe.study.following import explanations_to_json

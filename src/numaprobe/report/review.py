@@ -98,8 +98,8 @@ def _not_predicted(verdict: ReviewVerdict) -> Iterator[str]:
         for side, results in (("base", (*cell.base, *cell.control)), ("patch", cell.patch)):
             for one in results:
                 if one.explained:
-                    lines = (side, one.predicted, *one.differs, one.explained)
-                    said.setdefault(lines, []).append(str(cell.cell))
+                    key = (side, one.predicted, *one.differs, one.explained)
+                    said.setdefault(key, []).append(str(cell.cell))
     for (side, policy, *lines), cells in said.items():
         where = first_few(list(dict.fromkeys(cells)), 3)
         yield from _wrapped(f"Of {side}, not as {policy} predicts ({where}):")

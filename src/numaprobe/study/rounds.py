@@ -235,7 +235,7 @@ def _repeated(name: RepeatedName, rows: Sequence[ProbeAgreement]) -> RepeatedPro
     wrong = Counter(word for row in rows for word in _wrong(row))
     told = [probe.local for probe in probes if probe.local is not None]
     holds = Counter(str(row.hold) for row in rows if row.hold is not None)
-    costs = tuple(float(probe.cost_ns) for probe in probes if probe.cost_ns is not None)
+    costs = tuple(float(probe.cost_ns) for probe in probes)
     return RepeatedProbe(
         name=name,
         rounds=len(rows),
