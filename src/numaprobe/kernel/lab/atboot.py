@@ -10,8 +10,7 @@ PCI core's call is left out, and a trace does not tell where probes of PCI devic
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import re
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.kernel.boot import boot_parameters
@@ -36,6 +35,10 @@ if TYPE_CHECKING:
 
 #: trace of the boot, in the folder that the guest shares
 BOOT_TRACE: Final = "boot.json"
+#: how ``readelf -S`` lists the section of type information: its address, then where it is in the file
+_TYPES: Final = re.compile(
+    r"\s\.BTF\s+PROGBITS\s+[0-9a-f]+\s+(?P<offset>[0-9a-f]{1,12})\s+(?P<size>[0-9a-f]{1,8})\s", re.ASCII
+)
 _WANTED: Final = frozenset((REALLY_PROBE, DRIVER_ATTACH_ASYNC, DEVICE_ATTACH_ASYNC, DEVICE_ATTACH))
 
 
@@ -64,10 +67,9 @@ def pci_device_offset(image: KernelImage) -> int | None:
     vmlinux = None if image.tree is None else image.tree / "vmlinux"
     if vmlinux is None or not vmlinux.is_file() or build_id(vmlinux.parent) != image.build_id:  # built again since
         return None
-    with tempfile.TemporaryDirectory(prefix="numaprobe-btf-") as folder:
-        types = Path(folder) / "btf"
-        flags = ["--only-section=.BTF", "--set-section-flags", ".BTF=alloc"]
-        run(["objcopy", "-O", "binary", *flags, str(vmlinux), str(types)], check=False)
-        if not types.is_file() or not types.stat().st_size:
-            return None
-        return find_member(types.read_bytes(), "pci_dev", "dev", where=str(vmlinux))
+    section = _TYPES.search(run(["readelf", "--sections", "--wide", str(vmlinux)], check=False))
+    if section is None:
+        return None
+    with vmlinux.open("rb") as file:
+        file.seek(int(section["offset"], 16))
+        return find_member(file.read(int(section["size"], 16)), "pci_dev", "dev", where=str(vmlinux))
