@@ -40,7 +40,6 @@ class Machine:
             self.queues.online &= ~(1 << cpu)
             for name in ("idle", "whole"):
                 setattr(self.queues, name, getattr(self.queues, name) & ~(1 << cpu))
-            self.queues.levels[0] &= ~(1 << cpu)
         self.queues._note_domain()
         self.online = {cpu for cpu in topology.possible if self.queues.online >> cpu & 1}
         self.domain = set(topology.possible - topology.housekeeping.isolated)
@@ -159,9 +158,12 @@ def test_the_sets_follow_the_counts(machine: Machine, data: st.DataObject) -> No
     queues = machine.queues
     assert set(CpuSet(queues.idle)) == machine.idle
     assert set(CpuSet(queues.whole)) == machine.whole
-    for level, cpus in enumerate(queues.levels):
+    for level, cpus in enumerate([queues.idle, *queues.levels[1:]]):
         assert set(CpuSet(cpus)) == {cpu for cpu in machine.online if machine.counts[cpu] == level}
     assert {queues.queue(cpu).count for cpu in machine.online} <= set(range(len(queues.levels)))
+    shared = [queues.queue(cpu).shared_since for cpu in machine.online if machine.counts[cpu] > 1]
+    assert queues.shared == len(shared)
+    assert all(since >= queues.shared_from for since in shared)
 
 
 @settings(max_examples=100, deadline=None)
@@ -175,6 +177,7 @@ def test_how_far_balancing_looks_grows_with_the_time_that_a_cpu_is_shared(
     machine.loop.now = data.draw(st.integers(0, 20)) * BALANCE_NS_PER_CPU
     for cpu in machine.topology.possible:
         queues.queue(cpu).shared_since = data.draw(st.integers(0, 20)) * BALANCE_NS_PER_CPU
+    queues.shared_from = min(queues.queue(cpu).shared_since for cpu in machine.topology.possible)
 
     def reach(cpu: int) -> set[int]:
         waited = machine.loop.now - queues.queue(cpu).shared_since
@@ -196,7 +199,7 @@ def test_how_far_balancing_looks_grows_with_the_time_that_a_cpu_is_shared(
 def test_a_machine_starts_idle_with_turns_by_its_size() -> None:
     topology = symmetric("m", nodes=2, cores=2, smt=2, housekeeping=Housekeeping(isolated=CpuSet.of([7])))
     queues = RunQueues(EventLoop(), topology, CpuModel())
-    assert (queues.idle, queues.whole, queues.levels, queues.overloaded) == (255, 255, [255], {})
+    assert (queues.idle, queues.whole, queues.levels, queues.overloaded) == (255, 255, [0], {})
     assert (queues.domain, queues.slice_ns) == (127, 3_000_000)
     (first, last) = queues.queue(0), queues.queue(7)
     assert [str(CpuSet(bits)) for bits in (first.core, first.llc, first.node)] == ["0,4", "0-1,4-5", "0-1,4-5"]

@@ -15,7 +15,7 @@ from numaprobe.runtime import Work
 from numaprobe.topology import Housekeeping, symmetric
 from numaprobe.virtual import CpuModel, VirtualMachine
 from numaprobe.virtual.cpu import RunQueue
-from numaprobe.virtual.task import VirtualTask
+from numaprobe.virtual.task import SameCpus, VirtualTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -267,11 +267,19 @@ def test_affinity_of_a_waiting_and_of_a_running_task(stage: Callable[..., Stage]
 
 
 # ---- one queue -------------------------------------------------------------------------------------------------------
+_SAME: dict[int, SameCpus] = {}
+
+
+def cpus_of(task: VirtualTask) -> SameCpus:
+    """One object for each mask."""
+    return _SAME.setdefault(task.mask, SameCpus(task.mask))
+
+
 def waiting(queue: RunQueue) -> list[str]:
     """Empty a queue, the next first."""
     names = []
-    while (head := queue.head()) is not None:
-        task = queue.pop(head[2].mask)
+    while (head := queue.head) is not None:
+        task = queue.pop(cpus_of(head[2]))
         assert task is head[2]
         names.append(task.comm)
     return names
@@ -284,10 +292,10 @@ def test_the_next_has_run_least_and_of_those_waited_longest() -> None:
     ):
         task = VirtualTask(name, mask, 3)
         task.vruntime = vruntime
-        queue.push(task, serial)
-    gone = queue.head()
+        queue.push(task, cpus_of(task), serial)
+    gone = queue.head
     assert gone is not None
-    queue.remove(gone[2])
+    queue.remove(gone[2], cpus_of(gone[2]))
     assert waiting(queue) == ["first", "second", "third", "late"]
     assert queue.waiting == {}
 
@@ -296,13 +304,13 @@ def test_the_last_of_a_mask_that_is_removed_leaves_no_trace() -> None:
     queue = RunQueue(0, 1, 1, 1)
     one, other = VirtualTask("one", 1, 0), VirtualTask("other", 1, 0)
     for serial, task in enumerate((one, other)):
-        queue.push(task, serial)
-    queue.remove(one)
+        queue.push(task, cpus_of(task), serial)
+    queue.remove(one, cpus_of(one))
     assert waiting(queue) == ["other"]
-    queue.push(one, 9)
-    queue.remove(one)
+    queue.push(one, cpus_of(one), 9)
+    queue.remove(one, cpus_of(one))
     assert queue.waiting == {}
-    assert queue.head() is None
+    assert queue.head is None
 
 
 def test_min_vruntime_follows_the_least_of_all_and_never_goes_back() -> None:
@@ -313,16 +321,16 @@ def test_min_vruntime_follows_the_least_of_all_and_never_goes_back() -> None:
     queue.current = running
     assert queue.update_min(105) == 15
     waits.vruntime = 12
-    queue.push(waits, 1)
+    queue.push(waits, cpus_of(waits), 1)
     assert queue.update_min(105) == 15
     assert queue.update_min(200) == 15
-    queue.remove(waits)
+    queue.remove(waits, cpus_of(waits))
     waits.vruntime = 40
-    queue.push(waits, 2)
+    queue.push(waits, cpus_of(waits), 2)
     assert queue.update_min(200) == 40
     queue.current = None
     assert queue.update_min(300) == 40
-    queue.remove(waits)
+    queue.remove(waits, cpus_of(waits))
     assert queue.update_min(400) == 40
 
 

@@ -41,8 +41,7 @@ def _device_problems(deferred: DeferredLists, dev: Device, *, quiescent: bool) -
             yield "it is bound, but its driver does not list it"
         if dev in deferred and not (dev.p.deferred_reason or "").endswith(CANNOT_MATCH):
             yield "it is bound and on the deferred list"
-    unclean = _has_old_driver(dev) or dev.drvdata is not None or dev.p.devres
-    if dev.state is DeviceState.UNBOUND and unclean:
+    if dev.state is DeviceState.UNBOUND and (dev.drvdata is not None or dev.p.devres or _has_old_driver(dev)):
         yield "it is not bound, but keeps something of a driver"
     if dev.key in deferred.pending and dev.key in deferred.active:
         yield "it is on both deferred lists"

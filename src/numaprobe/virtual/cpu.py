@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, ClassVar, Final
 
 if TYPE_CHECKING:
-    from numaprobe.virtual.task import VirtualTask
+    from numaprobe.virtual.task import SameCpus, VirtualTask
 
 #: CPU time of a background task: more than any run.
 ENDLESS: Final = 1 << 62
@@ -48,13 +48,14 @@ CpuModel.off = CpuModel(enabled=False)
 class RunQueue:
     """One CPU: the task that runs, and those that wait for it.
 
-    Waiting tasks are kept by their mask of allowed CPUs, so that an idle CPU finds one that it may take without a
-    scan of those it may not.
+    Waiting tasks are kept by the CPUs that they may use, so that an idle CPU finds one that it may take without a scan
+    of those it may not.
 
     Attributes:
         cpu: its number; ``bit`` is 1 << cpu.
         current: the task that runs; None = idle.
-        waiting: mask -> heap of (vruntime, serial, task).
+        waiting: CPUs that they may use -> heap of (vruntime, serial, task).
+        head: of those the one that is next: the least vruntime, the longest waiting of those; None if nobody waits.
         count: tasks on it, the running one included (``nr_running``).
         min_vruntime: never decreases; where a task that arrives takes its place.
         shared_since: when it last got a second task.
@@ -70,9 +71,11 @@ class RunQueue:
         "cpu",
         "current",
         "due",
+        "head",
         "llc",
         "min_vruntime",
         "node",
+        "other_cores",
         "others",
         "shared_since",
         "slice_start",
@@ -84,54 +87,57 @@ class RunQueue:
         self.bit = 1 << cpu
         #: all bits but its own
         self.others = ~self.bit
-        #: CPUs of its core, its LLC, its node, as bits
+        #: CPUs of its core, its LLC, its node, as bits; and all bits but its core's
         self.core = core
+        self.other_cores = ~core
         self.llc = llc
         self.node = node
         self.current: VirtualTask | None = None
-        self.waiting: dict[int, list[tuple[int, int, VirtualTask]]] = {}
+        self.waiting: dict[SameCpus, list[tuple[int, int, VirtualTask]]] = {}
+        self.head: tuple[int, int, VirtualTask] | None = None
         self.count = 0
         self.min_vruntime = 0
         self.shared_since = 0
         self.slice_start = 0
         self.due = -1
 
-    def push(self, task: VirtualTask, serial: int) -> None:
-        """Let ``task`` wait."""
-        heap = self.waiting.get(task.mask)
+    def push(self, task: VirtualTask, cpus: SameCpus, serial: int) -> None:
+        """Let ``task``, which may use ``cpus``, wait."""
+        entry = task.vruntime, serial, task
+        heap = self.waiting.get(cpus)
         if heap is None:
-            heap = self.waiting[task.mask] = []
-        heappush(heap, (task.vruntime, serial, task))
+            self.waiting[cpus] = [entry]
+        else:
+            heappush(heap, entry)
+        if self.head is None or entry < self.head:
+            self.head = entry
 
-    def head(self) -> tuple[int, int, VirtualTask] | None:
-        """Return the task that is next: the least vruntime, the longest waiting of those."""
-        heaps = self.waiting.values()
-        if len(heaps) > 1:
-            return min(heap[0] for heap in heaps)
-        for heap in heaps:
-            return heap[0]
-        return None
-
-    def pop(self, mask: int) -> VirtualTask:
-        """Take the first of the waiting tasks that have this mask."""
-        heap = self.waiting[mask]
+    def pop(self, cpus: SameCpus) -> VirtualTask:
+        """Take the first of the waiting tasks that may use these CPUs."""
+        heap = self.waiting[cpus]
         task = heappop(heap)[2]
-        if not heap:
-            del self.waiting[mask]
+        self._shorter(cpus, heap)
         return task
 
-    def remove(self, task: VirtualTask) -> None:
-        """Take ``task`` out of the middle."""
-        heap = self.waiting[task.mask]
+    def remove(self, task: VirtualTask, cpus: SameCpus) -> None:
+        """Take ``task``, which may use ``cpus``, out of the middle."""
+        heap = self.waiting[cpus]
         heap[:] = [entry for entry in heap if entry[2] is not task]
         heapify(heap)
+        self._shorter(cpus, heap)
+
+    def _shorter(self, cpus: SameCpus, heap: list[tuple[int, int, VirtualTask]]) -> None:
         if not heap:
-            del self.waiting[task.mask]
+            del self.waiting[cpus]
+        elif len(self.waiting) == 1:
+            self.head = heap[0]
+            return
+        self.head = min((heap[0] for heap in self.waiting.values()), default=None)
 
     def update_min(self, now: int) -> int:
         """Bring ``min_vruntime`` up to date and return it."""
         current = self.current
-        head = self.head() if self.waiting else None
+        head = self.head
         if current is not None:
             least = current.vruntime + now - current.since
             if head is not None and head[0] < least:
@@ -140,5 +146,7 @@ class RunQueue:
             least = head[0]
         else:
             return self.min_vruntime
-        self.min_vruntime = max(self.min_vruntime, least)
-        return self.min_vruntime
+        if least <= self.min_vruntime:
+            return self.min_vruntime
+        self.min_vruntime = least
+        return least

@@ -11,8 +11,8 @@ Rules
   node, machine), else where the fewest others are (``sched_balance_find_dst_cpu``). It does not leave its LLC only
   because its parent is on its CPU: parents mostly wait next. The same holds for a task whose CPU is taken from it.
 
-``idle``, ``whole`` (CPUs whose whole core is idle), ``levels`` (CPUs by number of tasks) and ``overloaded`` (CPUs on
-which tasks wait, by the tasks' mask) are kept as sets of bits, so that no decision scans the CPUs.
+``idle``, ``whole`` (CPUs whose whole core is idle), ``levels`` (busy CPUs by number of tasks) and ``overloaded`` (CPUs
+on which tasks wait, by the CPUs that these may use) are kept as sets of bits, so that no decision scans the CPUs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.cpuset import next_bit
 from numaprobe.virtual.cpu import CpuModel, RunQueue
+from numaprobe.virtual.task import SameCpus
 
 if TYPE_CHECKING:
     from numaprobe.topology import Topology
@@ -37,6 +38,8 @@ class RunQueues:
     Attributes:
         online: the CPUs online.
         domain: the CPUs that take part in load balancing.
+        shared: how many CPUs online have two tasks or more.
+        shared_from: since when there is such a CPU: none is shared for longer.
 
     """
 
@@ -58,14 +61,29 @@ class RunQueues:
         self._note_domain()
         self.idle = self.online
         self.whole = self.online
-        self.levels = [self.online]
-        self.overloaded: dict[int, int] = {}
+        #: the first one, of CPUs without tasks, is not kept: it is ``idle``
+        self.levels = [0]
+        self.overloaded: dict[SameCpus, int] = {}
+        self._same_cpus: dict[int, SameCpus] = {}
+        self.shared = 0
+        self.shared_from = 0
 
     def queue(self, cpu: int) -> RunQueue:
         """Return the run queue of a possible CPU."""
         queue = self.queues[cpu]
         assert queue is not None  # noqa: S101  callers name possible CPUs
         return queue
+
+    def same_cpus(self, task: VirtualTask) -> SameCpus:
+        """Return what stands for the CPUs that ``task`` may use."""
+        cpus = task.same_cpus
+        if cpus is None or cpus.mask is not task.mask:
+            cpus = self._same_cpus.get(task.mask)
+            if cpus is None:
+                cpus = self._same_cpus[task.mask] = SameCpus(task.mask)
+            task.same_cpus = cpus
+            task.mask = cpus.mask  # one object for all that are equal: so the next look is short
+        return cpus
 
     # ---- placement -------------------------------------------------------------------------------------------------
     def allowed(self, task: VirtualTask) -> int:
@@ -74,8 +92,10 @@ class RunQueues:
 
     def select(self, task: VirtualTask) -> int:
         """Choose the CPU on which ``task`` wakes (``select_task_rq_fair``)."""
-        allowed = self.allowed(task)
         previous = self.queue(task.cpu)
+        if previous.bit & task.mask & self.idle:  # mostly; what is idle is online
+            return task.cpu
+        allowed = self.allowed(task)
         if not previous.bit & allowed:
             return self.select_new(task)
         if not allowed & (allowed - 1) or previous.bit & self.idle or not previous.bit & self.domain:
@@ -122,7 +142,7 @@ class RunQueues:
         return None
 
     def _least_loaded(self, previous: RunQueue, allowed: int) -> int:
-        for level in self.levels:
+        for level in (self.idle, *self.levels):
             candidates = level & allowed
             if candidates & previous.bit:
                 return previous.cpu
@@ -132,23 +152,30 @@ class RunQueues:
 
     def _change_count(self, queue: RunQueue, step: int) -> None:
         levels, count, bit = self.levels, queue.count, queue.bit
-        levels[count] &= queue.others
+        if count:
+            levels[count] &= queue.others
         queue.count = count = count + step
         if count == len(levels):
             levels.append(0)
         if not bit & self.online:
             return
-        levels[count] |= bit
         if count == 0:
             self.idle |= bit
             core = queue.core & self.online
-            if not core & ~self.idle:
+            if core & self.idle == core:
                 self.whole |= core
-        elif count == 1 and step == 1:
+            return
+        levels[count] |= bit
+        if count == 1 and step == 1:
             self.idle &= queue.others
-            self.whole &= ~queue.core
+            self.whole &= queue.other_cores
+        elif count == 1:
+            self.shared -= 1
         elif count == 2 and step == 1:  # noqa: PLR2004  the first that shares it
             queue.shared_since = self.loop.now
+            if not self.shared:
+                self.shared_from = self.loop.now
+            self.shared += 1
 
     # ---- how far balancing looks -----------------------------------------------------------------------------------
     def _note_domain(self) -> None:
@@ -158,9 +185,12 @@ class RunQueues:
 
     def _source(self, queue: RunQueue, candidates: int) -> RunQueue | None:
         """Return the next of the CPUs ``candidates`` from which ``queue`` may take now."""
+        near = queue.llc | queue.node
+        if self.loop.now - self.shared_from < self._balance_ns:  # nobody may take from far away yet
+            candidates &= near
         while candidates:
             source = self.queue(next_bit(candidates, queue.cpu))
-            if source.bit & (queue.llc | queue.node) or self._reach(source) & queue.bit:
+            if source.bit & near or self._reach(source) & queue.bit:
                 return source
             candidates &= source.others
         return None

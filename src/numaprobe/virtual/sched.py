@@ -29,6 +29,7 @@ from numaprobe.virtual.task import State, VirtualTask
 
 if TYPE_CHECKING:
     from numaprobe.virtual.cpu import RunQueue
+    from numaprobe.virtual.task import SameCpus
 
 
 class Scheduler(RunQueues):
@@ -89,24 +90,26 @@ class Scheduler(RunQueues):
 
     def _wait(self, queue: RunQueue, task: VirtualTask) -> None:
         self.loop.serial += 1
-        queue.push(task, self.loop.serial)
-        if task.mask & (task.mask - 1):
-            self.overloaded[task.mask] = self.overloaded.get(task.mask, 0) | queue.bit
+        cpus = self.same_cpus(task)
+        queue.push(task, cpus, self.loop.serial)
+        if cpus.may_move:
+            self.overloaded[cpus] = self.overloaded.get(cpus, 0) | queue.bit
 
     def _unqueue(self, queue: RunQueue, task: VirtualTask) -> None:
         """Take a waiting task off ``queue``."""
         task.account(self.loop.now)
-        queue.remove(task)
-        self._no_longer_waiting(queue, task.mask)
+        cpus = self.same_cpus(task)
+        queue.remove(task, cpus)
+        self._no_longer_waiting(queue, cpus)
         self._change_count(queue, -1)
 
-    def _no_longer_waiting(self, queue: RunQueue, mask: int) -> None:
-        if mask & (mask - 1) and mask not in queue.waiting:
-            left = self.overloaded[mask] & queue.others
+    def _no_longer_waiting(self, queue: RunQueue, cpus: SameCpus) -> None:
+        if cpus.may_move and cpus not in queue.waiting:
+            left = self.overloaded[cpus] & queue.others
             if left:
-                self.overloaded[mask] = left
+                self.overloaded[cpus] = left
             else:
-                del self.overloaded[mask]
+                del self.overloaded[cpus]
 
     def _leave(self, task: VirtualTask, state: State) -> None:
         """Take the running task off its CPU and let the next one run."""
@@ -125,6 +128,8 @@ class Scheduler(RunQueues):
 
     def _book(self, task: VirtualTask) -> None:
         """Book what the running task has run."""
+        if task.since == self.loop.now:
+            return
         ran = task.account(self.loop.now)
         if ran:
             task.vruntime += ran
@@ -134,10 +139,11 @@ class Scheduler(RunQueues):
 
     def _pick(self, queue: RunQueue) -> None:
         """Run the next task of ``queue``, or one of another queue if it has none."""
-        head = queue.head() if queue.waiting else None
+        head = queue.head
         if head is not None:
-            task = queue.pop(head[2].mask)
-            self._no_longer_waiting(queue, task.mask)
+            cpus = self.same_cpus(head[2])
+            task = queue.pop(cpus)
+            self._no_longer_waiting(queue, cpus)
             self._run(queue, task)
         else:
             self._pull(queue)
@@ -146,18 +152,18 @@ class Scheduler(RunQueues):
         """Take over a task that waits elsewhere and may run here (``sched_balance_newidle``)."""
         if not self.overloaded or not queue.bit & self.domain & self.online:
             return
-        there = [(mask, cpus & self.domain) for mask, cpus in self.overloaded.items() if mask & queue.bit]
+        there = [(cpus, busy & self.domain) for cpus, busy in self.overloaded.items() if cpus.mask & queue.bit]
         for near in (queue.llc, queue.node, -1) if there else ():
-            for mask, cpus in there:
-                candidates = cpus & near
+            for cpus, busy in there:
+                candidates = busy & near
                 source = self._source(queue, candidates) if candidates else None
                 if source is not None:
-                    self._take_over(queue, source, mask)
+                    self._take_over(queue, source, cpus)
                     return
 
-    def _take_over(self, queue: RunQueue, source: RunQueue, mask: int) -> None:
-        task = source.pop(mask)
-        self._no_longer_waiting(source, mask)
+    def _take_over(self, queue: RunQueue, source: RunQueue, cpus: SameCpus) -> None:
+        task = source.pop(cpus)
+        self._no_longer_waiting(source, cpus)
         self._change_count(source, -1)
         task.account(self.loop.now)
         task.cpu = queue.cpu
@@ -228,15 +234,15 @@ class Scheduler(RunQueues):
 
     def _turn_over(self, queue: RunQueue, task: VirtualTask) -> None:
         """The turn is at its end and somebody waits: go on, move to an idle CPU, or let the next one run."""
-        head = queue.head()
+        head = queue.head
         if head is not None and head[0] > task.vruntime:
             queue.slice_start = self.loop.now
             self._program(queue)
             return
         self._stop(queue, task)
         task.state = State.RUNNABLE
-        free = self.allowed(task) & self.idle & self.domain
-        idle = self._idle_near(queue, free & self._reach(queue)) if queue.bit & self.domain else None
+        reached = self._reach(queue) & self.idle & self.domain if queue.bit & self.domain else 0
+        idle = self._idle_near(queue, reached & self.allowed(task)) if reached else None
         if idle is None:
             self._wait(queue, task)
         else:
@@ -253,6 +259,7 @@ class Scheduler(RunQueues):
         self.idle &= queue.others
         self.whole &= queue.others
         self.levels[queue.count] &= queue.others
+        self.shared -= queue.count > 1
         core = queue.core & self.online
         if not core & ~self.idle:
             self.whole |= core
@@ -271,7 +278,6 @@ class Scheduler(RunQueues):
         self.online |= queue.bit
         self._note_domain()
         self.idle |= queue.bit
-        self.levels[0] |= queue.bit
         core = queue.core & self.online
         if not core & ~self.idle:
             self.whole |= core

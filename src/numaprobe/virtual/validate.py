@@ -63,6 +63,9 @@ def _check_scheduler(scheduler: Scheduler, tasks: Iterable[VirtualTask]) -> None
     for queue in scheduler.queues:
         if queue is not None:
             _check_queue(scheduler, queue)
+    shared = [queue.shared_since for queue in scheduler.queues if queue is not None and queue.count > 1]
+    hold(scheduler.shared == len(shared), "CPUs with two tasks are counted")
+    hold(min(shared, default=scheduler.shared_from) >= scheduler.shared_from, "no CPU is shared for longer than any")
     for task in tasks:
         queue = scheduler.queue(task.cpu)
         waiting = sum(entry[2] is task for heap in queue.waiting.values() for entry in heap)
@@ -81,26 +84,27 @@ def _check_queue(scheduler: Scheduler, queue: RunQueue) -> None:
     hold(queue.current is not None or not waiting, f"{where} does not idle while tasks wait for it")
     hold(online or not queue.count, f"{where} is offline and has no task")
     hold(bool(scheduler.idle & queue.bit) == (online and not queue.count), f"{where} is known as idle iff it is")
-    for count, level in enumerate(scheduler.levels):
+    for count, level in enumerate([scheduler.idle, *scheduler.levels[1:]]):
         hold(bool(level & queue.bit) == (online and queue.count == count), f"{where} is in level {queue.count} alone")
     core = queue.core & scheduler.online
     hold(
         bool(scheduler.whole & queue.bit) == (online and not core & ~scheduler.idle),
         f"{where} is known as part of an idle core iff it is",
     )
-    for mask, heap in queue.waiting.items():
-        hold(all(entry[2].mask == mask for entry in heap), f"{where} keeps waiting tasks by their mask")
-        if mask & (mask - 1):
-            hold(bool(scheduler.overloaded.get(mask, 0) & queue.bit), f"{where} is known as overloaded")
+    for cpus, heap in queue.waiting.items():
+        hold(all(entry[2].mask == cpus.mask for entry in heap), f"{where} keeps waiting tasks by their CPUs")
+        if cpus.may_move:
+            hold(bool(scheduler.overloaded.get(cpus, 0) & queue.bit), f"{where} is known as overloaded")
+    hold(queue.head == min((heap[0] for heap in queue.waiting.values()), default=None), f"{where} knows who is next")
 
 
 def _check_no_waste(scheduler: Scheduler) -> None:
     between_steps = sum(
         queue.bit for queue in scheduler.queues if queue and queue.current and not queue.current.remaining
     )
-    for mask, cpus in scheduler.overloaded.items():
+    for usable, cpus in scheduler.overloaded.items():
         hold(bool(cpus), "an entry of the overloaded CPUs has a CPU")
-        idle = mask & scheduler.idle & scheduler.domain
+        idle = usable.mask & scheduler.idle & scheduler.domain
         for queue in scheduler.queues:
             if queue is not None and queue.bit & cpus & scheduler.domain & ~between_steps:
                 hold(not idle & queue.llc, "no task waits while a CPU of its LLC that it may use is idle")
