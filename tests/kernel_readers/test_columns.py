@@ -107,8 +107,9 @@ def test_nanoseconds_and_large_numbers_are_exact() -> None:
     assert first.start_ns // 10**9 == 9876543
 
 
-def test_a_task_without_a_name_gets_it_when_it_comes() -> None:
-    text = b"\n".join(line.replace(b"kworker/4:1-89 ", b"      <...>-89 ") for line in REPORT)
+@pytest.mark.parametrize("name", [b"      <...>", b"kworker/dying"])
+def test_a_task_without_a_name_gets_it_when_it_comes(name: bytes) -> None:
+    text = b"\n".join(line.replace(b"kworker/4:1-89 ", name + b"-89 ") for line in REPORT)
     assert read(text, block=1 << 13) == read(text, block=None)
     assert "kworker/4:1" in {probe.comm for probe in read(text, block=1 << 13)[0]}  # type: ignore[attr-defined]
 

@@ -117,6 +117,24 @@ def test_a_nameless_task_gets_its_name_from_the_scheduler() -> None:
     assert read_ftrace(io.BytesIO(bare.text)).probes[0].comm is None
 
 
+def test_a_worker_that_has_ended_since_has_the_name_that_it_had_when_it_came() -> None:
+    """ftrace shows every event of a task under its last name; a switch holds the one that it has then."""
+    text = (
+        Ftrace()
+        .probe(10, "kworker/dying-288", 0, "d")
+        .switch(11, 0, "kworker/u34:2-288", "S", "x-1")
+        .switch(15, 0, "x-1", "S", "kworker/u34:2-288")
+        .probed(20, "kworker/dying-288", 0)
+    )
+    trace = read_ftrace(io.BytesIO(text.text))
+    assert trace.probes[0].comm == "kworker/u34:2"
+    assert not [one for one in trace.warnings if "ended since" in one.message]
+    bare = Ftrace().probe(10, "kworker/dying-288", 0, "d").probed(20, "kworker/dying-288", 0)
+    trace = read_ftrace(io.BytesIO(bare.text))
+    assert trace.probes[0].comm == "kworker/dying"
+    assert [one.kind for one in trace.warnings if "1 probe(s) ran in a worker that has ended since" in one.message]
+
+
 @pytest.mark.parametrize(
     ("text", "ns"),
     [

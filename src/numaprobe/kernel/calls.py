@@ -32,6 +32,11 @@ MAX_LOGGED: Final = 400_000
 RUNNING: Final = RunState.RUNNING
 RUNNABLE: Final = RunState.RUNNABLE
 SLEEPING: Final = RunState.SLEEPING
+#: Names that do not tell which task it is. ftrace shows each event's own task by the last name that it ever had, if it
+#: still knows one, and a worker is renamed when it ends (``worker_thread``, read in 5.10 to 7.3). A switch to the task
+#: holds the name that it has then.
+DYING: Final = "kworker/dying"
+NAMELESS: Final = frozenset({None, DYING})
 
 #: makes a segment of a tuple, without the detour of its own constructor: a long trace has hundreds of thousands
 _segment: Final = partial(tuple.__new__, Segment)
@@ -206,7 +211,7 @@ class LogSpace:
 class TaskTime:
     """A task with open calls."""
 
-    #: None while ftrace only said ``<...>``
+    #: None while ftrace only said ``<...>``; see ``NAMELESS``
     comm: str | None
     space: LogSpace
     state: RunState = RUNNING

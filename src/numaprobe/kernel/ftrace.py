@@ -22,6 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
+from numaprobe.kernel.calls import NAMELESS
 from numaprobe.kernel.ftrace_line import EventLine, decode, parse_kprobe
 from numaprobe.kernel.kprobes import LOCAL_PCI_PROBE
 from numaprobe.kernel.line_reader import MAX_COMM, LineReader
@@ -207,7 +208,7 @@ class FtraceReader(LineReader):
             return
         told, wakes = changes.until(line)
         if told.times:
-            if task.comm is None and (name := changes.comes(len(told))) is not None:
+            if task.comm in NAMELESS and (name := changes.comes(len(told))) is not None:
                 task.comm = decode(name[:MAX_COMM])
             self._last_ns = max(self._last_ns, task.follow(told, wakes))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.kernel.calls import RUNNABLE, RUNNING, SLEEPING
+from numaprobe.kernel.calls import NAMELESS, RUNNABLE, RUNNING, SLEEPING
 from numaprobe.kernel.ftrace_line import (
     EventLine,
     KprobeArguments,
@@ -292,7 +292,7 @@ class LineReader:
         task = self._tasks.get(following)
         if task is not None:
             task.enter(RUNNING, now, cpu)
-            if task.comm is None:
+            if task.comm in NAMELESS:
                 task.comm = decode(middle.partition(b" ==> ")[2].removeprefix(b"next_comm=")[:MAX_COMM])
 
     def _on_wakeup(self, head: bytes, arguments: bytes, line: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from numaprobe.kernel.calls import DYING
 from numaprobe.records import RunWarning
 from numaprobe.records.errnos import UNTOLD_NAME
 
@@ -102,5 +103,10 @@ def _not_told(assembler: ProbeAssembler, probes: Sequence[ProbeRecord]) -> Itera
     )
     yield "not-told", sum(r.path is None for r in probes), "{} probe(s) do not tell how they were reached"
     yield "not-told", sum(r.caller_comm is None for r in probes), "{} probe(s) do not tell which task waited for them"
+    yield (
+        "not-told",
+        sum(r.comm == DYING for r in probes),
+        "{} probe(s) ran in a worker that has ended since, and no switch to it tells its name before: its pool is lost",
+    )
     yield "not-told", sum(r.result == UNTOLD_NAME for r in probes), NO_ERRNO
     yield "not-told", sum(r.device_node is None for r in probes), "{} probe(s) are of a device whose node is not known"
