@@ -41,11 +41,17 @@ class PluggableHost(HostMachine):
         await self.sleep(2 * MS)  # it is looked at again after one
         assert self.online == cpus & self.topology.possible
 
-    async def cpu_down(self, cpu: int) -> None:
-        await self._allow(self.online - CpuSet.of([cpu]))
+    async def cpu_down(self, cpu: int) -> int:
+        refusal = self._holds.refusal(cpu, "online")
+        if not refusal:
+            await self._allow(self.online - CpuSet.of([cpu]))
+        return refusal
 
-    async def cpu_up(self, cpu: int) -> None:
-        await self._allow(self.online | CpuSet.of([cpu]))
+    async def cpu_up(self, cpu: int) -> int:
+        refusal = self._holds.refusal(cpu, "offline")
+        if not refusal:
+            await self._allow(self.online | CpuSet.of([cpu]))
+        return refusal
 
     def __exit__(self, *what: object) -> None:
         super().__exit__(*what)  # type: ignore[arg-type]

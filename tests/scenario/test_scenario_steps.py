@@ -288,6 +288,68 @@ def test_any_step_may_be_taken_in_the_middle_under_every_policy(policy: str) -> 
     assert outcome.passed, outcome.failures
 
 
+# ---- a CPU goes in the middle of a PCI probe -----------------------------------------------------------------------
+#: CPU 2 is the first of node 1, where PCI's own code sends the probe; CPU 3 is free
+HOLDERS = {"work-on-cpu", "probe-workqueue", "skip-in-worker"}
+
+
+def amid_pci(policy: str, steps: list[dict[str, Any]], **more: Any) -> Outcome:
+    base: dict[str, Any] = {
+        "drivers": [{"name": "d", "bus": "pci", "phases": [{"compute": "5ms"}]}],
+        "devices": [{"name": "0000:81:00.0", "bus": "pci", "node": 1, "compatible": "d"}],
+    }
+    return run(policy, steps=[*steps, {"add": "*"}, {"load": "d"}, {"expect_bound": "*"}], **base | more)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("kernel", ["5.10", "6.1", "6.19", "7.3"])
+def test_pci_as_it_is_lets_no_cpu_go_while_it_probes(policy: str, kernel: str) -> None:
+    """``cpu_hotplug_disable`` in ``pci_call_probe``, of every release; the patches that take it out let it go."""
+    outcome = amid_pci(policy, [{"offline": "2-3", "during": {"probe": "0000:81:00.0", "after": "1ms"}}], kernel=kernel)
+    assert outcome.passed, outcome.failures
+    (record,) = outcome.trace.probes
+    held = "CPU {} stays online (EBUSY): CPU hotplug is held off by the PCI probe of 0000:81:00.0"
+    assert warned(outcome, "cpu-hotplug") == ([held.format(2), held.format(3)] if policy in HOLDERS else [])
+    if policy in HOLDERS:
+        assert record.cpus == (2,)
+    else:
+        assert not {2, 3} & set((record.cpus or ())[-1:]), "its CPUs went, and it went elsewhere"
+
+
+@pytest.mark.parametrize("node", [1, -1])
+def test_a_pci_probe_in_its_caller_holds_cpus_too_and_only_while_it_runs(node: int) -> None:
+    devices = [{"name": "0000:81:00.0", "bus": "pci", "node": node, "compatible": "d"}]
+    during = {"probe": "0000:81:00.0", "after": "1ms"}
+    steps = [{"offline": "1"}, {"online": "1", "during": during}]
+    outcome = amid_pci("work-on-cpu", steps, devices=devices)
+    assert [text[:20] for text in warned(outcome, "cpu-hotplug")] == ["CPU 1 stays offline "]
+    tail = [{"add": "*"}, {"load": "d"}, {"offline": "3"}, {"online": "3"}]
+    assert not warned(run("work-on-cpu", **PCI, steps=tail), "cpu-hotplug")
+
+
+def test_a_probe_that_fails_or_is_deferred_lets_cpus_go_again() -> None:
+    for body in ({"fail": "EIO"}, {"fail": "EPROBE_DEFER"}):
+        drivers = [{"name": "d", "bus": "pci", "phases": [{"compute": "1ms"}, body]}]
+        steps = [{"add": "*"}, {"load": "d"}, {"offline": "3"}]
+        assert not warned(run("work-on-cpu", **PCI | {"drivers": drivers}, steps=steps), "cpu-hotplug")
+
+
+def test_a_probe_of_another_bus_holds_no_cpu() -> None:
+    outcome = run("work-on-cpu", steps=[{"offline": "3", "during": {"probe": "dev"}}, {"add": "*"}, {"load": "d"}],
+                  drivers=[{"name": "d", "phases": [{"compute": "5ms"}]}])  # fmt: skip
+    assert not warned(outcome, "cpu-hotplug")
+
+
+def test_a_virtual_function_under_its_physical_one_is_named_too() -> None:
+    drivers = [
+        {"name": "d", "bus": "pci", "phases": [{"enable_vfs": 1}]},
+        {"name": "vf", "bus": "pci", "match": ["d-vf"], "phases": [{"compute": "5ms"}]},
+    ]
+    steps = [{"offline": "3", "during": {"probe": "0000:81:00.1", "after": "1ms"}}, {"load": "vf"}]
+    (text,) = warned(amid_pci("work-on-cpu", steps, drivers=drivers), "cpu-hotplug")
+    assert text.endswith("by the PCI probe of 0000:81:00.0, the PCI probe of 0000:81:00.1")
+
+
 # ---- who the caller is ---------------------------------------------------------------------------------------------
 PCI: dict[str, Any] = {
     "drivers": [{"name": "d", "bus": "pci", "phases": [{"compute": "1ms"}]}],

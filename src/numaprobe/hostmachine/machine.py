@@ -26,6 +26,7 @@ from numaprobe.hostmachine.runner import HostTimer, Runner
 from numaprobe.hostmachine.task import CURRENT, HostTask
 from numaprobe.hostmachine.workers import Workers
 from numaprobe.records import RunWarning
+from numaprobe.runtime.holds import HotplugHolds
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType
 from numaprobe.runtime.sync import FifoLock, Flag
@@ -85,6 +86,7 @@ class HostMachine(Life, BodyCalls):
         self._allowed_until = 0
         self._isolation: tuple[int, CpuSet, CpuSet] | None = None
         self._unbound = CpuSet()
+        self._holds = HotplugHolds(self.warn)
         self._applier = Applier(self.warn, self._allowed_now)
         self.runner = Runner(self._applier, self.warn)
         self._build_workqueues()
@@ -161,6 +163,14 @@ class HostMachine(Life, BodyCalls):
         domain = kind is HkType.DOMAIN
         taken = (keep.isolated | self._isolation[1]) if domain else (keep.nohz_full | self._isolation[2])
         return housekeeping_cpus(self.topology, taken)
+
+    def cpu_hotplug_disable(self, holder: str) -> None:
+        """Keep count; the computer's CPUs go and come as its administrator likes, whoever holds it off here."""
+        self._holds.disable(holder)
+
+    def cpu_hotplug_enable(self, holder: str) -> None:
+        """Take one ``cpu_hotplug_disable`` back."""
+        self._holds.enable(holder)
 
     def now(self) -> int:
         """Return ns since the machine was made (CLOCK_MONOTONIC)."""

@@ -22,9 +22,10 @@ class WorkOnCpu(Policy):
 
     "First" is the trouble: devices that the async path probes in parallel meet again on that CPU, where their CPU
     parts take turns. The probe is inline if the node is invalid or offline, if no CPU of it may be used, and for a
-    virtual function whose physical function is being probed (``pci_physfn_is_probed``).
+    virtual function whose physical function is being probed (``pci_physfn_is_probed``). Meanwhile, inline too, no CPU
+    goes offline or comes online.
 
-    Source: ``pci_call_probe`` up to 6.19; 873392ca514f (2009), 69a18b18699b, 9d42ea0d6984.
+    Source: ``pci_call_probe`` up to 6.19; 873392ca514f (2009), 1ddd45f8d76f, 69a18b18699b, 9d42ea0d6984.
     """
 
     name = "work-on-cpu"
@@ -43,12 +44,19 @@ class WorkOnCpu(Policy):
         self, at: PolicyPlacement, dev: Device, function: Callable[[], Awaitable[int]], *, under_parent: bool
     ) -> int:
         """Run ``function`` on the node's first usable CPU and wait; inline where there is none."""
-        if self.runs_direct(at, dev, under_parent=under_parent):
-            return await function()
         machine = at.machine
-        cpus = node_cpus(machine, dev.node)
-        for kind in self.masks:
-            cpus &= machine.housekeeping(kind)
-        if cpus.first is None:
-            return await function()
-        return await work_on_cpu(machine, cpus.first, function, wq=at.queue, name=self.work_name)
+        holder = f"the PCI probe of {dev.name}" if machine.profile.pci_holds_off_hotplug else ""
+        if holder:
+            machine.cpu_hotplug_disable(holder)
+        try:
+            if self.runs_direct(at, dev, under_parent=under_parent):
+                return await function()
+            cpus = node_cpus(machine, dev.node)
+            for kind in self.masks:
+                cpus &= machine.housekeeping(kind)
+            if cpus.first is None:
+                return await function()
+            return await work_on_cpu(machine, cpus.first, function, wq=at.queue, name=self.work_name)
+        finally:
+            if holder:
+                machine.cpu_hotplug_enable(holder)

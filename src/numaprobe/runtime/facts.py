@@ -275,6 +275,14 @@ FACTS: Final = (
         seen=("7.2", "7.3"),
     ),
     Fact(
+        "pci_holds_off_hotplug",
+        OLDEST,
+        value=True,
+        source="pci-driver.c, pci_call_probe: cpu_hotplug_disable (1ddd45f8d76f, 4.13)",
+        dated="read in 5.10, 6.1, 6.12, 7.3; no release is known that has it no more",
+        seen=("6.1", "6.12", "7.3"),
+    ),
+    Fact(
         "runtime_isolation_followed",
         OLDEST,
         value=False,

@@ -65,6 +65,8 @@ class KernelProfile:
     max_active: int
     #: name of the policy that this kernel's PCI core follows, and so which housekeeping masks it looks at
     pci_policy: str
+    #: PCI's own node code lets no CPU go offline or come online while it probes a device (``cpu_hotplug_disable``)
+    pci_holds_off_hotplug: bool
     #: a cpuset partition made at run time changes HK_TYPE_DOMAIN, and PCI follows it
     runtime_isolation_followed: bool
     #: a cpuset partition made at run time leaves the unbound cpumask

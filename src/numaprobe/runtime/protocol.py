@@ -220,6 +220,18 @@ class Machine(Protocol):
         """Return the CPUs that ``housekeeping_cpumask(kind)`` holds now (run-time isolation included)."""
         ...
 
+    def cpu_hotplug_disable(self, holder: str) -> None:
+        """Let no CPU go offline or come online until ``cpu_hotplug_enable`` was called as often.
+
+        Whoever tries is refused with EBUSY, and a warning ``cpu-hotplug`` names the holders. A machine whose CPUs are
+        not its own (the host machine) keeps count and can refuse nobody.
+        """
+        ...
+
+    def cpu_hotplug_enable(self, holder: str) -> None:
+        """Take one ``cpu_hotplug_disable`` back."""
+        ...
+
     # ---- time and tasks --------------------------------------------------------------------------------------------
     def now(self) -> int:
         """Return ns since the start of the run."""

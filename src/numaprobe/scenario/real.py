@@ -199,11 +199,11 @@ class HostChanges:
         for cpu in [cpu for cpu in online for _ in range(tasks_per_cpu)]:
             self._burners.release(CpuSet.of([cpu]) if pinned else online)
 
-    async def cpu_down(self, cpu: int) -> None:
+    async def cpu_down(self, cpu: int) -> int:
         """Refuse."""
         raise RefusedError(f"CPU {cpu} of this computer stays as it is")
 
-    async def cpu_up(self, cpu: int) -> None:
+    async def cpu_up(self, cpu: int) -> int:
         """Refuse."""
         raise RefusedError(f"CPU {cpu} of this computer stays as it is")
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import BodyError, DeadlockError, InternalError, UsageError
 from numaprobe.records import RunWarning
+from numaprobe.runtime.holds import HotplugHolds
 from numaprobe.runtime.profile import DEFAULT_PROFILE, AffinityScope, KernelProfile, kernel_profile
 from numaprobe.runtime.protocol import HkType, Usage
 from numaprobe.runtime.sync import FifoLock, Flag
@@ -58,6 +59,7 @@ class FakeMachine:
         self._tasks: dict[FakeTask, None] = {}
         self._failed: list[FakeTask] = []
         self._warnings: list[RunWarning] = []
+        self._holds = HotplugHolds(self.warn)
         self._running = False
         seat = FakeSeat(self)
         self.workqueues = Workqueues(self.topology, self.profile, lambda _pool: seat, self.warn)
@@ -76,6 +78,14 @@ class FakeMachine:
             return CpuSet(self.workqueues.cpus.unbound)
         keep = self.topology.housekeeping
         return housekeeping_cpus(self.topology, keep.isolated if kind is HkType.DOMAIN else keep.nohz_full)
+
+    def cpu_hotplug_disable(self, holder: str) -> None:
+        """Let no CPU go offline or come online until ``cpu_hotplug_enable`` was called as often."""
+        self._holds.disable(holder)
+
+    def cpu_hotplug_enable(self, holder: str) -> None:
+        """Take one ``cpu_hotplug_disable`` back."""
+        self._holds.enable(holder)
 
     # ---- time and tasks --------------------------------------------------------------------------------------------
     def now(self) -> int:
@@ -371,8 +381,8 @@ class FakeMachine:
         return item is not None
 
     # ---- beyond the protocol: CPUs come and go ---------------------------------------------------------------------
-    async def cpu_down(self, cpu: int) -> None:
-        """Take ``cpu`` offline; it must be online, and not the last.
+    async def cpu_down(self, cpu: int) -> int:
+        """Take ``cpu`` offline: 0, or -EBUSY while CPU hotplug is held off. It must be online, and not the last.
 
         Raises:
             UsageError: it is not.
@@ -380,15 +390,22 @@ class FakeMachine:
         """
         if not self.online & CpuSet.of([cpu]) or len(self.online) == 1:
             raise UsageError(f"CPU {cpu} cannot go offline: it is not online, or the last one; online: {self.online}")
+        refusal = self._holds.refusal(cpu, "online")
+        if refusal:
+            return refusal
         self.workqueues.going(cpu)
         self.workqueues.gone(cpu)
         for task in self._tasks:
             if task.cpu == cpu:
                 task.move(self.online.first or 0)
+        return 0
 
-    async def cpu_up(self, cpu: int) -> None:
-        """Bring ``cpu``, which is present, online."""
-        self.workqueues.came(cpu)
+    async def cpu_up(self, cpu: int) -> int:
+        """Bring ``cpu``, which is present, online: 0, or -EBUSY while CPU hotplug is held off."""
+        refusal = self._holds.refusal(cpu, "offline")
+        if not refusal:
+            self.workqueues.came(cpu)
+        return refusal
 
     def validate(self) -> None:
         """Hold what the workqueues promise."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     Entry = tuple[int, int, Callable[[Any], None] | None, Any]
 
 
+#: The thing that a CPU's going or coming changes, and that whoever holds it off looks at.
+_CPU_HOTPLUG: Final = "cpu hotplug"
 _NOBODY: Final[Mapping[Any, object]] = MappingProxyType({})
 
 
@@ -258,6 +260,26 @@ class ChoosingMachine(SaysWhatItTouches, VirtualMachine):
         return getattr(task.send, "__self__", None)
 
     # ---- what says what it touches ---------------------------------------------------------------------------------
+    def cpu_hotplug_disable(self, holder: str) -> None:
+        """Hold CPU hotplug off; who does so first, and who second, is all the same."""
+        self.chooser.touch(_CPU_HOTPLUG, change=False)
+        super().cpu_hotplug_disable(holder)
+
+    def cpu_hotplug_enable(self, holder: str) -> None:
+        """Take one ``cpu_hotplug_disable`` back."""
+        self.chooser.touch(_CPU_HOTPLUG, change=False)
+        super().cpu_hotplug_enable(holder)
+
+    async def cpu_down(self, cpu: int) -> int:
+        """Take ``cpu`` offline, if nobody holds that off now."""
+        self.chooser.touch(_CPU_HOTPLUG)
+        return await super().cpu_down(cpu)
+
+    async def cpu_up(self, cpu: int) -> int:
+        """Bring ``cpu`` online, if nobody holds that off now."""
+        self.chooser.touch(_CPU_HOTPLUG)
+        return await super().cpu_up(cpu)
+
     def queue_work(self, wq: Workqueue, work: Work) -> bool:
         """Queue on the local CPU if ``wq`` may use it."""
         return self.queued(work, queued=super().queue_work(wq, work))

@@ -1,5 +1,7 @@
 """CPUs that come, go, or are isolated while the machine runs.
 
+A change while somebody holds CPU hotplug off (``runtime.holds``) is refused, as in the kernel.
+
 None of it takes time here. In the kernel a CPU goes offline in steps of their own; here the order is the kernel's
 (workers are unbound, tasks leave, pods are computed again) and all of it is one instant.
 """
@@ -10,8 +12,11 @@ from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import CpuSet
 from numaprobe.errors import RefusedError, UsageError
+from numaprobe.runtime.holds import HotplugHolds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numaprobe.runtime import KernelProfile
     from numaprobe.topology import Topology
     from numaprobe.virtual.tasks import Tasks
@@ -23,24 +28,33 @@ class CpuHotplug:
 
     Attributes:
         isolated: complement of HK_TYPE_DOMAIN now.
+        holds: who holds CPU hotplug off.
 
     """
 
-    def __init__(self, topology: Topology, profile: KernelProfile, tasks: Tasks, workqueues: Workqueues) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        profile: KernelProfile,
+        tasks: Tasks,
+        workqueues: Workqueues,
+        warn: Callable[[str, str], None],
+    ) -> None:
         self.topology = topology
         self.profile = profile
         self.tasks = tasks
         self.workqueues = workqueues
         self.scheduler = tasks.scheduler
         self.isolated = topology.housekeeping.isolated
+        self.holds = HotplugHolds(warn)
 
     @property
     def online(self) -> CpuSet:
         """The CPUs online now."""
         return CpuSet(self.scheduler.online)
 
-    async def down(self, cpu: int) -> None:
-        """Take ``cpu`` offline.
+    async def down(self, cpu: int) -> int:
+        """Take ``cpu`` offline: 0, or -EBUSY while CPU hotplug is held off.
 
         Raises:
             RefusedError: it is the last CPU online (the kernel says EBUSY).
@@ -51,6 +65,9 @@ class CpuHotplug:
             raise UsageError(f"CPU {cpu} is not online; online: {self.online}")
         if len(self.online) == 1:
             raise RefusedError(f"CPU {cpu} is the last one online; leave it on")
+        refusal = self.holds.refusal(cpu, "online")
+        if refusal:
+            return refusal
         self.workqueues.going(cpu)
         self.scheduler.set_offline(cpu)
         for task in [*self.tasks.alive, *(worker.task for worker in self.workqueues.workers())]:
@@ -58,9 +75,10 @@ class CpuHotplug:
                 self.scheduler.set_mask(task, task.mask)
         self.workqueues.gone(cpu)
         await self.tasks.settle()
+        return 0
 
-    async def up(self, cpu: int) -> None:
-        """Bring ``cpu`` online.
+    async def up(self, cpu: int) -> int:
+        """Bring ``cpu`` online: 0, or -EBUSY while CPU hotplug is held off.
 
         Raises:
             UsageError: it is not present, or online already.
@@ -68,9 +86,13 @@ class CpuHotplug:
         """
         if cpu not in self.topology.present or cpu in self.online:
             raise UsageError(f"CPU {cpu} cannot come online: it is not present, or online already")
+        refusal = self.holds.refusal(cpu, "offline")
+        if refusal:
+            return refusal
         self.scheduler.set_online(cpu)
         self.workqueues.came(cpu)
         await self.tasks.settle()
+        return 0
 
     async def isolate(self, cpus: CpuSet) -> None:
         """Make ``cpus`` an isolated cpuset partition, in place of one made before. The pods stay as they are.

@@ -92,7 +92,7 @@ class VirtualMachine:
         )
         self.memory = FreeMemory(topology)
         self.tasks = Tasks(topology, self.blocker)
-        self.hotplug = CpuHotplug(topology, self._profile, self.tasks, self.workqueues)
+        self.hotplug = CpuHotplug(topology, self._profile, self.tasks, self.workqueues, self.warn)
         self._broken = False
 
     def _running(self) -> AbstractContextManager[None]:
@@ -129,6 +129,14 @@ class VirtualMachine:
             return CpuSet(self.workqueues.cpus.unbound)
         taken = self.hotplug.isolated if kind is HkType.DOMAIN else self._topology.housekeeping.nohz_full
         return housekeeping_cpus(self._topology, taken)
+
+    def cpu_hotplug_disable(self, holder: str) -> None:
+        """Let no CPU go offline or come online until ``cpu_hotplug_enable`` was called as often."""
+        self.hotplug.holds.disable(holder)
+
+    def cpu_hotplug_enable(self, holder: str) -> None:
+        """Take one ``cpu_hotplug_disable`` back."""
+        self.hotplug.holds.enable(holder)
 
     # ---- time and tasks --------------------------------------------------------------------------------------------
     def now(self) -> int:
@@ -352,24 +360,30 @@ class VirtualMachine:
         return tuple(self._warnings)
 
     # ---- beyond the protocol: CPUs come and go, background load ----------------------------------------------------
-    async def cpu_down(self, cpu: int) -> None:
+    async def cpu_down(self, cpu: int) -> int:
         """Take ``cpu`` offline: tasks leave it, its workers run anywhere, pods lose it. Takes no time.
+
+        Returns:
+            0; or -EBUSY, with a warning ``cpu-hotplug``, while CPU hotplug is held off.
 
         Raises:
             RefusedError: it is the last CPU online (the kernel says EBUSY).
             UsageError: it is not online.
 
         """
-        await self.hotplug.down(cpu)
+        return await self.hotplug.down(cpu)
 
-    async def cpu_up(self, cpu: int) -> None:
+    async def cpu_up(self, cpu: int) -> int:
         """Bring ``cpu`` online: its workers come back to it, pods have it again. Takes no time.
+
+        Returns:
+            0; or -EBUSY, with a warning ``cpu-hotplug``, while CPU hotplug is held off.
 
         Raises:
             UsageError: it is not present, or online already.
 
         """
-        await self.hotplug.up(cpu)
+        return await self.hotplug.up(cpu)
 
     async def isolate(self, cpus: CpuSet) -> None:
         """Make ``cpus`` an isolated cpuset partition, in place of one made before (see ``CpuHotplug.isolate``).

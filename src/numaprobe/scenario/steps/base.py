@@ -28,12 +28,12 @@ TaskKind = Literal["user", "kthread", "kworker"]
 class MachineChanges(Protocol):
     """What steps need of a machine beyond the protocol: the virtual machine has it."""
 
-    async def cpu_down(self, cpu: int) -> None:
-        """Take a CPU offline."""
+    async def cpu_down(self, cpu: int) -> int:
+        """Take a CPU offline: 0, or -EBUSY with a warning while CPU hotplug is held off."""
         ...
 
-    async def cpu_up(self, cpu: int) -> None:
-        """Bring a CPU online."""
+    async def cpu_up(self, cpu: int) -> int:
+        """Bring a CPU online: 0, or -EBUSY with a warning while CPU hotplug is held off."""
         ...
 
     async def isolate(self, cpus: CpuSet) -> None:

@@ -42,7 +42,7 @@ class Offline(OnCpus):
     offline: Cpus
 
     async def do(self, run: StepRun, where: str) -> None:
-        """Take them offline one after the other."""
+        """Take them offline one after the other; one that the kernel keeps online is a warning of the machine's."""
         for cpu in self.offline:
             await run.hotplug.cpu_down(cpu)
 
@@ -59,7 +59,7 @@ class Online(OnCpus):
     online: Cpus
 
     async def do(self, run: StepRun, where: str) -> None:
-        """Bring them online one after the other."""
+        """Bring them online one after the other; one that may not come now is a warning of the machine's."""
         for cpu in self.online:
             await run.hotplug.cpu_up(cpu)
 

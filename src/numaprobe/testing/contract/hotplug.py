@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 class Pluggable(Machine, Protocol):
     """A machine whose CPUs the caller can take offline and bring back."""
 
-    async def cpu_down(self, cpu: int) -> None:
-        """Take ``cpu`` offline."""
+    async def cpu_down(self, cpu: int) -> int:
+        """Take ``cpu`` offline: 0, or -EBUSY while CPU hotplug is held off."""
         ...
 
-    async def cpu_up(self, cpu: int) -> None:
-        """Bring ``cpu`` back."""
+    async def cpu_up(self, cpu: int) -> int:
+        """Bring ``cpu`` back: 0, or -EBUSY while CPU hotplug is held off."""
         ...
 
 
@@ -175,9 +176,30 @@ async def a_node_without_cpus_online_is_served_elsewhere(machine: Pluggable) -> 
     expect([machine.topology.node_of(cpu) == node for cpu in seen] == [True, False, True], f"it ran on CPUs {seen}")
 
 
+@_in_a_task
+async def hotplug_that_is_held_off_is_refused(machine: Pluggable) -> None:
+    """No CPU goes or comes, and a warning names the holders, until all of them have let go as often as they held."""
+    cpu = machine.online.last or 0
+    for holder in ("one", "other", "one"):
+        machine.cpu_hotplug_disable(holder)
+    answers = []
+    for holder in ("one", "one", "other"):
+        answers.append(await machine.cpu_down(cpu))
+        machine.cpu_hotplug_enable(holder)
+    expect(answers == [-errno.EBUSY] * 3 and cpu in machine.online, f"CPU {cpu} stays online: {answers}")
+    told = [one.message.partition("held off by ")[2] for one in machine.warnings if one.kind == "cpu-hotplug"]
+    expect(told == ["one, other", "one, other", "other"], f"warnings name who holds it off: {told}")
+    expect(await machine.cpu_down(cpu) == 0 and cpu not in machine.online, f"CPU {cpu} goes when nobody holds it")
+    machine.cpu_hotplug_disable("one")
+    expect(await machine.cpu_up(cpu) == -errno.EBUSY and cpu not in machine.online, f"CPU {cpu} stays offline")
+    machine.cpu_hotplug_enable("one")
+    expect(await machine.cpu_up(cpu) == 0 and cpu in machine.online, f"CPU {cpu} comes when nobody holds it")
+
+
 CHECKS = (
     limits_follow_the_cpus,
     held_works_start_when_the_share_grows,
     works_of_an_offline_cpu_run_elsewhere,
     a_node_without_cpus_online_is_served_elsewhere,
+    hotplug_that_is_held_off_is_refused,
 )
