@@ -230,7 +230,7 @@ def test_an_infrastructure_error_ends_the_scan(world: World) -> None:
 
 
 def test_a_positive_result_ends_the_scan(world: World) -> None:
-    """Only a bus (PCI) mends a driver that returns a positive number; else it turns into an infrastructure error."""
+    """Only a bus (PCI) corrects a driver that returns a positive number; else it turns into an infrastructure error."""
 
     async def main() -> None:
         await world.core.driver_register(world.driver("odd", results=(5,)))
