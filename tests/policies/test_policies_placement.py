@@ -286,7 +286,7 @@ def test_already_on_the_node_is_inline_only_if_asked(make_world: Callable[..., W
 
 @pytest.mark.parametrize("name", ["queue-on-node", "exec-on-node", "probe-on-node"])
 def test_pinning_brings_a_probe_to_its_node_that_the_queue_lost(make_world: Callable[..., World], name: str) -> None:
-    """The first LLC of the node is isolated: the pod is empty and the work goes machine-wide; the pin brings it back."""
+    """The first LLC of the node is isolated: the pod is empty and the work goes machine-wide; the pin helps."""
     pinned = probe_one(make_world, f"{name}+pin", "pci", topology=isolated("4-5"))
     assert pinned.cpu in {6, 7}
     assert set(pinned.cpus or ()) <= {6, 7}
