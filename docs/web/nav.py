@@ -40,6 +40,7 @@ SECTIONS: Final = (
             "reports",
             "study",
             "sweep",
+            "cluster",
             "fleet",
             "host",
             "machine-authors",

@@ -16,7 +16,7 @@ from ssh_server import ssh_home
 from sweep_samples import POISON, digests, question
 
 from numaprobe.datasets import Views
-from numaprobe.errors import RefusedError, UsageError
+from numaprobe.errors import MissingInterfaceError, RefusedError, UsageError
 from numaprobe.study.sweep import cluster as ours
 from numaprobe.study.sweep.cluster import DaskCrew
 from numaprobe.study.sweep.crew import LocalCrew
@@ -172,6 +172,25 @@ def test_nobody_there_is_told_after_ten_seconds() -> None:
         DaskCrew("tcp://127.0.0.1:1")
     assert 9 < time.monotonic() - start < 60
     assert "\n" not in str(told.value)
+
+
+def test_slurm_that_is_not_there_or_takes_no_job_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dask
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingInterfaceError, match=r"needs sbatch, which is not on the PATH"):
+        DaskCrew("slurm")
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: none' >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    with (
+        dask.config.set({"jobqueue.slurm.cores": 1, "jobqueue.slurm.memory": "1GB", "jobqueue.slurm.interface": "lo"}),
+        pytest.raises(RefusedError, match=r"cannot be started: .*invalid partition specified: none") as told,
+    ):
+        DaskCrew("slurm")
+    assert "\n" not in str(told.value)
+    assert signal.getsignal(signal.SIGINT) is before  # dask-jobqueue takes it when it is imported
 
 
 @pytest.mark.parametrize("where", ["somewhere", "ssh:", "ssh:-oProxyCommand=x", "", "/nowhere/scheduler.json"])

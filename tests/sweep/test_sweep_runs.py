@@ -11,7 +11,7 @@ import pytest
 from sweep_samples import POISON, digests, question
 
 from numaprobe.datasets import Views, read_manifest
-from numaprobe.errors import InputError, NumaprobeError, RefusedError
+from numaprobe.errors import InputError, MissingInterfaceError, NumaprobeError, RefusedError, UsageError
 from numaprobe.study import make_setting, run, vary
 from numaprobe.study.sweep import driver
 from numaprobe.study.sweep.batch import Batch, Job, run_job
@@ -215,13 +215,26 @@ def test_a_batch_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     assert digests(tmp_path / "whole") == digests(tmp_path / "d")
 
 
-def test_nobody_to_do_it_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [RefusedError, UsageError, MissingInterfaceError])
+def test_nobody_to_do_it_leaves_nothing_behind(tmp_path: Path, kind: type[NumaprobeError]) -> None:
     def nobody() -> LocalCrew:
-        raise RefusedError("nobody is here")
+        raise kind("nobody is here")
 
-    with pytest.raises(RefusedError, match=r"^nobody is here$"):
+    with pytest.raises(kind, match=r"^nobody is here$"):
         sweep(ASKED, tmp_path / "d", nobody)
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("kind", [RefusedError, UsageError])
+def test_nobody_to_go_on_with_it_takes_nothing_away(tmp_path: Path, kind: type[NumaprobeError]) -> None:
+    def nobody() -> LocalCrew:
+        raise kind("nobody is here")
+
+    begin(tmp_path / "d", ASKED)[0].close()
+    for _ in range(2):
+        with pytest.raises(kind, match=r"^nobody is here"):
+            carry_out(*resume(tmp_path / "d"), nobody)
+    assert carry_out(*resume(tmp_path / "d"), Here).complete
 
 
 def test_a_worker_of_another_version_is_told(tmp_path: Path) -> None:

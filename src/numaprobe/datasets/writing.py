@@ -47,12 +47,14 @@ class DatasetWriter:
     Attributes:
         folder: where it is.
         manifest: what it holds so far.
+        is_new: it was made by this writer.
 
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, lock: int) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, lock: int, *, is_new: bool = False) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.is_new = is_new
         self._lock = lock
 
     @classmethod
@@ -82,7 +84,7 @@ class DatasetWriter:
             own = {table: dict(names) for table, names in (columns or {}).items()}
             manifest = Manifest(kind=kind, keys=tuple(keys), columns=own, about=dict(about or {}), complete=complete)
             write_manifest(path, manifest)
-            return cls(path, manifest, lock)
+            return cls(path, manifest, lock, is_new=True)
         except BaseException:
             os.close(lock)
             raise

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import shutil
+import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +50,7 @@ class DaskCrew:
 
     def __init__(self, where: str, workers: int | None = None) -> None:
         need("cluster", f"--cluster {where[:60]}")
-        for name in ("distributed", "asyncssh", "dask_jobqueue"):
+        for name in ("distributed", "asyncssh", "dask_jobqueue", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._where = where
         self._closing = contextlib.ExitStack()
@@ -128,24 +130,31 @@ def _connected(where: str, workers: int | None, closing: contextlib.ExitStack) -
     from distributed import Client
 
     started, patience, tried = _started(where, workers)
+    options = {"address": _begun(started, tried, closing)} if started is not None else _address(where)
     try:
-        if started is not None:
-            cluster = closing.enter_context(started())
-            client = closing.enter_context(Client(cluster, timeout=patience, set_as_default=False))
-        else:
-            client = closing.enter_context(Client(timeout=patience, set_as_default=False, **_address(where)))
-    except NumaprobeError:
-        raise
+        client = closing.enter_context(Client(timeout=patience, set_as_default=False, **options))
     except (OSError, TimeoutError, ValueError) as error:
         text = f"no scheduler answered: tried {tried} for {patience} s ({type(error).__name__})"
         raise RefusedError(f"{text}; is it running there?") from None
     except Exception as error:  # noqa: BLE001  whatever a launcher of theirs raises
-        raise RefusedError(f"{tried} cannot be started: {type(error).__name__}: {error}") from None
+        raise RefusedError(_why_not(tried, error)) from None
     try:
         client.wait_for_workers(1, timeout=patience)
     except (OSError, TimeoutError):
         raise RefusedError(f"{tried} has no worker after {patience} s; start some: dask worker ADDRESS") from None
     return client
+
+
+def _begun(start: Callable[[], Any], what: str, closing: contextlib.ExitStack) -> Any:  # noqa: ANN401  Dask's cluster
+    """Return a cluster that was started; it ends with ``closing``."""
+    try:
+        return closing.enter_context(start())
+    except Exception as error:  # noqa: BLE001  whatever a launcher of theirs raises
+        raise RefusedError(_why_not(what, error)) from None
+
+
+def _why_not(what: str, error: Exception) -> str:
+    return f"{what} cannot be started: {type(error).__name__}: {' '.join(str(error).split())[:400]}"
 
 
 def _address(where: str) -> dict[str, str]:
@@ -164,10 +173,12 @@ def _started(where: str, workers: int | None) -> tuple[Callable[[], Any] | None,
         return lambda: _local(workers or cpus_here()), _PATIENCE, "a cluster of this machine"
     if where == "slurm":
         try:
-            import dask_jobqueue  # noqa: F401  is it there?
+            _job_queues()
         except ImportError as error:
             text = f"--cluster slurm needs dask-jobqueue, which is not here ({error}); pip install 'numaprobe[cluster]'"
             raise MissingInterfaceError(text) from None
+        if shutil.which("sbatch") is None:
+            raise MissingInterfaceError("--cluster slurm needs sbatch, which is not on the PATH: is this a login node?")
         return lambda: _slurm(workers or 1), _PATIENCE_QUEUE, "Slurm (as ~/.config/dask/jobqueue.yaml says)"
     if where.startswith("ssh:"):
         hosts = [host.strip() for host in where.removeprefix("ssh:").split(",") if host.strip()]
@@ -190,11 +201,32 @@ def _local(workers: int) -> Any:  # noqa: ANN401  Dask's cluster
     )
 
 
-def _slurm(workers: int) -> Any:  # noqa: ANN401  Dask's cluster
-    from dask_jobqueue import SLURMCluster
+def _job_queues() -> Any:  # noqa: ANN401  a module
+    """Return dask-jobqueue; Ctrl-C stays what it is, which from its import on would end the program without a word."""
+    before = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue
 
-    cluster = SLURMCluster()
-    cluster.scale(n=workers)
+    if before is not None:
+        signal.signal(signal.SIGINT, before)
+    return dask_jobqueue
+
+
+def _slurm(workers: int) -> Any:  # noqa: ANN401  Dask's cluster
+    from distributed import Status
+
+    cluster = _job_queues().SLURMCluster()
+
+    async def submit() -> None:
+        cluster.scale(n=workers)
+        await cluster._correct_state()  # noqa: SLF001  nothing else tells that no job was taken
+
+    try:
+        cluster.sync(submit)
+    except BaseException:
+        for job in cluster.workers.values():
+            job.status = Status.failed if job.job_id is None else job.status  # or it would wait for its end
+        cluster.close()
+        raise
     return cluster
 
 

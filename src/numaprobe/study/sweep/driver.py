@@ -208,8 +208,8 @@ def carry_out(
                 _run(book, writer.folder, crew, progress)
             except KeyboardInterrupt:
                 pass
-            except (InputError, RefusedError) as error:
-                if not book.kept:
+            except NumaprobeError as error:
+                if writer.is_new and not book.kept:
                     writer.discard()
                     raise
                 raise _resumable(error, writer.folder, book.done, space.count) from None
@@ -230,7 +230,9 @@ def carry_out(
 
 
 def _resumable(error: NumaprobeError, folder: Path, done: int, total: int) -> NumaprobeError:
-    """Return the error with what to do then."""
+    """Return the error with what to do then; one that nobody can wait out as it is."""
+    if not isinstance(error, InputError | RefusedError):
+        return error
     text = f"{error}; {done} of {total} runs are kept: numaprobe sweep --resume {folder}"
     return RefusedError(text) if isinstance(error, RefusedError) else InputError(text)
 
