@@ -59,6 +59,11 @@ PHASES = {
 }
 
 
+#: What a deferred probe's retry has otherwise.
+_RETRIED: dict[str, Any] = {"attempt": 2, "path": "device_attach", "asynchronous": False, "comm": "kworker/u512:7"}
+_RETRIED |= {"caller_comm": None, "caller_cpu": None, "cpus_allowed": None, "pod": None}
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """What was planted: host -> kind of sign."""
@@ -177,7 +182,8 @@ def _scattered(
             first = replace(_costing(one, 0.01), result="EPROBE_DEFER")
             start = max((one.start_ns or 0) - 2 * first.cost_ns, 0)
             yield replace(first, start_ns=start, end_ns=start + first.cost_ns)
-        yield replace(_costing(one, factor), attempt=2 if slept else one.attempt)
+        again = _costing(one, factor)
+        yield replace(again, **_RETRIED) if slept else again
 
 
 def _costing(one: ProbeRecord, factor: float) -> ProbeRecord:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -20,6 +21,7 @@ from numaprobe.cli.main import run_command
 from numaprobe.errors import InputError, UnknownNameError, UsageError
 from numaprobe.records import json_schema
 from numaprobe.study.fleet import QUESTIONS, FleetAnswer, ask_fleet, collect, file_sources
+from numaprobe.study.fleet.advised import FILE, ClassAdvice
 
 COMMAND = Path(sys.executable).with_name("numaprobe")
 PLANTED = {"slow-driver": 1, "off-node": 1, "no-node": 1, "fails": 1}
@@ -84,9 +86,63 @@ def test_settings_are_advised_by_class(made: tuple[Path, Made]) -> None:
 
 
 def test_settings_end_with_their_time_and_say_what_is_left(made: tuple[Path, Made]) -> None:
+    (made[0] / FILE).unlink(missing_ok=True)
     answer = ask("settings", made, only=["kernel=6.1"], seconds=0.01)
     assert len(answer.rows) == 1
-    assert "were not looked at: the time was over (--for)" in answer.limits[-1]
+    assert "were not looked at: the time was over; ask again" in answer.limits[-1]
+
+
+def quick(_: object, one: Any, __: float) -> ClassAdvice:
+    """What a search that took its time would say."""
+    return ClassAdvice(
+        peers=one.peers, kernel=one.kernel, cmdline=one.cmdline, hosts=len(one.hosts), example=one.hosts[0].name
+    )
+
+
+def test_a_class_that_was_searched_is_not_searched_again(
+    made: tuple[Path, Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made[0] / FILE).unlink(missing_ok=True)
+    monkeypatch.setattr("numaprobe.study.fleet.settings._advised", quick)
+    searched: list[str] = []
+    first = ask("settings", made, seconds=60.0, told=searched.append)
+    assert len(searched) == len(first.rows) > 4
+    searched.clear()
+    again = ask("settings", made, seconds=0.0, told=searched.append)
+    assert (again, searched) == (first, [])
+    other = ask("settings", made, only=["kernel=6.1", "product=ACME*"], seconds=0.0, told=searched.append)
+    assert (len(other.rows), searched) == (2, [])
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": "numaprobe.advised/1", "numaprobe": "0", "classes": []}'])
+def test_kept_answers_that_are_damaged_or_anothers_are_as_good_as_none(made: tuple[Path, Made], text: str) -> None:
+    (made[0] / FILE).write_text(text)
+    searched: list[str] = []
+    ask("settings", made, only=["product=QEMU*", "kernel=6.1"], seconds=0.01, told=searched.append)
+    assert len(searched) == 1
+
+
+def test_answers_that_cannot_be_kept_are_given_all_the_same(made: tuple[Path, Made]) -> None:
+    (made[0] / FILE).unlink(missing_ok=True)
+    (made[0] / FILE).mkdir()
+    try:
+        answer = ask("settings", made, only=["product=QEMU*", "kernel=6.1"], seconds=0.01)
+    finally:
+        (made[0] / FILE).rmdir()
+    assert len(answer.rows) == 1
+    assert answer.limits[-1].startswith("what was found is not kept for the next time: ")
+
+
+def test_a_class_whose_replay_fails_is_told(made: tuple[Path, Made], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise InputError("driver x is not registered")
+
+    (made[0] / FILE).unlink(missing_ok=True)
+    monkeypatch.setattr("numaprobe.study.fleet.settings.load_run", fail)
+    answer = ask("settings", made, only=["product=QEMU*"], seconds=60.0)
+    assert answer.verdict.startswith("none of the classes of machines that were looked at can be repeated")
+    assert any("cannot be repeated: driver x is not registered" in limit for limit in answer.limits)
+    assert "cannot be repeated" in shown(answer, "table")
 
 
 def shown(answer: FleetAnswer, form: str) -> str:

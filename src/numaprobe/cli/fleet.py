@@ -48,8 +48,8 @@ def fleet(
         list[str] | None, typer.Option("--after", metavar="KEY=VALUE", help="Of changes: the other. Repeatable.")
     ] = None,
     patience: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="Of settings: search so long at most.")
-    ] = "60s",
+        str, typer.Option("--for", metavar="TIME", help="Of settings: search so long at most; what is found is kept.")
+    ] = "1s",
     format: options.Format = None,  # noqa: A002  the option's name
     as_json: options.Json = False,
     output: options.Output = None,

@@ -19,7 +19,7 @@ from numaprobe.report.grid import (
     printable,
     stdout_or,
 )
-from numaprobe.study.fleet.settings import ClassAdvice
+from numaprobe.study.fleet.advised import ClassAdvice
 from numaprobe.units import format_time
 
 if TYPE_CHECKING:
@@ -281,7 +281,8 @@ _SETTINGS: Final = (
 
 def _setting_row(one: ClassAdvice) -> list[list[str | Cell]]:
     if not one.names:
-        return [[one.peers, one.kernel or UNKNOWN, f"{one.hosts:,}", UNKNOWN, UNKNOWN, "", UNKNOWN, one.example]]
+        what = UNKNOWN if one.repeatable else "cannot be repeated"
+        return [[one.peers, one.kernel or UNKNOWN, f"{one.hosts:,}", what, UNKNOWN, "", UNKNOWN, one.example]]
     least, most = (f"{end:.1f} %" for end in one.gain_percent)
     return [
         [

@@ -3,7 +3,7 @@
 ``sources`` (folders), ``ssh`` (hosts) and ``piped`` (standard input of a configuration tool) find traces,
 ``identity`` says what each is known by, ``known`` which are in the dataset already, and ``collect`` adds the others,
 day by day. ``figures`` takes from the dataset what ``analysis.fleet`` needs, ``questions`` are the prepared ones, and
-``settings`` has ``advise`` look at each class of machines. See ``docs/fleet.md``.
+``settings`` has ``advise`` look at each class of machines, whose answers ``advised`` keeps. See ``docs/fleet.md``.
 """
 
 from numaprobe.study.fleet.answer import FLEET_SCHEMA, FleetAnswer

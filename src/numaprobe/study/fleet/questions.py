@@ -31,6 +31,8 @@ QUESTIONS: Final = {
     "findings": "which findings how many hosts have",
     "settings": "which setting would help most hosts",
 }
+#: Seconds of a search, unless one says otherwise: every prepared question is to be answered within two.
+PATIENCE_S: Final = 1.0
 #: Hosts that a finding names.
 _EXAMPLES: Final = 3
 #: A driver that is so many times as slow should be told of any host; where it is not, that is said, of so many.
@@ -47,7 +49,7 @@ def ask_fleet(
     only: Sequence[str] = (),
     before: Sequence[str] = (),
     after: Sequence[str] = (),
-    seconds: float = 60.0,
+    seconds: float = PATIENCE_S,
     told: Callable[[str], object] | None = None,
 ) -> FleetAnswer:
     """Return the answer to a prepared question.
@@ -58,7 +60,7 @@ def ask_fleet(
         only: ``KEY=VALUE``: the runs that are looked at; see ``figures.selection``.
         before: of ``changes``: the runs of one side; none: the day before the last.
         after: of the other; none: the last day.
-        seconds: of ``settings``: what the search may take.
+        seconds: of ``settings``: what searching the classes that nobody asked about before may take.
         told: of ``settings``: called with what is looked at.
 
     Raises:
@@ -75,7 +77,7 @@ def ask_fleet(
         if question == "changes":
             return _changes(views, only, before, after)
         if question == "settings":
-            return settings_that_help(views, selection(only), seconds=seconds, told=told)
+            return settings_that_help(views, selection(only), folder=dataset, seconds=seconds, told=told)
         answers: dict[str, Callable[[Views, RunSelection], FleetAnswer]] = {
             "slow": _slow,
             "outliers": _outliers,

@@ -5,6 +5,8 @@ its trace is taken from the dataset and repeated, and ``advise`` searches. What 
 other hosts of the class, drawn evenly over their makespans: that it helps there, too, is counted and not assumed. Then
 each setting has a number of hosts: of every class that it helped, the share of its looked-at hosts that it helped.
 
+What a class was advised is kept (``advised``), so that a search is made once for each class and not for each question.
+
 What a replay cannot know (``docs/replay.md``) is open here as well: a gain is the least that any reading leaves.
 """
 
@@ -21,72 +23,28 @@ from numaprobe.records.json_codec import probe_from_json, trace_from_json
 from numaprobe.records.parquet import COLUMNS as PROBE_COLUMNS
 from numaprobe.study.advise import Around, Trials, advise, goal_of
 from numaprobe.study.advise.search import STEP
+from numaprobe.study.fleet.advised import AdvisedClasses, ClassAdvice
 from numaprobe.study.fleet.answer import FleetAnswer
 from numaprobe.study.settings import make_setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numaprobe.datasets import Views
     from numaprobe.records import Trace
     from numaprobe.study.advise import Advice, Recommendation
+    from numaprobe.study.fleet.advised import KeptAdvice
     from numaprobe.study.fleet.figures import RunSelection
 
 #: Classes that are looked at, the largest first, and hosts of each beside the one that stands for it.
 MAX_CLASSES: Final = 12
 MORE_HOSTS: Final = 4
+#: A class is not given less than this, as long as there is time: a search that is cut short helps nobody.
+LEAST_SECONDS: Final = 5.0
 #: Of the time for a class, the search may take this share; the rest is for the other hosts.
 _FOR_SEARCH: Final = 0.6
 _JSON_FIELDS: Final = ("memory", "waits")
 _FIELDS: Final = tuple(name for name in PROBE_COLUMNS if name != "segments")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassAdvice:
-    """What a class of machines is advised."""
-
-    peers: str
-    kernel: str | None
-    cmdline: str | None
-    hosts: int
-    #: the host that stands for the class
-    example: str
-    #: what to set, as tables call it; empty: nothing helps
-    names: tuple[str, ...]
-    #: the lines to write: where, and what
-    lines: tuple[tuple[str, str], ...]
-    #: of the example's makespan, percent: the least and the most that is gained
-    gain_percent: tuple[float, float]
-    #: the gain is there under every reading
-    sure: bool
-    #: hosts of the class on which it was run besides, and those of them that gained by it
-    looked_at: int
-    helped: int
-    #: what ``advise`` says in a sentence; or why it could not be asked
-    verdict: str
-
-    @property
-    def hosts_helped(self) -> float:
-        """Hosts of the class that it would help, by the share of those that were looked at (the example is one)."""
-        return self.hosts * (1 + self.helped) / (1 + self.looked_at) if self.names else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return {
-            "peers": self.peers,
-            "kernel": self.kernel,
-            "cmdline": self.cmdline,
-            "hosts": self.hosts,
-            "example": self.example,
-            "settings": list(self.names),
-            "lines": [{"where": where, "line": line} for where, line in self.lines],
-            "gain_percent": [round(end, 2) for end in self.gain_percent],
-            "sure": self.sure,
-            "looked_at": self.looked_at,
-            "helped": self.helped,
-            "hosts_helped": round(self.hosts_helped, 1),
-            "verdict": self.verdict,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +67,10 @@ class _Class:
     hosts: list[_Host]
 
     @property
+    def key(self) -> tuple[str, str | None, str | None]:
+        return self.peers, self.kernel, self.cmdline
+
+    @property
     def middle(self) -> int:
         return (len(self.hosts) - 1) // 2
 
@@ -120,9 +82,21 @@ class _Class:
 
 
 def settings_that_help(
-    views: Views, chosen: RunSelection, *, seconds: float, told: Callable[[str], object] | None = None
+    views: Views,
+    chosen: RunSelection,
+    *,
+    folder: str | None = None,
+    seconds: float,
+    told: Callable[[str], object] | None = None,
 ) -> FleetAnswer:
     """Return what each class of machines is advised, the setting that helps most hosts first.
+
+    Args:
+        views: of the dataset.
+        chosen: the runs that are looked at.
+        folder: the dataset, where answers are kept; None: every class is searched.
+        seconds: what all searches may take together.
+        told: called with each class that is searched.
 
     Raises:
         InputError: no run is selected.
@@ -131,23 +105,9 @@ def settings_that_help(
     classes = _classes(views, chosen)
     if not classes:
         raise InputError("no run that can be repeated is like that: none tells its machine")
-    looked_at = classes[:MAX_CLASSES]
-    deadline = time.monotonic() + seconds
-    rows: list[ClassAdvice] = []
-    for number, one in enumerate(looked_at):
-        if rows and time.monotonic() >= deadline:
-            break
-        if told is not None:
-            told(f"{one.peers}, kernel {one.kernel or 'unknown'}")
-        share = max(deadline - time.monotonic(), 0.5) / (len(looked_at) - number)
-        rows.append(_advised(views, one, share))
+    asking = _Asking(views, None if folder is None else AdvisedClasses(folder), time.monotonic() + seconds, told)
+    rows = asking.all(classes[:MAX_CLASSES])
     hosts = sum(len(one.hosts) for one in classes)
-    left = classes[len(rows) :]
-    limits = ["gains are of replays in virtual time: try a setting on one host of the class first, and see (verify)"]
-    if left:
-        why = "" if len(rows) == len(looked_at) else ": the time was over (--for)"
-        these = "1 smaller class" if len(left) == 1 else f"{len(left)} smaller classes"
-        limits.append(f"{these} with {sum(len(one.hosts) for one in left)} hosts were not looked at{why}")
     days = [host.day for one in classes for host in one.hosts if host.day]
     rows.sort(key=lambda row: (-row.hosts_helped, -row.hosts, row.peers, row.kernel or ""))
     return FleetAnswer(
@@ -157,8 +117,82 @@ def settings_that_help(
         runs=hosts,
         days=(min(days), max(days)) if days else (None, None),
         rows=rows,
-        limits=tuple(limits),
+        limits=tuple(_limits(classes, rows, asking.kept())),
     )
+
+
+def _limits(classes: Sequence[_Class], rows: Sequence[ClassAdvice], kept: str | None) -> Iterator[str]:
+    yield "gains are of replays in virtual time: try a setting on one host of the class first, and see (verify)"
+    for row in rows:
+        if not row.repeatable:
+            yield f"{row.peers}, kernel {row.kernel or 'unknown'}: {row.verdict}"
+    seen = {(row.peers, row.kernel, row.cmdline) for row in rows}
+    left = [one for one in classes if one.key not in seen]
+    if cut := sum(not row.complete for row in rows):
+        these = "1 class" if cut == 1 else f"{cut} classes"
+        yield f"of {these} the search was cut short by its time: a longer --for may find more"
+    if left:
+        over = min(len(classes), MAX_CLASSES) > len(rows)
+        why = ": the time was over; ask again, or with a longer --for (what was found is kept)" if over else ""
+        these = "1 class" if len(left) == 1 else f"{len(left)} classes"
+        yield f"{these} with {sum(len(one.hosts) for one in left)} hosts were not looked at{why}"
+    if kept is not None:
+        yield f"what was found is not kept for the next time: {kept}"
+
+
+class _Asking:
+    """Asks about classes: first what is kept, then those never searched, then those whose search was cut short.
+
+    Args:
+        views: of the dataset.
+        advised: what it keeps.
+        deadline: of ``time.monotonic``; no search begins after it, except the first.
+        told: called with each class that is searched.
+
+    """
+
+    def __init__(
+        self, views: Views, advised: AdvisedClasses | None, deadline: float, told: Callable[[str], object] | None
+    ) -> None:
+        self._views = views
+        self._advised = advised
+        self._deadline = deadline
+        self._told = told
+
+    def all(self, classes: Sequence[_Class]) -> list[ClassAdvice]:
+        """Return what the classes are advised, as far as the time allows."""
+        found = {one.key: kept for one in classes if (kept := self._known(one)) is not None}
+        never = [one for one in classes if one.key not in found]
+        cut = [one for one in classes if one.key in found and not found[one.key].advice.complete]
+        rows = {key: kept.advice for key, kept in found.items()}
+        todo = [*never, *cut]
+        for number, one in enumerate(todo):
+            left = self._deadline - time.monotonic()
+            if rows and left <= 0:
+                break
+            seconds = max(left / (len(todo) - number), min(left, LEAST_SECONDS))
+            if one.key in found and seconds <= found[one.key].seconds:
+                continue
+            rows[one.key] = self._search(one, seconds)
+        return list(rows.values())
+
+    def kept(self) -> str | None:
+        """Keep what was found; return why it cannot be, or None."""
+        return None if self._advised is None else self._advised.write()
+
+    def _known(self, one: _Class) -> KeptAdvice | None:
+        if self._advised is None:
+            return None
+        kept = self._advised.find(*one.key, {host.name for host in one.hosts})
+        return kept and replace(kept, advice=replace(kept.advice, hosts=len(one.hosts)))
+
+    def _search(self, one: _Class, seconds: float) -> ClassAdvice:
+        if self._told is not None:
+            self._told(f"{one.peers}, kernel {one.kernel or 'unknown'}")
+        advice = _advised(self._views, one, seconds)
+        if self._advised is not None:
+            self._advised.add(advice, seconds)
+        return advice
 
 
 def _verdict(rows: Sequence[ClassAdvice], hosts: int) -> str:
@@ -167,9 +201,11 @@ def _verdict(rows: Sequence[ClassAdvice], hosts: int) -> str:
         if row.names and row.sure:
             helped[row.names] += row.hosts_helped
     if not helped:
-        hopeful = [row for row in rows if row.names]
+        hopeful, repeated = [row for row in rows if row.names], sum(row.repeatable for row in rows)
+        if not repeated:
+            return "none of the classes of machines that were looked at can be repeated (see what limits this)"
         if not hopeful:
-            asked = "the one class" if len(rows) == 1 else f"any of the {len(rows)} classes"
+            asked = "the one class" if repeated == 1 else f"any of the {repeated} classes"
             return f"no setting of a stock kernel would help {asked} of machines that was looked at"
         return f"no setting is sure to help; {', '.join(hopeful[0].names)} may (see the rows)"
     names, count = max(helped.items(), key=lambda item: item[1])
@@ -195,29 +231,18 @@ def _classes(views: Views, chosen: RunSelection) -> list[_Class]:
 def _advised(views: Views, one: _Class, seconds: float) -> ClassAdvice:
     example = one.hosts[one.middle]
     nothing = ClassAdvice(
-        peers=one.peers,
-        kernel=one.kernel,
-        cmdline=one.cmdline,
-        hosts=len(one.hosts),
-        example=example.name,
-        names=(),
-        lines=(),
-        gain_percent=(0.0, 0.0),
-        sure=False,
-        looked_at=0,
-        helped=0,
-        verdict="",
+        peers=one.peers, kernel=one.kernel, cmdline=one.cmdline, hosts=len(one.hosts), example=example.name
     )
     deadline = time.monotonic() + seconds
     try:
         advice = _advice(load_run(views, example.input, example.run, example.day), seconds * _FOR_SEARCH)
     except NumaprobeError as error:
-        return replace(nothing, verdict=f"cannot be repeated: {error}")
+        return replace(nothing, verdict=f"cannot be repeated: {error}", repeatable=False)
     best = advice.recommended or advice.hopeful
     if best is None:
-        return replace(nothing, verdict=advice.verdict)
-    looked_at, helped = 0, 0
-    for host in one.others():
+        return replace(nothing, verdict=advice.verdict, complete=not advice.searched.timed_out)
+    looked_at, helped, others = 0, 0, one.others()
+    for host in others:
         if time.monotonic() > deadline:
             break
         looked_at += 1
@@ -232,6 +257,7 @@ def _advised(views: Views, one: _Class, seconds: float) -> ClassAdvice:
         looked_at=looked_at,
         helped=helped,
         verdict=advice.verdict,
+        complete=not advice.searched.timed_out and looked_at == len(others),
     )
 
 
