@@ -9,6 +9,7 @@ really run. And its PCI addresses are the lab's: ``guest_names`` says which is w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -112,7 +113,8 @@ def guest_plan(scenario: Scenario, topology: Topology, version: Release, built_i
     at_boot, later = _at_boot(scenario, shell, mine)
     plan = GuestPlan(
         topology=topology,
-        devices=devices,
+        devices=tuple(replace(one, plugged=one.name in shell.plugged) for one in devices),
+        hotplug=shell.hotplug,
         cmdline=" ".join([scenario.cmdline, *([f"driver_async_probe={','.join(forced)}"] if forced else [])]).strip(),
         setup=tuple(shell.setup()),
         steps=steps,
@@ -133,8 +135,9 @@ def _at_boot(scenario: Scenario, shell: GuestShell, mine: Sequence[str]) -> tupl
     """
     unasked = {bus.name for bus in scenario.buses if not bus.autoprobe}
     registered = {name for step in steps_of(scenario) if isinstance(step, Register) for name in step.names}
-    later = {shell.known[name].driver.name for name in shell.later}
-    there = {device.driver.name for name, device in shell.known.items() if name not in shell.later}
+    absent = {*shell.later, *shell.plugged}
+    later = {shell.known[name].driver.name for name in absent}
+    there = {device.driver.name for name, device in shell.known.items() if name not in absent}
     mixed = next((name for name in mine if name in later & there & registered), None)
     if mixed is not None:
         raise InputError(

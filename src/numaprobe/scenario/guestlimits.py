@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from numaprobe.errors import InputError
-from numaprobe.scenario.steps import all_steps
+from numaprobe.scenario.steps import Add, Remove, all_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,8 +64,10 @@ def _of_steps(steps: Iterable[Step]) -> Iterator[tuple[str, str]]:
     for place, step in all_steps(steps, "steps"):
         if step.during is not None:
             yield f"{place}.during", "the lab does not know when a real driver is in the middle of a probe"
-        if step.kind not in (None, "user"):
-            yield f"{place}.kind", "the steps of the lab are taken by a shell"
+        if step.kind not in (None, "user") and not (step.kind == "kthread" and isinstance(step, Add | Remove)):
+            yield f"{place}.kind", "the steps of the lab are taken by a shell; a 'kthread' may add and remove (hotplug)"
+        if step.kind == "kthread" and isinstance(step, Add | Remove) and step.cpu is not None:
+            yield f"{place}.cpu", "a port's own thread plugs and pulls, on a CPU that nobody chooses"
         for key in ("at_most", "at_least"):
             if getattr(step, key) is not None:
                 yield f"{place}.{key}", "the lab does not judge how long a step of an emulated machine takes"

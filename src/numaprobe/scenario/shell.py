@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from numaprobe.errors import InputError
 from numaprobe.scenario.choice import choose
-from numaprobe.scenario.steps import Add, Load, Register
+from numaprobe.scenario.steps import Add, Load, Register, Remove, all_steps
 from numaprobe.scenario.taking import steps_of
 
 if TYPE_CHECKING:
@@ -75,8 +75,21 @@ class GuestShell:
         for index, step in enumerate(steps_of(self._scenario)):
             yield from self.taken(step, f"steps[{index}]")
 
+    @property
+    def plugged(self) -> tuple[str, ...]:
+        """The devices that a step plugs into their slots: they are not there before."""
+        steps = (step for _, step in all_steps(steps_of(self._scenario), "steps"))
+        found = (step for step in steps if isinstance(step, Add) and step.kind == "kthread")
+        return tuple(dict.fromkeys(name for step in found for name in choose(step.add, self.known)))
+
+    @property
+    def hotplug(self) -> bool:
+        """Whether a step plugs or pulls a device."""
+        steps = (step for _, step in all_steps(steps_of(self._scenario), "steps"))
+        return any(isinstance(step, Add | Remove) and step.kind == "kthread" for step in steps)
+
     def _added_later(self) -> tuple[str, ...]:
-        """Return the devices that are added after a driver was loaded.
+        """Return the devices that are added after a driver was loaded, and found by a rescan.
 
         Raises:
             InputError: they are added in more than one step: a rescan finds all that are missing at once.
@@ -85,7 +98,7 @@ class GuestShell:
         loaded, later = False, []
         for step in steps_of(self._scenario):
             loaded = loaded or isinstance(step, Load | Register)
-            if isinstance(step, Add) and loaded:
+            if isinstance(step, Add) and loaded and step.kind != "kthread":
                 later.append(tuple(choose(step.add, self.known)))
         if len(later) > 1:
             raise InputError("the lab can add devices to running drivers in one step only", self._scenario.where)
@@ -109,7 +122,9 @@ class GuestShell:
         return [noted(self._pinned(line, step) if by_task else line, where) for line in lines]
 
     def _pinned(self, line: str, step: Step) -> str:
-        """Put a line into a task of its own on the step's CPU, or the caller's."""
+        """Put a line into a task of its own on the step's CPU, or the caller's; what is plugged in the port's does."""
+        if line.startswith(("plug ", "pull ")):
+            return line
         caller = self._scenario.caller
         cpu = caller.cpu if step.cpu is None else step.cpu
         pinned = step.pinned if step.cpu is not None else caller.pinned
@@ -119,13 +134,17 @@ class GuestShell:
         return f"taskset -c {cpu} {command}"
 
     # ---- what kinds of steps see (``steps.Shell``) -----------------------------------------------------------------
-    def added(self, names: Sequence[str]) -> Iterable[str]:
+    def added(self, names: Sequence[str], *, plugged: bool = False) -> Iterable[str]:
         """Return the rescan that finds devices which were taken off the bus before the steps; none for others."""
+        if plugged:
+            return [f"plug {self._slot(name)}" for name in names]
         late = bool(self._later) and tuple(names) == self._later
         return [f"echo 1 > {self.bus_file('pci', 'rescan')}"] if late else []
 
-    def removed(self, names: Sequence[str]) -> Iterable[str]:
-        """Return the writes to their PCI functions' ``remove``."""
+    def removed(self, names: Sequence[str], *, pulled: bool = False) -> Iterable[str]:
+        """Return the writes to their PCI functions' ``remove``, or what pulls them."""
+        if pulled:
+            return [f"pull {self._slot(name)}" for name in names]
         return [f"echo 1 > {self.pci_file(name, 'remove')}" for name in names]
 
     def loaded(self, drivers: Sequence[str], *, async_probe: bool | None) -> Iterable[str]:
@@ -140,6 +159,10 @@ class GuestShell:
     def unregistered(self, drivers: Sequence[str]) -> Iterable[str]:
         """Return the lines that unload their modules."""
         return [f"modprobe -r {self.module(name)}" for name in drivers]
+
+    def _slot(self, name: str) -> str:
+        """Return a device's number in the guest's plan, and its PCI address."""
+        return f"{list(self.known).index(name)} {self.known[name].address}"
 
     def numvfs(self, device: str, count: int, where: str) -> Iterable[str]:  # noqa: ARG002  those of ``steps.Shell``
         """Refuse: no device of the lab has virtual functions.
@@ -197,5 +220,9 @@ class GuestShell:
 
 def noted(line: str, place: str) -> str:
     """Return a shell line that notes its failure (``kernel/lab/steps.py``): a command without redirections."""
-    command = line if line.startswith(("modprobe", "taskset", "tell ")) else f"/bin/sh -c {shlex.quote(line)}"
+    command = (
+        line
+        if line.startswith(("modprobe", "taskset", "tell ", "plug ", "pull "))
+        else f"/bin/sh -c {shlex.quote(line)}"
+    )
     return f"step {shlex.quote(place)} {command}"

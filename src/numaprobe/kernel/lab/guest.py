@@ -34,6 +34,7 @@ from numaprobe import errors
 from numaprobe.errors import RefusedError
 from numaprobe.kernel.lab.atboot import BOOT_TRACE
 from numaprobe.kernel.lab.cmdline import check_command_line
+from numaprobe.kernel.lab.monitor import Monitor, monitor_functions, monitor_options
 from numaprobe.kernel.lab.plan import check_plan
 from numaprobe.kernel.lab.qemu import vng_command
 from numaprobe.kernel.lab.splats import Splat, find_splats
@@ -43,7 +44,7 @@ from numaprobe.records import RunWarning
 from numaprobe.records.json_codec import load_trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numaprobe.kernel.lab.plan import GuestPlan
     from numaprobe.kernel.lab.tools import KernelImage, Tools
@@ -60,6 +61,8 @@ _POWER_OFF: Final = 20.0
 #: what ``timeout`` exits with when it had to end the command
 _TIMED_OUT: Final = frozenset((124, 137))
 _BLOCK: Final = 65536
+#: seconds between two looks at what a guest asks for
+_LOOKS: Final = 0.2
 
 #: files of the shared folder: the recording has begun; the guest's kernel log
 STARTED: Final = "started"
@@ -197,7 +200,7 @@ def _result(plan: GuestPlan, folder: Path, status: int, timeout: float, start: f
 
 def _recording(plan: GuestPlan, folder: Path, timeout: float, record: Sequence[str]) -> list[str]:
     """Return the shell lines that record the plan's steps until they end or time is up, and keep the kernel's log."""
-    steps = write_steps(plan.steps, folder)
+    steps = write_steps([*([monitor_functions(folder)] if plan.hotplug else []), *plan.steps], folder)
     options = ["--output", str(folder / "trace.json"), "--raw", str(folder / "recording"), *record]
     recording = shlex.join([sys.executable, "-m", "numaprobe", "record", *options, "--", "/bin/sh", str(steps)])
     collect = shlex.join([sys.executable, "-m", "numaprobe", "record", "--collect", "-o", str(folder / BOOT_TRACE)])
@@ -286,6 +289,9 @@ def run_script(
     """
     check_plan(plan)
     console = folder / "console.log"
+    monitor = Monitor(plan, folder) if plan.hotplug else None
+    if monitor is not None:
+        plan = replace(plan, qemu=(*plan.qemu, *monitor_options(folder)))
     with staged(kernel) as stage:
         for alone in (True,) if one_thread or kvm else (False, True):
             script = _write_script(lines, folder)
@@ -294,7 +300,10 @@ def run_script(
             )
             environment = {"PATH": tools.path, "TMPDIR": str(stage.temporary)}
             check_command_line(plan.cmdline, command, environment)
-            ended = supervise(command, console, timeout=timeout, environment=environment, done=folder / "status")
+            serve = None if monitor is None else monitor.serve
+            ended = supervise(
+                command, console, timeout=timeout, environment=environment, done=folder / "status", serve=serve
+            )
             status = _status(folder)
             if status is not None:
                 return status
@@ -321,11 +330,18 @@ def _write_script(lines: Sequence[str], folder: Path) -> Path:
 
 
 def supervise(
-    command: Sequence[str], console: Path, *, timeout: float, environment: Mapping[str, str], done: Path
+    command: Sequence[str],
+    console: Path,
+    *,
+    timeout: float,
+    environment: Mapping[str, str],
+    done: Path,
+    serve: Callable[[], None] | None = None,
 ) -> bool:
     """Run a guest to its end, or end it; return False if it had to be ended before it was ``done``.
 
-    It runs in ``/``: virtme-ng makes a kernel parameter of the folder that it runs in.
+    It runs in ``/``: virtme-ng makes a kernel parameter of the folder that it runs in. ``serve`` is called some times a
+    second while it runs.
 
     Raises:
         RefusedError: the command cannot be started.
@@ -345,12 +361,14 @@ def supervise(
     except OSError as error:
         raise RefusedError(f"the guest cannot be started: {error.strerror or error}") from None
     try:
-        return _pump(guest, console, time.monotonic() + timeout, done) or done.exists()
+        return _pump(guest, console, time.monotonic() + timeout, done, serve) or done.exists()
     finally:
         _end_group(guest)
 
 
-def _pump(guest: subprocess.Popen[bytes], console: Path, deadline: float, done: Path) -> bool:
+def _pump(
+    guest: subprocess.Popen[bytes], console: Path, deadline: float, done: Path, serve: Callable[[], None] | None
+) -> bool:
     """Copy the console to its file until the guest ends (True) or the deadline passes (False).
 
     A guest that records by then has time to save the recording; one that is done and does not end (a task that hangs
@@ -370,7 +388,9 @@ def _pump(guest: subprocess.Popen[bytes], console: Path, deadline: float, done: 
                 deadline += _SAVING
             elif left <= 0:
                 return False
-            ready, _, _ = select.select([pipe], [], [], min(max(left, 0), 1.0))
+            ready, _, _ = select.select([pipe], [], [], min(max(left, 0), _LOOKS if serve else 1.0))
+            if serve is not None:
+                serve()
             if not ready:
                 continue
             block = os.read(pipe.fileno(), _BLOCK)

@@ -48,6 +48,8 @@ class GuestDevice:
     node: int
     #: its PCI address in the guest
     address: str
+    #: a step plugs it in: when the guest is booted there is only its port
+    plugged: bool = False
 
     @property
     def bus(self) -> int:
@@ -69,6 +71,8 @@ class GuestPlan:
     steps: tuple[str, ...] = ()
     #: shell lines after the recording, so that another plan finds the guest as this one did
     after: tuple[str, ...] = ()
+    #: a step plugs or pulls a device: QEMU's monitor is asked (``monitor``)
+    hotplug: bool = False
     #: drivers of which the probes while the kernel boots are recorded, too: they are built in
     at_boot: tuple[str, ...] = ()
     #: what the kernel did of the steps by itself, a sentence each

@@ -105,21 +105,24 @@ def _device(device: GuestDevice, index: int) -> list[str]:
     # The machine's own root complex has other devices in its lower slots; ours follow in order.
     slot = f",addr={0x10 + device.bus:#x}" if device.node == -1 else ""
     options = ["-device", f"pcie-root-port,id=port{index},bus={parent},chassis={index + 1}{slot}"]
+    if device.kind in {"nvme", "virtio-blk"}:
+        options += ["-drive", f"if=none,id=drive{index},file=null-co://,format=raw"]
+    if device.plugged:
+        return options
+    properties = device_properties(device, index)
+    return [*options, "-device", ",".join([properties.pop("driver"), *(f"{k}={v}" for k, v in properties.items())])]
+
+
+def device_properties(device: GuestDevice, index: int) -> dict[str, str]:
+    """Return what QEMU makes the device of, behind its port: as ``device_add`` of its monitor takes it."""
+    own = {
+        "nvme": {"driver": "nvme", "serial": f"lab{index}", "drive": f"drive{index}"},
+        "virtio-blk": {"driver": "virtio-blk-pci", "drive": f"drive{index}"},
+        "virtio-net": {"driver": "virtio-net-pci", "romfile": ""},
+        "virtio-rng": {"driver": "virtio-rng-pci"},
+    }[device.kind]
     # an id of its own, so that QEMU's monitor can pull it
-    rest = f"bus=port{index},id=dev{index}"
-    match device.kind:
-        case "nvme":
-            return [*options, *_drive(index), "-device", f"nvme,serial=lab{index},drive=drive{index},{rest}"]
-        case "virtio-blk":
-            return [*options, *_drive(index), "-device", f"virtio-blk-pci,drive=drive{index},{rest}"]
-        case "virtio-net":
-            return [*options, "-device", f"virtio-net-pci,romfile=,{rest}"]
-        case "virtio-rng":
-            return [*options, "-device", f"virtio-rng-pci,{rest}"]
-
-
-def _drive(index: int) -> list[str]:
-    return ["-drive", f"if=none,id=drive{index},file=null-co://,format=raw"]
+    return own | {"bus": f"port{index}", "id": f"dev{index}"}
 
 
 def vng_command(

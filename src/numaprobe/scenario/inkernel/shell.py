@@ -107,16 +107,18 @@ class ModuleShell(GuestShell):
         return [f"tell {self._by}{verb} {' '.join(map(str, chunk))}" for chunk in chunks]
 
     # ---- what kinds of steps see (``steps.Shell``) -----------------------------------------------------------------
-    def added(self, names: Sequence[str]) -> Iterable[str]:
-        """Return the lines with which these devices come, those that others bring left out."""
+    def added(self, names: Sequence[str], *, plugged: bool = False) -> Iterable[str]:
+        """Return the lines with which these devices come, those that others bring left out; the task says who does."""
+        del plugged
         mine = [self._devices[name] for name in names]
         mine = [device for device in mine if device.group < 0 and device.physical < 0]
         nd = any(bus_kind(self._scenario, device.bus) == "nd" for device in mine)
         lines = self._tell("add", [device.number for device in mine])
         return [*lines, *([f"tell {self._by}sync"] if nd else [])]
 
-    def removed(self, names: Sequence[str]) -> Iterable[str]:
-        """Return the lines with which these devices go."""
+    def removed(self, names: Sequence[str], *, pulled: bool = False) -> Iterable[str]:
+        """Return the lines with which these devices go; the task says who takes them."""
+        del pulled
         return self._tell("remove", [self._devices[name].number for name in names])
 
     def loaded(self, drivers: Sequence[str], *, async_probe: bool | None) -> Iterable[str]:

@@ -124,12 +124,12 @@ class Shell(Protocol):
         """The scenario's names of the guest's devices."""
         ...
 
-    def added(self, names: Sequence[str]) -> Iterable[str]:
-        """Return the lines with which these devices come."""
+    def added(self, names: Sequence[str], *, plugged: bool = False) -> Iterable[str]:
+        """Return the lines with which these devices come; plugged: into their slots, not found by a rescan."""
         ...
 
-    def removed(self, names: Sequence[str]) -> Iterable[str]:
-        """Return the lines with which these devices go."""
+    def removed(self, names: Sequence[str], *, pulled: bool = False) -> Iterable[str]:
+        """Return the lines with which these devices go; pulled: out of their slots, not taken off the bus."""
         ...
 
     def loaded(self, drivers: Sequence[str], *, async_probe: bool | None) -> Iterable[str]:

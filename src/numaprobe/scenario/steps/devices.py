@@ -26,7 +26,7 @@ class Add(OnNames):
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Find them again, if they are not there from the beginning."""
-        return iter(guest.added(choose(self.add, guest.known)))
+        return iter(guest.added(choose(self.add, guest.known), plugged=self.kind == "kthread"))
 
 
 class Remove(OnNames):
@@ -42,7 +42,7 @@ class Remove(OnNames):
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Take them away."""
-        return iter(guest.removed(choose(self.remove, guest.known)))
+        return iter(guest.removed(choose(self.remove, guest.known), pulled=self.kind == "kthread"))
 
 
 class Bind(OnNames):
