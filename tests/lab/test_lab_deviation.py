@@ -14,9 +14,10 @@ from numaprobe.analysis.agreement import Agreement, judge
 from numaprobe.cli.main import run_command
 from numaprobe.kernel.lab.guest import GuestResult
 from numaprobe.kernel.lab.tools import KernelImage, Tools
+from numaprobe.kernel.readers import read_trace
 from numaprobe.records import ProbeRecord, Trace, json_schema
 from numaprobe.runtime import closest_profile
-from numaprobe.scenario import load_scenario, prepare, run_scenario
+from numaprobe.scenario import load_scenario, prepare, replay_scenario, run_scenario
 from numaprobe.scenario.change import change_scenario
 from numaprobe.scenario.reader import parse_override
 from numaprobe.study.deviation import (
@@ -26,11 +27,12 @@ from numaprobe.study.deviation import (
     possible_changes,
     smallest_difference,
 )
-from numaprobe.topology import symmetric
+from numaprobe.topology import load_topology, symmetric
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+DATA = Path(__file__).parents[1] / "data" / "kernel"
 MACHINE = symmetric("m", nodes=2, llcs=1, cores=2)
 RELEASE = "7.3.4"
 STOCK = "probe-workqueue"
@@ -130,6 +132,24 @@ def test_two_things_at_once_are_found_in_pairs() -> None:
     assert "devices[0].node=0 with policy queue-on-node" in [
         " with ".join(one.text for one in answer) for answer in found.answers
     ]
+
+
+RECORDED = [
+    DATA / f"debian-{release}/two-nodes/{name}.1.trace.gz" for release in ("6.1", "7.2") for name in ("bind", "vblk")
+]
+
+
+@pytest.mark.parametrize("path", [*RECORDED, DATA / "debian-7.2/two-nodes-isolated/async.1.trace.gz"], ids=str)
+def test_a_recorded_kernel_is_explained_by_the_policy_that_it_has(path: Path) -> None:
+    topology = load_topology(str(path.parent))
+    recorded = read_trace(path, topology=topology)
+    setting = prepare(replay_scenario(recorded, topology))
+    profile = setting.profile
+    case = PredictedCase(scenario=setting.plan.scenario, policy="strict-node", profile=profile, topology=topology)
+    found = smallest_difference(case, lambda predicted: judge(predicted, recorded, {}, topology))
+    assert found.wrong == len(recorded.probes)
+    assert found.left == 0
+    assert (f"policy {profile.pci_policy}",) in [tuple(one.text for one in answer) for answer in found.answers]
 
 
 def test_what_nothing_explains_is_said() -> None:
