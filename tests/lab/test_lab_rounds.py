@@ -59,6 +59,7 @@ echo 0 > "$2/status"
 """)
         vng.chmod(0o755)
         monkeypatch.setattr("numaprobe.kernel.lab.tools.find_tools", lambda: Tools(vng, os.environ["PATH"]))
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # a guest that fails leaves its console
         return str(image.path)
 
     return make
