@@ -233,7 +233,8 @@ def _with_boot(plan: GuestPlan, trace: Trace, folder: Path) -> Trace:
     probes = [probe for probe in boot.probes if probe.driver in plan.at_boot]
     lost = any(probe.comm is None for probe in probes)
     told = tuple(warning for warning in boot.warnings if lost and warning not in trace.warnings)
-    return replace(trace, probes=(*probes, *trace.probes), warnings=(*trace.warnings, *told, *notes))
+    own = tuple(one for one in trace.warnings if one.kind != "no-probes" or not probes)
+    return replace(trace, probes=(*probes, *trace.probes), warnings=(*own, *told, *notes))
 
 
 def _failures(folder: Path, status: int, timeout: float, splats: Sequence[Splat]) -> Iterator[RunWarning]:
