@@ -25,9 +25,16 @@ LOCKS, WORKS, CELLS = 2, 2, 1
 
 
 class SmallProgram:
-    """One program, drawn by a seed: two or three tasks, four to six points at which something is shared."""
+    """One program, drawn by a seed: two or three tasks, four to six points at which something is shared.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: the number of the program.
+        spends: it computes or sleeps where it has something, just before it lets go of it.
+
+    """
+
+    def __init__(self, seed: int, *, spends: bool = False) -> None:
+        self.spends = spends
         self._random = random.Random(f"small program {seed}")
         self.name = f"small program {seed}"
         self.limit = self._random.choice([1, 2, 0])
@@ -53,9 +60,9 @@ class SmallProgram:
         self._left -= 2 if kind == "queue" else 0
         return kind, draw.randrange(WORKS)
 
-    def program(self) -> Program:
-        """Return it as what is explored."""
-        return Program(self.run, name=self.name, opaque=False)
+    def program(self, *, fake: bool = False) -> Program:
+        """Return it as what is explored, on the virtual or the fake machine."""
+        return Program(self.run, name=self.name, opaque=False, fake=fake)
 
     async def run(self, m: ChoosingMachine) -> object:
         """Run it once; return what its tasks read, and what the memory holds in the end."""
@@ -74,6 +81,7 @@ class SmallProgram:
 class _World:
     def __init__(self, m: ChoosingMachine, program: SmallProgram) -> None:
         self.m = m
+        self.spends = program.spends
         self.locks = [m.lock(f"L{number}") for number in range(LOCKS)]
         self.cells = [SharedCell(m, f"C{number}", 0) for number in range(CELLS)]
         self.gate = Drain(m, "G")
@@ -91,6 +99,11 @@ class _World:
     async def _lock(self, who: str, number: int, inner: Operations) -> None:
         async with self.locks[number]:
             await self.do(inner, who)
+            await self._spend(number)
+
+    async def _spend(self, number: int) -> None:
+        if self.spends:
+            await (self.m.sleep(1) if number else self.m.compute(1))
 
     async def _gate(self, who: str, wait: bool, inner: Operations) -> None:
         if wait:
@@ -98,6 +111,7 @@ class _World:
             return
         async with self.gate:
             await self.do(inner, who)
+            await self._spend(0)
 
     async def _read(self, who: str, number: int, _: int) -> None:
         self.seen.setdefault(who, []).append(await self.cells[number].read())

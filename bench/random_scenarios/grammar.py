@@ -135,7 +135,7 @@ class _Writer:
         else:
             data["order"] = rng.choice(["devices-first", "drivers-first"])
         if self.chance(0.05):
-            data["schedule"] = "np1:00000000:1=1"  # which ``run`` alone follows
+            data["schedule"] = "np2:00000000:1=1"  # which ``run`` alone follows
         return data
 
     def _cmdline(self) -> str:
@@ -185,6 +185,8 @@ class _Writer:
                 del group["node"]
         if self.chance(0.1):
             group["phases"] = self._plain()
+        if self.chance(0.1):
+            group["attributes"] = [self._file()]
         return group
 
     def _node(self) -> str | int | list[int]:
@@ -212,7 +214,15 @@ class _Writer:
             driver["jitter"] = 0.1
         if self.chance(0.1):
             driver["spread"] = [0.5, 2]
+        if self.chance(0.1):
+            driver["attributes"] = [self._file()]
         return driver
+
+    def _file(self) -> Table:
+        """Return a file of sysfs; one under the device's lock hangs who takes it away, and so is wild."""
+        functions: Table = {word: self._plain() for word in ("show", "store") if self.chance(0.7)}
+        locked = {"locked": True} if self.wild and self.chance(0.3) else {}
+        return {"name": "state"} | (functions or {"show": [{"fail": "EIO"}]}) | locked
 
     def _plain(self) -> list[Table]:
         rng = self.rng
@@ -280,7 +290,8 @@ class _Writer:
         if self.wild:
             timeout = {"timeout": self.rng.choice(TIMES)} if self.chance(0.9) else {}
             return {"wait": {self.rng.choice(["device", "supplier"]): other, **timeout}}
-        return {"wait": {"supplier": other, "timeout": "0ns"}}
+        optional = {"optional": True} if self.sort == "counting" and self.chance(0.3) else {}
+        return {"wait": {"supplier": other, "timeout": "0ns", **optional}}
 
     # ---- steps
     def _play(self) -> None:
@@ -329,7 +340,7 @@ class _Writer:
         """Do one thing that changes what is bound, or where it may be probed."""
         deeds = [self._user, self._user, self._user, self._cpus, self._cpus, self._driver_goes, self._group_goes]
         deeds += [self._beside, self._busy, self._blocked, self._autoprobe, self._authorized, self._maybe]
-        deeds += [self._unbound, self._functions]
+        deeds += [self._unbound, self._functions, self._sysfs]
         deeds += [self._pause, self._beside, self._amid] if self.wild else []
         self.rng.choice(deeds)()
 
@@ -363,6 +374,12 @@ class _Writer:
         if self.added:
             device = self._one(self.rng.choice(self.added))
             self._take({"sriov_numvfs": {"device": device, "vfs": self.rng.choice([0, 1, 2])}})
+
+    def _sysfs(self) -> None:
+        """Read or write a file of a device that may not have it, if there is one."""
+        if self.added and any("attributes" in table for table in (*self.groups, *self.drivers)):
+            device = self._one(self.rng.choice(self.added))
+            self._take({self.rng.choice(["read", "write"]): {"device": device, "file": "state"}})
 
     def _amid(self) -> None:
         """Disturb in the middle of a probe, or of none."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from command import COMMAND, ENVIRONMENT, numaprobe, refused
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ORDERS = Path(__file__).parents[2] / "examples" / "orders"
 
 
 def test_ctrl_c_tells_what_was_seen_and_keeps_what_is_left(tmp_path: Path) -> None:
@@ -65,3 +65,20 @@ def test_a_page_has_each_schedule_drawn(tmp_path: Path) -> None:
     done = numaprobe("explore", "deferred-chain", "--runs", "3", "--output", path)
     assert done.returncode == 0
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_one_order_is_shown_again_by_its_text() -> None:
+    program = f"{ORDERS / 'rescan_lock.py'}:patched"
+    found = json.loads(numaprobe("explore", program, "--first", "--json").stdout)["findings"][0]
+    done = numaprobe("explore", program, "--schedule", found["schedule"], "--json")
+    again = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert again["coverage"] == "one schedule, run again"
+    assert again["findings"] == [{**found, "first_run": 1, "times": 1}]
+    for arguments, why in (
+        (["run", program, "--schedule", found["schedule"]], "is a program: numaprobe explore"),
+        (["explore", program, "--schedule", "np2:00000000:"], "is of another scenario, policy or kernel"),
+        (["explore", program, "--schedule", "np1:00000000:"], "is of another version"),
+        (["explore", program, "--schedule", found["schedule"], "--resume", "x.json"], "--resume is for a search"),
+    ):
+        assert why in refused(*arguments)

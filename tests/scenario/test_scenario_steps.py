@@ -41,7 +41,7 @@ def test_every_kind_of_step_has_its_own_meaning_and_its_words_for_a_guest() -> N
     for kind in Step.kinds.values():
         assert kind.do is not Step.do
     silent = {key for key, kind in Step.kinds.items() if kind.shell is Step.shell}
-    assert silent == {"isolate", "block_probing", "late_initcall", "mark"}  # refused in the same words
+    assert silent == {"isolate", "block_probing", "late_initcall", "mark", "read", "write"}  # refused in the same words
 
 
 def test_every_kind_of_phase_has_its_own_meaning() -> None:

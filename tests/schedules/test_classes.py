@@ -30,7 +30,7 @@ def classes_of(number: str) -> dict[frozenset[str], str]:
 def test_one_run_is_enough_for_a_claim_and_a_schedule_proves_it() -> None:
     found = classes_of("K22")
     assert list(found) == [frozenset({"pci_rescan_remove_lock", "device 0000:41:00.0"})]
-    assert found.popitem()[1].startswith("np1:")
+    assert found.popitem()[1].startswith("np2:")
 
 
 def test_an_attribute_is_a_class_that_its_drain_takes() -> None:

@@ -110,17 +110,17 @@ def test_a_schedule_of_something_else_is_refused(abba: Abba) -> None:
     setting = abba("abba")
     digest = ScenarioSubject(setting).digest
     for schedule, why in (
-        ("np1:00000000:", "another scenario"),
+        ("np2:00000000:", "another scenario"),
         ("np9:00000000:", "another version"),
         ("hello", "is none"),
-        (f"np1:{digest}:5=1,3=1", "do not grow"),
-        (f"np1:{digest}:2=77", "wants number 77"),
-        (f"np1:{digest}:900000=1", "never came"),
+        (f"np2:{digest}:5=1,3=1", "do not grow"),
+        (f"np2:{digest}:2=77", "wants number 77"),
+        (f"np2:{digest}:900000=1", "never came"),
     ):
         with pytest.raises(InputError, match=why):
             run(setting, schedule=schedule)
     with pytest.raises(UsageError, match="leave out --real"):
-        run(setting, schedule=f"np1:{digest}:", real=True)
+        run(setting, schedule=f"np2:{digest}:", real=True)
 
 
 def test_background_load_is_refused() -> None:
@@ -145,10 +145,10 @@ def test_choices_that_are_no_order_are_part_of_the_schedule(fault: str) -> None:
 
 
 def test_exhaustive_is_said_of_a_closed_space_alone() -> None:
-    setting = make_setting("deferred-chain")
-    assert explore_setting(setting, Limits(runs=3)).coverage.startswith("bounded: 3 schedules; not even")
-    result = explore_setting(setting)
-    assert result.coverage == "exhaustive: every order of this subject, in 18 schedules"
+    large = explore_setting(make_setting("deferred-chain"), Limits(runs=3))
+    assert large.coverage.startswith("bounded: 3 schedules; not even")
+    result = explore_setting(make_setting("sriov"))
+    assert result.coverage == "exhaustive: every order of this subject, in 107 schedules"
     assert result.clean
 
 

@@ -44,7 +44,7 @@ async def careless(machine: ChoosingMachine) -> None:
 
 
 def test_two_outcomes_are_told_with_their_schedules() -> None:
-    with pytest.raises(numaprobe.OrderError, match=r"2 outcomes: \[0, [01]\] \(schedule='np1:[0-9a-f]{8}:"):
+    with pytest.raises(numaprobe.OrderError, match=r"2 outcomes: \[0, [01]\] \(schedule='np2:[0-9a-f]{8}:"):
         numaprobe.explore(numbered, runs=60, one_outcome=True)
     result = numaprobe.explore(numbered, runs=60)
     assert result is not None

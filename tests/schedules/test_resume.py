@@ -73,11 +73,11 @@ def test_any_number_of_processes_finds_the_same_in_depth_first_order(abba: Abba,
 
 
 def test_a_closed_space_is_closed_by_parts_too(tmp_path: Path) -> None:
-    subject = ScenarioSubject(make_setting("deferred-chain"))
+    subject = ScenarioSubject(make_setting("sriov"))
     alone = Search(subject, Limits()).explore()
     assert alone.exhaustive
     assert told(Search(subject, Limits(), map=map).explore()) == told(alone)
-    assert told(in_pieces(subject, 18, 5, tmp_path / "rest.json")) == told(alone)
+    assert told(in_pieces(subject, 107, 20, tmp_path / "rest.json")) == told(alone)
     again = Search(subject, Limits(), rest=read_rest(tmp_path / "rest.json")).explore()  # nothing is left to do
     assert told(again) == told(alone)
     assert again.over

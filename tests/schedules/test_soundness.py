@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from bench.small_programs import SmallProgram, keys_of, searches
 
+from numaprobe.schedules.reduced import Reduced
+
 #: ``python -m bench explore`` compares thousands
 PROGRAMS = 100
 
@@ -26,3 +28,12 @@ def test_a_work_that_another_task_touches_first_is_the_same_work(seed: int) -> N
     full, *others = (keys_of(program, search) for search in searches())
     assert full is not None
     assert others == [full, full]
+
+
+@pytest.mark.parametrize("spends", [False, True])
+def test_both_machines_find_the_same(spends: bool) -> None:
+    """Two machines, two loops: an order that one of them leaves out is one that the other one has."""
+    for seed in range(40):
+        program = SmallProgram(seed, spends=spends)
+        virtual, fake = (keys_of(program.program(fake=fake), Reduced(), 3000) for fake in (False, True))
+        assert virtual == fake, program.name

@@ -71,6 +71,7 @@ class UsbInterface(Device):
             parent=self.parent,
             compatible=self.compatible,
             suppliers=self.suppliers,
+            attributes=self.attributes,
             platform_data=self.platform_data,
         )
 

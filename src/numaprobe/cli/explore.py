@@ -13,6 +13,7 @@ from numaprobe.cli.inputs import refuse_for_programs
 from numaprobe.cli.output import Shape, choose_format, text_shape, to_json, write
 from numaprobe.cli.progress import ProgressLine
 from numaprobe.cli.say import exit_code, tell
+from numaprobe.errors import UsageError
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -53,6 +54,9 @@ def explore(  # noqa: PLR0917  a command's signature is its options
         Path | None,
         typer.Option("--resume", metavar="FILE", help="Keep in FILE what is left, and go on with it if it is there."),
     ] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", metavar="TEXT", help="Run and show this one order, as it was printed.")
+    ] = None,
     patience: Annotated[
         int | None,
         typer.Option("--patience", min=1, metavar="N", help="Also: a task that is passed over in N steps."),
@@ -76,8 +80,8 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     """Run a scenario under one policy in every order, and show what hangs or comes out differently.
 
     Time is an order and no length here: any sleep may end first, any timer may fire. What is found is told once, with
-    the shortest schedule seen; numaprobe run SCENARIO --schedule TEXT repeats it. "Exhaustive" is said only if every
-    order was seen.
+    the shortest schedule seen; numaprobe run SCENARIO --schedule TEXT repeats it as a run, and --schedule TEXT here
+    shows its steps again. "Exhaustive" is said only if every order was seen.
 
     FILE.py:FUNCTION is an async def of a virtual machine, which builds what it wants to have explored.
 
@@ -88,7 +92,18 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     from numaprobe import study
     from numaprobe.cli.formats import markdown
     from numaprobe.report.schedules import explored_page, explored_to_dict, print_explored
-    from numaprobe.schedules import STATE_BYTES, Limits, ScenarioSubject, Search, load_program, read_rest, write_rest
+    from numaprobe.schedules import (
+        STATE_BYTES,
+        Limits,
+        ScenarioSubject,
+        Search,
+        explored_once,
+        faults_of,
+        load_program,
+        patience_of,
+        read_rest,
+        write_rest,
+    )
     from numaprobe.study.orders import processes, save_found, stopped_by_hand
     from numaprobe.units import parse_size, parse_time
 
@@ -117,7 +132,7 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     if ".py:" in scenario:
         given = {"--machine": machine, "--kernel": kernel, "--cmdline": cmdline, "--policy": policy, "--save": save}
         refuse_for_programs(scenario, {**given, "--devices": devices, "--set": overrides, "--choice": choices})
-        subject = replace(load_program(scenario), patience=patience)
+        subject = replace(load_program(scenario), patience=patience if schedule is None else patience_of(schedule))
     else:
         setting = study.make_setting(
             scenario,
@@ -128,7 +143,16 @@ def explore(  # noqa: PLR0917  a command's signature is its options
             overrides=overrides or (),
             policy=policy,
         )
-        subject = ScenarioSubject(setting, tuple(choices or ()), patience)
+        faults = tuple(choices or ())
+        if schedule is not None:
+            faults, patience = faults_of(schedule), patience_of(schedule)
+        subject = ScenarioSubject(setting, faults, patience)
+    if schedule is not None:
+        if resume is not None or save is not None:
+            raise UsageError(f"{'--resume' if resume else '--save'} is for a search; --schedule runs one order")
+        result = explored_once(subject, schedule)
+        write(result, shapes[chosen], chosen, output)
+        return _exit_code(result, chosen, output)
     rest = None if resume is None else read_rest(resume)
     keep = None if resume is None else partial(write_rest, path=resume)
     with ProgressLine("schedule") as line, processes(jobs) as pool:
@@ -144,8 +168,10 @@ def explore(  # noqa: PLR0917  a command's signature is its options
     elif result.clean and result.too_large:
         tell("too large to close so: fewer devices (--devices 2), more --runs, --resume FILE, or --strategy pct")
     sys.stdout.flush()
-    if search.stopped:
-        return _INTERRUPTED
+    return _INTERRUPTED if search.stopped else _exit_code(result, chosen, output)
+
+
+def _exit_code(result: "Explored", chosen: str, output: Path | None) -> int:
     failures = [f"{one.ending.verdict}: {one.ending.text}" for one in result.findings]
     if len(result.outcomes) > 1:
         failures.append(f"{len(result.outcomes)} outcomes of one scenario")

@@ -69,6 +69,10 @@ def run(  # noqa: PLR0917  a command's signature is its options
     from numaprobe import study
     from numaprobe.scenario import save_scenario
 
+    if schedule is not None and ".py:" in scenario:
+        raise UsageError(
+            f"'{scenario[:80]}' is a program: numaprobe explore {scenario[:80]} --schedule TEXT repeats it"
+        )
     shown = TableOptions(sort=sort, top=top, blame=blame, chain=critical_chain, explain=explain)
     shapes = trace_shapes(shown)
     chosen = choose_format(format, as_json, output, shapes)

@@ -2,7 +2,7 @@
 
 from numaprobe.drivercore.asyncs import AsyncCalls, AsyncDomain
 from numaprobe.drivercore.core import DriverCore
-from numaprobe.drivercore.model import Bus, CoreForBuses, Device, Driver, ProbeType
+from numaprobe.drivercore.model import Attribute, Bus, CoreForBuses, Device, Driver, ProbeType
 from numaprobe.drivercore.options import CoreOptions
 from numaprobe.drivercore.placement import HasMachine, Placement, Placing
 from numaprobe.drivercore.results import EPROBE_DEFER, errno_name, errno_value
@@ -12,6 +12,7 @@ __all__ = [
     "EPROBE_DEFER",
     "AsyncCalls",
     "AsyncDomain",
+    "Attribute",
     "Bus",
     "CoreForBuses",
     "CoreOptions",

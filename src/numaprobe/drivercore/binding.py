@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from numaprobe.drivercore.asyncs import AsyncCalls
+    from numaprobe.drivercore.attributes import DeviceFiles
     from numaprobe.drivercore.body import ProbeBodies
     from numaprobe.drivercore.chain import Chains
     from numaprobe.drivercore.deferred import DeferredProbes
@@ -57,6 +58,7 @@ class Binding:
         release: undoes a probe that failed.
         deferred: keeps the devices whose probes ask for a later try.
         asyncs: gets the asynchronous helpers.
+        attributes: a driver's files come when a device is bound.
         for_buses: what the rules of a bus are handed.
 
     """
@@ -69,6 +71,7 @@ class Binding:
         release: Releasing,
         deferred: DeferredProbes,
         asyncs: AsyncCalls,
+        attributes: DeviceFiles,
         for_buses: CoreForBuses,
     ) -> None:
         self._state = state
@@ -82,6 +85,7 @@ class Binding:
         self._release = release
         self._deferred = deferred
         self._asyncs = asyncs
+        self._attributes = attributes
         self._for_buses = for_buses
 
     # ---- a device looks for a driver -------------------------------------------------------------------------------
@@ -267,6 +271,8 @@ class Binding:
         dev.step("bind", self._machine.now(), f"to {drv.name}")
         dev.p.failure = ""
         drv.devices[dev.key] = dev
+        if drv.dev_attributes:
+            self._attributes.create(dev, drv.dev_attributes)
         for consumer in self._links.consumers(dev):
             if consumer.driver is None and not consumer.p.dead:
                 self._deferred.add(consumer, f"supplier {dev.name} came")

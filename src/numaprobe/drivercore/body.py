@@ -51,7 +51,7 @@ class ProbeBodies:
         try:
             if drv.prepare is not None:
                 await drv.prepare()
-            result, usage = await self._machine.measure(lambda: self._call(drv, dev))
+            result, usage = await self._machine.measure(lambda: self.call(f"probe of {drv.name}", drv.probe, dev))
         finally:
             self._chains.leave(task, before)
         attempts = dev.p.attempts
@@ -111,9 +111,9 @@ class ProbeBodies:
             if self.is_the_end(error):
                 raise
             self._keep_traceback(dev, error)
-            return self._complain("match", drv, dev, f"raised {explain(error)}", -errno.EINVAL)
+            return self._complain(_match(drv), dev, f"raised {explain(error)}", -errno.EINVAL)
         if not isinstance(result, int):
-            return self._complain("match", drv, dev, f"returned {_shown(result)}, which is no number", -errno.EINVAL)
+            return self._complain(_match(drv), dev, f"returned {_shown(result)}, which is no number", -errno.EINVAL)
         return result
 
     def is_the_end(self, error: BaseException) -> bool:
@@ -123,20 +123,21 @@ class ProbeBodies:
         signalled = isinstance(error, KeyboardInterrupt | TerminatedError)
         return self._machine.ending or (signalled and threading.current_thread() is threading.main_thread())
 
-    async def _call(self, drv: Driver, dev: Device) -> int:
+    async def call(self, what: str, function: Callable[[Device], Awaitable[int | None]], dev: Device) -> int:
+        """Await a function of other people's for ``dev``, which gives 0 or an errno: 0 or what it gave."""
         try:
-            result = await drv.probe(dev)
+            result: object = await function(dev)
         except DeadlockError as error:
-            return self._complain("probe", drv, dev, str(error), -errno.EDEADLK)
+            return self._complain(what, dev, str(error), -errno.EDEADLK)
         except BaseException as error:  # other people's code: whatever it raises is an outcome
             if self.is_the_end(error):
                 raise
             self._keep_traceback(dev, error)
-            return self._complain("probe", drv, dev, f"raised {explain(error)}", -_errno_of(error))
+            return self._complain(what, dev, f"raised {explain(error)}", -_errno_of(error))
         if result is None:
             return 0
         if type(result) is not int or abs(result) > MAX_ERRNO:
-            return self._complain("probe", drv, dev, f"returned {_shown(result)}, which is no errno", -errno.EINVAL)
+            return self._complain(what, dev, f"returned {_shown(result)}, which is no errno", -errno.EINVAL)
         return result
 
     def _keep_traceback(self, dev: Device, error: BaseException) -> None:
@@ -144,11 +145,15 @@ class ProbeBodies:
         if self._keep_tracebacks:
             dev.p.traceback = full_traceback(error)
 
-    def _complain(self, body: str, drv: Driver, dev: Device, what: str, result: int) -> int:
-        line = f"{dev.name}: {body} of {drv.name} {what}"
+    def _complain(self, body: str, dev: Device, what: str, result: int) -> int:
+        line = f"{dev.name}: {body} {what}"
         self._machine.warn("body", line)
         dev.tell(self._machine.now(), line)
         return result
+
+
+def _match(drv: Driver) -> str:
+    return f"match of {drv.name}"
 
 
 def _errno_of(error: BaseException) -> int:

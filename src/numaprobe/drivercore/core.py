@@ -4,7 +4,7 @@ One ``DriverCore`` is one kernel's driver core on one machine. The machine runs 
 awaits is atomic. Nothing is done in this file: it makes the parts, gives each what it needs, and is the one name under
 which scenarios, the library and tests find them. What the core knows is in ``state.py``. What is done:
 
-* ``devices.py``, ``drivers.py``, ``sysfs.py``, ``waiting.py``: what can be asked for;
+* ``devices.py``, ``drivers.py``, ``sysfs.py``, ``attributes.py``, ``waiting.py``: what can be asked for;
 * ``binding.py``: which driver probes what; ``release.py``: letting go; ``deferred.py``: retries; ``asyncs.py``: async
   calls;
 * ``body.py``: other people's code, and its records; ``chain.py``, ``deadlock.py``, ``locking.py``: which task may wait.
@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from numaprobe.drivercore.asyncs import AsyncCalls
+from numaprobe.drivercore.attributes import DeviceFiles
 from numaprobe.drivercore.binding import Binding
 from numaprobe.drivercore.body import ProbeBodies
 from numaprobe.drivercore.chain import Chains
@@ -68,9 +69,10 @@ class DriverCore:
         self.bodies = bodies = ProbeBodies(machine, chains, state.options)
         deadlocks = Deadlocks(chains, state.links, bodies)
         self.deferred = deferred = DeferredProbes(state, chains, self.device_initial_probe)
-        release = self._release = Releasing(state, chains, bodies, self.asyncs, self)
-        self.binding = Binding(state, chains, bodies, release, deferred, self.asyncs, self)
-        self._devices = Devices(state, chains, deadlocks, deferred, release, self)
+        self.attributes = DeviceFiles(state, chains, bodies)
+        release = self._release = Releasing(state, chains, bodies, self.asyncs, self.attributes, self)
+        self.binding = Binding(state, chains, bodies, release, deferred, self.asyncs, self.attributes, self)
+        self._devices = Devices(state, chains, deadlocks, deferred, release, self.attributes, self)
         self._drivers = Drivers(state, deadlocks, deferred, self.binding, release, self.asyncs)
         self._sysfs = SysfsFiles(state, bodies, deadlocks, deferred, self.binding, release)
         self._waiting = Waiting(state, deadlocks, deferred, self.asyncs)
@@ -190,6 +192,17 @@ class DriverCore:
     def drivers_probe(self, bus: str, device: str) -> Awaitable[int]:
         """Write a device's name to the bus's ``drivers_probe``: 0, -ENODEV, or -EINVAL if probing failed."""
         return self._sysfs.drivers_probe(bus, device)
+
+    def read(self, bus: str, device: str, file: str) -> Awaitable[int]:
+        """Read a file of a device (``Attribute``): what its function gave, -ENOENT if it is not there, or -EACCES.
+
+        Who takes the file away meanwhile, as device or driver goes, waits for the end.
+        """
+        return self.attributes.call(bus, device, file, write=False)
+
+    def write(self, bus: str, device: str, file: str) -> Awaitable[int]:
+        """Write a file of a device; see ``read``."""
+        return self.attributes.call(bus, device, file, write=True)
 
     # ---- waiting ---------------------------------------------------------------------------------------------------
     @property

@@ -109,6 +109,11 @@ class DeferredProbes:
         lists.pending.clear()
         self._machine.queue_work(self._machine.system_dfl_wq, self._work)
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether suppliers that are optional are waited for no more (``driver_deferred_probe_check_state``)."""
+        return self._lists.enabled and self._timeout_ns == 0
+
     def note_request(self) -> None:
         """Take note that something is asked for: news, unless a body asks."""
         self._requests += not self._chains.inside()

@@ -11,6 +11,7 @@ from numaprobe.drivercore.locking import HeldDevice
 from numaprobe.errors import StateError
 
 if TYPE_CHECKING:
+    from numaprobe.drivercore.attributes import DeviceFiles
     from numaprobe.drivercore.chain import Chains
     from numaprobe.drivercore.deadlock import Deadlocks
     from numaprobe.drivercore.deferred import DeferredProbes
@@ -28,6 +29,7 @@ class Devices:
         deadlocks: refuses removals that would never end.
         deferred: a device is news; one that goes waits no more.
         release: takes its driver from a device that goes.
+        attributes: its files come and go with it.
         for_buses: what the rules of a bus are handed.
 
     """
@@ -39,6 +41,7 @@ class Devices:
         deadlocks: Deadlocks,
         deferred: DeferredProbes,
         release: Releasing,
+        attributes: DeviceFiles,
         for_buses: CoreForBuses,
     ) -> None:
         self._state = state
@@ -47,6 +50,7 @@ class Devices:
         self._deadlocks = deadlocks
         self._deferred = deferred
         self._release = release
+        self._attributes = attributes
         self._for_buses = for_buses
 
     async def add(self, dev: Device) -> None:
@@ -61,6 +65,8 @@ class Devices:
         self._state.device_names.add(dev.key)
         dev.bus.devices[dev.name] = dev
         self._state.links.add(dev)
+        if dev.attributes:
+            self._attributes.create(dev, dev.attributes)
         if dev.parent is not None:
             dev.parent.children[dev.key] = dev
         async with HeldDevice(self._chains, dev):
@@ -95,6 +101,8 @@ class Devices:
             dev.p.dead = True
         for child in tuple(dev.children.values())[::-1]:
             await self._device_del(child)
+        if dev.attributes:
+            await self._attributes.remove(dev, dev.attributes)
         del dev.bus.devices[dev.name]
         await self._release.device_release_driver(dev, parent=False)
         self._deferred.discard(dev)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numaprobe.drivercore.asyncs import AsyncCalls
     from numaprobe.drivercore.options import CoreOptions
-    from numaprobe.runtime import Event, Lock, Machine
+    from numaprobe.runtime import Event, Lock, Machine, Task
 
 
 @dataclass(slots=True)
@@ -49,6 +49,38 @@ class Laps:
     news: int = 0
     #: it was in a loop, and was named
     looped: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Attribute:
+    """A file of a device in sysfs (``struct device_attribute``).
+
+    Attributes:
+        name: of the file.
+        show: called when it is read: 0 (or None) or a negative errno; None: it cannot be read.
+        store: called when it is written; None: it cannot be written.
+        locked: both are called under the device's lock, as ``uevent`` was (c0a40097f0bc) until that was
+            taken back (9a71892cbcdb).
+
+    """
+
+    name: str
+    show: Callable[[Device], Awaitable[int | None]] | None = None
+    store: Callable[[Device], Awaitable[int | None]] | None = None
+    locked: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class ActiveFile:
+    """A file that is there (``struct kernfs_node``)."""
+
+    attribute: Attribute
+    #: of its active reference
+    name: str
+    #: who holds it, in the order of entering
+    inside: dict[Task, None] = field(default_factory=dict)
+    #: set when the last one leaves; None: nobody takes it away
+    idle: Event | None = None
 
 
 @dataclass(slots=True)
@@ -77,6 +109,8 @@ class DevicePrivate:
     attempts: dict[str, int] = field(default_factory=dict)
     #: managed resources (``devm_*``): name and release, in the order of acquisition
     devres: list[tuple[str, Callable[[], Awaitable[None]]]] = field(default_factory=list)
+    #: the files that are there, by name (``attributes.py``); None: there never were any
+    files: dict[str, ActiveFile] | None = None
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -90,6 +124,7 @@ class Device:
         parent: the device it hangs from.
         compatible: what drivers match against (the bus decides how).
         suppliers: names of devices that must be bound before this one can be probed (device links).
+        attributes: its own files, there as long as it is.
         platform_data: anything the creator wants the driver to see.
         drvdata: the bound driver's own (``dev_set_drvdata``); None when no driver is bound.
         driver: the driver it is bound to or being probed with; given before ``device_add``, it is bound unprobed.
@@ -102,6 +137,7 @@ class Device:
     parent: Device | None = None
     compatible: str = ""
     suppliers: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
     platform_data: Any = None
     drvdata: Any = None
     driver: Driver | None = None
@@ -206,6 +242,7 @@ class Driver:
         match: if given, decides instead of the bus: truth, or a negative errno.
         probe_type: its own wish about asynchronous probing.
         function: name of the probe function, for records; ``NAME_probe`` if not given.
+        dev_attributes: files that a device has while it is bound to this driver (``dev_groups``).
         async_requested: its module was loaded with ``async_probe`` (``module_requested_async_probing``).
         devices: the devices bound to it, in the order of binding.
 
@@ -220,6 +257,7 @@ class Driver:
     match: Callable[[Device], int] | None = None
     probe_type: ProbeType = ProbeType.DEFAULT
     function: str = ""
+    dev_attributes: tuple[Attribute, ...] = ()
     async_requested: bool = False
     devices: dict[tuple[str, str], Device] = field(default_factory=dict)
     registered: bool = False

@@ -12,6 +12,7 @@ from numaprobe.drivercore.locking import HeldDevice
 
 if TYPE_CHECKING:
     from numaprobe.drivercore.asyncs import AsyncCalls
+    from numaprobe.drivercore.attributes import DeviceFiles
     from numaprobe.drivercore.body import ProbeBodies
     from numaprobe.drivercore.chain import Chains
     from numaprobe.drivercore.model import CoreForBuses, Device, Driver
@@ -26,12 +27,19 @@ class Releasing:
         chains: for the locks, which refuse a task that would wait for itself.
         bodies: runs removes and releases.
         asyncs: waited for before a driver goes whose probes are asynchronous.
+        attributes: a driver's files go before it lets go.
         for_buses: what the rules of a bus are handed.
 
     """
 
     def __init__(
-        self, state: CoreState, chains: Chains, bodies: ProbeBodies, asyncs: AsyncCalls, for_buses: CoreForBuses
+        self,
+        state: CoreState,
+        chains: Chains,
+        bodies: ProbeBodies,
+        asyncs: AsyncCalls,
+        attributes: DeviceFiles,
+        for_buses: CoreForBuses,
     ) -> None:
         self._machine = state.machine
         self._options = state.options
@@ -39,6 +47,7 @@ class Releasing:
         self._chains = chains
         self._bodies = bodies
         self._asyncs = asyncs
+        self._attributes = attributes
         self._for_buses = for_buses
 
     async def device_release_driver(self, dev: Device, drv: Driver | None = None, *, parent: bool = True) -> None:
@@ -61,6 +70,8 @@ class Releasing:
     async def _device_release_driver(self, dev: Device) -> None:
         drv = dev.driver
         dev.step("release", self._machine.now(), f"from {drv.name if drv else '?'}")
+        if drv is not None and drv.dev_attributes:
+            await self._attributes.remove(dev, drv.dev_attributes)
         await dev.bus.remove(self._for_buses, dev)
         await self.unbind_cleanup(dev)
         if drv is not None:

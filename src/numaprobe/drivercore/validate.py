@@ -49,8 +49,17 @@ def _device_problems(deferred: DeferredLists, dev: Device, *, quiescent: bool) -
         yield "a driver is at it and nobody holds its lock"
     if dev.parent is not None and dev.parent.children.get(dev.key) is not dev:
         yield "its parent does not know it"
+    yield from _file_problems(dev, quiescent=quiescent)
     if quiescent:
         yield from _quiescent_problems(dev)
+
+
+def _file_problems(dev: Device, *, quiescent: bool) -> Iterator[str]:
+    for file in (dev.p.files or {}).values():
+        if dev.state is DeviceState.UNBOUND and file.attribute not in dev.attributes:
+            yield f"it is not bound, but has the file {file.attribute.name} of a driver"
+        if quiescent and file.inside:
+            yield f"{next(iter(file.inside)).comm} is inside of its file {file.attribute.name}"
 
 
 def _has_old_driver(dev: Device) -> bool:

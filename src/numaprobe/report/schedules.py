@@ -31,7 +31,7 @@ def print_explored(result: Explored, stream: TextIO | None = None) -> None:
     for number, found in enumerate(result.findings, 1):
         console.print()
         print_line(f"{number}. {found.ending.verdict}: {found.ending.text}", console, style="bold red")
-        _print_found(found, console)
+        _print_found(found, console, repeated=bool(result.repeats))
         for party in found.ending.cycle:
             _print_party(party, console)
     for claimed in result.classes:
@@ -43,6 +43,10 @@ def print_explored(result: Explored, stream: TextIO | None = None) -> None:
             console.file.write(text)
         print_line(f"   {proof_text(result, claimed)}", console, style="bold")
     outcomes = result.outcomes
+    if result.repeats and outcomes:
+        console.print()
+        print_line("; ".join(outcomes[0].ending.outcome) or "no outcome", console, style="bold")
+        _print_found(outcomes[0], console, repeated=True)
     if len(outcomes) > 1:
         console.print()
         print_line(f"{len(outcomes)} outcomes of one scenario:", console, style="bold")
@@ -74,16 +78,14 @@ def _verdict(result: Explored) -> str:
     return f"{result.subject}: {' and '.join(kinds)}"
 
 
-def _print_found(found: Found, console: Console) -> None:
+def _print_found(found: Found, console: Console, *, repeated: bool = False) -> None:
     run = found.run
-    print_line(
-        f"   schedule {found.schedule} ({plural(run.preemptions, 'pre-emption')}, {plural(len(run.steps), 'step')};"
-        f" first in run {found.first_run})",
-        console,
-    )
+    first = "" if repeated else f"; first in run {found.first_run}"
+    size = f"{plural(run.preemptions, 'pre-emption')}, {plural(len(run.steps), 'step')}"
+    print_line(f"   schedule {found.schedule} ({size}{first})", console)
     if isinstance(console.file, HtmlDocument):
         console.file.add_drawing(order_drawing(run))
-    elif any(run.choices):
+    elif repeated or any(run.choices):
         draw(steps_grid(run), console, legend=False)
 
 

@@ -6,18 +6,24 @@ phases of its own is probed by them, whichever driver does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
+from numaprobe.drivercore import Attribute
 from numaprobe.scenario.phases import Phase, Probe, Surroundings, do_all, spans_of, with_inner
 from numaprobe.scenario.phases.base import MILLION
 from numaprobe.scenario.turns import Share, Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from numaprobe.drivercore import Device
     from numaprobe.runtime import Event
+    from numaprobe.scenario.phases import AttributeModel
     from numaprobe.scenario.schema import DriverModel
+
+
+#: When a function began that is no probe, where waits are written down by that.
+_NO_PROBE: Final = -1
 
 
 class BodySurroundings(Surroundings, Protocol):
@@ -91,3 +97,17 @@ def remove_body(driver: DriverModel, around: BodySurroundings) -> Callable[[Devi
         await do_all(driver.remove, Probe(dev, around))
 
     return body
+
+
+def attributes_of(models: Iterable[AttributeModel], around: BodySurroundings) -> tuple[Attribute, ...]:
+    """Return files of sysfs."""
+
+    def function(phases: tuple[Phase, ...] | None) -> Callable[[Device], Awaitable[int]] | None:
+        if phases is None:
+            return None
+        return lambda dev: do_all(phases, Probe(dev, around, start_ns=_NO_PROBE))
+
+    return tuple(
+        Attribute(name=one.name, show=function(one.show), store=function(one.store), locked=one.locked)
+        for one in models
+    )

@@ -18,13 +18,13 @@ from numaprobe.scenario.choice import near
 from numaprobe.scenario.phases import RegisterChildren, with_inner
 from numaprobe.scenario.quantities import expand_name, may_expand_to
 from numaprobe.scenario.schema import BUS_KINDS
-from numaprobe.scenario.steps import all_steps
+from numaprobe.scenario.steps import OnFile, all_steps
 from numaprobe.scenario.tables import MAX_DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from numaprobe.scenario.phases import DeviceGroup, Phase
+    from numaprobe.scenario.phases import AttributeModel, DeviceGroup, Phase
     from numaprobe.scenario.schema import DriverModel, Scenario
     from numaprobe.topology import Topology
 
@@ -42,6 +42,8 @@ class DeviceSpec:
     suppliers: tuple[str, ...]
     #: what its probe does, in place of its driver's phases
     phases: tuple[Phase, ...] | None = None
+    #: its own files in sysfs
+    attributes: tuple[AttributeModel, ...] = ()
     #: what devices of its bus take besides (``Bus.own_keys``)
     own: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,6 +77,7 @@ def make_plan(scenario: Scenario, topology: Topology) -> RunPlan:
     _check_own_keys(scenario)
     _check_names(scenario, devices)
     _check_supplier_cycle(scenario, devices)
+    _check_files(scenario)
     return RunPlan(scenario=scenario, topology=topology, devices=tuple(devices))
 
 
@@ -106,6 +109,7 @@ def expand_group(group: DeviceGroup, topology: Topology, parent: str = "") -> It
             compatible=expand_name(group.compatible, index, parent) if group.compatible else "",
             suppliers=tuple(expand_name(name, index, parent) for name in group.suppliers or ()),
             phases=group.phases,
+            attributes=group.attributes,
             own=group.own,
         )
 
@@ -202,6 +206,17 @@ def _circle(start: str, needs: Mapping[str, tuple[str, ...]], done: set[str]) ->
             done.add(name)
             del path[name]
     return []
+
+
+def _check_files(scenario: Scenario) -> None:
+    """Refuse a step that reads or writes a file of sysfs which no device can have."""
+    groups = (*scenario.devices, *registered_groups(all_phases(scenario)))
+    known = {file.name for driver in scenario.drivers for file in driver.attributes}
+    known |= {file.name for group in groups for file in group.attributes}
+    for where, step in all_steps(scenario.steps, "steps"):
+        if isinstance(step, OnFile) and step.file not in known:
+            text = f"{where}.{step.key}.file: no driver or device has '{step.file}' among its 'attributes'"
+            raise InputError(text + near(step.file, known), scenario.where)
 
 
 def _check_cpus(scenario: Scenario, topology: Topology) -> None:

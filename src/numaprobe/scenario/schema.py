@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from numaprobe.buses import KINDS
 from numaprobe.records import RunWarning
-from numaprobe.scenario.phases import DeviceGroup, Phase, Phases, RegisterChildren
+from numaprobe.scenario.phases import Attributes, DeviceGroup, Phase, Phases, RegisterChildren
 from numaprobe.scenario.quantities import Comm, NamePattern
 from numaprobe.scenario.readas import ReadAs
 from numaprobe.scenario.sharing import SharedModel
@@ -43,6 +43,8 @@ class DriverModel(Table):
     phases: Phases = ()
     #: what its remove function costs
     remove: Phases = ()
+    #: files that a device has in sysfs while it is bound to this driver (``dev_groups``)
+    attributes: Attributes = ()
     #: each compute and sleep is scaled by a factor drawn from 1 - jitter to 1 + jitter (needs the scenario's ``seed``)
     jitter: Annotated[float, Field(ge=0, lt=1, strict=False)] = 0.0
     #: what repeated probes of one device differ by: compute and sleep are so many times as long, at least and at most
@@ -177,6 +179,9 @@ def _all_phases(scenario: Scenario) -> Iterator[Phase]:
     """Return the phases of every driver and group, those of devices that probes register included."""
     todo: list[Phase] = [phase for driver in scenario.drivers for phase in driver.phases]
     todo += [phase for group in scenario.devices for phase in group.phases or ()]
+    files = [file for driver in scenario.drivers for file in driver.attributes]
+    files += [file for group in scenario.devices for file in group.attributes]
+    todo += [phase for file in files for phase in (*(file.show or ()), *(file.store or ()))]
     while todo:
         phase = todo.pop()
         yield phase

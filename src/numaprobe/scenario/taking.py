@@ -261,10 +261,10 @@ class Steps:
         """Note that a milestone is reached."""
         self.milestones.append(Milestone(name, self.machine.now()))
 
-    def told(self, file: str, what: str, result: int) -> None:
-        """Note what a write to a file of sysfs returned, if it failed."""
+    def told(self, kind: str, doing: str, result: int) -> None:
+        """Note what reading or writing a file of sysfs returned, if it failed: a warning of this kind."""
         if result < 0:
-            self.machine.warn(file, f"writing {what} to {file} failed: {errno_name(result)}")
+            self.machine.warn(kind, f"{doing} failed: {errno_name(result)}")
 
 
 @dataclass(slots=True, eq=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.buses import make_bus
 from numaprobe.drivercore import Driver, ProbeType
 from numaprobe.errors import BodyError, UnknownNameError, UsageError
-from numaprobe.scenario.cost import probe_body, remove_body
+from numaprobe.scenario.cost import attributes_of, probe_body, remove_body
 from numaprobe.scenario.phases.base import MILLION
 from numaprobe.scenario.plan import DeviceSpec, expand_group
 from numaprobe.scenario.readas import ReadAs
@@ -99,6 +99,7 @@ class World:
             compatible=model.match or (model.name,),
             probe_type=PROBE_TYPES[model.probe_type],
             function=model.function or "",
+            dev_attributes=attributes_of(model.attributes, self),
         )
 
     def devices(self) -> dict[str, Device]:
@@ -144,6 +145,7 @@ class World:
             parent=parent,
             compatible=spec.compatible,
             suppliers=spec.suppliers,
+            attributes=attributes_of(spec.attributes, self),
             **spec.own,
         )
 
@@ -196,6 +198,11 @@ class World:
     def watched(self, device: str) -> Event | None:
         """Return the flag to be set while this device's probe runs, if a step waits for that."""
         return self._watched.get(device)
+
+    @property
+    def deferred_timed_out(self) -> bool:
+        """Whether ``deferred_probe_timeout`` is over: what asks for an optional supplier does without."""
+        return self.core.deferred.timed_out
 
     async def register_children(self, parent: Device, groups: Iterable[DeviceGroup]) -> None:
         """Add the devices of these groups below ``parent``."""

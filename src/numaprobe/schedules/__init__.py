@@ -10,7 +10,9 @@ from numaprobe.schedules.bounded import STATE_BYTES
 from numaprobe.schedules.classes import ClassCycle, TakenClass
 from numaprobe.schedules.limits import STRATEGIES, Limits
 from numaprobe.schedules.model import ChosenRun, ChosenStep, Ending, Party, Verdict
+from numaprobe.schedules.once import explored_once
 from numaprobe.schedules.programs import OrderError, Program, explore, load_program
+from numaprobe.schedules.replay import faults_of, patience_of
 from numaprobe.schedules.rest import Rest, read_rest, write_rest
 from numaprobe.schedules.scenarios import FAULTS, ScenarioSubject, repeat
 from numaprobe.schedules.search import ClaimedCycle, Explored, Found, Search
@@ -42,7 +44,10 @@ __all__ = [
     "Verdict",
     "acquire_interruptible",
     "explore",
+    "explored_once",
+    "faults_of",
     "load_program",
+    "patience_of",
     "read_rest",
     "repeat",
     "signalled",

@@ -22,10 +22,11 @@ from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
 from numaprobe.schedules.replay import read_schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numaprobe.schedules.attempt import Subject
-    from numaprobe.schedules.model import Ending
+    from numaprobe.schedules.conductor import Strategy
+    from numaprobe.schedules.model import ChosenStep, Ending
 
 #: what a note says -> what it does to a class: ``take``, ``drop``, or ``ask`` (wait until nobody holds it)
 _VERBS: Final = {
@@ -41,6 +42,8 @@ _VERBS: Final = {
     "drains": "ask",
     "awaits": "ask",
 }
+#: so many choices that are no order are looked at
+_MOST_CHOICES: Final = 100
 _WORKS: Final = frozenset({"begins", "ends", "flushes"})
 #: a wait for all async calls is one for what executes them
 _ASYNC: Final = "async_run_entry_fn"
@@ -97,9 +100,9 @@ class ClassOrder:
     classes: dict[str, str] = field(default_factory=dict)
     _held: dict[str, list[TakenClass]] = field(default_factory=dict)
 
-    def add(self, subject: Subject, choices: Mapping[int, int]) -> None:
-        """Run a subject in one order, and take what is taken under what."""
-        conductor = Conductor(Repeat(choices), opaque=subject.opaque)
+    def add(self, subject: Subject, strategy: Strategy) -> list[ChosenStep]:
+        """Run a subject in one order, and take what is taken under what; return the steps."""
+        conductor = Conductor(strategy, opaque=subject.opaque)
 
         def note(actor: str, label: str, verb: str, what: str) -> None:
             name = conductor.class_of(what)
@@ -110,6 +113,7 @@ class ClassOrder:
         with suppress(Stopped):
             subject.run(conductor)
         self._held.clear()
+        return conductor.steps
 
     def _note(self, actor: str, label: str, verb: str, what: str) -> None:
         kind, name = _VERBS.get(verb), _name_of(verb, what)
@@ -177,12 +181,37 @@ def _stack() -> Iterator[str]:
 _OWN_ROOMS: Final = ("/virtual/", "/runtime/", "/schedules/", "/scenario/waiting.py", "/drivercore/locking.py")
 
 
+class _Happens(Repeat):
+    """The machine's own order, with one thing that does not happen in a normal run; whoever is new goes first."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__({})
+        self._number = number
+        self._known: set[str] = set()
+
+    def choose(self, steps: Sequence[ChosenStep], actors: Sequence[str], *, goes_on: bool) -> int:  # noqa: ARG002
+        """Return the first who has not gone yet, else the machine's choice."""
+        index = next((index for index, actor in enumerate(actors) if actor not in self._known), 0)
+        self._known.add(actors[index])
+        return index
+
+    def decide(self, steps: Sequence[ChosenStep], what: str, count: int) -> int:  # noqa: ARG002  as in ``Repeat``
+        """Let the one happen."""
+        self._number -= 1
+        return int(self._number == -1)
+
+
 def class_order(subject: Subject, schedules: Iterable[str]) -> ClassOrder:
-    """Return the order of classes in the machine's own order of steps and in these schedules."""
+    """Return the order of classes in the machine's own order of steps and in these schedules.
+
+    Each choice that is no order of steps is taken once, too: a file that a user may read is read.
+    """
     order = ClassOrder()
-    order.add(subject, {})
+    choices = sum(bool(step.what) for step in order.add(subject, Repeat({})))
+    for number in range(min(choices, _MOST_CHOICES)):
+        order.add(subject, _Happens(number))
     for schedule in schedules:
-        order.add(subject, read_schedule(schedule))
+        order.add(subject, Repeat(read_schedule(schedule)))
     return order
 
 
@@ -207,4 +236,5 @@ def _class_waited(waits_for: str, classes: Mapping[str, str]) -> str:
         return f"(work_completion)({waits_for[5:]})"
     if "async cookie" in waits_for:
         return f"(work_completion)({_ASYNC})"
-    return waits_for.removeprefix("'").partition("'")[0]
+    name = waits_for.removeprefix("event ").removeprefix("'").partition("'")[0]
+    return classes.get(name, name)

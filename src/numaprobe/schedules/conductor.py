@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from numaprobe.errors import InputError
+from numaprobe.errors import DeadlockError, InputError
 from numaprobe.schedules.model import ChosenStep, Ending, Verdict
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Conductor:
         max_steps: when a run is taken for endless.
         patience: how many steps one may be passed over who could take them, before that is a finding; None: any number.
         keeps_going: a run goes on after a finding, as far as it can: its other tasks may matter to the search.
+        repeats: one is repeated that a search has found: what ended it there is noted here, and the run goes on to an
+            end that a trace can hold.
 
     Attributes:
         found: how the run ended, and after how many steps, each time that it went on after that.
@@ -73,11 +75,13 @@ class Conductor:
         max_steps: int = MAX_STEPS,
         patience: int | None = None,
         keeps_going: bool = False,
+        repeats: bool = False,
     ) -> None:
         self.steps: list[ChosenStep] = []
         self.found: list[tuple[Ending, int]] = []
         self._wrong: Ending | None = None
         self._keeps_going = keeps_going
+        self._repeats = repeats
         self.labels: Mapping[str, str] = {}
         self.class_of: Callable[[str], str] = str
         self.watch: Callable[[Mapping[Any, object]], Ending | None] = lambda _: None
@@ -92,9 +96,17 @@ class Conductor:
 
     # ---- runtime.choice.Chooser ------------------------------------------------------------------------------------
     def choose(self, actors: Sequence[str], *, goes_on: bool) -> int:
-        """Ask the strategy."""
+        """Ask the strategy.
+
+        Raises:
+            Stopped: the run never ends, or a task starves.
+            DeadlockError: so does one that is repeated, and never ends.
+
+        """
         if len(self.steps) >= self._max_steps:
-            raise Stopped(self._endless())
+            ending = self._endless()
+            self._end_with(ending)
+            raise DeadlockError([ending.text])
         names = tuple(actors)
         if self._patience is not None:
             self._look_for_starved(names, self._patience)
@@ -116,7 +128,17 @@ class Conductor:
         self._able_since = {name: now if name == last else self._able_since.get(name, now) for name in names}
         for name, since in self._able_since.items():
             if now - since >= patience:
-                raise Stopped(self._starved(name, patience))
+                self._end_with(self._starved(name, patience))
+
+    def _end_with(self, ending: Ending) -> None:
+        """End the run; of one that is repeated, note that it was to end here."""
+        if not self._repeats:
+            raise Stopped(ending)
+        self._note_found(ending)
+
+    def _note_found(self, ending: Ending) -> None:
+        if all(known.key != ending.key for known, _ in self.found):
+            self.found.append((ending, len(self.steps)))
 
     def _endless(self) -> Ending:
         """Return how a run ends that does not: somebody who could have ended it was not let, or nobody could."""
@@ -155,11 +177,11 @@ class Conductor:
         self._current = None
         ending = self.watch(blocked)
         ending, self._wrong = self._wrong or ending, None
-        if ending is None or any(known.key == ending.key for known, _ in self.found):
+        if ending is None:
             return
         if not self._keeps_going:
             raise Stopped(ending)
-        self.found.append((ending, len(self.steps)))
+        self._note_found(ending)
 
     def wrong(self, verdict: str, text: str) -> None:
         """Write it down; the run ends after this step."""

@@ -22,7 +22,7 @@ from numaprobe.schedules.attempt import attempt
 from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
 from numaprobe.schedules.limits import Limits
 from numaprobe.schedules.model import Ending, Verdict
-from numaprobe.schedules.replay import digest_of, read_schedule
+from numaprobe.schedules.replay import asked_besides, digest_of, patience_of, read_schedule
 from numaprobe.schedules.search import Search
 from numaprobe.schedules.waits import WaitGraph, hang
 from numaprobe.testing.choosing import ChoosingFake
@@ -77,7 +77,7 @@ class Program:
             source = inspect.getsource(self.function)
         except (OSError, TypeError):
             source = ""
-        return digest_of([self.name, source, str(self.profile)])
+        return digest_of([self.name, source, str(self.profile)]) + asked_besides((), self.patience)
 
     def run(self, conductor: Conductor) -> Ending:
         """Run it once."""
@@ -121,7 +121,8 @@ def load_program(spec: str) -> Program:
     file, _, name = spec.rpartition(":")
     found = {key: value for key, value in vars(module_of(Path(file))).items() if inspect.iscoroutinefunction(value)}
     if name not in found:
-        raise UnknownNameError(f"async function in {file}", name, found or ("none: no 'async def' is here",))
+        public = [key for key in found if not key.startswith("_")]
+        raise UnknownNameError(f"async function in {file}", name, public or ("none: no 'async def' is here",))
     return Program(found[name], name=f"{Path(file).name}:{name}")
 
 
@@ -155,7 +156,7 @@ def explore(
         InputError: the schedule is none, or of another test.
 
     """
-    program = Program(test, opaque=opaque)
+    program = Program(test, opaque=opaque, patience=None if schedule is None else patience_of(schedule))
     if schedule is not None:
         strategy_ = Repeat(read_schedule(schedule, program.digest))
         _, found = attempt(program, strategy_)

@@ -1,9 +1,10 @@
-"""A schedule as a short text: ``np1:3f9a2c1b:7=2,15=1``.
+"""A schedule as a short text: ``np2:3f9a2c1b:7=2,15=1``.
 
 Version, digest of what was run, and where the run left the machine's own order: at the 7th choice (from 0) the third
 actor went on, at the 15th the second. At all other choices the first one did. Choices with one possibility do not
-count. So the machine's own order is ``np1:3f9a2c1b:``. Kinds of choices that were offered besides the order stand
-behind the digest: ``np1:3f9a2c1b+no-room:7=2``.
+count. So the machine's own order is ``np2:3f9a2c1b:``. What was asked for besides the order stands behind the digest:
+kinds of choices (``np2:3f9a2c1b+no-room:7=2``), and after how many steps of others a task counts as starved
+(``np2:3f9a2c1b+patience-50:7=2``).
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 #: What the positions count changes with it: an older text cannot be repeated.
-VERSION: Final = "np1"
-_TEXT: Final = re.compile(r"(np\d{1,4}):([0-9a-f]{8}(?:\+[a-z-]{1,40})*):((?:\d{1,9}=\d{1,9}(?:,\d{1,9}=\d{1,9})*)?)\Z")
+VERSION: Final = "np2"
+_ASKED: Final = r"(?:\+[a-z-]{1,40}\d{0,9})*"
+_CHANGES: Final = r"(?:\d{1,9}=\d{1,9}(?:,\d{1,9}=\d{1,9})*)?"
+_TEXT: Final = re.compile(rf"(np\d{{1,4}}):([0-9a-f]{{8}}{_ASKED}):({_CHANGES})\Z")
+_PATIENCE: Final = "patience-"
 #: A schedule of more choices than this is none of ours.
 MAX_TEXT: Final = 1_000_000
 
@@ -35,6 +39,12 @@ def write_schedule(digest: str, choices: Sequence[int]) -> str:
     return f"{VERSION}:{digest}:{changes}"
 
 
+def asked_besides(faults: Iterable[str], patience: int | None) -> str:
+    """Return what stands behind the digest."""
+    asked = [*faults, *([] if patience is None else [f"{_PATIENCE}{patience}"])]
+    return "".join(f"+{one}" for one in asked)
+
+
 def faults_of(text: str) -> tuple[str, ...]:
     """Return the kinds of choices that a schedule offers besides the order.
 
@@ -42,8 +52,26 @@ def faults_of(text: str) -> tuple[str, ...]:
         InputError: the text is none.
 
     """
+    return tuple(one for one in _asked_in(text) if not _is_patience(one))
+
+
+def patience_of(text: str) -> int | None:
+    """Return after how many steps of others a task counts as starved in a schedule; None: it was not asked for.
+
+    Raises:
+        InputError: the text is none.
+
+    """
+    return next((int(one.removeprefix(_PATIENCE)) for one in _asked_in(text) if _is_patience(one)), None)
+
+
+def _asked_in(text: str) -> list[str]:
     read_schedule(text)
-    return tuple(text.split(":")[1].split("+")[1:])
+    return text.split(":")[1].split("+")[1:]
+
+
+def _is_patience(asked: str) -> bool:
+    return asked.startswith(_PATIENCE) and asked[len(_PATIENCE) :].isdecimal()
 
 
 def read_schedule(text: str, digest: str | None = None) -> dict[int, int]:
@@ -51,7 +79,7 @@ def read_schedule(text: str, digest: str | None = None) -> dict[int, int]:
 
     Args:
         text: see the module's text.
-        digest: of what it is to be used for; None: not checked.
+        digest: of what it is to be used for, with or without what is asked for besides; None: not checked.
 
     Raises:
         InputError: it is none, of another version, or of something else.
@@ -65,9 +93,10 @@ def read_schedule(text: str, digest: str | None = None) -> dict[int, int]:
     made_of, *_ = whole.split("+")
     if version != VERSION:
         raise InputError(f"schedule {version}:… is of another version; this one repeats {VERSION}: explore again")
-    if digest is not None and made_of != digest:
+    wanted = made_of if digest is None else digest.partition("+")[0]
+    if made_of != wanted:
         raise InputError(
-            f"schedule {VERSION}:{made_of}:… is of another scenario, policy or kernel (this is {digest}): explore again"
+            f"schedule {VERSION}:{made_of}:… is of another scenario, policy or kernel (this is {wanted}): explore again"
         )
     pairs = [pair.split("=") for pair in changes.split(",") if pair]
     positions = [int(position) for position, _ in pairs]

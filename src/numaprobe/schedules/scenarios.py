@@ -22,7 +22,7 @@ from numaprobe.scenario.steps.cpus import StartBusy
 from numaprobe.scenario.write import to_data
 from numaprobe.schedules.conductor import Conductor, Repeat, Stopped
 from numaprobe.schedules.model import ChosenRun, Ending, Verdict
-from numaprobe.schedules.replay import digest_of, faults_of, read_schedule
+from numaprobe.schedules.replay import asked_besides, digest_of, faults_of, patience_of, read_schedule
 from numaprobe.schedules.waits import EndedBy, WaitGraph, hang
 from numaprobe.topology import to_json
 from numaprobe.virtual.choosing import ChoosingMachine
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
 _WAITS_FOR_ITSELF: Final = "which waits until that body is over"
 #: Keys of a scenario that change nothing of its runs, or of which a setting holds what came of them.
 _NOT_RUN: Final = frozenset({"name", "summary", "description", "schedule", "kernel", "cmdline"})
-#: Kinds of warnings that are part of an outcome: a write to sysfs failed.
-_WRITES: Final = frozenset({"bind", "unbind", "drivers_probe", "sriov_numvfs", "authorized", "cpumask"})
+#: How the active references of a file of sysfs are called.
+_ACTIVE: Final = "kn->active"
+#: Kinds of warnings that are part of an outcome: a read of sysfs failed, or a write.
+_WRITES: Final = frozenset({"bind", "unbind", "drivers_probe", "sriov_numvfs", "authorized", "cpumask", "attribute"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +84,12 @@ class ScenarioSubject:
 
     @cached_property
     def digest(self) -> str:
-        """Of all that a run depends on, with the kinds of choices that are offered besides the order."""
+        """Of all that a run depends on, with what is asked for besides the order."""
         scenario = {key: value for key, value in to_data(self.setting.scenario).items() if key not in _NOT_RUN}
         machine = {**to_json(self.setting.plan.topology), "info": None}
         parts = [scenario, machine, self.setting.cmdline, self.setting.profile.name, self.setting.policy.label]
-        return "+".join([digest_of([json.dumps(parts, sort_keys=True, default=str)]), *self.faults])
+        digest = digest_of([json.dumps(parts, sort_keys=True, default=str)])
+        return digest + asked_besides(self.faults, self.patience)
 
     def run(self, conductor: Conductor) -> Ending:
         """Run it once."""
@@ -152,6 +155,7 @@ class _WatchedOrder:
     def made(self, core: DriverCore) -> None:
         """Take the core that the run has made."""
         self._core = core
+        core.attributes.watch = self._machine.chooser.note
         for fault in self._faults:
             FAULTS[fault](self._machine, core)
 
@@ -159,14 +163,27 @@ class _WatchedOrder:
         """Return how the run ends if something is wrong after this step."""
         self._waiting = blocked
         for dev in self._inside():
-            if dev.p.dead and dev.state == "probing":
-                text = f"{dev.name} is probed after its removal began"
-                return Ending(verdict=Verdict.USE_AFTER_END, key=f"use-after-end: {dev.name}", text=text)
+            if (text := self._over(dev)) is not None:
+                return Ending(verdict=Verdict.USE_AFTER_END, key=f"use-after-end: {text}", text=text)
         return self._graph(blocked)
 
+    def _over(self, dev: Device) -> str | None:
+        """Return what is used after its end by a body for ``dev``."""
+        if dev.p.dead and dev.state == "probing":
+            return f"{dev.name} is probed after its removal began"
+        driver = dev.driver
+        if self._core is None or driver is None or (dev.bus.name, driver.name) in self._core.state.driver_names:
+            return None
+        return f"{dev.name} is in a function of {driver.name}, which has gone"
+
     def class_of(self, lock: str) -> str:
-        """Return the class of a lock: of a device's by bus and level below the root, as no lockdep has it."""
+        """Return the class of a lock: of a device's by bus and level below the root, as no lockdep has it.
+
+        The active references of a file of sysfs are one class in all devices, as they are of one attribute.
+        """
         kind, _, name = lock.partition(" ")
+        if kind == _ACTIVE:
+            return f"{_ACTIVE} {name.rpartition('/')[2]}"
         bus, _, name = name.partition("/")
         dev = None if kind != "device" or self._core is None else self._core.buses[bus].devices.get(name)
         if dev is None:
@@ -194,6 +211,8 @@ class _WatchedOrder:
             return None
         if why.name.startswith("async cookie"):
             return EndedBy(tuple(self._async_workers(why.name.rpartition(" ")[2])))
+        if why.name.startswith(f"{_ACTIVE} "):
+            return EndedBy(self._core.attributes.inside(why.name))
         if why.name == "no probe under way":
             return EndedBy(tuple(self._chains()))
         return None
@@ -252,9 +271,9 @@ def repeat(setting: Setting, schedule: str) -> tuple[ChosenRun, Outcome]:
         InputError: the schedule is none, or of something else; or the run ended as no trace can hold.
 
     """
-    subject = ScenarioSubject(setting, faults_of(schedule))
-    strategy = Repeat(read_schedule(schedule, subject.digest.split("+")[0]))
-    conductor = Conductor(strategy, opaque=subject.opaque, keeps_going=True)
+    subject = ScenarioSubject(setting, faults_of(schedule), patience_of(schedule))
+    strategy = Repeat(read_schedule(schedule, subject.digest))
+    conductor = Conductor(strategy, opaque=subject.opaque, patience=subject.patience, keeps_going=True, repeats=True)
     ending, outcome = subject.traced(conductor)
     length = len(conductor.steps)
     if conductor.found:

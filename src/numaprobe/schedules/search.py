@@ -103,6 +103,8 @@ class Explored:
     classes: list[ClaimedCycle] = field(default_factory=list)
     #: the machine does not see all that steps touch: nothing was reduced
     opaque: bool = False
+    #: the one schedule that was run again (``once``); "": it was a search
+    repeats: str = ""
 
     @property
     def findings(self) -> list[Found]:
@@ -128,11 +130,15 @@ class Explored:
     @property
     def too_large(self) -> bool:
         """Whether not even the orders without a pre-emption were all seen, though they were to be."""
+        if self.repeats:
+            return False
         return self.limits.strategy in ("dfs", "portfolio") and self.preemptions is None and not self.exhaustive
 
     @property
     def coverage(self) -> str:
         """What was covered, in words that claim no more."""
+        if self.repeats:
+            return "one schedule, run again"
         counts = f"{self.runs} schedules"
         if self.exhaustive:
             return f"exhaustive: every order of this subject, in {counts}"

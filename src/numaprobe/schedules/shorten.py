@@ -45,7 +45,7 @@ def found_again(subject: Subject, kept: KeptFinding) -> ChosenRun:
         InputError: the schedule does not end so.
 
     """
-    strategy = _GoingOn(read_schedule(kept.schedule, subject.digest.split("+")[0]))
+    strategy = _GoingOn(read_schedule(kept.schedule, subject.digest))
     for run in attempt(subject, strategy)[1]:
         if run.ending.key == kept.key:
             return run

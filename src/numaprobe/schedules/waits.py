@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from numaprobe.runtime.choice import ChosenFlag, ChosenLock
 from numaprobe.schedules.model import Ending, Party, Verdict
@@ -51,14 +51,6 @@ class EndedBy:
     tasks: tuple[Task, ...]
     #: one of them is enough, or all have to
     any_of: bool = False
-
-
-class Awaited(Protocol):
-    """What a task waits for, if it can say itself who ends the wait."""
-
-    def awaited(self) -> Sequence[Any]:
-        """Return the tasks that all have to go on."""
-        ...
 
 
 class WaitGraph:

@@ -40,7 +40,7 @@ _NOBODY: Final[Mapping[Any, object]] = MappingProxyType({})
 class ChoosingLoop(EventLoop):
     """The loop that asks who goes on."""
 
-    __slots__ = ("actors", "blocked", "chooser", "patient", "stays")
+    __slots__ = ("_stepped", "actors", "blocked", "chooser", "patient", "stays")
 
     def __init__(self, chooser: Chooser, actors: Actors) -> None:
         super().__init__()
@@ -50,6 +50,8 @@ class ChoosingLoop(EventLoop):
         self.stays: VirtualTask | None = None
         #: tasks whose sleep ends only when nobody else can go on
         self.patient: set[VirtualTask] = set()
+        #: what fires has run a task's code
+        self._stepped = False
         #: tasks that wait for others (``Blocker.blocked``)
         self.blocked: dict[VirtualTask, None] = {}
 
@@ -107,21 +109,27 @@ class ChoosingLoop(EventLoop):
             self.heap[:] = later
         return later
 
+    def step(self, task: VirtualTask) -> None:
+        """Run the code of ``task`` up to its next wait or point: the one step of this choice."""
+        self._stepped = True
+        super().step(task)
+
     def _step(self, task: VirtualTask) -> None:
         self.ready.remove(task)
         task.due = False
         self.step(task)
 
     def _fire(self, entry: Entry) -> None:
-        """Let time for this one be over; a task goes on at once."""
+        """Let time for this one be over; a task goes on at once, for one step."""
         time, _, function, argument = entry
         self.heap.remove(entry)
         self.now = max(self.now, time)
         if function is None:
             self.step(argument)
             return
+        self._stepped = False
         function(argument)
-        if isinstance(argument, VirtualTask) and argument.due:
+        if not self._stepped and isinstance(argument, VirtualTask) and argument.due:
             self._step(argument)
 
 

@@ -80,6 +80,9 @@ class Layout:
     locks: dict[str, int] = field(default_factory=dict)
     #: id() of a phase that registers children -> its number
     groups: dict[int, int] = field(default_factory=dict)
+    #: ``name`` and ``bus/name`` -> number, of two devices the first one's; and of how many devices it has them
+    _numbers: dict[str, int] = field(default_factory=dict)
+    _named: int = 0
 
     def compatible(self, text: str) -> int:
         """Return the number that stands for what drivers match."""
@@ -95,11 +98,11 @@ class Layout:
 
     def number(self, name: str) -> int:
         """Return the number of the device of this name, or of ``bus/name``; -1: there is none."""
-        bus, slash, rest = name.partition("/")
-        for device in self.devices:
-            if device.name == name or (slash and device.bus == bus and device.name == rest):
-                return device.number
-        return -1
+        for device in self.devices[self._named :]:
+            for known in (device.name, f"{device.bus}/{device.name}"):
+                self._numbers.setdefault(known, device.number)
+        self._named = len(self.devices)
+        return self._numbers.get(name, -1)
 
     def drivers_of(self, bus: str, compatible: str) -> list[DriverModel]:
         """Return the drivers that match."""

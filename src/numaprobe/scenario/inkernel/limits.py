@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from numaprobe.scenario.phases import AllocateMemory, HoldLock, RegisterChildren, with_inner
+from numaprobe.scenario.phases import AllocateMemory, HoldLock, RegisterChildren, WaitForDevice, with_inner
 from numaprobe.scenario.steps import (
     BlockProbing,
     Isolate,
     LateInitcall,
+    OnFile,
     WriteAuthorized,
     all_steps,
 )
@@ -28,6 +29,7 @@ _STEPS: Final[dict[type[Step], str]] = {
     BlockProbing: "device_block_probing() is not exported: the kernel calls it when it suspends",
     LateInitcall: "a module is loaded when the kernel has booted",
     WriteAuthorized: "USB devices have a road of their own, which the module does not have",
+    OnFile: "the module's devices have no files of their own",
     Isolate: "the lab makes no cpuset partitions",
 }
 
@@ -82,6 +84,8 @@ def _phases(phases: Iterable[Phase], place: str, scenario: Scenario) -> Iterator
     if _depth(phases) > MAX_HELD:
         yield f"{place}.phases", f"the module holds {MAX_HELD} locks at a time"
     for phase in with_inner(phases):
+        if isinstance(phase, WaitForDevice) and phase.wait.optional:
+            yield f"{place}.phases", "driver_deferred_probe_check_state() is for the kernel's own code ('optional')"
         for child in phase.children if isinstance(phase, RegisterChildren) else ():
             if bus_kind(scenario, child.bus) == "pci":
                 yield f"{place}.register", "a PCI function comes from its bus, not from a probe"

@@ -4,6 +4,7 @@ A type says what the phase does on a machine (``do``), how it is read and writte
 recording takes its place (``measured``); ``base`` tells how a new one is made.
 """
 
+from numaprobe.scenario.phases.attributes import AttributeModel, Attributes
 from numaprobe.scenario.phases.base import Phase, Phases, Probe, Surroundings, do_all, spans_of, with_inner
 from numaprobe.scenario.phases.costs import (
     Allocate,
@@ -22,6 +23,8 @@ from numaprobe.scenario.phases.others import EnableVfs, Fail, RegisterChildren, 
 __all__ = [
     "Allocate",
     "AllocateMemory",
+    "AttributeModel",
+    "Attributes",
     "Compute",
     "DeviceGroup",
     "EnableVfs",

@@ -39,6 +39,11 @@ class Surroundings(Protocol):
         """Return the flag that is set while this device's driver has it."""
         ...
 
+    @property
+    def deferred_timed_out(self) -> bool:
+        """Whether ``deferred_probe_timeout`` is over: what asks for an optional supplier does without."""
+        ...
+
     async def register_children(self, parent: "Device", groups: Iterable[Any]) -> None:
         """Add the devices of these groups (``DeviceGroup``) below ``parent``."""
         ...

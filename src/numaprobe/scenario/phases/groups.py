@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from numaprobe.scenario.phases.attributes import Attributes
 from numaprobe.scenario.phases.base import Phases
 from numaprobe.scenario.quantities import NamePattern
 from numaprobe.scenario.tables import MAX_DEVICES, Names, Table, refused
@@ -46,6 +47,8 @@ class DeviceGroup(Table):
     suppliers: Annotated[Names | None, Field()] = None
     #: what probing it costs, whichever driver does; None: its driver's phases
     phases: Phases | None = None
+    #: files that it has in sysfs as long as it is there
+    attributes: Attributes = ()
     #: in ``register``, of a PCI device: it is a virtual function of the device that registers it
     virtual_function: bool = False
     #: of a USB device or interface: whether it may be used from the start (its ``authorized``); None: it may

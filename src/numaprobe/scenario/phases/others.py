@@ -9,7 +9,7 @@ from numaprobe.drivercore import EPROBE_DEFER, errno_value
 from numaprobe.scenario.phases.base import Phase, Probe
 from numaprobe.scenario.phases.groups import DeviceGroup
 from numaprobe.scenario.quantities import ErrnoName, NamePattern, TimeNs
-from numaprobe.scenario.tables import Table, one_thing
+from numaprobe.scenario.tables import Table, one_thing, refused
 
 
 class RegisterChildren(Phase):
@@ -46,11 +46,16 @@ class EnableVfs(Phase):
 
 
 class Wait(Table):
-    """``wait``: until another device is bound. A device times out with ETIMEDOUT, a supplier with EPROBE_DEFER."""
+    """``wait``: until another device is bound. A device times out with ETIMEDOUT, a supplier with EPROBE_DEFER.
+
+    An optional supplier does with ETIMEDOUT when nothing is deferred any more.
+    """
 
     device: NamePattern | None = None
     supplier: NamePattern | None = None
     timeout: TimeNs | None = None
+    #: of a supplier: done without, once ``deferred_probe_timeout`` is over (``driver_deferred_probe_check_state``)
+    optional: bool = False
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -58,6 +63,8 @@ class Wait(Table):
         said = [key for key in keys if getattr(self, key) is not None]
         if len(said) != 1:
             raise one_thing(said, keys, "wait")
+        if self.optional and self.supplier is None:
+            raise refused("'optional' belongs to a wait for a supplier")
         return self
 
 
@@ -71,7 +78,8 @@ class WaitForDevice(Phase):
         there = probe.around.bound(self.wait.device or self.wait.supplier or "")
         if await there.wait(self.wait.timeout):
             return 0
-        return -errno.ETIMEDOUT if self.wait.device else -EPROBE_DEFER
+        given_up = self.wait.optional and probe.around.deferred_timed_out
+        return -errno.ETIMEDOUT if self.wait.device or given_up else -EPROBE_DEFER
 
     def awaited(self) -> str | None:
         """Return the device for which it may wait for ever."""

@@ -111,8 +111,8 @@ class StepRun(Protocol):
         """Note that a milestone is reached."""
         ...
 
-    def told(self, file: str, what: str, result: int) -> None:
-        """Note what a write to a file of sysfs returned, if it failed."""
+    def told(self, kind: str, doing: str, result: int) -> None:
+        """Note what reading or writing a file of sysfs returned, if it failed: a warning of this kind."""
         ...
 
 

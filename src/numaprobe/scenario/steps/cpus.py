@@ -95,7 +95,8 @@ class WriteUnboundCpumask(OnCpus):
 
     async def do(self, run: StepRun, where: str) -> None:
         """Write it."""
-        run.told("cpumask", f"'{self.cpus}'", await run.hotplug.set_unbound_cpumask(self.cpus))
+        result = await run.hotplug.set_unbound_cpumask(self.cpus)
+        run.told("cpumask", f"writing '{self.cpus}' to cpumask", result)
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Write the mask."""

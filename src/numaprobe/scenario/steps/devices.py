@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from numaprobe.errors import InputError
+from numaprobe.errors import InputError, InternalError
 from numaprobe.scenario.choice import choose
 from numaprobe.scenario.quantities import NamePattern
 from numaprobe.scenario.steps.base import OnNames, Shell, Step, StepRun
 from numaprobe.scenario.tables import Names, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from numaprobe.drivercore import Device
 
 
@@ -56,7 +58,7 @@ class Bind(OnNames):
         """Bind them one after the other."""
         for dev in self.chosen(run):
             driver = self.driver or _matching(dev)
-            run.told("bind", dev.name, await run.core.bind(dev.bus.name, driver, dev.name))
+            run.told("bind", f"writing {dev.name} to bind", await run.core.bind(dev.bus.name, driver, dev.name))
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Write to the driver's ``bind``."""
@@ -77,7 +79,7 @@ class Unbind(OnNames):
         """Let them go one after the other."""
         for dev in self.chosen(run):
             driver = dev.driver.name if dev.driver else ""
-            run.told("unbind", dev.name, await run.core.unbind(dev.bus.name, driver, dev.name))
+            run.told("unbind", f"writing {dev.name} to unbind", await run.core.unbind(dev.bus.name, driver, dev.name))
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Write to the driver's ``unbind``."""
@@ -93,7 +95,8 @@ class DriversProbe(OnNames):
     async def do(self, run: StepRun, where: str) -> None:
         """Probe them one after the other."""
         for dev in self.chosen(run):
-            run.told("drivers_probe", dev.name, await run.core.drivers_probe(dev.bus.name, dev.name))
+            result = await run.core.drivers_probe(dev.bus.name, dev.name)
+            run.told("drivers_probe", f"writing {dev.name} to drivers_probe", result)
 
     def shell(self, guest: Shell, where: str) -> Iterator[str]:
         """Write to the bus's ``drivers_probe``."""
@@ -152,7 +155,67 @@ async def _store(run: StepRun, file: str, device: str, value: int) -> None:
     """Write to a file of these devices that their bus brings."""
     here = run.here([device])
     for name in choose([device], here):
-        run.told(file, f"{value} for {name}", await here[name].bus.store(run.core, here[name], file, value))
+        result = await here[name].bus.store(run.core, here[name], file, value)
+        run.told(file, f"writing {value} for {name} to {file}", result)
+
+
+class SysfsFile(Table):
+    """``read``, ``write``: which file of which devices, one of their ``attributes``."""
+
+    device: NamePattern
+    file: NamePattern
+
+
+class OnFile(Step):
+    """A step about a file of a device."""
+
+    #: in a warning, where it fails
+    doing: ClassVar[str] = ""
+
+    @property
+    def file(self) -> str:
+        """The file."""
+        file: str = self.said.file
+        return file
+
+    @property
+    def what(self) -> str:
+        """Its key, the device and the file."""
+        return f"{self.key} {self.said.device}/{self.file}"
+
+    async def do(self, run: StepRun, where: str) -> None:
+        """Have the file's function called, for one device after the other."""
+        here = run.here([self.said.device])
+        for name in choose([self.said.device], here):
+            run.told("attribute", f"{self.doing} {name}/{self.file}", await self.call(run, here[name]))
+
+    def call(self, run: StepRun, dev: "Device") -> "Awaitable[int]":
+        """Call it."""
+        raise InternalError(f"step '{self.key}' does nothing")
+
+
+class ReadFile(OnFile):
+    """Read a file of a device."""
+
+    doing: ClassVar[str] = "reading"
+
+    read: SysfsFile
+
+    def call(self, run: StepRun, dev: "Device") -> "Awaitable[int]":
+        """Read it."""
+        return run.core.read(dev.bus.name, dev.name, self.file)
+
+
+class WriteFile(OnFile):
+    """Write a file of a device."""
+
+    doing: ClassVar[str] = "writing"
+
+    write: SysfsFile
+
+    def call(self, run: StepRun, dev: "Device") -> "Awaitable[int]":
+        """Write it."""
+        return run.core.write(dev.bus.name, dev.name, self.file)
 
 
 class Autoprobe(Table):
