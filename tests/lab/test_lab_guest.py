@@ -66,6 +66,10 @@ def test_the_scripts_record_the_steps(tmp_path: Path) -> None:
             "echo 'qemu-system-x86_64: warning: slow'; echo 'qemu-system-x86_64: -numa: bad node' >&2; exit 1",
             "-numa: bad node",
         ),
+        (
+            "echo 'qemu: linux kernel too old to load a ram disk'; exit 1",
+            "could not be started: qemu: linux kernel too old",
+        ),
         ("echo booting; exit 0", "without a result"),
         (
             "echo 'numaprobe: kprobes: not permitted'; echo 3 > $S/status",

@@ -70,7 +70,7 @@ KERNEL_LOG: Final = "kernel.log"
 
 _PANIC: Final = re.compile(rb"Kernel panic - not syncing: ([^\r\n]{0,200})")
 _EMULATOR_RACE: Final = re.compile(rb"(?m)^.{0,40}\bint3: 0000 \[#1\]")
-_REFUSAL: Final = re.compile(rb"(?m)^(?:qemu-system-\w+|virtme[\w-]*|vng): (?!warning)[^\r\n]{0,300}")
+_REFUSAL: Final = re.compile(rb"(?m)^(?:qemu|qemu-system-\w+|virtme[\w-]*|vng): (?!warning)[^\r\n]{0,300}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
