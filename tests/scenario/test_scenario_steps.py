@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from scenario_text import MACHINE, refusal, run, scenario
 
+from numaprobe.errors import InputError
 from numaprobe.policies import POLICIES
 from numaprobe.scenario import Outcome, load_scenario, parse_scenario, prepare, run_setting, scenario_toml
 from numaprobe.scenario.guest import guest_plan
@@ -325,6 +326,17 @@ def test_a_pci_probe_in_its_caller_holds_cpus_too_and_only_while_it_runs(node: i
     assert [text[:20] for text in warned(outcome, "cpu-hotplug")] == ["CPU 1 stays offline "]
     tail = [{"add": "*"}, {"load": "d"}, {"offline": "3"}, {"online": "3"}]
     assert not warned(run("work-on-cpu", **PCI, steps=tail), "cpu-hotplug")
+
+
+def test_a_cpu_that_was_kept_online_may_be_brought_online() -> None:
+    """As in the kernel, where that write changes nothing; a scenario cannot know which of its writes were refused."""
+    steps = [{"offline": "3", "during": {"probe": "0000:81:00.0", "after": "1ms"}}, {"add": "*"}, {"load": "d"}]
+    tail = [{"online": "3"}, {"offline": "3"}, {"online": "3"}]
+    drivers = [{"name": "d", "bus": "pci", "phases": [{"compute": "5ms"}]}]
+    outcome = run("work-on-cpu", **PCI | {"drivers": drivers}, steps=[*steps, *tail])
+    assert len(warned(outcome, "cpu-hotplug")) == 1
+    with pytest.raises(InputError, match="online already"):
+        run("work-on-cpu", **PCI, steps=[{"online": "3"}])
 
 
 def test_a_probe_that_fails_or_is_deferred_lets_cpus_go_again() -> None:

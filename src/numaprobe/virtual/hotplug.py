@@ -8,6 +8,7 @@ None of it takes time here. In the kernel a CPU goes offline in steps of their o
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from numaprobe.cpuset import CpuSet
@@ -47,6 +48,8 @@ class CpuHotplug:
         self.scheduler = tasks.scheduler
         self.isolated = topology.housekeeping.isolated
         self.holds = HotplugHolds(warn)
+        #: CPUs that stayed as they were because it was held off: to undo that change there is nothing to do
+        self._stayed: set[int] = set()
 
     @property
     def online(self) -> CpuSet:
@@ -62,12 +65,13 @@ class CpuHotplug:
 
         """
         if cpu not in self.online:
+            if cpu in self._stayed:
+                return 0
             raise UsageError(f"CPU {cpu} is not online; online: {self.online}")
         if len(self.online) == 1:
             raise RefusedError(f"CPU {cpu} is the last one online; leave it on")
-        refusal = self.holds.refusal(cpu, "online")
-        if refusal:
-            return refusal
+        if self._refuses(cpu, "online"):
+            return -errno.EBUSY
         self.workqueues.going(cpu)
         self.scheduler.set_offline(cpu)
         for task in [*self.tasks.alive, *(worker.task for worker in self.workqueues.workers())]:
@@ -84,15 +88,24 @@ class CpuHotplug:
             UsageError: it is not present, or online already.
 
         """
+        if cpu in self.online and cpu in self._stayed:
+            return 0
         if cpu not in self.topology.present or cpu in self.online:
             raise UsageError(f"CPU {cpu} cannot come online: it is not present, or online already")
-        refusal = self.holds.refusal(cpu, "offline")
-        if refusal:
-            return refusal
+        if self._refuses(cpu, "offline"):
+            return -errno.EBUSY
         self.scheduler.set_online(cpu)
         self.workqueues.came(cpu)
         await self.tasks.settle()
         return 0
+
+    def _refuses(self, cpu: int, stays: str) -> bool:
+        """Tell whether ``cpu`` has to stay as it is now."""
+        if self.holds.refusal(cpu, stays):
+            self._stayed.add(cpu)
+            return True
+        self._stayed.discard(cpu)
+        return False
 
     async def isolate(self, cpus: CpuSet) -> None:
         """Make ``cpus`` an isolated cpuset partition, in place of one made before. The pods stay as they are.
