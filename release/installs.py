@@ -23,11 +23,14 @@ export DEBIAN_FRONTEND=noninteractive
 rm -f /etc/dpkg/dpkg.cfg.d/*
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends python3-venv /new/*.deb >/dev/null
-cd / && numaprobe compare nvme-epyc >/dev/null && test -f /usr/share/man/man1/numaprobe.1.gz
+cd / && numaprobe compare nvme-epyc >/compared && test -f /usr/share/man/man1/numaprobe.1.gz
+echo "  apt: $(numaprobe --version), $(python3 --version), numaprobe compare nvme-epyc: $(grep -c . /compared) lines"
 apt-get purge -y -qq numaprobe >/dev/null
 test ! -e /usr/lib/python3/dist-packages/numaprobe
 python3 -m venv /venv && /venv/bin/pip install -q /new/*.whl
-/venv/bin/numaprobe compare nvme-epyc >/dev/null && test -f /venv/share/man/man1/numaprobe.1
+/venv/bin/numaprobe compare nvme-epyc >/compared-too && test -f /venv/share/man/man1/numaprobe.1
+echo "  pip: $(/venv/bin/numaprobe --version), $(du -sm /venv | cut -f1) MB with pip, the same as apt's: \
+$(cmp -s /compared /compared-too && echo yes || echo no)"
 """
 
 
