@@ -134,7 +134,7 @@ def kills(options: GuestOptions, nodes: int, count: int) -> list[str]:
         found = _boot(_plan(nodes), "kills", count, 1, settings=settings)
     took = f"a run takes {found['run_s']:.2f} s"
     print(f"\n{nodes} nodes: {found['killed']} of {count} runs killed at random moments ({took})")
-    print(f"recover: {found['became']}; {found['stopped']} runs asked to stop at random moments")
+    print(f"recover: {found['open']} runs were open, {found['became']}; {found['stopped']} asked to stop likewise")
     return list(found["wrong"])
 
 
@@ -151,7 +151,8 @@ def cuts(options: GuestOptions, nodes: int, count: int) -> list[str]:
                 if "ended without a result" not in str(error):
                     raise
         boots = [json.loads(path.read_text()) for path in sorted(folder.glob("boot-*.json"))]
-    print(f"\n{nodes} nodes: power cut {count} times; what each boot found of the one before:")
+    under_way = sum(bool(boot["closed"]) for boot in boots)
+    print(f"\n{nodes} nodes: power cut {count} times, {under_way} runs under way; what each boot found:")
     for boot in boots:
         print(f"  {boot}")
     active = [boot for boot in boots[1:] if boot["devices"] or boot["open"] or not boot["untouched"]]

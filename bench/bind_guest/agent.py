@@ -246,12 +246,14 @@ def kills(count: int, seed: int) -> dict[str, Any]:
     draw = random.Random(seed)
     state = Path("/tmp/state")  # noqa: S108  the guest's own
     took = _time_of_a_run(state)
-    result: dict[str, Any] = {"killed": 0, "finished": 0, "wrong": [], "became": {}, "stopped": 0, "run_s": took}
+    result: dict[str, Any] = {"killed": 0, "finished": 0, "open": 0, "wrong": [], "became": {}, "stopped": 0}
+    result["run_s"] = took
     for number in range(count):
         before = standing()
         action = "unbind" if any(driver for driver, _ in before.values()) else "bind"
         killed = _in_a_child(action, state, draw.uniform(0, took * 1.1), signal.SIGKILL)
         result["killed" if killed else "finished"] += 1
+        result["open"] += len(read_history(state).open_runs)
         for one in recover(tools_for(Plan(), state=state)).devices:
             result["became"][str(one.step)] = result["became"].get(str(one.step), 0) + 1
         _check(before, action, result["wrong"], f"kill {number}")
@@ -268,23 +270,30 @@ def kills(count: int, seed: int) -> dict[str, Any]:
 
 
 def _time_of_a_run(state: Path) -> float:
+    """Return the seconds from a plan that is made to the run's end; making it may take longer, and writes nothing."""
+    plan = plan_for("bind")
     start = time.monotonic()
-    perform("bind", state)
+    perform_plan(plan, state)
     took = time.monotonic() - start
     perform("unbind", state)
     return took
 
 
 def _in_a_child(action: str, state: Path, after_s: float, number: int) -> bool:
-    """Run in a child, and signal it after a while; return whether it was still there."""
+    """Run in a child, and signal it a while after its plan is made; return whether it was still there."""
+    planned, telling = os.pipe()
     child = os.fork()
     if child == 0:
         with contextlib.suppress(NumaprobeError):
             plan = plan_for(action)
+            os.write(telling, b".")
             with Performance(plan, tools_for(plan, state=state), command=action) as performance:
                 signal.signal(signal.SIGTERM, lambda *_: performance.stop())
                 performance.run()
         os._exit(0)
+    os.close(telling)
+    os.read(planned, 1)
+    os.close(planned)
     time.sleep(after_s)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, number)
@@ -324,11 +333,13 @@ def cut(folder: Path) -> dict[str, Any]:
         time.sleep(random.uniform(0, 1.5))
         Path("/proc/sysrq-trigger").write_text("b")
 
-    threading.Thread(target=power_off, daemon=True).start()
     action = "bind"
+    plan = plan_for(action)  # takes longer than to carry it out where all is emulated, and writes nothing
+    threading.Thread(target=power_off, daemon=True).start()
     while True:
-        perform(action, state)
+        perform_plan(plan, state, action)
         action = "unbind" if action == "bind" else "bind"
+        plan = plan_for(action)
 
 
 def pull(folder: Path) -> dict[str, Any]:
