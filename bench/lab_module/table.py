@@ -32,9 +32,9 @@ def table_lines(folder: Path, cases: Sequence[Row]) -> Iterator[str]:
         notes += [f"* `{scenario}`, {kernel}: {why}" for kernel, why in explained.items()]
     for scenario in builtin_names():
         if scenario not in {case[0] for case in cases} and scenario != "host":
-            place, why = next(iter(inexpressible(load_scenario(scenario))), ("", "not run"))
-            yield f"| `{scenario}` | {' | '.join('-' for _ in kernels)} |"
-            notes.append(f"* `{scenario}` is not expressed: {place}: {why}")
+            reasons = list(inexpressible(load_scenario(scenario)))
+            yield f"| `{scenario}` | {' | '.join('-' if reasons else 'not run' for _ in kernels)} |"
+            notes += [f"* `{scenario}` is not expressed: {place}: {why}" for place, why in reasons[:1]]
     yield ""
     yield from notes
 

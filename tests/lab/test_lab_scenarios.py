@@ -117,7 +117,7 @@ def test_cpus_off_line_and_the_rest_of_the_steps() -> None:
         assert part in text
 
 
-@pytest.mark.parametrize("step", [{"isolate": "1"}, {"busy": {"cpus": "1"}}, {"block_probing": True}])
+@pytest.mark.parametrize("step", [{"busy": {"cpus": "1"}}, {"block_probing": True}])
 def test_what_a_guest_cannot_do_is_refused_with_its_place(step: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"steps\[1\]: the lab cannot take the step"):
         plan_of(steps=[{"add": "*"}, step])

@@ -107,3 +107,22 @@ def test_a_flood_of_complaints_is_bounded() -> None:
     found = find_splats(lines)
     assert len(found) == MAX_SPLATS
     assert all(len(splat.lines) <= MAX_LINES + 1 for splat in found)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_cpus_are_isolated_by_a_partition_or_the_step_says_why_not(tmp_path: Path, *, there: bool) -> None:
+    groups = tmp_path / "cgroup"
+    if there:
+        groups.mkdir()
+    script = write_steps([noted("isolate '1-2'", "steps[0]")], tmp_path, str(tmp_path))
+    script.write_text(script.read_text().replace("/sys/fs/cgroup", str(groups)))
+    done = subprocess.run(["/bin/sh", str(script)], check=False, capture_output=True, text=True)
+    if there:
+        assert done.returncode == 0, done.stderr
+        made = {path.name: path.read_text() for path in (groups / "numaprobe").iterdir()}
+        assert made == {"cpuset.cpus": "1-2\n", "cpuset.cpus.partition": "isolated\n"}
+        assert (groups / "cgroup.subtree_control").read_text() == "+cpuset\n"
+    else:
+        (failed,) = failed_steps(tmp_path)
+        assert failed.startswith("steps[0] failed in the guest: ")
+        assert "cgroup.subtree_control" in failed

@@ -222,7 +222,7 @@ def noted(line: str, place: str) -> str:
     """Return a shell line that notes its failure (``kernel/lab/steps.py``): a command without redirections."""
     command = (
         line
-        if line.startswith(("modprobe", "taskset", "tell ", "plug ", "pull "))
+        if line.startswith(("modprobe", "taskset", "tell ", "plug ", "pull ", "isolate "))
         else f"/bin/sh -c {shlex.quote(line)}"
     )
     return f"step {shlex.quote(place)} {command}"

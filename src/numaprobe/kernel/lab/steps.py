@@ -37,10 +37,26 @@ _STEP: Final = """step() {{
 }}
 """
 
+#: ``isolate CPUS``: the CPUs of an isolated partition, '' takes it back (Documentation/admin-guide/cgroup-v2.rst)
+_ISOLATE: Final = """isolate() {
+    top=/sys/fs/cgroup
+    part=$top/numaprobe
+    [ ! -d $part ] || { echo member >$part/cpuset.cpus.partition && rmdir $part; } || return 1
+    [ -n "$1" ] || return 0
+    echo +cpuset >$top/cgroup.subtree_control || return 1
+    mkdir $part || return 1
+    echo "$1" >$part/cpuset.cpus || return 1
+    [ ! -e $part/cpuset.cpus.exclusive ] || echo "$1" >$part/cpuset.cpus.exclusive || return 1
+    echo isolated >$part/cpuset.cpus.partition || return 1
+    state=$(cat $part/cpuset.cpus.partition)
+    [ "$state" = isolated ] || { echo "the partition is $state" >&2; return 1; }
+}
+"""
+
 
 def step_function(folder: Path, own: str = _GUEST_TMP) -> str:
-    """Return the shell function that takes a step; folder: shared with the host, own: the guest's alone."""
-    return _STEP.format(words=_WORDS, own=own, failed=shlex.quote(str(folder / FAILED)))
+    """Return the shell functions that take a step and isolate CPUs; folder: shared with the host, own: the guest's."""
+    return _STEP.format(words=_WORDS, own=own, failed=shlex.quote(str(folder / FAILED))) + _ISOLATE
 
 
 def write_steps(lines: Iterable[str], folder: Path, own: str = _GUEST_TMP) -> Path:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from numaprobe.scenario.phases import AllocateMemory, HoldLock, RegisterChildren, WaitForDevice, with_inner
 from numaprobe.scenario.steps import (
     BlockProbing,
-    Isolate,
     LateInitcall,
     OnFile,
     WriteAuthorized,
@@ -30,7 +29,6 @@ _STEPS: Final[dict[type[Step], str]] = {
     LateInitcall: "a module is loaded when the kernel has booted",
     WriteAuthorized: "USB devices have a road of their own, which the module does not have",
     OnFile: "the module's devices have no files of their own",
-    Isolate: "the lab makes no cpuset partitions",
 }
 
 

@@ -45,6 +45,7 @@ _MARK_LINES: Final = (
 _AFTER: Final = (
     "for cpu in /sys/devices/system/cpu/cpu*/online; do echo 1 > $cpu; done",
     "rmmod numaprobe_lab",
+    "isolate ''",
     "taskset -cp $(cat /sys/devices/system/cpu/online) $$ >/dev/null",
 )
 

@@ -83,6 +83,10 @@ class Isolate(OnCpus):
         """Isolate them."""
         await run.hotplug.isolate(self.isolate)
 
+    def shell(self, guest: Shell, where: str) -> Iterator[str]:
+        """Make the partition (``kernel/lab/steps.py``)."""
+        yield f"isolate '{self.isolate}'"
+
 
 class WriteUnboundCpumask(OnCpus):
     """Write to ``/sys/devices/virtual/workqueue/cpumask``: where the works of unbound workqueues may run from now on.
