@@ -21,13 +21,21 @@ DEFER = -EPROBE_DEFER
 
 
 def gated(world: World, **more: object) -> tuple[dict[str, int], object]:
-    """A driver for "x" that defers until ``gate["result"]`` says otherwise."""
-    gate = {"result": DEFER}
+    """A driver for "x" that defers until ``gate["result"]`` says otherwise, and stays while ``gate["held"]``."""
+    gate = {"result": DEFER, "held": 0}
 
     async def body(_: object) -> int:
+        while gate["held"]:
+            await world.machine.sleep(MS)
         return gate["result"]
 
     return gate, world.driver("gated", body=body, **more)
+
+
+async def first_probe(world: World) -> None:
+    """Wait until a probe has begun."""
+    while not world.probed():
+        await world.machine.sleep(MS)
 
 
 async def bind_something(world: World) -> None:
@@ -171,14 +179,16 @@ def test_nothing_is_retried_before_late_initcall(make_world: Callable[..., World
 
 def test_a_driver_bound_while_a_probe_defers_triggers_again(world: World) -> None:
     """The supplier comes while the probe runs: without the count of triggers the device would wait for ever."""
-    gate, drv = gated(world, ns=10 * MS)
+    gate, drv = gated(world)
+    gate["held"] = 1
 
     async def main() -> None:
         await world.core.driver_register(drv)
         adding = world.machine.spawn(lambda: world.core.device_add(world.device("a")), comm="sh", cpu=1)
-        await world.machine.sleep(5 * MS)
+        await first_probe(world)
         await bind_something(world)
         assert world.deferred() == []
+        gate["held"] = 0
         await world.machine.join(adding)
         gate["result"] = 0
 
@@ -199,13 +209,15 @@ def test_without_a_trigger_meanwhile_a_deferred_device_waits(world: World) -> No
 
 
 def test_no_trigger_again_while_probing_is_blocked(world: World) -> None:
-    _, drv = gated(world, ns=10 * MS)
+    gate, drv = gated(world)
+    gate["held"] = 1
 
     async def main() -> None:
         await world.core.driver_register(drv)
         adding = world.machine.spawn(lambda: world.core.device_add(world.device("a")), comm="sh", cpu=1)
-        await world.machine.sleep(5 * MS)
+        await first_probe(world)
         await bind_something(world)
+        gate["held"] = 0
         await world.core.device_block_probing()
         await world.machine.join(adding)
         assert world.probed() == ["gated a", "any any1"]
