@@ -304,14 +304,22 @@ def test_a_new_driver_goes_on_after_a_failed_probe(world: World) -> None:
 
 def test_a_driver_that_leaves_during_a_scan_is_not_tried(world: World) -> None:
     leaving = world.driver("leaving")
+    held = [True]
+
+    async def fail_when_let_go(_: object) -> int:
+        while held:
+            await world.machine.sleep(MS)
+        return -errno.EIO
 
     async def main() -> None:
-        await world.core.driver_register(world.driver("fails", ns=10 * MS, results=(-errno.EIO,)))
+        await world.core.driver_register(world.driver("fails", body=fail_when_let_go))
         await world.core.driver_register(leaving)
         await world.core.driver_register(world.driver("last"))
         adding = world.machine.spawn(lambda: world.core.device_add(world.device("a")), comm="sh", cpu=1)
-        await world.machine.sleep(5 * MS)
+        while not world.probed():
+            await world.machine.sleep(MS)
         await world.core.driver_unregister(leaving)
+        held.clear()
         await world.machine.join(adding)
 
     world.run(main)

@@ -288,7 +288,7 @@ def test_outputs_are_looked_at_without_being_touched(tmp_path: Path) -> None:
         check_output(path)
     assert file.read_text() == "old"
     assert names(tmp_path) == ["file", "pipe"]
-    for path in (tmp_path, tmp_path / "no" / "x", file / "x"):
+    for path in (tmp_path, tmp_path / "no" / "x", file / "x", "/proc/x"):
         with pytest.raises(InputError, match="cannot be written"):
             check_output(path)
 

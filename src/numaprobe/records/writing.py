@@ -100,10 +100,18 @@ def check_output(path: str | os.PathLike[str]) -> None:
             folder = os.path.dirname(os.path.realpath(name))
             if not stat.S_ISDIR(os.stat(folder).st_mode) or not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, f"no file can be made in {folder}")
+            _try_folder(folder)
         elif stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "")
     except OSError as error:
         raise InputError(f"cannot be written: {_reason(error)}", name) from None
+
+
+def _try_folder(folder: str) -> None:
+    """Make a file without a name in a folder: root may write in ``/proc``, and it takes none all the same."""
+    import tempfile
+
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:
