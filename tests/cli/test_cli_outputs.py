@@ -28,6 +28,8 @@ PRIVATE = {
     "kernel/lab/headers.py": "a kernel's headers in the cache directory, renamed when they are whole",
     "kernel/lab/testmodule.py": "a module's sources in a temporary folder; what was built is renamed into the cache",
     "kernel/lab/trees.py": "a kernel's layout in the cache directory, renamed when it is whole",
+    "kernel/lab/monitor.py": "answers to the guest, in the folder that we share with it",
+    "study/review/series.py": "a boot's result, copied within the folder that the review keeps",
     "datasets/writing.py": "parts below a dataset that is locked, renamed when they are whole",
     "study/fleet/piped.py": "what came through a pipe, in a temporary folder",
     "study/fleet/ssh.py": "what hosts sent, in a temporary folder",

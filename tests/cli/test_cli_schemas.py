@@ -25,7 +25,13 @@ from numaprobe.scenario.published import SCENARIO_SCHEMA, scenario_schema
 ROOT = Path(__file__).parents[2]
 #: what no command writes to its output: a guest to its host, a dataset's own list of files, a boot of a review, what a
 #: search has left
-INNER = {"numaprobe.observation/1", "numaprobe.dataset/1", "numaprobe.review-side/1", "numaprobe.explore-rest/1"}
+INNER = {
+    "numaprobe.observation/1",
+    "numaprobe.dataset/1",
+    "numaprobe.review-side/1",
+    "numaprobe.explore-rest/1",
+    "numaprobe.advised/1",
+}
 RUNS: tuple[tuple[str, ...], ...] = (
     ("compare", "nvme-epyc"),
     ("compare", "nvme-epyc", "--vary", "kernel=6.12,7.3"),

@@ -322,7 +322,8 @@ def test_an_async_attach_looks_at_the_device_only_when_its_lock_is_free(world: W
         await core.device_add(world.device("a"))
         first = world.driver("first", ns=10 * MS, results=(-errno.EIO,))
         shell = machine.spawn(lambda: core.driver_register(first), comm="sh")
-        await machine.sleep(2 * MS)
+        while not world.probed():
+            await machine.sleep(MS)
         await core.driver_register(world.driver("late", asynchronous=True))
         assert world.log[-1] == "done first a"
         await core.asyncs.synchronize_full()
